@@ -1,0 +1,40 @@
+"""Every error that coregstack raises on purpose.
+
+Each one is a `CoregError` and also the built-in exception that it is, so both
+``except CoregError`` and ``except ValueError`` do what a reader expects. The text always
+says what was expected, what came, and what to do.
+"""
+
+from __future__ import annotations
+
+
+class CoregError(Exception):
+    """Base class of all errors raised by coregstack."""
+
+
+class InvalidRequest(CoregError, ValueError):
+    """An argument, option or payload that cannot be honoured; nothing was written."""
+
+
+class InvalidStack(CoregError, ValueError):
+    """A DataArray that is not a stack: its dimensions, coordinates, CRS or grid do not fit."""
+
+
+class AnchorNotFound(CoregError, LookupError):
+    """The anchor that was asked for is not among the items."""
+
+
+class MissingFile(CoregError, FileNotFoundError):
+    """A file or folder that has to be there is not."""
+
+
+class UnreadableFile(CoregError, OSError):
+    """A file is there but cannot be read as what it should be."""
+
+
+class UnsafePath(CoregError, PermissionError):
+    """A name that would lead outside the folder it has to stay in."""
+
+
+class OutputConflict(CoregError, FileExistsError):
+    """The output already holds something that this run may not replace."""

@@ -1,0 +1,130 @@
+"""Frozen values that the rooms of the package hand to each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Shift(NamedTuple):
+    """A translation in pixels of the anchor's lattice, rows first.
+
+    A shift is what must be applied to an item's content to match the anchor:
+    ``item(y - shift.y, x - shift.x) = anchor(y, x)``, the sign that
+    ``skimage.registration.phase_cross_correlation(anchor, item)`` returns.
+    """
+
+    y: float
+    """Pixels down the rows."""
+    x: float
+    """Pixels along the columns."""
+
+
+class Status(StrEnum):
+    """What was done with an item, and why its output looks as it does."""
+
+    ANCHOR = "anchor"
+    """The item is the anchor: its pixels are left as they are."""
+    ALREADY_ALIGNED = "already_aligned"
+    """The score before was at or above the threshold: pixels are not shifted."""
+    COREGISTERED = "coregistered"
+    """A shift was found, it improves the score enough, and it is applied."""
+    NO_IMPROVEMENT = "no_improvement"
+    """A shift was found, but it does not improve the score enough: left untouched."""
+    FAILED = "failed"
+    """No shift could be known: left untouched."""
+
+
+class PixelSource(Protocol):
+    """Pixels of one item, read window by window, placed on the anchor's lattice.
+
+    The *frame* is the anchor's lattice counted in pixels from the anchor's first pixel. A
+    source's own pixel ``(i, j)`` has its centre at frame position ``(i + origin.y, j + origin.x)``;
+    `origin` may be any real numbers, so a raster whose lattice has another phase is read without
+    interpolation. Pixel size and orientation are the anchor's.
+    """
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
+    def origin(self) -> Shift:
+        """Frame position (row, column) of the centre of the source's first pixel."""
+
+    @property
+    def bands(self) -> int:
+        """How many match bands there are; band ``k`` of an item corresponds to band ``k`` of the anchor."""
+
+    def read(self, band: int, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Pixels and their usable-mask (valid, finite and clear) of one window.
+
+        `rows` and `cols` lie inside `shape`, with step 1. Pixels that are not usable hold 0.
+        """
+
+    def overview(self, band: int, factor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Means over ``factor x factor`` blocks of usable pixels, and the usable share of each block.
+
+        The shape is ``(rows // factor, cols // factor)``; blocks without a usable pixel hold 0.
+        """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TiePoints:
+    """Local shifts, one for each matched window (and band), all arrays of shape (n,)."""
+
+    y: NDArray[np.float64]
+    """Frame row of the window's centre in the anchor."""
+    x: NDArray[np.float64]
+    """Frame column of the window's centre in the anchor."""
+    shift_y: NDArray[np.float64]
+    """Local shift down the rows, px."""
+    shift_x: NDArray[np.float64]
+    """Local shift along the columns, px."""
+    weight: NDArray[np.float64]
+    """Weight in the final agreement, 0 to 1."""
+    inlier: NDArray[np.bool_]
+    """True where the window agrees with the shift that was accepted."""
+    band: NDArray[np.int64]
+    """Match band that the window was matched in."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShiftEstimate:
+    """What the estimator knows about one item against the anchor."""
+
+    shift: Shift | None
+    """The shift, or None where it cannot be known."""
+    sigma: Shift | None
+    """1 sigma of the shift along each axis, px; None where there is no shift."""
+    reason: str
+    """Why there is no shift, or what a user should know about the one there is; may be empty."""
+    ties: TiePoints
+    """The windows that were matched."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """Matching scores, version 1, of an item against the anchor on the same pixels."""
+
+    before: float | None
+    """Score of the item as it is; None where no pixel can be compared."""
+    after: float | None
+    """Score of the item moved by its shift; None where there is no shift."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemQuality:
+    """All that is known and decided about one item: one entry along `time` of `quality`."""
+
+    shift: Shift | None
+    sigma: Shift | None
+    before: float | None
+    after: float | None
+    improvement: float | None
+    status: Status
+    details: str

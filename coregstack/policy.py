@@ -1,0 +1,99 @@
+"""The one place that decides what is done with an item."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coregstack.errors import InvalidRequest
+from coregstack.model import ItemQuality, Scores, ShiftEstimate, Status
+
+SCORE_THRESHOLD = 0.8
+MIN_IMPROVEMENT = 0.001
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thresholds:
+    """Limits of the decision.
+
+    Raises
+    ------
+    InvalidRequest
+        If a limit lies outside its range.
+    """
+
+    threshold: float = SCORE_THRESHOLD
+    """An item whose score before is at or above this is already aligned, 0 to 1."""
+    min_improvement: float = MIN_IMPROVEMENT
+    """A shift is applied only if it improves the score by at least this much, 0 to 1."""
+
+    def __post_init__(self) -> None:
+        for name in ("threshold", "min_improvement"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise InvalidRequest(f"{name} has to lie between 0 and 1, but {value!r} was given.")
+
+
+ANCHOR_QUALITY = ItemQuality(
+    shift=None,
+    sigma=None,
+    before=None,
+    after=None,
+    improvement=None,
+    status=Status.ANCHOR,
+    details="This item is the anchor; its pixels are left as they are.",
+)
+
+
+def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQuality:
+    """Decide what is done with one item that is not the anchor.
+
+    Parameters
+    ----------
+    estimate : ShiftEstimate
+        The shift, or the reason why there is none.
+    scores : Scores
+        Scores before and after the shift, on the same pixels.
+    limits : Thresholds
+        When an item counts as aligned, and as improved.
+
+    Returns
+    -------
+    ItemQuality
+        Status and reason in words; `after` and `improvement` are None unless an attempt was made.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from coregstack.model import Shift, TiePoints
+    >>> none = np.empty(0)
+    >>> ties = TiePoints(y=none, x=none, shift_y=none, shift_x=none, weight=none,
+    ...                  inlier=none.astype(bool), band=none.astype(int))
+    >>> found = ShiftEstimate(shift=Shift(1.5, -0.5), sigma=Shift(0.01, 0.01), reason="", ties=ties)
+    >>> decide(found, Scores(before=0.5, after=0.9), Thresholds()).status
+    <Status.COREGISTERED: 'coregistered'>
+    """
+    before, after, shift = scores.before, scores.after, estimate.shift
+    improvement: float | None = None
+    if before is not None and before >= limits.threshold:
+        status, after = Status.ALREADY_ALIGNED, None
+        words = f"The matching score {before:.3f} is at or above {limits.threshold:g}: no shift is applied."
+    elif shift is None or before is None or after is None:
+        status, after = Status.FAILED, None
+        words = "No shift is applied." if estimate.reason else "No shift could be found; none is applied."
+    else:
+        improvement = after - before
+        change = f"improves the matching score by {improvement:.4f} ({before:.3f} to {after:.3f})"
+        if improvement >= limits.min_improvement:
+            status, words = Status.COREGISTERED, f"The shift {change}: it is applied."
+        else:
+            status = Status.NO_IMPROVEMENT
+            words = f"The shift {change}, less than {limits.min_improvement:g}: it is not applied."
+    return ItemQuality(
+        shift=shift,
+        sigma=estimate.sigma,
+        before=before,
+        after=after,
+        improvement=improvement,
+        status=status,
+        details=" ".join(part for part in (estimate.reason, words) if part),
+    )
