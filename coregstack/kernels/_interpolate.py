@@ -1,0 +1,160 @@
+"""Compiled loops of the resampling kernel, for one band.
+
+A pixel is always computed by the same operations in the same order, whichever window it is part of, so
+that the result never depends on how an array was cut: where taps are missing, their values enter the same
+sums as zeros, and only then is the sum divided by the weight that is left.
+"""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+BLOCK = 128
+_TILE = 512
+_LEAST_WEIGHT = 0.4
+_compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+
+
+@_compiled
+def find_usable(values, valid, nodata, usable, full) -> None:
+    """Fill `usable` (y, x), and `full` (y, blocks): True where all pixels of a row's block are usable.
+
+    `valid` is (y, x), or (0, 0) if all are; `nodata` (1,), or (0,) if there is none.
+    """
+    for i in range(values.shape[0]):
+        row, target = values[i], usable[i]
+        for j in range(row.size):
+            target[j] = np.isfinite(row[j])
+        if nodata.size:
+            for j in range(row.size):
+                target[j] &= row[j] != nodata[0]
+        if valid.size:
+            for j in range(row.size):
+                target[j] &= valid[i, j]
+        for k in range(full.shape[1]):
+            full[i, k] = target[k * BLOCK : (k + 1) * BLOCK].all()
+
+
+@_compiled
+def interpolate(values, usable, full, first, nearest, weights_y, weights_x, marks, nodata, out) -> None:
+    """Fill `out` (y, x) with separable sums over taps.
+
+    Output pixel (i, j) takes source rows ``first[0] + i + t`` and columns ``first[1] + j + t``; its nearest
+    source pixel is ``(nearest[0] + i, nearest[1] + j)``. `marks` (3,) are the smallest and the largest
+    value, and what an invalid pixel becomes. `nodata` is (0,), or (3,): the value and its neighbours below
+    and above.
+    """
+    height, width = values.shape
+    taps_y, taps_x = weights_y.size, weights_x.size
+    columns = min(_TILE, out.shape[1])
+    line = np.empty(columns + taps_x - 1, weights_y.dtype)
+    cover = np.empty(columns + taps_x - 1, weights_y.dtype)
+    missing = np.empty(columns + taps_x - 1, np.bool_)
+    sums = np.empty(columns, weights_y.dtype)
+    share = np.empty(columns, weights_y.dtype)
+    for tile in range(0, out.shape[1], _TILE):
+        n = min(_TILE, out.shape[1] - tile)
+        span = n + taps_x - 1
+        left = first[1] + tile
+        low = min(max(0, -left), span)
+        high = max(min(span, width - left), low)
+        inside = slice(left + low, left + high)
+        blocks = slice((left + low) // BLOCK, (left + high + BLOCK - 1) // BLOCK)
+        for i in range(out.shape[0]):
+            row, near = first[0] + i, nearest[0] + i
+            target = out[i, tile : tile + n]
+            if near < 0 or near >= height or low == high:
+                target[:] = marks[2]
+                continue
+            top, bottom = max(0, -row), min(taps_y, height - row)
+            rows = slice(row + top, row + bottom)
+            whole = bottom - top == taps_y and high - low == span and full[rows, blocks].all()
+            if whole:
+                _weigh_rows(values[rows, inside], weights_y, line[:span])
+                _weigh_columns(line, weights_x, sums[:n])
+                _store(sums, marks, nodata, target)
+                continue
+            line[:span], cover[:span], missing[:span] = 0, 0, True
+            missing[low:high] = bottom - top < taps_y
+            part = slice(low, high)
+            _weigh_usable_rows(
+                values[rows, inside],
+                usable[rows, inside],
+                weights_y[top:bottom],
+                line[part],
+                cover[part],
+                missing[part],
+            )
+            _weigh_columns(line, weights_x, sums[:n])
+            _weigh_columns(cover, weights_x, share[:n])
+            _divide(sums[:n], share, missing, taps_x, values[near], nearest[1] + tile)
+            _store(sums, marks, nodata, target)
+            _blank(usable[near], nearest[1] + tile, marks[2], target)
+
+
+@_compiled
+def _weigh_rows(values, weights, line) -> None:
+    real = line.dtype.type
+    for j in range(line.size):
+        line[j] = weights[0] * real(values[0, j])
+    for t in range(1, weights.size):
+        weight, source = weights[t], values[t]
+        for j in range(line.size):
+            line[j] += weight * real(source[j])
+
+
+@_compiled
+def _weigh_usable_rows(values, usable, weights, line, cover, missing) -> None:
+    real = line.dtype.type
+    for t in range(weights.size):
+        weight, source, use = weights[t], values[t], usable[t]
+        for j in range(line.size):
+            line[j] += weight * real(source[j]) if use[j] else real(0)
+            cover[j] += weight if use[j] else real(0)
+            missing[j] |= not use[j]
+
+
+@_compiled
+def _weigh_columns(line, weights, sums) -> None:
+    for j in range(sums.size):
+        sums[j] = weights[0] * line[j]
+    for t in range(1, weights.size):
+        weight, source = weights[t], line[t:]
+        for j in range(sums.size):
+            sums[j] += weight * source[j]
+
+
+@_compiled
+def _divide(sums, share, missing, taps, nearest, left) -> None:
+    """Where a tap is missing, divide by the weight that is left, else take the nearest pixel."""
+    for j in range(sums.size):
+        if missing[j : j + taps].any():
+            if share[j] >= _LEAST_WEIGHT:
+                sums[j] /= share[j]
+            elif 0 <= left + j < nearest.size:
+                sums[j] = nearest[left + j]
+
+
+@_compiled
+def _store(sums, marks, nodata, target) -> None:
+    """Round, saturate, keep off the nodata value and write."""
+    lowest, highest = marks[0], marks[1]
+    low, high = sums.dtype.type(lowest), sums.dtype.type(highest)
+    integer = target.dtype.type(0.5) == 0
+    for j in range(target.size):
+        value = np.rint(sums[j]) if integer else sums[j]
+        inside = target.dtype.type(min(max(value, low), high))
+        target[j] = lowest if value <= low else (highest if value >= high else inside)
+    if nodata.size:
+        for j in range(target.size):
+            if target[j] == nodata[0]:
+                target[j] = nodata[1] if sums[j] < nodata[0] else nodata[2]
+
+
+@_compiled
+def _blank(usable, left, fill, target) -> None:
+    for j in range(target.size):
+        if not 0 <= left + j < usable.size or not usable[left + j]:
+            target[j] = fill

@@ -1,0 +1,262 @@
+"""Resampling by a translation: every output pixel is interpolated once, at one sub-pixel phase.
+
+Whole-pixel moves are exact copies. Otherwise the work is a separable sum over the taps of one kernel,
+whose weights add up to 1 and have their centre of mass at the wanted position, so that the shift
+asked for is the shift made.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.errors import InvalidRequest
+from coregstack.kernels._interpolate import BLOCK, find_usable, interpolate
+from coregstack.kernels._taps import Taps, taps_at
+from coregstack.model import Shift
+
+
+def translate(
+    values: NDArray[np.generic],
+    *,
+    start: Shift,
+    shape: tuple[int, int],
+    kernel: str = "cubic",
+    valid: NDArray[np.bool_] | None = None,
+    nodata: float | None = None,
+    fill: float | None = None,
+) -> NDArray[np.generic]:
+    """Interpolate an image at positions one pixel apart, from a real-valued start on.
+
+    Output pixel ``(i, j)`` is `values` at source position ``(i + start.y, j + start.x)``. It is valid if
+    the source pixel nearest to that position (halves up) lies inside and is valid; taps that are not
+    valid get no weight, so they never bleed into their neighbours. A piece of the output, computed from its
+    `source_window`, is bit for bit the same piece of the whole.
+
+    Parameters
+    ----------
+    values : ndarray, shape (y, x) or (band, y, x)
+        Any integer or floating dtype, or bool with the kernel "nearest". Pixels that are not finite are
+        invalid.
+    start : Shift
+        Source position (row, column) of the first output pixel, in source pixels, rounded to 2**-20. It
+        may lie outside.
+    shape : tuple of int
+        Rows and columns of the output.
+    kernel : {"nearest", "bilinear", "cubic", "lanczos", "allpass"}
+        "cubic" is Keys' with a = -1/2, "lanczos" has six taps, and "allpass" keeps the power at all
+        frequencies, so that it neither smooths nor sharpens noise: it is there for scores, not for pictures.
+    valid : ndarray of bool, shape (y, x) or (band, y, x), optional
+        False where a source pixel is invalid.
+    nodata : float, optional
+        Source pixels of this value are invalid, and no valid output pixel gets it: one that would is
+        moved to the next value on the side of its unrounded value. A value that the dtype cannot hold
+        marks nothing.
+    fill : float, optional
+        What invalid output pixels become: by default `nodata`, else NaN for floats and 0 for others.
+
+    Returns
+    -------
+    ndarray, shape `shape` or (band,) + `shape`
+        Of the dtype of `values`; integers are rounded to nearest (halves to even) and saturate.
+
+    Raises
+    ------
+    InvalidRequest
+        If the kernel, the dtype, the start or the fill value cannot be used.
+
+    Notes
+    -----
+    Integers of up to 16 bits and float32 are computed in float32, wider types in float64. Where the valid
+    taps of a pixel hold less than 0.4 of the weight, its nearest pixel is taken as it is.
+
+    Examples
+    --------
+    >>> ramp = np.arange(0, 80, 10, dtype=np.uint8) * np.ones((5, 1), np.uint8)
+    >>> translate(ramp, start=Shift(0.0, 2.25), shape=(1, 7), nodata=255)
+    array([[ 22,  32,  42,  52,  63,  71, 255]], dtype=uint8)
+    """
+    values, valid = _checked(values, valid, kernel)
+    dtype = values.dtype
+    empty = _representable(nodata, dtype)
+    background = _fill_value(fill, empty, dtype)
+    rows, cols = taps_at(kernel, start.y), taps_at(kernel, start.x)
+    bands = values[None] if values.ndim == 2 else values
+    masks = None if valid is None else np.broadcast_to(valid, bands.shape)
+    out = np.empty((bands.shape[0], *shape), dtype)
+    for k, band in enumerate(bands):
+        mask = np.ones((0, 0), bool) if masks is None else np.ascontiguousarray(masks[k])
+        usable = np.empty(band.shape, bool)
+        full = np.empty((band.shape[0], -(-band.shape[1] // BLOCK)), bool)
+        find_usable(band, mask, empty, usable, full)
+        if rows.weights.size == cols.weights.size == 1:
+            _copy(band, usable, rows.nearest, cols.nearest, background, out[k])
+        else:
+            _interpolate(band, usable, full, rows, cols, background, empty, out[k])
+    return out.reshape(*values.shape[:-2], *shape)
+
+
+def translate_mask(valid: NDArray[np.bool_], *, start: Shift, shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Move a mask by nearest neighbour, the rule by which `translate` calls its output valid.
+
+    Parameters
+    ----------
+    valid : ndarray of bool, shape (y, x) or (band, y, x)
+        True where a source pixel is valid.
+    start : Shift
+        Source position of the first output pixel, in source pixels.
+    shape : tuple of int
+        Rows and columns of the output.
+
+    Returns
+    -------
+    ndarray of bool, shape `shape` or (band,) + `shape`
+        False where nothing valid is nearest.
+
+    Examples
+    --------
+    >>> translate_mask(np.array([[True, False, True]]), start=Shift(0.0, 1.5), shape=(1, 2))
+    array([[ True, False]])
+    """
+    return translate(valid, start=start, shape=shape, kernel="nearest").astype(bool, copy=False)
+
+
+def source_window(
+    start: Shift, shape: tuple[int, int], source_shape: tuple[int, int], kernel: str
+) -> tuple[slice, slice]:
+    """Rows and columns of the source that `translate` needs for an output window.
+
+    Parameters
+    ----------
+    start : Shift
+        Source position of the window's first output pixel, in source pixels.
+    shape : tuple of int
+        Rows and columns of the output window.
+    source_shape : tuple of int
+        Rows and columns of the whole source.
+    kernel : str
+        As for `translate`.
+
+    Returns
+    -------
+    tuple of slice
+        Rows and columns, inside the source; empty where the output holds no valid pixel. After reading them,
+        the start in what was read is ``Shift(start.y - rows.start, start.x - cols.start)``.
+
+    Raises
+    ------
+    InvalidRequest
+        If the kernel is unknown or the start is not finite.
+
+    Examples
+    --------
+    >>> source_window(Shift(9.5, -3.0), (4, 4), (20, 20), "cubic")
+    (slice(8, 15, None), slice(0, 1, None))
+    """
+    rows = _needed(taps_at(kernel, start.y), shape[0], source_shape[0])
+    cols = _needed(taps_at(kernel, start.x), shape[1], source_shape[1])
+    return rows, cols
+
+
+def _needed(taps: Taps, count: int, size: int) -> slice:
+    low = min(max(taps.first, 0), size)
+    return slice(low, max(low, min(taps.first + taps.weights.size - 1 + count, size)))
+
+
+def _checked(
+    values: NDArray[np.generic], valid: NDArray[np.bool_] | None, kernel: str
+) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
+    native = values.dtype.newbyteorder("=")
+    if native.kind not in "biuf" or native.itemsize > 8 or native == np.float16:
+        raise InvalidRequest(
+            f"Pixels to resample have to be integers, float32, float64 or bool, not {values.dtype}: convert them."
+        )
+    if native.kind == "b" and kernel != "nearest":
+        raise InvalidRequest(f'A bool image can be resampled by kernel "nearest" only, not by {kernel!r}.')
+    if values.ndim not in (2, 3):
+        raise InvalidRequest(f"An image has to have shape (y, x) or (band, y, x), not {values.shape}.")
+    if valid is not None and valid.shape not in (values.shape, values.shape[-2:]):
+        raise InvalidRequest(
+            f"The valid-mask of an image of shape {values.shape} has to have that shape or its last two "
+            f"dimensions, not {valid.shape}."
+        )
+    return np.ascontiguousarray(values, native), valid
+
+
+def _representable(value: float | None, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+    """The value as an array of shape (1,), or (0,) if there is none that a finite pixel can equal."""
+    if value is None or not math.isfinite(value) or dtype.kind == "b":
+        return np.empty(0, dtype)
+    if dtype.kind == "f":
+        fits = abs(value) <= np.finfo(dtype).max
+    else:
+        fits = value == int(value) and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
+    return np.array([value] if fits else [], dtype)
+
+
+def _fill_value(
+    fill: float | None, nodata: NDArray[np.generic], dtype: np.dtype[np.generic]
+) -> NDArray[np.generic]:
+    if fill is None:
+        return nodata if nodata.size else np.array([np.nan if dtype.kind == "f" else 0], dtype)
+    if dtype.kind == "f" and not math.isfinite(fill):
+        return np.array([fill], dtype)
+    value = np.array([fill]).astype(bool) if dtype.kind == "b" else _representable(fill, dtype)
+    if not value.size:
+        raise InvalidRequest(f"The fill value {fill!r} does not fit in {dtype}: give one that does.")
+    return value
+
+
+def _copy(
+    band: NDArray[np.generic],
+    usable: NDArray[np.bool_],
+    top: int,
+    left: int,
+    background: NDArray[np.generic],
+    out: NDArray[np.generic],
+) -> None:
+    out[...] = background[0]
+    low_y, high_y = max(0, -top), min(out.shape[0], band.shape[0] - top)
+    low_x, high_x = max(0, -left), min(out.shape[1], band.shape[1] - left)
+    if low_y < high_y and low_x < high_x:
+        source = slice(low_y + top, high_y + top), slice(low_x + left, high_x + left)
+        np.copyto(out[low_y:high_y, low_x:high_x], band[source], where=usable[source])
+
+
+def _interpolate(
+    band: NDArray[np.generic],
+    usable: NDArray[np.bool_],
+    full: NDArray[np.bool_],
+    rows: Taps,
+    cols: Taps,
+    background: NDArray[np.generic],
+    nodata: NDArray[np.generic],
+    out: NDArray[np.generic],
+) -> None:
+    dtype = band.dtype
+    real = np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64
+    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
+    marks = np.array([limits.min, limits.max, background[0]], dtype)
+    guard = nodata
+    if nodata.size:
+        value = nodata[0]
+        if dtype.kind == "f":
+            below, above = np.nextafter(value, limits.min), np.nextafter(value, limits.max)
+        else:
+            below, above = max(int(value) - 1, limits.min), min(int(value) + 1, limits.max)
+        below, above = (above if below == value else below), (below if above == value else above)
+        guard = np.array([value, below, above], dtype)
+    interpolate(
+        band,
+        usable,
+        full,
+        (rows.first, cols.first),
+        (rows.nearest, cols.nearest),
+        rows.weights.astype(real),
+        cols.weights.astype(real),
+        marks,
+        guard,
+        out,
+    )
