@@ -104,7 +104,7 @@ def _allpass(fraction: float) -> tuple[int, NDArray[np.float64]]:
     return floor_to_nearest - _ALLPASS_REACH, _exact_on_ramps(response[offsets], offsets - delta)
 
 
-def _exact_on_ramps(weights: NDArray[np.float64], distance: NDArray[np.float64]) -> NDArray[np.float64]:
+def _exact_on_ramps(weights: NDArray[np.floating], distance: NDArray[np.floating]) -> NDArray[np.float64]:
     """Add the small linear term, tapered to the kernel's ends, that gives sum 1 and first moment 0."""
     taper = np.cos(np.pi * distance / (distance.size + 1)) ** 2
     moments = [(taper * distance**power).sum() for power in range(3)]

@@ -8,6 +8,7 @@ asked for is the shift made.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -171,7 +172,7 @@ def _checked(
     native = values.dtype.newbyteorder("=")
     if native.kind not in "biuf" or native.itemsize > 8 or native == np.float16:
         raise InvalidRequest(
-            f"Pixels to resample have to be integers, float32, float64 or bool, not {values.dtype}: convert them."
+            f"Pixels to resample have to be integers, float32, float64 or bool, not {values.dtype}."
         )
     if native.kind == "b" and kernel != "nearest":
         raise InvalidRequest(f'A bool image can be resampled by kernel "nearest" only, not by {kernel!r}.')
@@ -185,7 +186,7 @@ def _checked(
     return np.ascontiguousarray(values, native), valid
 
 
-def _representable(value: float | None, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+def _representable(value: float | None, dtype: np.dtype[Any]) -> NDArray[np.generic]:
     """The value as an array of shape (1,), or (0,) if there is none that a finite pixel can equal."""
     if value is None or not math.isfinite(value) or dtype.kind == "b":
         return np.empty(0, dtype)
@@ -196,9 +197,7 @@ def _representable(value: float | None, dtype: np.dtype[np.generic]) -> NDArray[
     return np.array([value] if fits else [], dtype)
 
 
-def _fill_value(
-    fill: float | None, nodata: NDArray[np.generic], dtype: np.dtype[np.generic]
-) -> NDArray[np.generic]:
+def _fill_value(fill: float | None, nodata: NDArray[np.generic], dtype: np.dtype[Any]) -> NDArray[np.generic]:
     if fill is None:
         return nodata if nodata.size else np.array([np.nan if dtype.kind == "f" else 0], dtype)
     if dtype.kind == "f" and not math.isfinite(fill):
@@ -235,7 +234,7 @@ def _interpolate(
     nodata: NDArray[np.generic],
     out: NDArray[np.generic],
 ) -> None:
-    dtype = band.dtype
+    dtype: np.dtype[Any] = band.dtype
     real = np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
     marks = np.array([limits.min, limits.max, background[0]], dtype)

@@ -1,0 +1,154 @@
+"""Compiled sums of the matching score: kept row by row, so that they do not depend on strips."""
+# mypy: disable-error-code="no-untyped-def"
+
+from __future__ import annotations
+
+import numba
+import numpy as np
+
+WINDOW = 7
+_TILE = 512
+_compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
+_summing = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
+
+
+@_compiled
+def join(anchor, usable, images) -> None:
+    """Make `usable` (y, x) the joint mask, and 0 what lies outside it.
+
+    `anchor` is (y, x); `images` (k, y, x) are NaN where they are not usable.
+    """
+    for i in range(usable.shape[0]):
+        for k in range(images.shape[0]):
+            for j in range(usable.shape[1]):
+                usable[i, j] &= not np.isnan(images[k, i, j])
+        for j in range(usable.shape[1]):
+            anchor[i, j] = anchor[i, j] if usable[i, j] else np.float32(0)
+        for k in range(images.shape[0]):
+            for j in range(usable.shape[1]):
+                images[k, i, j] = images[k, i, j] if usable[i, j] else np.float32(0)
+
+
+@_summing
+def add_moments(image, total, square) -> None:
+    """Fill `total` and `square` (y,) with the sum and the sum of squares of each row of `image` (y, x)."""
+    for i in range(image.shape[0]):
+        first, second = 0.0, 0.0
+        for j in range(image.shape[1]):
+            value = np.float64(image[i, j])
+            first += value
+            second += value * value
+        total[i], square[i] = first, second
+
+
+@_summing
+def add_errors(anchor, image, usable, gain, offset, error) -> None:
+    """Fill `error` (y,) with each row's sum of ``(anchor - gain * image - offset)**2`` over usable pixels."""
+    for i in range(error.size):
+        total = 0.0
+        for j in range(usable.shape[1]):
+            miss = anchor[i, j] - gain * image[i, j] - offset
+            total += miss * miss if usable[i, j] else 0.0
+        error[i] = total
+
+
+@_compiled
+def add_similarity(anchor, images, usable, gains, offsets, c1, c2, windows, similarity) -> None:
+    """Sum the local similarity of all 7 x 7 windows that are wholly usable.
+
+    `anchor` and `usable` are (y, x), `images` (k, y, x), of which ``gains * images + offsets`` is compared.
+    Adds to `windows` (y - 6,) and `similarity` (k, y - 6) for the windows whose first row is that row.
+    """
+    count = images.shape[0]
+    columns = min(_TILE + WINDOW - 1, usable.shape[1])
+    sums = np.empty((3 + 3 * count, columns))
+    boxes = np.empty((3 + 3 * count, columns))
+    local = np.empty(columns)
+    for tile in range(0, usable.shape[1] - WINDOW + 1, _TILE):
+        n = min(_TILE, usable.shape[1] - WINDOW + 1 - tile)
+        span = slice(tile, tile + n + WINDOW - 1)
+        sums[:] = 0
+        for i in range(usable.shape[0]):
+            _enter(anchor[i, span], images[:, i, span], usable[i, span], 1.0, sums)
+            if i >= WINDOW:
+                old = i - WINDOW
+                _enter(anchor[old, span], images[:, old, span], usable[old, span], -1.0, sums)
+            top = i - WINDOW + 1
+            if top >= 0:
+                _box(sums, boxes[:, :n])
+                for j in range(n):
+                    windows[top] += boxes[0, j] == WINDOW**2
+                for k in range(count):
+                    _compare(
+                        boxes[:3, :n], boxes[3 + 3 * k : 6 + 3 * k, :n], gains[k], offsets[k], c1, c2, local
+                    )
+                    total = 0.0
+                    for j in range(n):
+                        total += local[j]
+                    similarity[k, top] += total
+
+
+@_compiled
+def _enter(anchor, images, usable, sign, sums) -> None:
+    n = usable.size
+    for j in range(n):
+        x = np.float64(anchor[j])
+        sums[0, j] += sign * usable[j]
+        sums[1, j] += sign * x
+        sums[2, j] += sign * (x * x)
+    for k in range(images.shape[0]):
+        for j in range(n):
+            x, y = np.float64(anchor[j]), np.float64(images[k, j])
+            sums[3 + 3 * k, j] += sign * y
+            sums[4 + 3 * k, j] += sign * (y * y)
+            sums[5 + 3 * k, j] += sign * (x * y)
+
+
+@_compiled
+def _box(sums, boxes) -> None:
+    for m in range(sums.shape[0]):
+        source, target = sums[m], boxes[m]
+        for j in range(target.size):
+            total = source[j]
+            for t in range(1, WINDOW):
+                total += source[j + t]
+            target[j] = total
+
+
+@_compiled
+def _compare(x, y, gain, offset, c1, c2, local) -> None:
+    pixels = WINDOW**2
+    for j in range(x.shape[1]):
+        mean_x, mean_y = x[1, j] / pixels, y[0, j] / pixels
+        var_x = (x[2, j] - x[1, j] * mean_x) / (pixels - 1)
+        var_y = gain * gain * (y[1, j] - y[0, j] * mean_y) / (pixels - 1)
+        cov = gain * (y[2, j] - x[1, j] * mean_y) / (pixels - 1)
+        mean_y = gain * mean_y + offset
+        alike = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
+        most = (mean_x * mean_x + mean_y * mean_y + c1) * (var_x + var_y + c2)
+        local[j] = alike / most if x[0, j] == pixels else 0.0
+
+
+@_compiled
+def count_high(values, usable, counts) -> None:
+    """Add to `counts` (65536,) how many usable float32 `values` share their upper sixteen ordered bits."""
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            counts[_ordered(values[i, j]) >> 16] += usable[i, j]
+
+
+@_compiled
+def count_low(values, usable, high, counts) -> None:
+    """Add to `counts` (n, 65536) how many values, of the upper bits ``high[n]``, share their lower bits."""
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            key = _ordered(values[i, j])
+            for k in range(high.size):
+                if key >> 16 == high[k]:
+                    counts[k, key & 0xFFFF] += usable[i, j]
+
+
+@_compiled
+def _ordered(bits):
+    """Turn the bits of a float32 into an integer of the same order."""
+    return ~bits if bits >> np.uint32(31) else bits | np.uint32(0x80000000)

@@ -1,0 +1,280 @@
+"""Matching score, version 1: how alike two scenes are, before and after a shift, on the same pixels.
+
+The score is ``(SSIM + 1 - NRMSE) / 2``, of which SSIM is the structural similarity of [1]_, and NRMSE the
+root mean square difference over the anchor's range of values. The moved item is interpolated by a kernel that
+leaves the power at all frequencies as it is (`allpass`), so that a gain in score is never the gain of
+smoothed noise.
+
+References
+----------
+.. [1] Z. Wang, A. C. Bovik, H. R. Sheikh, E. P. Simoncelli, Image quality assessment: from error
+   visibility to structural similarity, IEEE Trans. Image Processing 13, 2004, doi:10.1109/TIP.2003.819861.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels._similarity import (
+    WINDOW,
+    add_errors,
+    add_moments,
+    add_similarity,
+    count_high,
+    count_low,
+    join,
+)
+from coregstack.kernels.resample import source_window, translate
+from coregstack.model import PixelSource, Scores, Shift
+
+VERSION = 1
+K1, K2 = 0.01, 0.03
+PERCENTILES = (2, 98)
+_KERNEL = "allpass"
+_STRIP = 512
+_FLAT = 1e-12
+
+
+def anchor_range(anchor: PixelSource, band: int = 0) -> float:
+    """Range R of the score: 98th minus 2nd percentile of the anchor's usable pixels.
+
+    Parameters
+    ----------
+    anchor : PixelSource
+        Is read twice, strip by strip.
+    band : int
+        Match band.
+
+    Returns
+    -------
+    float
+        In units of the pixels; the difference of numpy's linear percentiles. 0 where no pixel is usable.
+
+    Examples
+    --------
+    >>> from coregstack.kernels.sources import ArraySource
+    >>> values = np.arange(101.0).reshape(1, 1, 101)
+    >>> anchor_range(ArraySource(values=values, usable=values[0] >= 0))
+    96.0
+    """
+    counts = np.zeros(1 << 16, np.int64)
+    for values, usable in _strips(anchor, band):
+        count_high(values, usable, counts)
+    total = int(counts.sum())
+    if total == 0:
+        return 0.0
+    places = [(total - 1) * (percent / 100) for percent in PERCENTILES]
+    ranks = sorted({rank for place in places for rank in (math.floor(place), math.ceil(place))})
+    below = np.concatenate(([0], np.cumsum(counts)))
+    high = np.searchsorted(below, ranks, side="right") - 1
+    groups = np.unique(high).astype(np.uint32)
+    detail = np.zeros((groups.size, 1 << 16), np.int64)
+    for values, usable in _strips(anchor, band):
+        count_low(values, usable, groups, detail)
+    at = {}
+    for rank, upper in zip(ranks, high, strict=True):
+        within = np.cumsum(detail[np.searchsorted(groups, upper)])
+        lower = int(np.searchsorted(within, rank - below[upper], side="right"))
+        at[rank] = _float_of(int(upper) << 16 | lower)
+    low, top = (_between(at[math.floor(place)], at[math.ceil(place)], place % 1) for place in places)
+    return top - low
+
+
+def _strips(source: PixelSource, band: int) -> Iterator[tuple[NDArray[np.uint32], NDArray[np.bool_]]]:
+    height, width = source.shape
+    for top in range(0, height, _STRIP):
+        values, usable = source.read(band, slice(top, min(top + _STRIP, height)), slice(0, width))
+        yield np.ascontiguousarray(values, np.float32).view(np.uint32), np.ascontiguousarray(usable)
+
+
+def _float_of(key: int) -> float:
+    bits = key & 0x7FFFFFFF if key >> 31 else ~key & 0xFFFFFFFF
+    return float(np.uint32(bits).view(np.float32))
+
+
+def _between(low: float, high: float, share: float) -> float:
+    step = (high - low) * share
+    return low + step if share < 0.5 else high - (high - low) * (1 - share)
+
+
+def matching_scores(
+    anchor: PixelSource,
+    item: PixelSource,
+    shift: Shift | None,
+    *,
+    band: int = 0,
+    value_range: float,
+    strip: int = _STRIP,
+) -> Scores:
+    """Score an item as it is, and moved by a shift, against the anchor.
+
+    Both scores are taken on the same pixels: those that are usable in the anchor, in the item as it
+    lies and in the item as it is moved. Over these the item is brought to the anchor's mean and standard
+    deviation. Where an item lies between the anchor's pixels, it is interpolated for `before` too, by the
+    same kernel as for `after`.
+
+    Parameters
+    ----------
+    anchor, item : PixelSource
+        Each is read twice, strip by strip, where they overlap.
+    shift : Shift or None
+        What is applied to the item's content to match the anchor. If None, only `before` is scored, on the
+        pixels that are usable in the anchor and in the item as it lies.
+    band : int
+        Match band of both.
+    value_range : float
+        R, from `anchor_range`.
+    strip : int
+        Rows that are in memory at a time; the scores do not depend on it.
+
+    Returns
+    -------
+    Scores
+        Each from 0 to 1, or None where there is nothing to compare: no 7 x 7 window of joint pixels, or a
+        range of 0 (a constant anchor). An item that is constant is compared as the anchor's mean.
+
+    Examples
+    --------
+    >>> from coregstack.kernels.sources import ArraySource
+    >>> scene = np.random.default_rng(0).normal(size=(1, 40, 40))
+    >>> anchor = ArraySource(values=scene[:, :32, :32], usable=np.ones((32, 32), bool))
+    >>> item = ArraySource(values=scene[:, 3:35, 1:33], usable=np.ones((32, 32), bool))
+    >>> scores = matching_scores(anchor, item, Shift(3.0, 1.0), value_range=anchor_range(anchor))
+    >>> scores.before < 0.5, scores.after
+    (True, 1.0)
+    """
+    moves = [Shift(0.0, 0.0)] if shift is None else [Shift(0.0, 0.0), shift]
+    pair = _Pair(anchor=anchor, item=item, band=band, starts=[_start(anchor, item, move) for move in moves])
+    rows = pair.rows
+    if not value_range > 0 or min(rows.stop - rows.start, pair.cols.stop - pair.cols.start) < WINDOW:
+        return Scores(before=None, after=None)
+    fit = _fit(pair, strip)
+    scores = [None] * len(moves) if fit is None else _scores(pair, fit, value_range, strip)
+    return Scores(before=scores[0], after=None if shift is None else scores[1])
+
+
+def _start(anchor: PixelSource, item: PixelSource, shift: Shift) -> Shift:
+    """Position in the moved item of the anchor's first pixel."""
+    return Shift(*(a - i - s for a, i, s in zip(anchor.origin, item.origin, shift, strict=True)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Pair:
+    """An anchor and an item at one or more places on it."""
+
+    anchor: PixelSource
+    item: PixelSource
+    band: int
+    starts: Sequence[Shift]
+
+    @property
+    def rows(self) -> slice:
+        """Rows of the anchor that the item may reach at all of its places."""
+        return _overlap(self.anchor.shape[0], self.item.shape[0], [start.y for start in self.starts])
+
+    @property
+    def cols(self) -> slice:
+        """Columns of the anchor that the item may reach at all of its places."""
+        return _overlap(self.anchor.shape[1], self.item.shape[1], [start.x for start in self.starts])
+
+    def read(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+        """Anchor (y, x), the item at each place (k, y, x), and their joint mask; what is not joint is 0."""
+        cols = self.cols
+        values, usable = self.anchor.read(self.band, rows, cols)
+        shape = values.shape
+        starts = [Shift(start.y + rows.start, start.x + cols.start) for start in self.starts]
+        windows = [source_window(start, shape, self.item.shape, _KERNEL) for start in starts]
+        need_y, need_x = _union([y for y, _ in windows]), _union([x for _, x in windows])
+        pixels, valid = self.item.read(self.band, need_y, need_x)
+        images = np.stack(
+            [
+                translate(
+                    pixels,
+                    start=Shift(start.y - need_y.start, start.x - need_x.start),
+                    shape=shape,
+                    kernel=_KERNEL,
+                    valid=valid,
+                    fill=np.nan,
+                )
+                for start in starts
+            ]
+        )
+        values, joint = np.array(values, np.float32, order="C"), np.array(usable, order="C")
+        join(values, joint, images)
+        return values, images, joint
+
+
+def _overlap(size: int, length: int, starts: Sequence[float]) -> slice:
+    low = max(0, *(math.ceil(-start - 0.5) for start in starts))
+    return slice(low, max(low, min(size, *(math.floor(length - 0.5 - start) + 1 for start in starts))))
+
+
+def _union(slices: Sequence[slice]) -> slice:
+    return slice(min(part.start for part in slices), max(part.stop for part in slices))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fit:
+    """What brings the item at each place to the anchor's mean and standard deviation."""
+
+    gains: NDArray[np.float64]
+    offsets: NDArray[np.float64]
+    pixels: int
+
+
+def _fit(pair: _Pair, strip: int) -> _Fit | None:
+    """First pass: moments over the joint pixels; None where there are none."""
+    rows, count = pair.rows, 1 + len(pair.starts)
+    totals = np.empty((2, count, rows.stop - rows.start))
+    pixels = 0
+    for top in range(rows.start, rows.stop, strip):
+        part = slice(top, min(top + strip, rows.stop))
+        anchor, images, joint = pair.read(part)
+        pixels += int(np.count_nonzero(joint))
+        for k, image in enumerate((anchor, *images)):
+            target = totals[:, k, part.start - rows.start : part.stop - rows.start]
+            add_moments(image, target[0], target[1])
+    if pixels == 0:
+        return None
+    mean, square = (np.array([math.fsum(sums) for sums in kind]) / pixels for kind in totals)
+    variance = np.maximum(square - mean**2, 0)
+    variance[variance <= _FLAT * square] = 0
+    deviation = np.sqrt(variance)
+    gains = np.divide(deviation[0], deviation[1:], out=np.zeros(count - 1), where=deviation[1:] > 0)
+    return _Fit(gains=gains, offsets=mean[0] - gains * mean[1:], pixels=pixels)
+
+
+def _scores(pair: _Pair, fit: _Fit, value_range: float, strip: int) -> list[float | None]:
+    """Second pass: similarity and error at each place; None where no window is wholly usable."""
+    rows, places = pair.rows, len(pair.starts)
+    height = rows.stop - rows.start
+    errors, similarity = np.zeros((places, height)), np.zeros((places, height))
+    windows = np.zeros(height, np.int64)
+    c1, c2 = (K1 * value_range) ** 2, (K2 * value_range) ** 2
+    for top in range(rows.start, rows.stop, strip):
+        part = slice(top, min(top + strip + WINDOW - 1, rows.stop))
+        anchor, images, joint = pair.read(part)
+        here = slice(top - rows.start, min(top + strip, rows.stop) - rows.start)
+        for k in range(places):
+            add_errors(anchor, images[k], joint, fit.gains[k], fit.offsets[k], errors[k, here])
+        if anchor.shape[0] >= WINDOW:
+            add_similarity(
+                anchor, images, joint, fit.gains, fit.offsets, c1, c2, windows[here], similarity[:, here]
+            )
+    seen = int(windows.sum())
+    if seen == 0:
+        return [None] * places
+    return [
+        _score(math.fsum(s) / seen, math.fsum(e) / fit.pixels, value_range)
+        for s, e in zip(similarity, errors, strict=True)
+    ]
+
+
+def _score(similarity: float, square_error: float, value_range: float) -> float:
+    nrmse = math.sqrt(square_error) / value_range
+    return (min(max(similarity, 0.0), 1.0) + 1 - min(nrmse, 1.0)) / 2
