@@ -1,0 +1,123 @@
+"""How far each item of a network can be trusted: confirmed by loops, hanging on one pair, or in dispute."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.network.consensus import Consensus, Network
+from coregstack.network.loops import Tree, trusted_tree
+
+_CRITICAL_LOOP = 4.8
+"""Length of a loop's closure in sigmas that is exceeded once in 100 000: loops are many, and share pairs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Standing:
+    """How far pairs, shape (m,), and items, shape (n,), can be trusted."""
+
+    tree: Tree
+    """The most trusted ways to the anchor."""
+    used: NDArray[np.bool_]
+    """Shape (m,): pairs that agree with the others and lead to the anchor."""
+    reached: NDArray[np.bool_]
+    """Used pairs lead to the item, and nothing disputes them."""
+    contested: NDArray[np.bool_]
+    """As many pairs speak against the item's place as for it."""
+    checked: NDArray[np.bool_]
+    """Reached by loops that close, and more of its pairs agree than contradict."""
+    bridge: NDArray[np.bool_]
+    """The pair to the item's parent in the tree is part of no loop that closes."""
+    closure: NDArray[np.float64]
+    """Rms length of the closures of loops through the item, px; NaN where there is none."""
+
+
+def judge(network: Network, consensus: Consensus) -> Standing:
+    """Test the loops that accepted pairs close, and say what stands on them.
+
+    Every accepted pair that is no part of the most trusted tree closes one loop over it. A pair whose loop
+    does not close is dropped. A tree's pair in no closing loop is a bridge: all items behind it rest on it
+    alone, and are in dispute if a rejected pair crosses to them.
+
+    Parameters
+    ----------
+    network : Network
+        The pairs that were matched.
+    consensus : Consensus
+        Which of them agree.
+
+    Returns
+    -------
+    Standing
+    """
+    variances = (network.sigmas * consensus.scale) ** 2
+    tree = trusted_tree(
+        network.pairs,
+        network.shifts,
+        variances,
+        consensus.accepted,
+        count=network.count,
+        anchor=network.anchor,
+    )
+    linked = np.zeros(network.count, bool)
+    linked[tree.order] = True
+    closure, used = _close(network, consensus, tree, linked)
+    closing = used & ~tree.member
+    against = ~used & linked[network.pairs].all(axis=1)
+    bridge = linked & ~_crossed(tree, network.pairs[closing])
+    bridge[network.anchor] = False
+    agreeing = np.bincount(network.pairs[used].ravel(), minlength=network.count)
+    opposing = np.bincount(network.pairs[against].ravel(), minlength=network.count)
+    outnumbered = (consensus.rivals >= 2) & (consensus.rivals >= agreeing)
+    contested = outnumbered | _behind(tree, bridge & _crossed(tree, network.pairs[against]))
+    contested[network.anchor] = False
+    reached = linked & ~contested
+    checked = reached & ~_behind(tree, bridge) & (agreeing > opposing)
+    checked[network.anchor] = True
+    return Standing(
+        tree=tree,
+        used=used,
+        reached=reached,
+        contested=linked & contested,
+        checked=checked,
+        bridge=bridge,
+        closure=_rms_closure(tree, network.pairs[closing], closure[closing]),
+    )
+
+
+def _close(
+    network: Network, consensus: Consensus, tree: Tree, linked: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Closure of each pair's loop over the tree, px, shape (m, 2), and whether the pair can be used."""
+    offered = consensus.accepted & linked[network.pairs].all(axis=1)
+    first, second = network.pairs[offered].T
+    closure = np.zeros(network.shifts.shape)
+    closure[offered] = network.shifts[offered] - (tree.position[second] - tree.position[first])
+    shared = tree.variance[tree.meeting(first, second)]
+    own = (network.sigmas[offered] * consensus.scale) ** 2
+    variance = own + tree.variance[first] + tree.variance[second] - 2 * shared
+    used = offered.copy()
+    used[offered] = (closure[offered] ** 2 / variance).sum(axis=1) <= _CRITICAL_LOOP**2
+    return closure, used | tree.member
+
+
+def _crossed(tree: Tree, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether the loop of any of `pairs` uses the way from the item to its parent, shape (n,)."""
+    return tree.over_edges(pairs, np.ones(len(pairs))) > 0.5
+
+
+def _behind(tree: Tree, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Items that are marked or have a marked item on their way to the anchor, shape (n,)."""
+    behind = marked.copy()
+    for item in tree.order[1:]:
+        behind[item] |= behind[tree.parent[item]]
+    return behind
+
+
+def _rms_closure(tree: Tree, pairs: NDArray[np.int64], closure: NDArray[np.float64]) -> NDArray[np.float64]:
+    passing = tree.over_items(pairs, np.ones(len(pairs)))
+    squares = tree.over_items(pairs, (closure**2).sum(axis=1))
+    rms = np.sqrt(np.maximum(squares, 0.0) / np.maximum(passing, 1.0))
+    return np.where(passing > 0.5, rms, np.nan)
