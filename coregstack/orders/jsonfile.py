@@ -1,0 +1,122 @@
+"""Read JSON that others wrote without trusting it, and write it so that it appears only whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from coregstack.errors import MissingFile, UnreadableFile
+
+MAX_BYTES = 256 * 2**20
+"""Largest JSON file that is read: a manifest of half a million files."""
+
+
+def parse_json(text: str, *, on_duplicate: Callable[[str], None] | None = None) -> Any:
+    """Parse JSON as RFC 8259 has it: without NaN and Infinity.
+
+    Parameters
+    ----------
+    text : str
+        The document.
+    on_duplicate : callable, optional
+        Called with every key that appears twice in one object; the last value counts.
+
+    Raises
+    ------
+    ValueError
+        If the text is not JSON, nests too deeply, or holds a number too long to read.
+    """
+
+    def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
+        if on_duplicate:
+            for key, count in Counter(key for key, _ in found).items():
+                if count > 1:
+                    on_duplicate(key)
+        return dict(found)
+
+    try:
+        return json.loads(text, object_pairs_hook=pairs, parse_constant=_refuse_constant)
+    except RecursionError:
+        raise ValueError("its objects and lists nest too deeply") from None
+
+
+def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
+    """Read a UTF-8 file of bounded size; a byte order mark is skipped.
+
+    Raises
+    ------
+    MissingFile
+        If there is no such file.
+    UnreadableFile
+        If it is no regular file, is too large, cannot be opened, or is not UTF-8.
+    """
+    try:
+        if not path.exists():
+            raise MissingFile(f"{path} has to be a file, but there is nothing at this path.")
+        if not path.is_file():
+            raise UnreadableFile(f"{path} has to be a file, but it is not a regular one.")
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except (MissingFile, UnreadableFile):
+        raise
+    except (OSError, ValueError) as error:
+        raise UnreadableFile(f"{str(path)!a} cannot be read: {error}.") from error
+    if len(data) > max_bytes:
+        raise UnreadableFile(f"{path} is larger than the {max_bytes} bytes that are read of such a file.")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UnreadableFile(f"{path} has to be UTF-8 text, but it is not: {error}.") from error
+
+
+def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
+    """Read a JSON file of bounded size.
+
+    Raises
+    ------
+    MissingFile, UnreadableFile
+        As `read_text`; also if the text is not JSON.
+    """
+    text = read_text(path, max_bytes=max_bytes)
+    try:
+        return parse_json(text)
+    except ValueError as error:
+        raise UnreadableFile(f"{path} has to be JSON, but it is not: {error}.") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file; its name appears only when it is complete.
+
+    The same value gives the same bytes.
+
+    Raises
+    ------
+    ValueError
+        If the value holds NaN or Infinity; nothing is written then.
+    """
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        # mkstemp makes files that only their owner may read; an output is as readable as its folder's rule.
+        Path(temporary).chmod(0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is not a JSON number")
