@@ -24,6 +24,9 @@ class Shift(NamedTuple):
     """Pixels along the columns."""
 
 
+NO_SHIFT = Shift(0.0, 0.0)
+
+
 class Status(StrEnum):
     """What was done with an item, and why its output looks as it does."""
 

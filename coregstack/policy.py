@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from coregstack.errors import InvalidRequest
-from coregstack.model import ItemQuality, Scores, ShiftEstimate, Status
+from coregstack.model import NO_SHIFT, ItemQuality, Scores, Shift, ShiftEstimate, Status
 
 SCORE_THRESHOLD = 0.8
 MIN_IMPROVEMENT = 0.001
@@ -64,7 +64,7 @@ def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQ
     Examples
     --------
     >>> import numpy as np
-    >>> from coregstack.model import Shift, TiePoints
+    >>> from coregstack.model import TiePoints
     >>> none = np.empty(0)
     >>> ties = TiePoints(y=none, x=none, shift_y=none, shift_x=none, weight=none,
     ...                  inlier=none.astype(bool), band=none.astype(int))
@@ -82,7 +82,7 @@ def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQ
         words = "No shift is applied." if estimate.reason else "No shift could be found; none is applied."
     else:
         improvement = after - before
-        change = f"improves the matching score by {improvement:.4f} ({before:.3f} to {after:.3f})"
+        change = f"changes the matching score by {improvement:+.4f} ({before:.3f} to {after:.3f})"
         if improvement >= limits.min_improvement:
             status, words = Status.COREGISTERED, f"The shift {change}: it is applied."
         else:
@@ -97,3 +97,44 @@ def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQ
         status=status,
         details=" ".join(part for part in (estimate.reason, words) if part),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Treatment:
+    """What is done with the pixels of an item's files."""
+
+    suffix: str
+    """What the file names get: ``_anchor``, ``_coreg`` or nothing."""
+    placed: bool
+    """Whether rasters are put onto the anchor's lattice; if not, files are copied byte for byte."""
+    shift: Shift
+    """What is applied on the way, px."""
+
+
+def treat(quality: ItemQuality, *, same_crs: bool) -> Treatment:
+    """Say what is done with an item's files.
+
+    Parameters
+    ----------
+    quality : ItemQuality
+        What was decided.
+    same_crs : bool
+        Whether the item's images have the anchor's CRS.
+
+    Returns
+    -------
+    Treatment
+
+    Examples
+    --------
+    >>> treat(ANCHOR_QUALITY, same_crs=True)
+    Treatment(suffix='_anchor', placed=False, shift=Shift(y=0.0, x=0.0))
+    """
+    match quality.status:
+        case Status.ANCHOR:
+            return Treatment(suffix="_anchor", placed=False, shift=NO_SHIFT)
+        case Status.ALREADY_ALIGNED:
+            return Treatment(suffix="_coreg", placed=not same_crs, shift=NO_SHIFT)
+        case Status.COREGISTERED if quality.shift is not None:
+            return Treatment(suffix="_coreg", placed=True, shift=quality.shift)
+    return Treatment(suffix="", placed=False, shift=NO_SHIFT)

@@ -1,0 +1,415 @@
+"""The story in short functions: open scenes, estimate shifts, apply them, write the result."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from coregstack import graph
+from coregstack.errors import InvalidRequest, InvalidStack
+from coregstack.grid import crs_name, offset, overlaps, same_pixels
+from coregstack.matching import METHODS, MatchOptions
+from coregstack.model import NO_SHIFT, Shift
+from coregstack.opening import find_scene, scenes_of, stack_scenes, unreadable_files
+from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD, Thresholds
+from coregstack.provenance import pristine_clear, pristine_scenes
+from coregstack.scene import PlacedScene
+from coregstack.stack import Stack, conform, find_anchor, like_given, match_bands
+from coregstack.warp import RESAMPLING
+
+QUALITY = (
+    "shift_y",
+    "shift_x",
+    "shift_sigma_y",
+    "shift_sigma_x",
+    "matching_score_before",
+    "matching_score_after",
+    "matching_score_improvement",
+    "status",
+    "details",
+)
+"""Variables of a quality Dataset, all along time."""
+
+
+def open_scenes(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    anchor: Any,
+    ids: Sequence[str] | None = None,
+    times: Sequence[Any] | None = None,
+    bands: Sequence[str | int] | None = None,
+    chunks: int | tuple[int, int] | None = None,
+) -> xr.DataArray:
+    """Open scenes as one lazy stack on the anchor's lattice.
+
+    Only headers are read. Scenes may differ in extent, CRS, pixel size, lattice phase, number of bands
+    and dtype; the stack holds the bands that all have, in a box that holds all footprints. Where a scene
+    does not lie on the anchor's lattice, its pixels are interpolated when they are read (cubic), and
+    only once also when the stack is aligned.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        GeoTIFF or JPEG 2000 files, one for each item.
+    anchor : str, int or time
+        Item whose lattice is taken: its id, file name, time or position.
+    ids : sequence of str, optional
+        Item ids; by default the file names without extension.
+    times : sequence, optional
+        Times of acquisition in UTC; by default from a tag or from the file name, NaT where neither tells.
+    bands : sequence of str or int, optional
+        Bands to open, by name or position.
+    chunks : int or tuple of int, optional
+        Rows and columns of a block; by default 2048. A block holds one time and all bands.
+
+    Returns
+    -------
+    DataArray
+        Dims (time, band, y, x), in the order of `paths`, with coords `time`, `id`, `source`, `band`, `x`, `y`,
+        `spatial_ref` and `clear` (True where a pixel is valid and usable for matching).
+
+    Raises
+    ------
+    UnreadableFile
+        If a file cannot be read; all such files are named.
+    AnchorNotFound
+        If no scene, or more than one, is the anchor.
+    InvalidRequest, InvalidStack
+        If options or scenes do not fit together.
+
+    Examples
+    --------
+    >>> from coregstack.testing import example_scenes
+    >>> stack = open_scenes(example_scenes(), anchor="20240615_a")
+    >>> stack.dims
+    ('time', 'band', 'y', 'x')
+    """
+    scenes, unusable = scenes_of(paths, ids=ids, times=times)
+    if unusable:
+        raise unreadable_files(unusable)
+    return stack_scenes(scenes, find_scene(scenes, anchor), bands=bands, chunks=chunks)
+
+
+def estimate(
+    stack: xr.DataArray,
+    anchor: Hashable | xr.DataArray,
+    *,
+    ids: Sequence[str] | None = None,
+    mask: xr.DataArray | bool | None = None,
+    band: str | int | None = None,
+    max_shift: float | None = None,
+    threshold: float = SCORE_THRESHOLD,
+    min_improvement: float = MIN_IMPROVEMENT,
+    method: str = "direct",
+) -> xr.Dataset:
+    """Estimate the shift of every item against the anchor, score it and decide what is done.
+
+    Parameters
+    ----------
+    stack : DataArray
+        Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
+    anchor : str, time, int or DataArray
+        Item id, timestamp or position of the anchor; or a scene from outside the stack, dims (band, y, x)
+        or (y, x), with the CRS and pixel size of the stack.
+    ids : sequence of str, optional
+        Item ids, where the stack has no coordinate `id`; by default made from the times.
+    mask : DataArray or bool, optional
+        Dims (time, y, x): True where a pixel may be used for matching. By default the coordinate `clear` where
+        there is one; False uses all valid pixels.
+    band : str or int, optional
+        Band that is scored, by name or position; "mean" for the mean of all bands. By default red where a
+        name tells it, else the middle band. The estimator uses up to three more bands.
+    max_shift : float, optional
+        Largest shift that is looked for, px; by default a quarter of the overlap.
+    threshold : float
+        An item whose score before is at or above this is already aligned.
+    min_improvement : float
+        A shift is applied only if it improves the score by at least this much.
+    method : str
+        "direct" matches every item with the anchor.
+
+    Returns
+    -------
+    Dataset
+        Lazy, all variables along time: `shift_y`, `shift_x`, `shift_sigma_y`, `shift_sigma_x` (px of the
+        anchor's lattice), `matching_score_before`, `matching_score_after`, `matching_score_improvement`,
+        `status`, `details`. The shift is what must be applied to the item to match the anchor.
+
+    Raises
+    ------
+    InvalidStack
+        If the DataArray is no stack.
+    AnchorNotFound
+        If no item, or more than one, is the anchor.
+    InvalidRequest
+        If an option cannot be honoured.
+
+    Examples
+    --------
+    >>> from coregstack.testing import sample_stack
+    >>> stack = sample_stack(3, shape=(256, 256))
+    >>> quality = estimate(stack, anchor=0).compute()
+    >>> quality.status.values.tolist()
+    ['anchor', 'coregistered', 'coregistered']
+    """
+    if method not in METHODS:
+        raise InvalidRequest(f"method is one of {', '.join(METHODS)}, not {method!r}.")
+    known = conform(stack, ids)
+    bands, mean = match_bands(known, band)
+    limits = Thresholds(threshold=threshold, min_improvement=min_improvement)
+    options = MatchOptions(bands=bands, mean=mean, max_shift=max_shift, limits=limits)
+    records = _records(known, anchor, mask, options)
+    return _quality(known, records, options)
+
+
+def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic") -> xr.DataArray:
+    """Shift the items that are coregistered, leave all others as they are.
+
+    Parameters
+    ----------
+    stack : DataArray
+        The stack that was estimated, or another stack of the same items.
+    quality : Dataset
+        What `estimate` returned; it may have been computed, edited, saved and loaded.
+    resampling : str
+        "cubic", "bilinear", "lanczos" or "nearest" (whole pixels, values unchanged); "none" leaves the pixels of
+        the stack as they are, so that `to_geotiffs` moves only the geotransforms.
+
+    Returns
+    -------
+    DataArray
+        Lazy, same dims and coordinates as the stack; quality variables are coords on time, and `clear` moves along.
+
+    Raises
+    ------
+    InvalidStack
+        If stack and quality do not hold the same items.
+    InvalidRequest
+        If the resampling is unknown.
+
+    Examples
+    --------
+    >>> from coregstack.testing import sample_stack
+    >>> stack = sample_stack(3, shape=(256, 256))
+    >>> aligned = apply(stack, estimate(stack, anchor=0).compute())
+    >>> aligned.dims == stack.dims
+    True
+    """
+    check_resampling(resampling)
+    known = conform(stack, None if "id" in stack.coords else _ids(quality))
+    quality = _for_items(quality, known, stack)
+    move = graph.moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
+    aligned = known.array
+    if resampling != "none":
+        aligned = aligned.copy(data=_moved_pixels(known, move, resampling))
+        if known.clear is not None:
+            clear = graph.move_clear(known.clear.data, move)
+            aligned = aligned.assign_coords(clear=known.clear.copy(data=clear))
+    aligned = aligned.assign_coords({name: quality[name].variable for name in QUALITY if name in quality})
+    aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
+    aligned.attrs |= {
+        "coregstack_resampling": resampling,
+        "coregstack_anchor": quality.attrs.get("anchor", ""),
+    }
+    return like_given(known, aligned)
+
+
+def align(
+    stack: xr.DataArray,
+    anchor: Hashable | xr.DataArray,
+    *,
+    resampling: str = "cubic",
+    **options: Any,
+) -> xr.DataArray:
+    """Align a stack to an anchor: ``apply(stack, estimate(stack, anchor))``.
+
+    Parameters
+    ----------
+    stack : DataArray
+        Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
+    anchor : str, time, int or DataArray
+        The anchor, as in `estimate`.
+    resampling : str
+        How pixels are interpolated, as in `apply`.
+    **options
+        All other options of `estimate`: `ids`, `mask`, `band`, `max_shift`, `threshold`, `min_improvement`, `method`.
+
+    Returns
+    -------
+    DataArray
+        Lazy, same dims as the stack; quality variables are coords on time.
+
+    Raises
+    ------
+    InvalidStack, AnchorNotFound, InvalidRequest
+        As `estimate` and `apply`.
+
+    Examples
+    --------
+    >>> from coregstack.testing import sample_stack
+    >>> aligned = align(sample_stack(3, shape=(256, 256)), anchor=0)
+    >>> aligned.status.compute().values.tolist()
+    ['anchor', 'coregistered', 'coregistered']
+    """
+    check_resampling(resampling)
+    return apply(stack, estimate(stack, anchor, **options), resampling=resampling)
+
+
+def check_resampling(resampling: str) -> None:
+    """Refuse an unknown resampling.
+
+    Raises
+    ------
+    InvalidRequest
+        If it is none of the known ones.
+    """
+    known = (*RESAMPLING, "none")
+    if resampling not in known:
+        raise InvalidRequest(f"resampling is one of {', '.join(known)}, not {resampling!r}.")
+
+
+def _records(
+    stack: Stack, anchor: Hashable | xr.DataArray, mask: xr.DataArray | bool | None, options: MatchOptions
+) -> Any:
+    inside = None if isinstance(anchor, xr.DataArray) else find_anchor(stack, anchor)
+    if mask is None and inside is not None and (scenes := _match_scenes(stack, inside)) is not None:
+        reference = graph.scene_reference(scenes[inside], options)
+        return graph.scene_records(scenes, inside, reference, options)
+    clear = _clear(stack, mask)
+    data = stack.array.data[:, list(options.bands)]
+    inner = MatchOptions(
+        bands=tuple(range(len(options.bands))),
+        mean=options.mean,
+        max_shift=options.max_shift,
+        limits=options.limits,
+    )
+    if inside is not None:
+        usable = None if clear is None else clear[inside : inside + 1]
+        reference = graph.array_reference(data[inside : inside + 1], usable, stack.nodata, inner)
+        origin = NO_SHIFT
+    else:
+        reference, origin = _outside(stack, anchor, options, inner)
+    return graph.array_records(data, clear, inside, reference, inner, nodata=stack.nodata, origin=origin)
+
+
+def _match_scenes(stack: Stack, anchor: int) -> list[PlacedScene] | None:
+    """The scenes to match from their files, in the anchor's own frame; None if the stack was computed upon."""
+    scenes = pristine_scenes(stack)
+    if scenes is None or not pristine_clear(stack):
+        return None
+    box: GeoBox = scenes[anchor].scene.image.box
+    return [scene.on(box) for scene in scenes]
+
+
+def _clear(stack: Stack, mask: xr.DataArray | bool | None) -> Any:
+    if mask is None or mask is True:
+        return None if stack.clear is None else stack.clear.data
+    if mask is False:
+        return None
+    if not isinstance(mask, xr.DataArray) or set(mask.dims) != {"time", "y", "x"} or mask.dtype != bool:
+        raise InvalidRequest(
+            "mask has to be a bool DataArray with dims (time, y, x), True where a pixel may be used, or False "
+            f"for none; {getattr(mask, 'dims', mask)!r} of {getattr(mask, 'dtype', type(mask).__name__)} was given."
+        )
+    sizes = {dim: stack.array.sizes[dim] for dim in ("time", "y", "x")}
+    if dict(mask.sizes) != sizes:
+        raise InvalidRequest(f"The mask's sizes {dict(mask.sizes)} are not the stack's, {sizes}.")
+    mask = mask.transpose("time", "y", "x")
+    return (mask if mask.chunks is not None else mask.chunk({"time": 1})).data
+
+
+def _outside(stack: Stack, anchor: Any, options: MatchOptions, inner: MatchOptions) -> tuple[Any, Shift]:
+    scene = anchor if "time" in anchor.dims else anchor.expand_dims(time=1)
+    other = conform(scene.drop_vars("id", errors="ignore"), ["anchor"])
+    if len(other.ids) != 1 or len(other.bands) != len(stack.bands):
+        raise InvalidStack(
+            f"An anchor from outside is one scene with the stack's {len(stack.bands)} bands; it has "
+            f"{len(other.ids)} times and {len(other.bands)} bands."
+        )
+    if (stack.box.crs is not None or other.box.crs is not None) and not same_pixels(other.box, stack.box):
+        raise InvalidStack(
+            f"The anchor ({crs_name(other.box)}, pixel {other.box.affine.a:g} x {other.box.affine.e:g}) has not the "
+            f"stack's CRS and pixel size ({crs_name(stack.box)}, {stack.box.affine.a:g} x {stack.box.affine.e:g}). "
+            "Bring one onto the other's grid first, for example with rio.reproject_match."
+        )
+    origin = NO_SHIFT if stack.box.crs is None else offset(stack.box, other.box)
+    if stack.box.crs is not None and not overlaps(stack.box, other.box):
+        raise InvalidStack("The anchor and the stack do not overlap.")
+    clear = None if other.clear is None else other.clear.data
+    data = other.array.data[:, list(options.bands)]
+    return graph.array_reference(data, clear, other.nodata, inner), origin
+
+
+_FIELDS: dict[str, tuple[Any, str, str]] = {
+    "shift_y": (lambda q: np.nan if q.shift is None else q.shift.y, "px", "shift to apply, down the rows"),
+    "shift_x": (
+        lambda q: np.nan if q.shift is None else q.shift.x,
+        "px",
+        "shift to apply, along the columns",
+    ),
+    "shift_sigma_y": (lambda q: np.nan if q.sigma is None else q.sigma.y, "px", "1 sigma of shift_y"),
+    "shift_sigma_x": (lambda q: np.nan if q.sigma is None else q.sigma.x, "px", "1 sigma of shift_x"),
+    "matching_score_before": (lambda q: _number(q.before), "1", "matching score of the item as it is"),
+    "matching_score_after": (lambda q: _number(q.after), "1", "matching score of the item when shifted"),
+    "matching_score_improvement": (lambda q: _number(q.improvement), "1", "score after minus score before"),
+    "status": (lambda q: str(q.status), "", "what is done with the item"),
+    "details": (lambda q: q.details, "", "why"),
+}
+
+
+def _quality(stack: Stack, records: Any, options: MatchOptions) -> xr.Dataset:
+    variables = {}
+    for name, (get, units, meaning) in _FIELDS.items():
+        dtype = object if units == "" else np.float64
+        attrs = {"long_name": meaning} | ({"units": units} if units else {})
+        variables[name] = ("time", graph.field(records, name, get, dtype), attrs)
+    coords: dict[str, Any] = {"id": ("time", np.array(stack.ids, object))}
+    for name in ("time", "source"):
+        if name in stack.array.coords:
+            coords[name] = stack.array.coords[name].variable
+    limits = options.limits
+    attrs = {
+        "threshold": limits.threshold,
+        "min_improvement": limits.min_improvement,
+        "matching_score_version": 1,
+        "band": "mean" if options.mean else stack.bands[options.bands[0]],
+    }
+    return xr.Dataset(variables, coords=coords, attrs=attrs)
+
+
+def _ids(quality: xr.Dataset) -> list[str] | None:
+    return [str(i) for i in quality["id"].values] if "id" in quality.coords else None
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else value
+
+
+def _for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Dataset:
+    """Quality in the order of the stack's items."""
+    missing = [name for name in ("status", "shift_y", "shift_x") if name not in quality]
+    if missing:
+        raise InvalidStack(f"The quality lacks {missing}; pass what estimate returned.")
+    if "id" not in quality.coords or "id" not in stack.coords:
+        if quality.sizes.get("time") != len(known.ids):
+            raise InvalidStack(
+                f"The quality has {quality.sizes.get('time')} items, the stack {len(known.ids)}."
+            )
+        return quality
+    position = {str(i): k for k, i in enumerate(quality["id"].values)}
+    unknown = [i for i in known.ids if i not in position]
+    if unknown:
+        raise InvalidStack(f"The quality knows nothing of {unknown[:5]}; estimate these items as well.")
+    return quality.isel(time=[position[i] for i in known.ids])
+
+
+def _moved_pixels(stack: Stack, move: Any, resampling: str) -> Any:
+    scenes = pristine_scenes(stack)
+    if scenes is not None:
+        return graph.move_scenes(scenes, move, stack.array.data.chunks, resampling)
+    return graph.move_arrays(stack.array.data, move, resampling, stack.nodata)

@@ -1,0 +1,175 @@
+"""One raster file moved onto the anchor's lattice, streamed block by block, and nothing else changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.io import DatasetWriter
+from rasterio.shutil import copy as gdal_copy
+from rasterio.windows import Window
+
+from coregstack import raster
+from coregstack.errors import UnreadableFile
+from coregstack.export.files import copy_file, staged
+from coregstack.grid import footprint, frame_bounds, lattice_like, moved, scaled_shift
+from coregstack.model import Shift
+from coregstack.raster import RasterHeader
+from coregstack.warp import placed, placed_valid
+
+BLOCK = 512, 4096
+"""Rows and columns that are moved at once, whole tiles of the output."""
+
+
+class Content(StrEnum):
+    """What a raster file holds, and so how it is resampled and filled."""
+
+    IMAGE = "image"
+    """Measurements: interpolated; empty pixels are nodata, or 0."""
+    UDM = "udm"
+    """Bit field: nearest neighbour; empty pixels are 1, blackfill."""
+    UDM2 = "udm2"
+    """Planet's eight bands: nearest neighbour; empty pixels are 0, and 1 in the last band."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Movement:
+    """Where a raster is put and how."""
+
+    anchor: GeoBox
+    """The anchor's box, whose lattice is taken."""
+    shift: Shift
+    """What is applied to the content, px of the anchor."""
+    resampling: str
+    """A kernel of `coregstack.warp.RESAMPLING`, or "none": only the geotransform is changed."""
+    cog: bool = False
+    """Whether the output is written as cloud-optimised GeoTIFF with overviews."""
+
+
+def write_moved(source: str, target: Path, content: Content, movement: Movement) -> None:
+    """Write a raster onto the anchor's lattice, shifted, in one interpolation.
+
+    The output lies in the smallest box of the lattice that holds the whole shifted footprint. An asset of
+    another pixel size keeps it, on the lattice with the anchor's origin and CRS. Dtype, nodata, tags,
+    descriptions, colours, scales, codec and internal mask are the source's.
+
+    Parameters
+    ----------
+    source : str
+        Path of a GeoTIFF or JPEG 2000 file.
+    target : Path
+        GeoTIFF to write; it appears only complete.
+    content : Content
+        What the raster holds.
+    movement : Movement
+        Where it goes.
+
+    Raises
+    ------
+    UnreadableFile, MissingFile
+        If the source cannot be read, or the target cannot be written.
+    """
+    header = raster.read_header(source)
+    with staged(target) as temporary:
+        if movement.resampling == "none":
+            _write_georeference(header, temporary, movement)
+        else:
+            _write_pixels(header, temporary, content, movement)
+        if movement.cog:
+            _make_cloud_optimised(temporary, header, content)
+
+
+def output_name(path: Path) -> str:
+    """File name of a moved raster: GeoTIFF whatever the source was."""
+    return path.name if path.suffix.lower() in (".tif", ".tiff") else f"{path.stem}.tif"
+
+
+def output_box(header: RasterHeader, movement: Movement) -> tuple[GeoBox, GeoBox, Shift]:
+    """The lattice of an asset, the box on it that its moved footprint fills, and the shift in its pixels."""
+    lattice = lattice_like(header.box, movement.anchor)
+    shift = scaled_shift(movement.shift, movement.anchor, lattice)
+    return lattice, footprint(header.box, lattice, shift), shift
+
+
+def fill_values(header: RasterHeader, content: Content) -> list[float]:
+    """For each band, what pixels become that the source does not cover."""
+    if content is Content.UDM:
+        return [1.0] * header.count
+    if content is Content.UDM2:
+        return [0.0] * (header.count - 1) + [1.0] if header.count == 8 else [0.0] * header.count
+    return [0.0 if header.nodata is None or k == header.alpha else header.nodata for k in range(header.count)]
+
+
+def _write_pixels(header: RasterHeader, path: Path, content: Content, movement: Movement) -> None:
+    lattice, box, shift = output_box(header, movement)
+    image = content is Content.IMAGE
+    top, _, left, _ = frame_bounds(box, lattice)
+    with raster.opened(header.path) as dataset, raster.created(str(path), dataset, box) as out:
+        for row, col, height, width in _blocks(box.shape, out):
+            window = int(top) + row, int(left) + col, height, width
+            values = placed(
+                dataset,
+                header,
+                lattice,
+                window,
+                bands=range(header.count),
+                shift=shift,
+                resampling=movement.resampling if image else "nearest",
+                nodata=header.nodata if image else None,
+                fill=fill_values(header, content),
+            )
+            inside = Window(col, row, width, height)
+            out.write(values, window=inside)
+            if header.internal_mask:
+                out.write_mask(placed_valid(dataset, header, lattice, window, shift), window=inside)
+
+
+def _blocks(shape: tuple[int, int], out: DatasetWriter) -> Iterator[tuple[int, int, int, int]]:
+    tile_rows, tile_cols = out.block_shapes[0]
+    rows = max(tile_rows, BLOCK[0] // tile_rows * tile_rows)
+    cols = max(tile_cols, BLOCK[1] // tile_cols * tile_cols)
+    for row in range(0, shape[0], rows):
+        for col in range(0, shape[1], cols):
+            yield row, col, min(rows, shape[0] - row), min(cols, shape[1] - col)
+
+
+def _write_georeference(header: RasterHeader, path: Path, movement: Movement) -> None:
+    box = moved(header.box, movement.anchor, movement.shift)
+    if header.driver == "GTiff":
+        copy_file(Path(header.path), path)
+        with (
+            raster.gdal(),
+            rasterio.open(str(path), "r+", driver="GTiff", IGNORE_COG_LAYOUT_BREAK="YES") as out,
+        ):
+            out.transform = box.affine
+        return
+    with raster.opened(header.path) as dataset, raster.created(str(path), dataset, box) as out:
+        for row, col, height, width in _blocks(box.shape, out):
+            values = raster.read_window(dataset, list(range(header.count)), row, col, (height, width))
+            out.write(values, window=Window(col, row, width, height))
+
+
+def _make_cloud_optimised(path: Path, header: RasterHeader, content: Content) -> None:
+    plain = path.with_name(path.name + ".plain.part")
+    path.rename(plain)
+    try:
+        with raster.gdal(), rasterio.open(str(plain), driver="GTiff") as dataset:
+            codec = str(dataset.profile.get("compress", "deflate")).upper()
+            gdal_copy(
+                dataset,
+                str(path),
+                driver="COG",
+                compress=codec if codec in raster.LOSSLESS - {"PACKBITS"} else "DEFLATE",
+                predictor="YES",
+                overview_resampling="AVERAGE" if content is Content.IMAGE else "NEAREST",
+                bigtiff="IF_SAFER",
+                num_threads="1",
+            )
+    except rasterio.errors.RasterioError as error:
+        raise UnreadableFile(f"{str(path)!r} cannot be written as COG ({error}).") from error
+    finally:
+        plain.unlink(missing_ok=True)

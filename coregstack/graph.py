@@ -1,0 +1,326 @@
+"""The only module that builds dask graphs: blocks in, blocks out, no arithmetic.
+
+Layers are named by what they hold (`LAYERS`). That is also how a stack is known to be just a selection of
+what was opened from files, so that its pixels may be taken from the files again in one interpolation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import dask
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+from dask.delayed import Delayed
+from dask.highlevelgraph import HighLevelGraph
+from numpy.typing import NDArray
+
+from coregstack.errors import CoregError
+from coregstack.kernels.resample import translate, translate_mask
+from coregstack.kernels.sources import ArraySource
+from coregstack.matching import MatchOptions, Reference, assess, prepare, unreadable
+from coregstack.model import NO_SHIFT, ItemQuality, Shift, Status
+from coregstack.policy import ANCHOR_QUALITY
+from coregstack.raster import valid_values
+from coregstack.scene import MatchPixels, PlacedScene, band_mean, load_match, read_block, read_clear
+
+SCENES = "coregstack-scenes-"
+PIXELS = "coregstack-pixels-"
+CLEAR = "coregstack-clear-"
+ALIGNED = "coregstack-aligned-"
+_INDEX = "coregstack-index-"
+_SELECTIONS = ("getitem-", "rechunk-merge-", "rechunk-split-", "concatenate-")
+
+
+# --- stacks behind files -------------------------------------------------------------------------
+
+
+def open_pixels(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> da.Array:
+    """Lazy pixels of scenes, dims (time, band, y, x), one time and all bands in a block."""
+    first = items[0]
+    scenes, rows, cols = _inputs(items, chunks)
+    return da.blockwise(
+        _read_pixels, "tbyx", scenes, "t", rows, "y", cols, "x",
+        new_axes={"b": len(first.bands)}, dtype=np.dtype(first.dtype), align_arrays=False,
+        meta=np.empty((0, 0, 0, 0), first.dtype), name=PIXELS + tokenize(items, chunks),
+    )  # fmt: skip
+
+
+def open_clear(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> da.Array:
+    """Lazy mask of usable pixels of scenes, dims (time, y, x)."""
+    scenes, rows, cols = _inputs(items, chunks)
+    return da.blockwise(
+        _read_clear, "tyx", scenes, "t", rows, "y", cols, "x",
+        dtype=bool, align_arrays=False, meta=np.empty((0, 0, 0), bool), name=CLEAR + tokenize(items, chunks),
+    )  # fmt: skip
+
+
+def origin_scenes(array: da.Array) -> list[PlacedScene] | None:
+    """The scenes whose pixels an array holds unchanged, or None if it was computed upon.
+
+    An array is unchanged if its graph does nothing but read (and move) scenes, select, join and rechunk.
+    """
+    graph = array.__dask_graph__()
+    if not isinstance(graph, HighLevelGraph):
+        return None
+    found: list[PlacedScene] = []
+    queue, seen = [array.name], set()
+    while queue:
+        name = queue.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        if name.startswith(SCENES):
+            layer = graph.layers[name]
+            found += [_literal(layer[key])[0] for key in sorted(layer)]
+        elif name.startswith((PIXELS, CLEAR, ALIGNED)):
+            queue += [dep for dep in graph.dependencies[name] if dep.startswith(SCENES)]
+        elif name.startswith(_SELECTIONS):
+            queue += graph.dependencies[name]
+        else:
+            return None
+    return found or None
+
+
+def scene_array(items: Sequence[PlacedScene]) -> da.Array:
+    """Scenes as a dask array of objects, one in each block."""
+    name = SCENES + tokenize(items)
+    blocks = {(name, i): _boxed(item) for i, item in enumerate(items)}
+    return da.Array(
+        HighLevelGraph.from_collections(name, blocks), name, ((1,) * len(items),), meta=np.empty(0, object)
+    )
+
+
+def _inputs(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> tuple[da.Array, da.Array, da.Array]:
+    height, width = items[0].lattice.shape
+    return scene_array(items), _indexes(height, chunks[0]), _indexes(width, chunks[1])
+
+
+def _indexes(size: int, chunk: int) -> da.Array:
+    """0 to size - 1 in blocks: tells a task which rows or columns are its own."""
+    starts = range(0, size, chunk)
+    name = _INDEX + tokenize(size, chunk)
+    blocks = {(name, i): np.arange(start, min(start + chunk, size)) for i, start in enumerate(starts)}
+    sizes = tuple(min(chunk, size - start) for start in starts)
+    return da.Array(HighLevelGraph.from_collections(name, blocks), name, (sizes,), dtype=np.int64)
+
+
+def _boxed(value: object) -> NDArray[np.object_]:
+    out = np.empty(1, object)
+    out[0] = value
+    return out
+
+
+def _literal(task: Any) -> Any:
+    """The value of a graph node that is one, whichever way this version of dask wraps it."""
+    return getattr(task, "value", task)
+
+
+def _window(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> tuple[int, int, int, int]:
+    return int(rows[0]), int(cols[0]), len(rows), len(cols)
+
+
+def _read_pixels(scenes: NDArray[np.object_], rows: Any, cols: Any) -> NDArray[Any]:
+    return read_block(scenes[0], _window(rows, cols))[None]
+
+
+def _read_clear(scenes: NDArray[np.object_], rows: Any, cols: Any) -> NDArray[np.bool_]:
+    return read_clear(scenes[0], _window(rows, cols))[None]
+
+
+# --- quality -------------------------------------------------------------------------------------
+
+
+def scene_reference(item: PlacedScene, options: MatchOptions) -> Delayed:
+    """The anchor behind a file, prepared in one task."""
+    return dask.delayed(_prepare_scene, pure=True)(item, options)
+
+
+def array_reference(
+    values: da.Array, clear: da.Array | None, nodata: float | None, options: MatchOptions
+) -> Delayed:
+    """The anchor in an array of dims (1, band, y, x), prepared in one task."""
+    whole = values.rechunk(-1).to_delayed().item()
+    usable = None if clear is None else clear.rechunk(-1).to_delayed().item()
+    return dask.delayed(_prepare_array, pure=True)(whole, usable, nodata, options)
+
+
+def scene_records(
+    items: Sequence[PlacedScene], anchor: int | None, reference: Delayed, options: MatchOptions
+) -> da.Array:
+    """An `ItemQuality` for each scene, one task each."""
+    return da.map_blocks(
+        _assess_scene, scene_array(items), _flags(len(items), anchor), reference=reference, options=options,
+        dtype=object, meta=np.empty(0, object),
+        name="coregstack-quality-" + tokenize(items, anchor, reference.key),
+    )  # fmt: skip
+
+
+def array_records(
+    values: da.Array,
+    clear: da.Array | None,
+    anchor: int | None,
+    reference: Delayed,
+    options: MatchOptions,
+    *,
+    nodata: float | None,
+    origin: Shift,
+) -> da.Array:
+    """An `ItemQuality` for each time of an array of dims (time, band, y, x), one task each."""
+    values = values.rechunk((1, -1, -1, -1))
+    planes = [values, "tbyx"] + ([] if clear is None else [clear.rechunk((1, -1, -1)), "tyx"])
+    return da.blockwise(
+        _assess_array, "t", _flags(values.shape[0], anchor), "t", *planes,
+        reference=reference, options=options, nodata=nodata, origin=origin, concatenate=True,
+        align_arrays=False, dtype=object, meta=np.empty(0, object),
+    )  # fmt: skip
+
+
+def field(records: da.Array, name: str, get: Callable[[ItemQuality], Any], dtype: Any) -> da.Array:
+    """One quality variable out of the records."""
+    return records.map_blocks(_fields, get=get, out=dtype, dtype=dtype, meta=np.empty(0, dtype))
+
+
+def _flags(count: int, anchor: int | None) -> da.Array:
+    return da.from_array(np.arange(count) == (-1 if anchor is None else anchor), chunks=1)
+
+
+def _fields(records: NDArray[np.object_], get: Callable[[ItemQuality], Any], out: Any) -> NDArray[Any]:
+    values = np.empty(len(records), out)
+    for i, record in enumerate(records):
+        values[i] = get(record)
+    return values
+
+
+def _prepare_scene(item: PlacedScene, options: MatchOptions) -> Reference:
+    return prepare(load_match(item, options.bands, mean=options.mean, reach=0))
+
+
+def _prepare_array(
+    values: NDArray[Any], clear: NDArray[np.bool_] | None, nodata: float | None, options: MatchOptions
+) -> Reference:
+    return prepare(_pixels(values[0], None if clear is None else clear[0], nodata, NO_SHIFT, options))
+
+
+def _assess_scene(
+    scenes: NDArray[np.object_], is_anchor: NDArray[np.bool_], reference: Reference, options: MatchOptions
+) -> NDArray[np.object_]:
+    if is_anchor[0]:
+        return _boxed(ANCHOR_QUALITY)
+    try:
+        pixels = load_match(scenes[0], options.bands, mean=options.mean, reach=options.max_shift)
+    except CoregError as error:
+        return _boxed(unreadable(error))
+    return _boxed(assess(reference, pixels, options))
+
+
+def _assess_array(
+    is_anchor: NDArray[np.bool_],
+    values: NDArray[Any],
+    clear: NDArray[np.bool_] | None = None,
+    *,
+    reference: Reference,
+    options: MatchOptions,
+    nodata: float | None,
+    origin: Shift,
+) -> NDArray[np.object_]:
+    if is_anchor[0]:
+        return _boxed(ANCHOR_QUALITY)
+    item = _pixels(values[0], None if clear is None else clear[0], nodata, origin, options)
+    return _boxed(assess(reference, item, options))
+
+
+def _pixels(
+    values: NDArray[Any],
+    clear: NDArray[np.bool_] | None,
+    nodata: float | None,
+    origin: Shift,
+    options: MatchOptions,
+) -> MatchPixels:
+    valid = valid_values(values, nodata)
+    usable = valid if clear is None else valid & clear
+    if options.mean:
+        values, valid, usable = band_mean(values, valid, usable)
+    return MatchPixels(source=ArraySource(values=values, usable=usable, origin=origin), valid=valid)
+
+
+# --- aligned pixels ------------------------------------------------------------------------------
+
+
+def moves(status: da.Array, shift_y: da.Array, shift_x: da.Array) -> da.Array:
+    """The shift that is applied at each time, shape (time, 2): zero unless it is coregistered."""
+    arrays = [da.asarray(a).rechunk(1) for a in (status, shift_y, shift_x)]
+    return da.blockwise(
+        _moves, "ts", *(part for a in arrays for part in (a, "t")),
+        new_axes={"s": 2}, dtype=np.float64, meta=np.empty((0, 0)),
+    )  # fmt: skip
+
+
+def move_scenes(
+    items: Sequence[PlacedScene], move: da.Array, chunks: tuple[tuple[int, ...], ...], resampling: str
+) -> da.Array:
+    """Pixels of scenes, each moved, read from its file in one interpolation."""
+    rows, cols = _chunked_indexes(chunks[2]), _chunked_indexes(chunks[3])
+    first = items[0]
+    return da.blockwise(
+        _read_moved, "tbyx", scene_array(items), "t", move, "ts", rows, "y", cols, "x",
+        resampling=resampling, new_axes={"b": len(first.bands)}, concatenate=True, align_arrays=False,
+        dtype=np.dtype(first.dtype), meta=np.empty((0, 0, 0, 0), first.dtype),
+        name=ALIGNED + tokenize(items, move.name, chunks, resampling),
+    )  # fmt: skip
+
+
+def move_arrays(values: da.Array, move: da.Array, resampling: str, nodata: float | None) -> da.Array:
+    """Pixels of an array of dims (time, band, y, x), moved plane by plane; chunks as before."""
+    planes = values.rechunk((1, 1, -1, -1))
+    out = da.blockwise(
+        _move_planes, "tbyx", planes, "tbyx", move, "ts",
+        resampling=resampling, nodata=nodata, concatenate=True, align_arrays=False,
+        dtype=values.dtype, meta=np.empty((0, 0, 0, 0), values.dtype),
+    )  # fmt: skip
+    return out.rechunk(values.chunks)
+
+
+def move_clear(clear: da.Array, move: da.Array) -> da.Array:
+    """A mask of dims (time, y, x), moved by nearest neighbour."""
+    out = da.blockwise(
+        _move_mask, "tyx", clear.rechunk((1, -1, -1)), "tyx", move, "ts",
+        concatenate=True, align_arrays=False, dtype=bool, meta=np.empty((0, 0, 0), bool),
+    )  # fmt: skip
+    return out.rechunk(clear.chunks)
+
+
+def _chunked_indexes(sizes: Iterable[int]) -> da.Array:
+    sizes = tuple(sizes)
+    return da.arange(sum(sizes), chunks=(sizes,))
+
+
+def _moves(status: NDArray[Any], shift_y: NDArray[Any], shift_x: NDArray[Any]) -> NDArray[np.float64]:
+    moved = status == Status.COREGISTERED
+    shift = np.stack([shift_y, shift_x], axis=-1).astype(np.float64)
+    return np.where(np.asarray(moved, bool)[:, None], shift, 0.0)
+
+
+def _read_moved(
+    scenes: NDArray[np.object_], move: NDArray[np.float64], rows: Any, cols: Any, resampling: str
+) -> NDArray[Any]:
+    return read_block(scenes[0], _window(rows, cols), Shift(*map(float, move[0])), resampling)[None]
+
+
+def _move_planes(
+    values: NDArray[Any], move: NDArray[np.float64], resampling: str, nodata: float | None
+) -> NDArray[Any]:
+    y, x = map(float, move[0])
+    if (y, x) == NO_SHIFT:
+        return values
+    fill = 0 if nodata is None else nodata
+    return translate(
+        values[0], start=Shift(-y, -x), shape=values.shape[2:], kernel=resampling, nodata=nodata, fill=fill
+    )[None]
+
+
+def _move_mask(clear: NDArray[np.bool_], move: NDArray[np.float64]) -> NDArray[np.bool_]:
+    y, x = map(float, move[0])
+    return translate_mask(clear[0], start=Shift(-y, -x), shape=clear.shape[1:])[None]

@@ -1,0 +1,188 @@
+"""Lattices, boxes on them and footprints.
+
+A *lattice* is the endless grid that a raster's CRS, pixel size, orientation and phase span. It is
+carried by an `odc.geo.geobox.GeoBox`; the *frame* of an anchor counts its lattice in pixels from
+the anchor's first pixel, so that pixel ``(0, 0)`` of the anchor has its centre at frame position
+``(0, 0)``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+from pyproj import Transformer
+
+from coregstack.errors import InvalidStack
+from coregstack.model import NO_SHIFT, Shift
+
+LATTICE_DRIFT = 1e-3
+"""Two rasters share pixel size if, across the larger one, they drift apart by less than this, px."""
+
+WHOLE_PIXEL = 1e-6
+"""An offset this near to a whole number of pixels is that whole number."""
+
+_EDGE_POINTS = 21
+
+
+def same_crs(a: GeoBox, b: GeoBox) -> bool:
+    """Whether two boxes have the same coordinate reference system."""
+    return a.crs is not None and b.crs is not None and a.crs == b.crs
+
+
+def same_pixels(box: GeoBox, anchor: GeoBox) -> bool:
+    """Whether `box` differs from the anchor's lattice by a translation only."""
+    if not same_crs(box, anchor):
+        return False
+    relative = ~anchor.affine * box.affine
+    reach = max(*box.shape, *anchor.shape, 1)
+    drift = max(abs(relative.a - 1), abs(relative.b), abs(relative.d), abs(relative.e - 1)) * reach
+    return drift < LATTICE_DRIFT
+
+
+def offset(box: GeoBox, anchor: GeoBox) -> Shift:
+    """Frame position of the centre of the first pixel of `box`, which shares the anchor's pixel size.
+
+    Examples
+    --------
+    >>> from affine import Affine
+    >>> from odc.geo.geobox import GeoBox
+    >>> anchor = GeoBox((4, 4), Affine(3, 0, 300, 0, -3, 900), "EPSG:32633")
+    >>> offset(GeoBox((4, 4), Affine(3, 0, 304.5, 0, -3, 897), "EPSG:32633"), anchor)
+    Shift(y=1.0, x=1.5)
+    """
+    col, row = ~anchor.affine * (box.affine.c, box.affine.f)
+    return Shift(_whole(row), _whole(col))
+
+
+def frame_box(anchor: GeoBox, row: int, col: int, shape: tuple[int, int]) -> GeoBox:
+    """Box of `shape` on the anchor's lattice whose first pixel is frame pixel ``(row, col)``."""
+    return GeoBox(shape, anchor.affine * Affine.translation(col, row), anchor.crs)
+
+
+def frame_bounds(box: GeoBox, anchor: GeoBox) -> tuple[float, float, float, float]:
+    """Extent of `box` in the anchor's frame: top, bottom, left, right edges in pixels.
+
+    The edges of frame pixel 0 are 0 and 1. Where the CRSs differ, edges are followed point by point.
+
+    Raises
+    ------
+    InvalidStack
+        If the box cannot be expressed in the anchor's CRS.
+    """
+    height, width = box.shape
+    along = np.linspace(0, 1, 2 if same_crs(box, anchor) else _EDGE_POINTS)
+    rows = np.concatenate([along * 0, along * height, along * 0 + height, along * height])
+    cols = np.concatenate([along * width, along * 0, along * width, along * 0 + width])
+    x, y = box.affine * (cols, rows)
+    if not same_crs(box, anchor):
+        x, y = transformer(box.crs, anchor.crs).transform(x, y)
+    cols, rows = ~anchor.affine * (np.asarray(x), np.asarray(y))
+    if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
+        raise InvalidStack(
+            f"A raster in {crs_name(box)} has no place in the anchor's CRS {crs_name(anchor)}: "
+            "check that both CRSs are right and cover the same part of the world."
+        )
+    edges = rows.min(), rows.max(), cols.min(), cols.max()
+    return tuple(_whole(float(edge)) for edge in edges)  # type: ignore[return-value]
+
+
+def footprint(box: GeoBox, anchor: GeoBox, shift: Shift = NO_SHIFT) -> GeoBox:
+    """The smallest box on the anchor's lattice that holds `box`, moved by `shift` (anchor pixels).
+
+    Examples
+    --------
+    >>> from affine import Affine
+    >>> from odc.geo.geobox import GeoBox
+    >>> anchor = GeoBox((4, 4), Affine(3, 0, 300, 0, -3, 900), "EPSG:32633")
+    >>> footprint(anchor, anchor, Shift(0.25, -1.0)).shape
+    Shape2d(x=4, y=5)
+    """
+    top, bottom, left, right = frame_bounds(box, anchor)
+    row, col = math.floor(_whole(top + shift.y)), math.floor(_whole(left + shift.x))
+    end_row, end_col = math.ceil(_whole(bottom + shift.y)), math.ceil(_whole(right + shift.x))
+    return frame_box(anchor, row, col, (max(end_row - row, 1), max(end_col - col, 1)))
+
+
+def union(boxes: list[GeoBox], anchor: GeoBox) -> GeoBox:
+    """The smallest box on the anchor's lattice that holds all `boxes`."""
+    bounds = np.array([frame_bounds(footprint(box, anchor), anchor) for box in boxes])
+    row, col = int(bounds[:, 0].min()), int(bounds[:, 2].min())
+    shape = int(bounds[:, 1].max()) - row, int(bounds[:, 3].max()) - col
+    return frame_box(anchor, row, col, shape)
+
+
+def overlaps(box: GeoBox, anchor: GeoBox) -> bool:
+    """Whether a box shares at least one whole pixel with the anchor's extent."""
+    top, bottom, left, right = frame_bounds(box, anchor)
+    height, width = anchor.shape
+    return min(bottom, height) - max(top, 0) >= 1 and min(right, width) - max(left, 0) >= 1
+
+
+def lattice_like(box: GeoBox, anchor: GeoBox) -> GeoBox:
+    """A box with the anchor's origin and CRS and the pixel size of `box`.
+
+    The pixel size is the anchor's own where the two are the same; where the CRSs have different
+    units, the size of `box` is measured in the anchor's units at the middle of `box`.
+    """
+    if same_pixels(box, anchor):
+        return anchor
+    size = _pixel_size(box, anchor)
+    own = abs(anchor.affine.e), abs(anchor.affine.a)
+    scale = tuple(
+        1.0 if abs(s / o - 1) < 0.02 and not same_crs(box, anchor) else s / o
+        for s, o in zip(size, own, strict=True)
+    )
+    shape = tuple(max(1, round(n / s)) for n, s in zip(anchor.shape, scale, strict=True))
+    return GeoBox(shape, anchor.affine * Affine.scale(scale[1], scale[0]), anchor.crs)
+
+
+def scaled_shift(shift: Shift, anchor: GeoBox, lattice: GeoBox) -> Shift:
+    """A shift in pixels of the anchor, expressed in pixels of `lattice` (same CRS and origin)."""
+    return Shift(shift.y * anchor.affine.e / lattice.affine.e, shift.x * anchor.affine.a / lattice.affine.a)
+
+
+def moved(box: GeoBox, anchor: GeoBox, shift: Shift) -> GeoBox:
+    """`box` with only its geotransform changed, so that its content moves by `shift` anchor pixels."""
+    x0, y0 = anchor.affine * (0, 0)
+    x1, y1 = anchor.affine * (shift.x, shift.y)
+    if same_crs(box, anchor):
+        return GeoBox(box.shape, Affine.translation(x1 - x0, y1 - y0) * box.affine, box.crs)
+    middle = box.affine * (box.shape[1] / 2, box.shape[0] / 2)
+    x, y = transformer(box.crs, anchor.crs).transform(*middle)
+    to_x, to_y = transformer(anchor.crs, box.crs).transform(x + x1 - x0, y + y1 - y0)
+    return GeoBox(box.shape, Affine.translation(to_x - middle[0], to_y - middle[1]) * box.affine, box.crs)
+
+
+def crs_name(box: GeoBox) -> str:
+    """Short name of a box's CRS for messages, such as ``EPSG:32633``."""
+    return "no CRS" if box.crs is None else str(box.crs)
+
+
+def epsg_code(box: GeoBox) -> int | None:
+    """EPSG code of a box's CRS, or None where it has none."""
+    return None if box.crs is None else box.crs.to_epsg()
+
+
+def transformer(source: CRS, target: CRS) -> Transformer:
+    """Coordinate transformation in (x, y) order."""
+    return Transformer.from_crs(source.proj, target.proj, always_xy=True)
+
+
+def _pixel_size(box: GeoBox, anchor: GeoBox) -> tuple[float, float]:
+    """Pixel height and width of `box` in the anchor's units."""
+    if same_crs(box, anchor) or box.crs.units == anchor.crs.units:
+        rows, cols = math.hypot(box.affine.b, box.affine.e), math.hypot(box.affine.a, box.affine.d)
+        return rows, cols
+    row, col = box.shape[0] / 2, box.shape[1] / 2
+    x, y = box.affine * (np.array([col, col + 1, col]), np.array([row, row, row + 1]))
+    x, y = transformer(box.crs, anchor.crs).transform(x, y)
+    return math.hypot(x[2] - x[0], y[2] - y[0]), math.hypot(x[1] - x[0], y[1] - y[0])
+
+
+def _whole(value: float) -> float:
+    nearest = round(value)
+    return float(nearest) if abs(value - nearest) < WHOLE_PIXEL else float(value)

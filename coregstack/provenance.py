@@ -1,0 +1,62 @@
+"""Whether a stack still holds exactly the pixels of its files, and which files these are."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import dask.array as da
+
+from coregstack import graph
+from coregstack.grid import offset, same_pixels
+from coregstack.scene import PlacedScene
+from coregstack.stack import Stack
+
+
+def pristine_scenes(stack: Stack) -> list[PlacedScene] | None:
+    """The scenes behind each time of a stack, placed on the stack's own box.
+
+    Parameters
+    ----------
+    stack : Stack
+        Any stack.
+
+    Returns
+    -------
+    list of PlacedScene or None
+        None if the stack was not opened from files, or if anything but selecting, joining, rechunking
+        and aligning was done with its pixels since.
+    """
+    return _scenes(stack, stack.array.data)
+
+
+def pristine_clear(stack: Stack) -> bool:
+    """Whether the usable mask of a stack is the one that belongs to its files."""
+    return stack.clear is not None and _scenes(stack, stack.clear.data) is not None
+
+
+def _scenes(stack: Stack, array: da.Array) -> list[PlacedScene] | None:
+    found = graph.origin_scenes(array)
+    if found is None or stack.box.crs is None or "source" not in stack.array.coords:
+        return None
+    by_item = {(scene.scene.id, scene.scene.image.path): scene for scene in found}
+    sources = stack.array.coords["source"].values
+    items = [by_item.get((i, str(source))) for i, source in zip(stack.ids, sources, strict=True)]
+    placed = [item.on(stack.box) for item in items if item is not None and _holds(item, stack)]
+    if len(placed) < len(items):
+        return None
+    return [_with_bands(item, stack.bands) for item in placed]
+
+
+def _holds(item: PlacedScene, stack: Stack) -> bool:
+    """Whether the stack's box and bands are a cut-out of the placed scene's."""
+    if not same_pixels(stack.box, item.lattice) or not set(stack.bands) <= set(item.bands):
+        return False
+    row, col = offset(stack.box, item.lattice)
+    height, width = stack.box.shape
+    inside = 0 <= row <= item.lattice.shape[0] - height and 0 <= col <= item.lattice.shape[1] - width
+    return inside and row.is_integer() and col.is_integer()
+
+
+def _with_bands(item: PlacedScene, bands: tuple[str, ...]) -> PlacedScene:
+    indexes = tuple(item.indexes[item.bands.index(band)] for band in bands)
+    return replace(item, bands=bands, indexes=indexes)

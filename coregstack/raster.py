@@ -1,0 +1,351 @@
+"""The only door to raster files: drivers, limits, headers, windows read and written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.errors import RasterioError
+from rasterio.io import DatasetReader, DatasetWriter
+from rasterio.vrt import WarpedVRT
+from rasterio.windows import Window
+
+from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
+
+DRIVERS: Mapping[str, tuple[bytes, ...]] = {
+    "GTiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    "JP2OpenJPEG": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
+}
+"""GDAL drivers that a file may be opened with, by its first bytes: GeoTIFF (and COG), JPEG 2000."""
+
+GDAL_OPTIONS: Mapping[str, Any] = {
+    # files beside a raster (.aux.xml, .ovr, .msk, world files) are not read: a file is what it is by itself
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+    "GDAL_PAM_ENABLED": "NO",
+    "GDAL_NUM_THREADS": "1",
+    "GDAL_CACHEMAX": 256,
+    "GDAL_GEOREF_SOURCES": "INTERNAL",
+    "GDAL_TIFF_INTERNAL_MASK": True,
+}
+"""Settings under which every file is opened, in every process; the cache is in MB."""
+
+LOSSLESS = frozenset({"DEFLATE", "LZW", "ZSTD", "PACKBITS", "LZMA"})
+"""Codecs that a moved raster inherits from its source; any other source is written with deflate."""
+
+WARP_TOLERANCE = 0.001
+"""How far, in pixels, GDAL's approximated transformation may lie from the exact one."""
+
+_WARP_MEMORY_MB = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RasterHeader:
+    """What the header of one raster file says."""
+
+    path: str
+    """Absolute path."""
+    driver: str
+    """GDAL driver that reads it, one of `DRIVERS`."""
+    box: GeoBox
+    """Shape, geotransform and CRS."""
+    count: int
+    """Number of bands, an alpha band included."""
+    dtype: str
+    """Name of the numpy dtype of all bands."""
+    nodata: float | None
+    """Value of pixels that hold no data, if the file names one."""
+    names: tuple[str | None, ...]
+    """Band descriptions."""
+    alpha: int | None
+    """Index of the alpha band, from 0, if there is one."""
+    internal_mask: bool
+    """Whether the file holds a mask for all its bands."""
+    tags: tuple[tuple[str, str], ...]
+    """Tags of the file, sorted."""
+    size: int
+    """Bytes of the file."""
+    modified: int
+    """Time of the last change of the file, nanoseconds since 1970."""
+
+    @property
+    def stem(self) -> str:
+        """File name without extension."""
+        return Path(self.path).stem
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        """Identity of the file's content: path, size and time of change."""
+        return ("coregstack-raster", self.path, self.size, self.modified)
+
+
+@contextmanager
+def gdal() -> Iterator[None]:
+    """Settings under which files are opened; enter it in every task that touches a file."""
+    with rasterio.Env(**GDAL_OPTIONS):
+        yield
+
+
+def limit(name: str, default: int) -> int:
+    """A limit on what a file may claim, adjustable by the environment variable `name`.
+
+    Raises
+    ------
+    InvalidRequest
+        If the variable is set to something that is not a positive whole number.
+    """
+    text = os.environ.get(name, str(default))
+    try:
+        value = int(text)
+    except ValueError:
+        value = 0
+    if value <= 0:
+        raise InvalidRequest(f"{name} has to be a positive whole number, but it is {text!r}.")
+    return value
+
+
+@contextmanager
+def opened(path: str) -> Iterator[DatasetReader]:
+    """Open a raster for reading, by an allowed driver only.
+
+    Raises
+    ------
+    MissingFile
+        If there is no such file.
+    UnreadableFile
+        If it is no raster of an allowed driver.
+    """
+    if not os.path.isfile(path):
+        raise MissingFile(f"There is no file {path!r}. Check the path, or whether it was moved meanwhile.")
+    with gdal():
+        try:
+            # an absolute path is never taken for a connection string or a virtual file system
+            dataset = rasterio.open(os.path.abspath(path), driver=_driver(path), sharing=False)
+        except RasterioError as error:
+            raise UnreadableFile(
+                f"{path!r} cannot be read as GeoTIFF or JPEG 2000 ({error}). Check that the file is complete."
+            ) from error
+        with dataset:
+            yield dataset
+
+
+def read_header(path: str | os.PathLike[str]) -> RasterHeader:
+    """Read the header of a raster file; no pixel is read.
+
+    Parameters
+    ----------
+    path : path-like
+        A GeoTIFF or JPEG 2000 file.
+
+    Returns
+    -------
+    RasterHeader
+
+    Raises
+    ------
+    MissingFile
+        If there is no such file.
+    UnreadableFile
+        If it cannot be read, has no CRS or geotransform, mixes or has unusable dtypes, or claims more
+        pixels or bands than the limits ``COREGSTACK_MAX_PIXELS`` (default 4e9 in each band) and
+        ``COREGSTACK_MAX_BANDS`` (default 1000) allow.
+    """
+    path = os.path.abspath(os.fspath(path))
+    with opened(path) as dataset:
+        _check_claims(path, dataset)
+        stat = os.stat(path)
+        flags = dataset.mask_flag_enums
+        alpha = next((i for i, c in enumerate(dataset.colorinterp) if c is ColorInterp.alpha), None)
+        return RasterHeader(
+            path=path,
+            driver=dataset.driver,
+            box=GeoBox(dataset.shape, dataset.transform, dataset.crs.to_string()),
+            count=dataset.count,
+            dtype=dataset.dtypes[0],
+            nodata=dataset.nodata,
+            names=tuple(dataset.descriptions),
+            alpha=alpha,
+            internal_mask=any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags),
+            tags=tuple(sorted(dataset.tags().items())),
+            size=stat.st_size,
+            modified=stat.st_mtime_ns,
+        )
+
+
+def _driver(path: str) -> str:
+    with open(path, "rb") as file:
+        start = file.read(12)
+    for driver, beginnings in DRIVERS.items():
+        if start.startswith(beginnings):
+            return driver
+    raise UnreadableFile(
+        f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). "
+        "Convert it, for example with gdal_translate -of COG."
+    )
+
+
+def _check_claims(path: str, dataset: DatasetReader) -> None:
+    pixels = limit("COREGSTACK_MAX_PIXELS", 4_000_000_000)
+    bands = limit("COREGSTACK_MAX_BANDS", 1000)
+    if dataset.width * dataset.height > pixels or dataset.count > bands:
+        raise UnreadableFile(
+            f"{path!r} claims {dataset.width} x {dataset.height} pixels in {dataset.count} bands; at most "
+            f"{pixels} pixels and {bands} bands are allowed. If the file is sound, raise "
+            "COREGSTACK_MAX_PIXELS or COREGSTACK_MAX_BANDS."
+        )
+    if dataset.count == 0 or len(set(dataset.dtypes)) != 1 or np.dtype(dataset.dtypes[0]).kind not in "iuf":
+        raise UnreadableFile(
+            f"{path!r} holds bands of type {sorted(set(dataset.dtypes))}; one integer or float type "
+            "for all bands was expected. Convert it with gdal_translate -ot."
+        )
+    if dataset.crs is None or dataset.transform.is_identity:
+        hint = "only ground control points or RPCs" if dataset.gcps[0] or dataset.rpcs else "none"
+        raise UnreadableFile(
+            f"{path!r} has no usable georeference ({hint}): a CRS and a geotransform were expected. "
+            "Orthorectify it or set them, for example with gdalwarp or gdal_edit.py."
+        )
+    if dataset.transform.is_degenerate or not np.isfinite(dataset.transform[:6]).all():
+        raise UnreadableFile(f"{path!r} has a geotransform that cannot be inverted: {dataset.transform!r}.")
+
+
+def read_window(
+    dataset: DatasetReader | WarpedVRT, bands: list[int], row: int, col: int, shape: tuple[int, int]
+) -> NDArray[Any]:
+    """Pixels of `bands` (counted from 0) in a window inside the raster, shape (band, y, x).
+
+    Raises
+    ------
+    UnreadableFile
+        If the file breaks off or its blocks are damaged.
+    """
+    try:
+        return dataset.read([b + 1 for b in bands], window=Window(col, row, shape[1], shape[0]))
+    except (RasterioError, MemoryError) as error:
+        raise UnreadableFile(
+            f"Pixels of {dataset.name!r} cannot be read ({error.__cause__ or error}). "
+            "The file is damaged: fetch it again."
+        ) from error
+
+
+def read_valid(
+    dataset: DatasetReader | WarpedVRT, row: int, col: int, shape: tuple[int, int]
+) -> NDArray[np.bool_]:
+    """Validity by the raster's own alpha band or internal mask in a window, shape (y, x)."""
+    try:
+        return dataset.dataset_mask(window=Window(col, row, shape[1], shape[0])) > 0
+    except (RasterioError, MemoryError) as error:
+        raise UnreadableFile(f"The mask of {dataset.name!r} cannot be read ({error}).") from error
+
+
+@contextmanager
+def warped(
+    dataset: DatasetReader, box: GeoBox, resampling: str, nodata: float | None = None
+) -> Iterator[WarpedVRT]:
+    """The raster as seen on `box`, resampled by GDAL in one step when windows are read.
+
+    Where `nodata` is None the last band of the result is an alpha band that tells what is covered.
+    """
+    with (
+        gdal(),
+        WarpedVRT(
+            dataset,
+            crs=str(box.crs.to_wkt()),
+            transform=box.affine,
+            height=box.shape[0],
+            width=box.shape[1],
+            resampling=Resampling[resampling],
+            src_nodata=nodata,
+            nodata=nodata,
+            add_alpha=nodata is None and ColorInterp.alpha not in dataset.colorinterp,
+            tolerance=WARP_TOLERANCE,
+            num_threads=1,
+            warp_mem_limit=_WARP_MEMORY_MB,
+        ) as view,
+    ):
+        yield view
+
+
+def valid_values(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
+    """True where values are finite and not nodata, same shape as `values`."""
+    if values.dtype.kind != "f":
+        return np.ones(values.shape, bool) if nodata is None else values != nodata
+    valid = np.isfinite(values)
+    if nodata is not None and np.isfinite(nodata):
+        valid &= values != np.asarray(nodata, values.dtype)
+    return valid
+
+
+@contextmanager
+def created(path: str, source: DatasetReader, box: GeoBox) -> Iterator[DatasetWriter]:
+    """A new GeoTIFF on `box` with everything else (dtype, nodata, tags, names, codec) as in `source`.
+
+    Raises
+    ------
+    UnreadableFile
+        If the file cannot be written, for example because the disk is full.
+    """
+    with gdal():
+        try:
+            with rasterio.open(path, "w", **_profile(source, box)) as target:
+                copy_metadata(source, target)
+                yield target
+        except RasterioError as error:
+            raise UnreadableFile(f"{path!r} cannot be written ({error.__cause__ or error}).") from error
+
+
+def _profile(source: DatasetReader, box: GeoBox) -> dict[str, Any]:
+    structure = {key.upper(): value for key, value in source.tags(ns="IMAGE_STRUCTURE").items()}
+    codec = structure.get("COMPRESSION", "DEFLATE").upper()
+    codec = codec if codec in LOSSLESS else "DEFLATE"
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": box.shape[0],
+        "width": box.shape[1],
+        "count": source.count,
+        "dtype": source.dtypes[0],
+        "nodata": source.nodata,
+        "crs": box.crs.to_wkt(),
+        "transform": box.affine,
+        "compress": codec,
+        "interleave": structure.get("INTERLEAVE", "pixel").lower(),
+        "bigtiff": "IF_SAFER",
+        "num_threads": 1,
+    }
+    if codec in ("DEFLATE", "LZW", "ZSTD"):
+        profile["predictor"] = structure.get("PREDICTOR", "1")
+    profile |= tiling(box.shape, source)
+    return profile
+
+
+def tiling(shape: tuple[int, int], source: DatasetReader | None = None) -> dict[str, Any]:
+    """Creation options for tiles: the source's if it has fit ones, else squares of 256 or 512 pixels."""
+    if source is not None and source.is_tiled:
+        height, width = source.block_shapes[0]
+        if height % 16 == 0 and width % 16 == 0 and max(height, width) <= 2048:
+            return {"tiled": True, "blockysize": height, "blockxsize": width}
+    side = 512 if min(shape) >= 512 else 256
+    return {"tiled": True, "blockysize": side, "blockxsize": side}
+
+
+def copy_metadata(source: DatasetReader, target: DatasetWriter) -> None:
+    """Carry tags, names, colours, scales and units over from one raster to another."""
+    target.update_tags(**source.tags())
+    for namespace in source.tag_namespaces():
+        if namespace not in ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "TIFF"):
+            target.update_tags(ns=namespace, **source.tags(ns=namespace))
+    for band in source.indexes:
+        target.update_tags(band, **source.tags(band))
+        if source.descriptions[band - 1]:
+            target.set_band_description(band, source.descriptions[band - 1])
+    target.scales, target.offsets = source.scales, source.offsets
+    target.units = tuple(unit or "" for unit in source.units)
+    target.colorinterp = source.colorinterp
+    if ColorInterp.palette in source.colorinterp:
+        target.write_colormap(1, source.colormap(1))

@@ -1,0 +1,322 @@
+"""What counts as a stack: any DataArray brought into one known form, and its anchor found in it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import rioxarray  # noqa: F401  (registers the accessor that knows CRS and nodata)
+import xarray as xr
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+
+from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
+
+DIMS = ("time", "band", "y", "x")
+RED_NAMES = ("red", "b04", "b4", "r")
+MATCH_BANDS = 4
+"""The estimator uses at most this many bands."""
+
+_SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
+_GRID_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stack:
+    """A stack in its known form."""
+
+    array: xr.DataArray
+    """Dims (time, band, y, x), backed by dask."""
+    ids: tuple[str, ...]
+    """Item ids along time; unique."""
+    bands: tuple[str, ...]
+    """Band names."""
+    box: GeoBox
+    """Lattice and extent of the pixels; its CRS may be None."""
+    nodata: float | None
+    """Value of pixels without data; NaN for floats that name none."""
+    clear: xr.DataArray | None
+    """Dims (time, y, x), bool, backed by dask: True where a pixel may be used for matching."""
+    given: xr.DataArray
+    """The DataArray as it was given."""
+
+
+def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) -> Stack:
+    """Bring a DataArray into the form that the rest of the package works on.
+
+    Parameters
+    ----------
+    stack : DataArray or Dataset
+        Dims (time, band, y, x) or (time, y, x) in any order, backed by numpy or dask; a Dataset's
+        variables are taken as bands.
+    ids : sequence of str, optional
+        Item ids, where the stack has no coordinate `id`.
+
+    Returns
+    -------
+    Stack
+
+    Raises
+    ------
+    InvalidStack
+        If dims, coordinates, grid, dtype or ids do not fit; the text says what to do.
+    """
+    if isinstance(stack, xr.Dataset):
+        stack = _from_dataset(stack)
+    if not isinstance(stack, xr.DataArray):
+        raise InvalidStack(f"A stack is an xarray.DataArray, but a {type(stack).__name__} was given.")
+    names = {dim: _SPATIAL[str(dim).lower()] for dim in stack.dims if str(dim).lower() in _SPATIAL}
+    array = stack.rename(names) if names else stack
+    if "band" not in array.dims:
+        array = array.drop_vars("band", errors="ignore").expand_dims(band=["1"], axis=-3)
+    if set(array.dims) != set(DIMS):
+        raise InvalidStack(
+            f"A stack has dims (time, band, y, x) or (time, y, x), but these were given: {stack.dims}. "
+            "Rename or select until they fit."
+        )
+    if array.dtype.kind not in "iuf":
+        raise InvalidStack(f"A stack holds integers or floats, but its dtype is {array.dtype}.")
+    if 0 in array.shape:
+        raise InvalidStack(f"The stack is empty: its sizes are {dict(array.sizes)}.")
+    array = array.transpose(*DIMS)
+    if array.chunks is None:
+        array = array.chunk({"time": 1, "band": -1, "y": -1, "x": -1})
+    clear = None
+    if "clear" in array.coords:
+        clear = array.coords["clear"].transpose("time", "y", "x")
+        clear = clear if clear.chunks is not None else clear.chunk({"time": 1})
+    return Stack(
+        array=array,
+        ids=item_ids(array, ids),
+        bands=band_names(array),
+        box=stack_box(array),
+        nodata=stack_nodata(array),
+        clear=clear,
+        given=stack,
+    )
+
+
+def like_given(stack: Stack, array: xr.DataArray) -> xr.DataArray:
+    """Bring a result in known form back to the dims of the stack that was given."""
+    given = stack.given
+    if "band" not in given.dims:
+        array = array.isel(band=0, drop=True)
+        if "band" in given.coords:
+            array = array.assign_coords(band=given.coords["band"])
+    names = {_SPATIAL[str(d).lower()]: d for d in given.dims if str(d).lower() in _SPATIAL}
+    return array.rename(names).transpose(*given.dims) if names else array.transpose(*given.dims)
+
+
+def _from_dataset(dataset: xr.Dataset) -> xr.DataArray:
+    images = [name for name, value in dataset.data_vars.items() if value.ndim == 3]
+    if not images:
+        raise InvalidStack(f"No variable of the Dataset has three dims; it holds {list(dataset.data_vars)}.")
+    first = dataset[images[0]]
+    array = dataset[images].to_dataarray("band")
+    array.attrs.update(first.attrs)
+    nodata = first.rio.nodata
+    return array if nodata is None else array.rio.write_nodata(nodata)
+
+
+def band_names(array: xr.DataArray) -> tuple[str, ...]:
+    """Band names of a stack: its coordinate `band`, else 1, 2, 3 and so on."""
+    if "band" in array.coords and array.coords["band"].dims == ("band",):
+        return tuple(str(name) for name in array.coords["band"].values)
+    return tuple(str(k + 1) for k in range(array.sizes["band"]))
+
+
+def item_ids(array: xr.DataArray, ids: Sequence[str] | None) -> tuple[str, ...]:
+    """Unique item ids: as given, else the coordinate `id`, else made from the times."""
+    count = array.sizes["time"]
+    if ids is None and "id" in array.coords and array.coords["id"].dims == ("time",):
+        ids = [str(i) for i in array.coords["id"].values]
+    if ids is None:
+        return _ids_from_times(array)
+    found = tuple(str(i) for i in ids)
+    if len(found) != count:
+        raise InvalidStack(f"{count} ids were expected, one for each time, but {len(found)} were given.")
+    if repeated := sorted({i for i in found if found.count(i) > 1} if len(set(found)) < count else ()):
+        raise InvalidStack(f"Item ids have to be unique, but these repeat: {repeated[:5]}. Pass ids=...")
+    return found
+
+
+def _ids_from_times(array: xr.DataArray) -> tuple[str, ...]:
+    count = array.sizes["time"]
+    if "time" not in array.coords:
+        return tuple(f"item_{k:04d}" for k in range(count))
+    labels = []
+    for value in array.coords["time"].values:
+        is_time = np.issubdtype(np.asarray(value).dtype, np.datetime64)
+        labels.append(pd.Timestamp(value).strftime("%Y%m%dT%H%M%S") if is_time else str(value))
+    seen: dict[str, int] = {}
+    out = []
+    for label in labels:
+        seen[label] = seen.get(label, 0) + 1
+        out.append(label if seen[label] == 1 else f"{label}_{seen[label]}")
+    return tuple(out)
+
+
+def stack_box(array: xr.DataArray) -> GeoBox:
+    """Lattice and extent of a stack, from its coordinates and grid mapping.
+
+    Raises
+    ------
+    InvalidStack
+        If x or y are not evenly spaced.
+    """
+    height, width = array.sizes["y"], array.sizes["x"]
+    affine = _affine(array, height, width)
+    return GeoBox((height, width), affine, stack_crs(array))
+
+
+def _affine(array: xr.DataArray, height: int, width: int) -> Affine:
+    steps, starts = [], []
+    for dim, size in (("x", width), ("y", height)):
+        if dim not in array.coords:
+            steps.append(1.0)
+            starts.append(0.0)
+            continue
+        values = np.asarray(array.coords[dim].values, np.float64)
+        step = (values[-1] - values[0]) / (size - 1) if size > 1 else _lone_step(array, dim)
+        even = values[0] + step * np.arange(size)
+        if step == 0 or not np.allclose(values, even, rtol=0, atol=_GRID_TOLERANCE * abs(step)):
+            raise InvalidStack(
+                f"The coordinate {dim!r} is not evenly spaced. Bring the stack onto one regular grid, for "
+                "example with odc.stac.load or rio.reproject_match; xr.concat(join='override') helps where "
+                "coordinates differ by rounding only."
+            )
+        steps.append(step)
+        starts.append(values[0])
+    transform = array.attrs.get("transform")
+    corners = transform is not None and "spec" in array.attrs and abs(starts[0] - transform[2]) < 1e-9
+    # stackstac labels pixels by their upper left corner unless told otherwise
+    half = 0.0 if corners else 0.5
+    return Affine(steps[0], 0, starts[0] - half * steps[0], 0, steps[1], starts[1] - half * steps[1])
+
+
+def _lone_step(array: xr.DataArray, dim: str) -> float:
+    try:
+        res_x, res_y = array.rio.resolution()
+    except Exception:  # rioxarray raises its own errors where nothing names a pixel size
+        return 1.0
+    return float(res_x if dim == "x" else res_y)
+
+
+def stack_crs(array: xr.DataArray) -> CRS | None:
+    """CRS of a stack from its grid mapping, or from what odc and stackstac leave; None without one."""
+    crs = array.rio.crs
+    if crs is not None:
+        return CRS(crs.to_string())
+    for value in (array.attrs.get("crs"), array.coords["epsg"].item() if "epsg" in array.coords else None):
+        if value is not None:
+            return CRS(f"EPSG:{value}" if isinstance(value, int | np.integer) else str(value))
+    return None
+
+
+def stack_nodata(array: xr.DataArray) -> float | None:
+    """Value of pixels without data; NaN for floats that name none, None for integers that name none."""
+    nodata = array.rio.nodata
+    if nodata is None:
+        nodata = array.rio.encoded_nodata if array.dtype.kind != "f" else np.nan
+    return None if nodata is None else float(nodata)
+
+
+def find_anchor(stack: Stack, anchor: Hashable) -> int:
+    """Position along time of the anchor that is named by id, timestamp or position.
+
+    Raises
+    ------
+    AnchorNotFound
+        If no item, or more than one, is meant.
+    """
+    if isinstance(anchor, bool | None):
+        raise AnchorNotFound(f"An anchor has to be named by id, time or position, but {anchor!r} was given.")
+    if isinstance(anchor, int | np.integer):
+        return _by_position(stack, int(anchor))
+    if isinstance(anchor, str) and anchor in stack.ids:
+        return stack.ids.index(anchor)
+    return _by_time(stack, anchor)
+
+
+def _by_position(stack: Stack, anchor: int) -> int:
+    count = len(stack.ids)
+    if not -count <= anchor < count:
+        raise AnchorNotFound(f"The stack has {count} items, so there is no item at position {anchor}.")
+    return anchor % count
+
+
+def _by_time(stack: Stack, anchor: Any) -> int:
+    near = difflib.get_close_matches(str(anchor), stack.ids, n=3, cutoff=0.4)
+    hint = f"Similar ids: {', '.join(near)}." if near else f"The first ids are: {', '.join(stack.ids[:3])}."
+    missing = AnchorNotFound(f"No item has the id or time {anchor!r}. {hint}")
+    times = stack.array.coords.get("time")
+    if times is None or not np.issubdtype(times.dtype, np.datetime64):
+        raise missing
+    try:
+        wanted = pd.Timestamp(anchor)
+    except (ValueError, TypeError):
+        raise missing from None
+    if wanted.tzinfo is not None:
+        wanted = wanted.tz_convert("UTC").tz_localize(None)
+    whole_day = isinstance(anchor, str) and len(anchor) <= 10
+    values = pd.DatetimeIndex(times.values)
+    hits = np.flatnonzero((values.normalize() if whole_day else values) == wanted)
+    if len(hits) == 0:
+        raise missing
+    if len(hits) > 1:
+        names = ", ".join(stack.ids[i] for i in hits[:5])
+        raise AnchorNotFound(
+            f"{len(hits)} items have the time {anchor!r}: {names}. Name the anchor by its id."
+        )
+    return int(hits[0])
+
+
+def match_bands(
+    stack: Stack, band: str | int | None, limit: int = MATCH_BANDS
+) -> tuple[tuple[int, ...], bool]:
+    """Bands that are matched, the one of the score first, and whether their mean is the match image.
+
+    Parameters
+    ----------
+    stack : Stack
+    band : str, int or None
+        Name or position (from 0) of the band that is scored; "mean" for the mean of all bands; None for
+        red where a name tells it, else the middle band.
+    limit : int
+        At most this many bands are used, spread evenly over the others.
+
+    Raises
+    ------
+    InvalidRequest
+        If there is no such band.
+    """
+    names = [name.lower() for name in stack.bands]
+    count = len(names)
+    if band == "mean":
+        return tuple(range(count)), True
+    if band is None:
+        first = next((names.index(red) for red in RED_NAMES if red in names), count // 2)
+    elif isinstance(band, int | np.integer) and not isinstance(band, bool) and -count <= band < count:
+        first = int(band) % count
+    elif isinstance(band, str) and band.lower() in names:
+        first = names.index(band.lower())
+    else:
+        raise InvalidRequest(
+            f"There is no band {band!r}: the stack has {', '.join(stack.bands)} "
+            f"(positions 0 to {count - 1}), and 'mean' stands for the mean of all."
+        )
+    others = [k for k in range(count) if k != first]
+    take = min(limit - 1, len(others))
+    picked = [others[int(i)] for i in np.linspace(0, len(others) - 1, take).round()] if take > 0 else []
+    return (first, *picked), False
+
+
+def times_of(values: Sequence[datetime | np.datetime64 | None]) -> np.ndarray:
+    """Times as datetime64[ns], NaT where there is none."""
+    return np.array([np.datetime64("NaT") if v is None else v for v in values], "datetime64[ns]")

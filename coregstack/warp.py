@@ -1,0 +1,173 @@
+"""A raster on the anchor's lattice in one single interpolation, whatever has to be done for it.
+
+Where the raster differs from the lattice by a translation only, the package's own separable kernel
+moves it; where CRS, pixel size or orientation differ, GDAL warps it. A shift is part of that one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.io import DatasetReader
+
+from coregstack import raster
+from coregstack.grid import offset, same_pixels
+from coregstack.kernels.resample import source_window, translate, translate_mask
+from coregstack.model import NO_SHIFT, Shift
+
+RESAMPLING = ("cubic", "bilinear", "lanczos", "nearest")
+"""Interpolations that pixels can be moved with."""
+
+
+def placed(
+    dataset: DatasetReader,
+    header: raster.RasterHeader,
+    lattice: GeoBox,
+    window: tuple[int, int, int, int],
+    *,
+    bands: Sequence[int],
+    shift: Shift = NO_SHIFT,
+    resampling: str = "cubic",
+    nodata: float | None = None,
+    fill: Sequence[float],
+) -> NDArray[Any]:
+    """Pixels of a raster in a window of a lattice, moved by a shift.
+
+    Parameters
+    ----------
+    dataset : DatasetReader
+        The open raster.
+    header : RasterHeader
+        Its header.
+    lattice : GeoBox
+        Where the pixels are wanted.
+    window : tuple of int
+        Row, column, height and width in the frame of `lattice`.
+    bands : sequence of int
+        Bands to read, counted from 0.
+    shift : Shift
+        What is applied to the content, in pixels of `lattice`.
+    resampling : str
+        One of `RESAMPLING`.
+    nodata : float, optional
+        Value of the source that marks pixels without data.
+    fill : sequence of float
+        For each band, the value of pixels that the source does not cover.
+
+    Returns
+    -------
+    ndarray
+        Shape (band, y, x), dtype of the raster.
+    """
+    if same_pixels(header.box, lattice):
+        return _translated(dataset, header, lattice, window, bands, shift, resampling, nodata, fill)
+    out = _warped(dataset, header, lattice, window, bands, shift, resampling, nodata, fill)
+    if header.alpha in bands and resampling != "nearest":
+        alpha = [header.alpha]
+        out[list(bands).index(header.alpha)] = _warped(
+            dataset, header, lattice, window, alpha, shift, "nearest", nodata, [0]
+        )[0]
+    return out
+
+
+def placed_valid(
+    dataset: DatasetReader,
+    header: raster.RasterHeader,
+    lattice: GeoBox,
+    window: tuple[int, int, int, int],
+    shift: Shift = NO_SHIFT,
+) -> NDArray[np.bool_]:
+    """Where a raster's own alpha band or internal mask says that there is data, by nearest neighbour.
+
+    Parameters are those of `placed`; the result has shape (y, x).
+    """
+    row, col, height, width = window
+    if not same_pixels(header.box, lattice):
+        with raster.warped(dataset, _box_under(lattice, window, shift), "nearest") as view:
+            return raster.read_valid(view, 0, 0, (height, width))
+    origin = offset(header.box, lattice)
+    start = Shift(row - shift.y - origin.y, col - shift.x - origin.x)
+    rows, cols = source_window(start, (height, width), dataset.shape, "nearest")
+    if rows.stop <= rows.start or cols.stop <= cols.start:
+        return np.zeros((height, width), bool)
+    valid = raster.read_valid(
+        dataset, rows.start, cols.start, (rows.stop - rows.start, cols.stop - cols.start)
+    )
+    local = Shift(start.y - rows.start, start.x - cols.start)
+    return translate_mask(valid, start=local, shape=(height, width))
+
+
+def _box_under(lattice: GeoBox, window: tuple[int, int, int, int], shift: Shift) -> GeoBox:
+    """Where the content of a window lies before it is moved.
+
+    Asking for the content under a lattice that is moved back is the same as moving the content.
+    """
+    row, col, height, width = window
+    affine = lattice.affine * Affine.translation(col - shift.x, row - shift.y)
+    return GeoBox((height, width), affine, lattice.crs)
+
+
+def _translated(
+    dataset: DatasetReader,
+    header: raster.RasterHeader,
+    lattice: GeoBox,
+    window: tuple[int, int, int, int],
+    bands: Sequence[int],
+    shift: Shift,
+    resampling: str,
+    nodata: float | None,
+    fill: Sequence[float],
+) -> NDArray[Any]:
+    row, col, *shape = window
+    origin = offset(header.box, lattice)
+    start = Shift(row - shift.y - origin.y, col - shift.x - origin.x)
+    height, width = shape
+    rows, cols = source_window(start, (height, width), dataset.shape, resampling)
+    out = np.empty((len(bands), height, width), header.dtype)
+    if rows.stop <= rows.start or cols.stop <= cols.start:
+        out[:] = np.asarray(fill, header.dtype)[:, None, None]
+        return out
+    inside = rows.start, cols.start, (rows.stop - rows.start, cols.stop - cols.start)
+    values = raster.read_window(dataset, list(bands), *inside)
+    valid = None
+    if header.alpha is not None or header.internal_mask:
+        valid = raster.read_valid(dataset, *inside)
+    local = Shift(start.y - rows.start, start.x - cols.start)
+    for k, band in enumerate(bands):
+        opacity = band == header.alpha
+        out[k] = translate(
+            values[k],
+            start=local,
+            shape=(height, width),
+            kernel="nearest" if opacity else resampling,
+            valid=None if opacity else valid,
+            nodata=None if opacity else nodata,
+            fill=fill[k],
+        )
+    return out
+
+
+def _warped(
+    dataset: DatasetReader,
+    header: raster.RasterHeader,
+    lattice: GeoBox,
+    window: tuple[int, int, int, int],
+    bands: Sequence[int],
+    shift: Shift,
+    resampling: str,
+    nodata: float | None,
+    fill: Sequence[float],
+) -> NDArray[Any]:
+    shape = window[2:]
+    with raster.warped(dataset, _box_under(lattice, window, shift), resampling, nodata) as view:
+        values = raster.read_window(view, list(bands), 0, 0, shape)
+        valid = raster.read_valid(view, 0, 0, shape) if nodata is None else None
+    for k in range(len(bands)):
+        covered = raster.valid_values(values[k], nodata) if valid is None else valid
+        values[k][~covered] = fill[k]
+    return values
