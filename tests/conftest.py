@@ -6,7 +6,10 @@ import os
 from pathlib import Path
 
 import pytest
+import xarray as xr
 from hypothesis import HealthCheck, settings
+
+from coregstack.testing import SampleOrder, sample_stack, write_sample_order
 
 settings.register_profile(
     "ci", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow], print_blob=True
@@ -23,3 +26,15 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real scenes at {folder}: set COREGSTACK_DATA to the folder that holds them")
     return folder
+
+
+@pytest.fixture(scope="session")
+def sample_order(tmp_path_factory: pytest.TempPathFactory) -> SampleOrder:
+    """A delivered order whose true shifts are known; tests read it and leave it as it is."""
+    return write_sample_order(tmp_path_factory.mktemp("sample") / "order", size=480)
+
+
+@pytest.fixture(scope="session")
+def small_stack() -> xr.DataArray:
+    """Five clear and cloudy dates in memory, with true shifts; tests leave its values as they are."""
+    return sample_stack(5, (224, 256), seed=3, max_shift=2.5, cloud_cover=0.1)

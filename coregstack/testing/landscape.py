@@ -113,6 +113,13 @@ def _block(v: float, u: float, size: float, salt: int) -> tuple[int, int, float,
 
 
 @compiled
+def _turned(v: float, u: float, turn: float) -> tuple[float, float]:
+    """A position along and across a direction."""
+    cos, sin = math.cos(turn), math.sin(turn)
+    return v * cos + u * sin, u * cos - v * sin
+
+
+@compiled
 def _winding(v: float, u: float, spacing: float, bend: float, period: float, salt: int) -> float:
     """Distance to the winding line that runs along `u` in this band of `spacing`."""
     line = math.floor(v / spacing)
@@ -127,8 +134,7 @@ def _field(
     i: int, j: int, dv: float, du: float, border: float, season: float, salt: int
 ) -> tuple[int, int, float, float]:
     """Cover of farmed land: two materials, the share of the second, and brightness."""
-    turn = math.pi * _hash(i, j, salt + 2)
-    along, across = dv * math.cos(turn) + du * math.sin(turn), du * math.cos(turn) - dv * math.sin(turn)
+    along, across = _turned(dv, du, math.pi * _hash(i, j, salt + 2))
     width, length = 14.0 + 30.0 * _hash(i, j, salt + 3), 60.0 + 90.0 * _hash(i, j, salt + 4)
     strip = math.floor(across / width)
     part = math.floor(along / length + _hash(i + 31 * strip, j, salt + 5))
@@ -177,16 +183,19 @@ def _built(dv: float, du: float, salt: int) -> tuple[int, int, float, float]:
 
 @compiled
 def _river(v: float, u: float, salt: int) -> float:
+    """Distance to the nearest river."""
     return _winding(0.8 * v + 0.6 * u, 0.8 * u - 0.6 * v, 1100.0, 420.0, 230.0, salt + 100)
 
 
 @compiled
 def _road(v: float, u: float, salt: int) -> float:
+    """Distance to the nearest road, all of which run down the rows."""
     return _winding(u, v, 520.0, 120.0, 330.0, salt + 120)
 
 
 @compiled
 def _lane(v: float, u: float, salt: int) -> float:
+    """Distance to the nearest lane, all of which run along the columns."""
     return _winding(v, u, 700.0, 200.0, 400.0, salt + 130)
 
 
@@ -214,11 +223,7 @@ def _cover(
     if radius > 0.0:
         radius += 60.0 * (_noise(v / 28.0, u / 28.0, salt + 143) - 0.5)
         if dv * dv + du * du < radius * abs(radius):
-            turn = math.pi * _hash(i, j, salt + 144)
-            along, across = (
-                dv * math.cos(turn) + du * math.sin(turn),
-                du * math.cos(turn) - dv * math.sin(turn),
-            )
+            along, across = _turned(dv, du, math.pi * _hash(i, j, salt + 144))
             return _built(along, across, salt + 150)
 
     i, j, dv, du, border = _block(v, u, 120.0, salt + 160)
@@ -294,7 +299,7 @@ def reflectance(
     Returns
     -------
     array of float32, shape (band, y, x)
-        Mean reflectance over each pixel's aperture, 0 to about 0.6.
+        Mean reflectance over each pixel's aperture, 0 to about 0.8.
 
     Raises
     ------
@@ -331,7 +336,7 @@ def landscape(
     Returns
     -------
     array of float32, shape (band, y, x)
-        Reflectance, 0 to about 0.6; the same arguments give the same values.
+        Reflectance, 0 to about 0.8; the same arguments give the same values.
 
     Examples
     --------

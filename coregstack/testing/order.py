@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform, transform_bounds
 
-from coregstack.errors import OutputConflict
+from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.model import Shift
 from coregstack.testing.product import Product, write_manifest, write_product
 from coregstack.testing.scenes import Conditions, scene_at
@@ -164,7 +164,7 @@ def write_sample_order(folder: Path | str, *, seed: int = 0, size: int = 800) ->
     seed : int
         Which landscape.
     size : int
-        About how many rows and columns an item has.
+        About how many rows and columns an item has, at least 32.
 
     Returns
     -------
@@ -173,6 +173,8 @@ def write_sample_order(folder: Path | str, *, seed: int = 0, size: int = 800) ->
 
     Raises
     ------
+    InvalidRequest
+        If `size` is too small.
     OutputConflict
         If the folder holds something already.
 
@@ -184,6 +186,8 @@ def write_sample_order(folder: Path | str, *, seed: int = 0, size: int = 800) ->
     ...     len(list(order.folder.glob("PSScene/*_SR_8b_clip.tif"))), order.truth[order.anchor_item]
     (8, Shift(y=0.0, x=0.0))
     """
+    if size < 32:
+        raise InvalidRequest(f"size has to be at least 32, but {size!r} was given.")
     root = Path(folder)
     if root.exists() and any(root.iterdir()):
         raise OutputConflict(f"An empty folder is needed for the sample order, but {root} is not empty.")

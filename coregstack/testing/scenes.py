@@ -30,11 +30,11 @@ class Conditions:
     Raises
     ------
     InvalidRequest
-        If a share lies outside 0 to 1.
+        If a share lies outside 0 to 1, or the footprint is turned by more than 30 degrees.
     """
 
     seed: int = 0
-    """Which noise, clouds and radiometric gains."""
+    """Which clouds, noise, gains and offsets; noise, gains and offsets differ with the shift too."""
     season: float = 0.4
     """Part of the year, 0 to 1."""
     cloud_cover: float = 0.0
@@ -46,13 +46,17 @@ class Conditions:
     noise: float = 10.0
     """1 sigma of the sensor's noise, digital numbers, to which 0.5 % of the signal is added."""
     footprint: float | None = None
-    """Turn of the footprint in degrees, which leaves triangles of nodata; None fills the raster."""
+    """Turn of the footprint, -30 to 30 degrees, that leaves triangles of nodata; None fills the raster."""
 
     def __post_init__(self) -> None:
         for name in ("season", "cloud_cover"):
             value = getattr(self, name)
             if not 0 <= value <= 1:
                 raise InvalidRequest(f"{name} has to lie between 0 and 1, but {value!r} was given.")
+        if self.footprint is not None and not abs(self.footprint) <= 30:
+            raise InvalidRequest(
+                f"footprint has to lie between -30 and 30 degrees, but {self.footprint!r} was given."
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -160,7 +164,9 @@ def scene_at(
     shape = ground.shape[1:]
     valid = _footprint(shape, how.footprint)
     opacity, tops, shade = _clouds(shape, how.cloud_cover, how.seed)
-    rng = np.random.default_rng([seed, how.seed])
+    # Two scenes under the same conditions must not share their noise, which would match at shift 0.
+    place = (np.array(shift, np.float64) + 0.0).view(np.uint64).tolist()
+    rng = np.random.default_rng([seed, how.seed, *place])
     gain = rng.normal(1, how.gain_spread, (bands, 1, 1)).astype(np.float32)
     offset = rng.normal(0, how.offset_spread, (bands, 1, 1)).astype(np.float32)
     white = np.linspace(1.05, 0.95, bands, dtype=np.float32)[:, None, None]

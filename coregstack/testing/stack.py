@@ -6,6 +6,7 @@ import numpy as np
 import rioxarray  # noqa: F401  # registers the accessor `rio`
 import xarray as xr
 
+from coregstack.errors import InvalidRequest
 from coregstack.model import Shift
 from coregstack.testing.landscape import BAND_NAMES
 from coregstack.testing.scenes import NODATA, Conditions, shifted_scene
@@ -55,12 +56,19 @@ def sample_stack(
         uint16, dims (time, band, y, x), nodata 0; coords `time`, `id`, `band`, `y`, `x`,
         `spatial_ref`, `clear` (time, y, x) and the truth, `true_shift_y` and `true_shift_x`, px.
 
+    Raises
+    ------
+    InvalidRequest
+        If there is to be no item at all.
+
     Examples
     --------
     >>> stack = sample_stack(2, (48, 64))
     >>> stack.dims, stack.shape, int(stack.rio.nodata)
     (('time', 'band', 'y', 'x'), (2, 4, 48, 64), 0)
     """
+    if n < 1:
+        raise InvalidRequest(f"n has to be at least 1, but {n!r} was given.")
     rng = np.random.default_rng([seed, 1])
     shifts = [
         Shift(0.0, 0.0),
