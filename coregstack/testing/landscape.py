@@ -247,6 +247,7 @@ def _relief(v: float, u: float, salt: int) -> float:
 def _render(
     rows: NDArray[np.float64],
     cols: NDArray[np.float64],
+    where: NDArray[np.bool_],
     spectra: NDArray[np.float64],
     aperture: NDArray[np.float64],
     season: float,
@@ -254,10 +255,12 @@ def _render(
 ) -> NDArray[np.float32]:
     height, width = rows.shape
     bands = spectra.shape[1]
-    out = np.empty((bands, height, width), np.float32)
+    out = np.zeros((bands, height, width), np.float32)
     pixel = np.empty(bands)
     for y in range(height):
         for x in range(width):
+            if not where[y, x]:
+                continue
             pixel[:] = 0.0
             # Most pixels are so far from any line that none of their samples can lie on it.
             by_river = _river(rows[y, x], cols[y, x], salt) < 25.0
@@ -282,6 +285,7 @@ def reflectance(
     seed: int = 0,
     season: float = 0.4,
     bands: int = 4,
+    where: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.float32]:
     """Reflectance of the landscape in pixels that are centred at any real positions.
 
@@ -295,6 +299,8 @@ def reflectance(
         Part of the year, 0 to 1: fields green, ripen and are tilled each at its own time.
     bands : {4, 8}
         How many bands, see `BAND_NAMES`.
+    where : array of bool, shape (y, x), optional
+        Pixels to evaluate; the others hold 0. By default all.
 
     Returns
     -------
@@ -318,7 +324,9 @@ def reflectance(
         raise InvalidRequest(f"bands has to be one of {sorted(BAND_NAMES)}, but {bands!r} was given.")
     spectra = _SPECTRA if bands == 8 else np.ascontiguousarray(_SPECTRA[:, _FOUR_OF_EIGHT])
     v, u = np.broadcast_arrays(np.asarray(rows, np.float64), np.asarray(cols, np.float64))
-    return _render(np.ascontiguousarray(v), np.ascontiguousarray(u), spectra, _APERTURE, season, 1000 * seed)
+    v, u = np.ascontiguousarray(v), np.ascontiguousarray(u)
+    seen = np.ones(v.shape, bool) if where is None else where
+    return _render(v, u, seen, spectra, _APERTURE, season, 1000 * seed)
 
 
 def landscape(

@@ -160,10 +160,17 @@ def scene_at(
     ((4, 60, 80), -1.5)
     """
     how = conditions or Conditions()
-    ground = reflectance(rows + shift.y, cols + shift.x, seed=seed, season=how.season, bands=bands)
-    shape = ground.shape[1:]
+    shape = np.broadcast_shapes(np.shape(rows), np.shape(cols))
     valid = _footprint(shape, how.footprint)
     opacity, tops, shade = _clouds(shape, how.cloud_cover, how.seed)
+    ground = reflectance(
+        rows + shift.y,
+        cols + shift.x,
+        seed=seed,
+        season=how.season,
+        bands=bands,
+        where=valid & (opacity < 1),
+    )
     # Two scenes under the same conditions must not share their noise, which would match at shift 0.
     place = (np.array(shift, np.float64) + 0.0).view(np.uint64).tolist()
     rng = np.random.default_rng([seed, how.seed, *place])
