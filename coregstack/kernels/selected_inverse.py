@@ -77,7 +77,8 @@ def selected_inverse(
     order = factor.perm_c
     inverse = sp.csc_matrix((below, lower.indices, lower.indptr), shape=matrix.shape)
     first, second = order[rows], order[cols]
-    entries = np.asarray(inverse[np.maximum(first, second), np.minimum(first, second)]).ravel()
+    below_at = inverse[np.maximum(first, second), np.minimum(first, second)]
+    entries = np.asarray(below_at, np.float64).ravel() if first.size else np.empty(0)
     same = first == second
     entries[same] = diagonal[first[same]]
     return diagonal[order], entries

@@ -1,6 +1,18 @@
-"""The stack knows more than its pairs: adjustment of many shifts at once."""
+"""The stack knows more than its pairs: which to match, and what follows from all of them together."""
 
 from coregstack.network.adjust import NetworkSolution, adjust, observations
+from coregstack.network.anchors import ANCHOR_WEIGHTS, AnchorScore, rank_anchors
 from coregstack.network.loops import Triples, triple_closures
+from coregstack.network.pairs import choose_pairs
 
-__all__ = ["NetworkSolution", "Triples", "adjust", "observations", "triple_closures"]
+__all__ = [
+    "ANCHOR_WEIGHTS",
+    "AnchorScore",
+    "NetworkSolution",
+    "Triples",
+    "adjust",
+    "choose_pairs",
+    "observations",
+    "rank_anchors",
+    "triple_closures",
+]

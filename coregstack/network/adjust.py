@@ -270,7 +270,7 @@ def _reasons(
             standing, k, [labels[i] for i in path[k][1:-1]], int(agreeing[k]), int(matched[k])
         )
         if standing.reached[k]
-        else _lost_words(bool(standing.contested[k]), int(matched[k]))
+        else _lost_words(int(matched[k]))
         for k in range(network.count)
     )
 
@@ -286,9 +286,7 @@ def _reached_words(standing: Standing, item: int, between: list[str], agreeing: 
     return f"{how}, which no closed loop checks: its sigma is widened."
 
 
-def _lost_words(contested: bool, matched: int) -> str:
-    if contested:
-        return "Its matched pairs, or those on its way to the anchor, contradict one another."
+def _lost_words(matched: int) -> str:
     if matched:
-        return f"None of its {matched} matched pairs agrees with the others."
+        return f"Its {matched} matched pairs, or those on its way to the anchor, contradict one another."
     return "No matched pair leads from it to the anchor, not even through other items."

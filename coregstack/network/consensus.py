@@ -177,7 +177,7 @@ def _residual_scale(network: Network, position: NDArray[np.float64]) -> float:
     misfit = network.misfit(position)
     near = misfit[misfit <= CRITICAL * MAX_SCALE]
     freedom = near.size - np.unique(network.pairs).size + 1
-    if freedom <= 0:
+    if freedom <= 0 or not near.size:
         return 1.0
     seen = (np.median(near) / _MEDIAN_RAYLEIGH) ** 2 * near.size / freedom
     believed = (PRIOR + 2 * freedom * min(seen, MAX_SCALE**2)) / (PRIOR + 2 * freedom)

@@ -23,9 +23,7 @@ class Standing:
     used: NDArray[np.bool_]
     """Shape (m,): pairs that agree with the others and lead to the anchor."""
     reached: NDArray[np.bool_]
-    """Used pairs lead to the item, and nothing disputes them."""
-    contested: NDArray[np.bool_]
-    """As many pairs speak against the item's place as for it."""
+    """Used pairs lead to the item, and fewer speak against its place than for it."""
     checked: NDArray[np.bool_]
     """Reached by loops that close, and more of its pairs agree than contradict."""
     bridge: NDArray[np.bool_]
@@ -72,15 +70,14 @@ def judge(network: Network, consensus: Consensus) -> Standing:
     opposing = np.bincount(network.pairs[against].ravel(), minlength=network.count)
     outnumbered = (consensus.rivals >= 2) & (consensus.rivals >= agreeing)
     contested = outnumbered | _behind(tree, bridge & _crossed(tree, network.pairs[against]))
-    contested[network.anchor] = False
     reached = linked & ~contested
+    reached[network.anchor] = True
     checked = reached & ~_behind(tree, bridge) & (agreeing > opposing)
     checked[network.anchor] = True
     return Standing(
         tree=tree,
         used=used,
         reached=reached,
-        contested=linked & contested,
         checked=checked,
         bridge=bridge,
         closure=_rms_closure(tree, network.pairs[closing], closure[closing]),
