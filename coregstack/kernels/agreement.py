@@ -1,0 +1,172 @@
+"""What windows and bands say together: one shift, how sure it is, and who disagrees."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.refine import Normal, Prepared, normal, solve
+
+_STEPS = 8
+_CONVERGED = 0.004
+"""Each step leaves about a tenth of its length to do, so this stops within 0.0005 px."""
+_OUTLYING = 4.0
+"""Windows this many of their standard deviations away from the shift count nothing."""
+_MEDIAN_CHI2 = 1.386
+"""Median of the squared length of a vector of two independent unit normals."""
+_METHOD = 0.0005
+"""What the method itself gets wrong when all is well, px."""
+_ODD = 0.1
+"""Bands nearer to each other than this are not called odd, px."""
+_FEW = 5
+"""Fewer windows than this cannot outvote one of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """The shift that the windows of one band agree on; all lags beyond the whole pixels read at."""
+
+    lag: NDArray[np.float64]
+    """Rest of the lag (y, x), px."""
+    covariance: NDArray[np.float64]
+    """Of the lag, px^2, shape (2, 2)."""
+    local: NDArray[np.float64]
+    """The lag that each window would have alone, shape (n, 2)."""
+    weight: NDArray[np.float64]
+    """Trust in each window, 0 to 1, shape (n,)."""
+    blocks: int
+    """Blocks that say something, over all windows."""
+    agreeing: float
+    """Part of the windows' weight that supports the shift, 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joint:
+    """What all bands say together."""
+
+    lag: NDArray[np.float64]
+    """Lag (y, x), px."""
+    sigma: NDArray[np.float64]
+    """1 sigma of the lag (y, x), px."""
+    remark: str
+    """Names the bands that disagree, or is empty."""
+
+
+def join(fits: dict[int, Fit]) -> Joint:
+    """One lag for all bands, nearer to those that know it better.
+
+    Bands see the same ground, so their errors are taken as wholly dependent: a second band does not
+    make the result surer, and a band that differs by more than the sigmas allow makes it less sure.
+    """
+    bands = list(fits)
+    lags = np.array([fits[b].lag for b in bands])
+    sigmas = np.sqrt(np.array([np.diag(fits[b].covariance) for b in bands]) + _METHOD**2)
+    weight = 1 / np.square(sigmas).sum(axis=1)
+    middle = _weighted_median(lags, weight)
+    away = np.hypot(*(lags - middle).T)
+    odd = away > np.maximum(_ODD, 3 * np.hypot(*sigmas.T))
+    weight = np.where(odd, 0.0, weight) / weight[~odd].sum()
+    lag = weight @ lags
+    scatter = np.square(lags - lag) * np.where(odd, 1 / len(bands), weight)[:, None]
+    sigma = np.sqrt(np.square(weight @ sigmas) + scatter.sum(axis=0))
+    remarks = [
+        f"band {b + 1} says ({dy:+.2f}, {dx:+.2f}) px from the others"
+        for b, (dy, dx), apart in zip(bands, lags - lag, odd, strict=True)
+        if apart
+    ]
+    return Joint(lag=lag, sigma=sigma, remark="; ".join(remarks))
+
+
+def fit(windows: Sequence[Prepared], start: tuple[float, float]) -> Fit:
+    """Least squares over all windows, in which windows that disagree lose their weight.
+
+    Windows differ by more than their own noise where relief, haze or change move parts of the
+    scene. That spread is estimated (a random-effects model) and keeps a few very sharp windows from
+    deciding alone.
+    """
+    lag = np.array(start)
+    for _ in range(_STEPS):
+        parts = _Parts.of([normal(w, lag[0], lag[1]) for w in windows])
+        trust = parts.trust()
+        step, covariance = parts.joined(trust)
+        alone = lag + parts.steps
+        lag = lag + np.clip(step, -0.5, 0.5)
+        if np.abs(step).max() < _CONVERGED:
+            break
+    return Fit(
+        lag=lag,
+        covariance=covariance,
+        local=alone,
+        weight=trust,
+        blocks=parts.blocks,
+        agreeing=parts.agreeing(trust),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Parts:
+    """Steps that the windows would take on their own, and how well each is known."""
+
+    steps: NDArray[np.float64]
+    """Shape (n, 2)."""
+    precision: NDArray[np.float64]
+    """Inverse covariance of each step about the common one, shape (n, 2, 2)."""
+    share: NDArray[np.float64]
+    """Part of all information that lies in each window, shape (n,)."""
+    blocks: int
+    """Blocks that say something."""
+
+    @classmethod
+    def of(cls, normals: Sequence[Normal]) -> _Parts:
+        matrices = np.array([n.matrix for n in normals])
+        steps = np.array([solve(n.matrix, n.vector) for n in normals])
+        inverses = np.linalg.pinv(matrices, rcond=1e-6, hermitian=True)
+        share = np.trace(matrices, axis1=1, axis2=2)
+        share = share / max(float(share.sum()), 1e-300)
+        # One figure for all windows says how far the blocks scatter beyond what their weights
+        # promise: in a single window it would rest on too few blocks.
+        blocks = np.array([n.blocks for n in normals])
+        scatter = np.array([n.scatter for n in normals])
+        promised = np.einsum("nij,nji->n", scatter, inverses) / 2 * (blocks / np.maximum(blocks - 2, 1))
+        noise = max(float(share @ promised), 1e-12)
+        variance = noise * np.trace(inverses, axis1=1, axis2=2) / 2
+        away = steps - _weighted_median(steps, share)
+        excess = np.square(away).sum(axis=1) / _MEDIAN_CHI2 - variance
+        spread2 = max(0.0, float(_weighted_median(excess[:, None], share)[0])) if len(steps) >= _FEW else 0.0
+        precision = matrices @ np.linalg.inv(noise * np.eye(2) + spread2 * matrices)
+        return cls(steps=steps, precision=precision, share=share, blocks=int(blocks.sum()))
+
+    def trust(self) -> NDArray[np.float64]:
+        """Tukey's biweight of each window's distance from the windows' median."""
+        if np.count_nonzero(self.share) < _FEW:
+            return (self.share > 0).astype(float)
+        away = self.steps - _weighted_median(self.steps, self.share)
+        distance = np.einsum("ni,nij,nj->n", away, self.precision, away) / (2 * _OUTLYING**2)
+        return np.where(self.share > 0, np.square(1 - np.minimum(distance, 1)), 0.0)
+
+    def agreeing(self, trust: NDArray[np.float64]) -> float:
+        """Part of the precision that lies in trusted windows."""
+        weight = np.trace(self.precision, axis1=1, axis2=2)
+        return float((trust > 0) @ weight / max(float(weight.sum()), 1e-300))
+
+    def joined(self, trust: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """The common step and its covariance."""
+        weight = trust[:, None, None] * self.precision
+        total = weight.sum(axis=0)
+        step = solve(total, np.einsum("nij,nj->i", weight, self.steps))
+        away = self.steps - step
+        misfit = float(np.einsum("ni,nij,nj->", away, weight, away)) / max(2 * (trust.sum() - 1), 1)
+        return step, np.linalg.pinv(total, rcond=1e-9, hermitian=True) * max(1.0, misfit)
+
+
+def _weighted_median(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Per column, the value that half the weight lies below."""
+    result = []
+    for column in values.T:
+        order = np.argsort(column, kind="stable")
+        total = np.cumsum(weight[order])
+        result.append(column[order[min(np.searchsorted(total, total[-1] / 2), len(order) - 1)]])
+    return np.array(result)

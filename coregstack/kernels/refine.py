@@ -1,0 +1,185 @@
+"""The fit: robust least squares at full resolution, within windows of a few thousand pixels.
+
+Both images are moved by half the shift towards each other, so that both are smoothed alike and
+what is left of it cancels. Every block of `BLOCK` pixels has its own gain, of either sign, and its own
+noise, and weighs as much as its correlation deserves: the sum over blocks of log(1 - rho^2) is what the
+fit brings down, the likelihood of blocks that each follow the other up to gain and noise. So clouds,
+waves and changed fields weigh nothing, and no mask is needed to be rid of most of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from coregstack.kernels.match_image import REACH, high_pass, smooth_at
+from coregstack.kernels.windows import Box, Lag, centre, grown, read_pair
+from coregstack.model import PixelSource, Shift
+
+BLOCK = 8
+"""Side of a block, px."""
+_CHANCE = 0.15
+"""Squared correlation that blocks of unlike texture reach by chance."""
+_FLOOR = 0.1
+"""Added to 1 - rho^2, so that a few blocks that match perfectly do not decide alone."""
+_CUT = 4.0
+"""Residuals beyond this many standard deviations of their block count nothing (Tukey's biweight)."""
+_RIM = 3
+"""Pixels this near to an unusable one are left out: the smoothing mixes them with it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """One window of one band, band-passed and ready to be fitted again and again."""
+
+    band: int
+    centre: Shift
+    anchor: NDArray[np.float32]
+    item: NDArray[np.float32]
+    usable: NDArray[np.bool_]
+    lag: Lag
+    """Whole pixels by which the item was moved when it was read."""
+
+
+def prepare(anchor: PixelSource, item: PixelSource, band: int, box: Box, lag: Lag) -> Prepared | None:
+    """Read a window with its margin and band-pass it; None where too little of it is usable."""
+    first, usable, second, usable_item = read_pair(anchor, item, band, grown(box, REACH), lag)
+    usable &= usable_item
+    if np.count_nonzero(usable) < BLOCK * BLOCK:
+        return None
+    return Prepared(
+        band=band,
+        centre=centre(box),
+        anchor=high_pass(first, usable),
+        item=high_pass(second, usable),
+        usable=_eroded(usable),
+        lag=lag,
+    )
+
+
+def _eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask without a rim of `_RIM` pixels round what is not usable."""
+    if usable.all():
+        return usable
+    result = usable
+    for axis in (0, 1):
+        size = result.shape[axis]
+        padded = np.zeros([n + 2 * _RIM * (k == axis) for k, n in enumerate(result.shape)], np.bool_)
+        padded[
+            tuple(slice(_RIM, _RIM + n) if k == axis else slice(None) for k, n in enumerate(result.shape))
+        ] = result
+        result = np.logical_and.reduce(
+            [padded.take(range(k, k + size), axis=axis) for k in range(2 * _RIM + 1)]
+        )
+    return result
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _block_sums(
+    first: NDArray[np.float32], second: NDArray[np.float32], usable: NDArray[np.bool_], margin: int
+) -> NDArray[np.float64]:
+    """Normal equations of every block: rows (weight, m_yy, m_yx, m_xx, r_y, r_x), already weighted.
+
+    `m` and `r` give the step of the shift, ``m @ step = r``; blocks that say nothing are left out.
+    """
+    height, width = first.shape
+    down, across = (height - 2 * margin) // BLOCK, (width - 2 * margin) // BLOCK
+    result = np.zeros((down * across, 6))
+    kept = 0
+    for by in range(down):
+        for bx in range(across):
+            top, left = margin + by * BLOCK, margin + bx * BLOCK
+            count = 0
+            sum_a = sum_b = 0.0
+            aa = bb = ab = 0.0
+            for y in range(top, top + BLOCK):
+                for x in range(left, left + BLOCK):
+                    if usable[y, x]:
+                        a, b = float(first[y, x]), float(second[y, x])
+                        count += 1
+                        sum_a += a
+                        sum_b += b
+                        aa += a * a
+                        bb += b * b
+                        ab += a * b
+            if count < BLOCK * BLOCK // 3:
+                continue
+            mean_a, mean_b = sum_a / count, sum_b / count
+            aa -= mean_a * sum_a
+            bb -= mean_b * sum_b
+            ab -= mean_a * sum_b
+            if aa <= 1e-12 * (1 + mean_a * mean_a) or bb <= 1e-12 * (1 + mean_b * mean_b):
+                continue
+            rho = ab / np.sqrt(aa * bb)
+            trust = rho * rho - _CHANCE
+            if trust <= 0:
+                continue
+            weight = count * trust / (1 - min(1.0, rho * rho) + _FLOOR)
+            scale_a = 1 / np.sqrt(aa)
+            scale_b = (1 if rho > 0 else -1) / np.sqrt(bb)
+            cut = _CUT * np.sqrt(2 * (1 - min(1.0, abs(rho))) / count) + 1e-9
+            yy = yx = xx = ry = rx = 0.0
+            for y in range(top, top + BLOCK):
+                for x in range(left, left + BLOCK):
+                    if usable[y, x]:
+                        e = (second[y, x] - mean_b) * scale_b - (first[y, x] - mean_a) * scale_a
+                        u = e / cut
+                        if u * u < 1:
+                            w = (1 - u * u) ** 2
+                            gy = 0.25 * (
+                                scale_b * (second[y + 1, x] - second[y - 1, x])
+                                + scale_a * (first[y + 1, x] - first[y - 1, x])
+                            )
+                            gx = 0.25 * (
+                                scale_b * (second[y, x + 1] - second[y, x - 1])
+                                + scale_a * (first[y, x + 1] - first[y, x - 1])
+                            )
+                            yy += w * gy * gy
+                            yx += w * gy * gx
+                            xx += w * gx * gx
+                            ry += w * gy * e
+                            rx += w * gx * e
+            result[kept, 0] = weight
+            result[kept, 1] = weight * yy
+            result[kept, 2] = weight * yx
+            result[kept, 3] = weight * xx
+            result[kept, 4] = weight * ry
+            result[kept, 5] = weight * rx
+            kept += 1
+    return result[:kept]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Normal:
+    """Normal equations of one window at the current shift."""
+
+    matrix: NDArray[np.float64]
+    """Information on the shift, shape (2, 2)."""
+    vector: NDArray[np.float64]
+    """Pull away from the current shift, shape (2,)."""
+    scatter: NDArray[np.float64]
+    """Sum of the outer products of the blocks' own pulls, shape (2, 2)."""
+    blocks: int
+    """Blocks that say something."""
+
+
+def normal(window: Prepared, y: float, x: float) -> Normal:
+    """Normal equations of a window for a shift of `y`, `x` px beyond the whole pixels it was read at."""
+    first = smooth_at(window.anchor, y / 2, x / 2)
+    second = smooth_at(window.item, -y / 2, -x / 2)
+    sums = _block_sums(first, second, window.usable, REACH)
+    total = sums.sum(axis=0)
+    matrix = np.array([[total[1], total[2]], [total[2], total[3]]])
+    step = solve(matrix, total[4:])
+    pull_y = sums[:, 4] - sums[:, 1] * step[0] - sums[:, 2] * step[1]
+    pull_x = sums[:, 5] - sums[:, 2] * step[0] - sums[:, 3] * step[1]
+    pulls = np.stack([pull_y, pull_x])
+    return Normal(matrix=matrix, vector=total[4:], scatter=pulls @ pulls.T, blocks=len(sums))
+
+
+def solve(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Solution of 2 x 2 normal equations, 0 along a direction that nothing is known about."""
+    return np.linalg.pinv(matrix, rcond=1e-6, hermitian=True) @ vector

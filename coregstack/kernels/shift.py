@@ -1,0 +1,159 @@
+"""The shift between an item and the anchor, its uncertainty, or the reason why none can be known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.agreement import Fit, fit, join
+from coregstack.kernels.coarse import Found, PreparedAnchor, Refusal, factor_for, look, search
+from coregstack.kernels.refine import Prepared, prepare
+from coregstack.kernels.windows import Lag, overlap
+from coregstack.model import PixelSource, Shift, ShiftEstimate, TiePoints
+
+__all__ = ["PreparedAnchor", "estimate_shift", "prepare_anchor"]
+
+_LEAST = 24
+"""Overlaps narrower than this many pixels say too little."""
+_BUDGET = 36 * 128 * 128
+"""Pixels fitted at full resolution, so that the cost hardly grows with the scene."""
+_ASTRAY = 2.0
+"""A fit that ends further than this from where the search put it has not found what it started from, px."""
+_UNSURE = 0.5
+"""A shift with a larger sigma is no knowledge, px."""
+_LEAST_BLOCKS = 10
+_MAJORITY = 0.4
+"""Part of the windows' weight that has to agree."""
+_NO_TIES = TiePoints(
+    **{name: np.zeros(0) for name in ("y", "x", "shift_y", "shift_x", "weight")},
+    inlier=np.zeros(0, np.bool_),
+    band=np.zeros(0, np.int64),
+)
+
+
+def prepare_anchor(anchor: PixelSource) -> PreparedAnchor:
+    """Make an anchor ready for `estimate_shift`.
+
+    Parameters
+    ----------
+    anchor
+        Match bands of the anchor; its first pixel is the origin of the frame.
+
+    Returns
+    -------
+    PreparedAnchor
+        Holds the source, from which windows are read when they are needed, and for each band an
+        overview of at most 256 x 256 px.
+    """
+    factor = factor_for(max(anchor.shape))
+    return PreparedAnchor(source=anchor, factor=factor, looks=look(anchor, factor))
+
+
+def estimate_shift(
+    anchor: PreparedAnchor, item: PixelSource, *, max_shift: float | None = None
+) -> ShiftEstimate:
+    """Estimate by how much an item must be shifted to match the anchor.
+
+    Parameters
+    ----------
+    anchor
+        What `prepare_anchor` returned.
+    item
+        Match bands of the item, in the anchor's order.
+    max_shift
+        Largest shift along either axis that is believed, px; None is a quarter of the overlap.
+
+    Returns
+    -------
+    ShiftEstimate
+        ``item(y - shift.y, x - shift.x) = anchor(y, x)`` in the frame; `shift` is None, and `reason`
+        says why, where it cannot be known.
+
+    Examples
+    --------
+    >>> from coregstack.kernels.sources import ArraySource
+    >>> scene = np.random.default_rng(1).normal(size=(120, 120)).cumsum(0).cumsum(1)
+    >>> clear = np.ones((100, 100), bool)
+    >>> anchor = prepare_anchor(ArraySource(values=scene[None, 10:110, 10:110], usable=clear))
+    >>> item = ArraySource(values=scene[None, 13:113, 8:108], usable=clear)
+    >>> shift = estimate_shift(anchor, item).shift
+    >>> round(shift.y, 2), round(shift.x, 2)
+    (3.0, -2.0)
+    """
+    ties = _NO_TIES
+    try:
+        area = overlap(anchor.source.shape, item.shape, item.origin)
+        if min(area.height, area.width) < _LEAST:
+            raise Refusal(
+                f"the item covers {area.height} x {area.width} px of the anchor: "
+                f"at least {_LEAST} x {_LEAST} px of overlap are needed"
+            )
+        quarter = area.height / 4, area.width / 4
+        limit = quarter if max_shift is None else (max_shift, max_shift)
+        reach = max(quarter[0], limit[0]), max(quarter[1], limit[1])
+        found = search(anchor, item, area, reach, _BUDGET)
+        fits, ties = _fit_bands(anchor.source, item, found)
+        joint = join(fits)
+        shift = Shift(joint.lag[0] - item.origin.y, joint.lag[1] - item.origin.x)
+        _check(found, fits, joint.lag, joint.sigma)
+        if abs(shift.y) > limit[0] + 0.5 or abs(shift.x) > limit[1] + 0.5:
+            raise Refusal(
+                f"the shift found, ({shift.y:.1f}, {shift.x:.1f}) px, is beyond the largest one believed, "
+                f"({limit[0]:g}, {limit[1]:g}) px: raise max_shift if it is right"
+            )
+        return ShiftEstimate(shift=shift, sigma=Shift(*joint.sigma), reason=joint.remark, ties=ties)
+    except Refusal as refusal:
+        return ShiftEstimate(shift=None, sigma=None, reason=str(refusal), ties=ties)
+
+
+def _fit_bands(anchor: PixelSource, item: PixelSource, found: Found) -> tuple[dict[int, Fit], TiePoints]:
+    """Fit every band apart, and list all windows."""
+    start = Lag.of(*found.lag)
+    whole = np.array([start.whole_y, start.whole_x], float)
+    fits: dict[int, Fit] = {}
+    ties = []
+    for band, boxes in found.windows:
+        read = (prepare(anchor, item, band, box, start) for box in boxes)
+        windows = [window for window in read if window is not None]
+        if windows:
+            one = fit(windows, (start.rest_y, start.rest_x))
+            fits[band] = replace(one, lag=one.lag + whole, local=one.local + whole)
+            ties.append(_ties(windows, fits[band], item.origin))
+    if not fits:
+        raise Refusal("too few windows: where the overviews match, the pixels are not usable in both")
+    return fits, _NO_TIES if not ties else _stacked(ties)
+
+
+def _ties(windows: list[Prepared], one: Fit, origin: Shift) -> TiePoints:
+    return TiePoints(
+        y=np.array([w.centre.y for w in windows]),
+        x=np.array([w.centre.x for w in windows]),
+        shift_y=one.local[:, 0] - origin.y,
+        shift_x=one.local[:, 1] - origin.x,
+        weight=one.weight,
+        inlier=one.weight > 0,
+        band=np.full(len(windows), windows[0].band, np.int64),
+    )
+
+
+def _stacked(parts: list[TiePoints]) -> TiePoints:
+    names = TiePoints.__slots__
+    return TiePoints(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
+
+
+def _check(found: Found, fits: dict[int, Fit], lag: NDArray[np.float64], sigma: NDArray[np.float64]) -> None:
+    """Refuse a shift that the evidence does not carry."""
+    best = max(fits.values(), key=lambda f: f.blocks)
+    if best.blocks < _LEAST_BLOCKS or np.count_nonzero(best.weight) < 2:
+        raise Refusal(
+            f"too few windows: {np.count_nonzero(best.weight)} windows with {best.blocks} textured patches match"
+        )
+    if best.agreeing < _MAJORITY:
+        raise Refusal(f"the windows disagree: only {best.agreeing:.0%} of their weight supports one shift")
+    away = float(np.hypot(*(lag - found.lag)))
+    if not away < _ASTRAY:
+        raise Refusal(f"the windows disagree: search and fit differ by {away:.1f} px")
+    if not max(sigma) < _UNSURE:
+        raise Refusal(f"the shift is too uncertain: sigma ({sigma[0]:.2f}, {sigma[1]:.2f}) px")
