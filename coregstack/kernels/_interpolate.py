@@ -60,7 +60,6 @@ def interpolate(values, usable, full, first, nearest, weights_y, weights_x, mark
         left = first[1] + tile
         low = min(max(0, -left), span)
         high = max(min(span, width - left), low)
-        inside = slice(left + low, left + high)
         blocks = slice((left + low) // BLOCK, (left + high + BLOCK - 1) // BLOCK)
         for i in range(out.shape[0]):
             row, near = first[0] + i, nearest[0] + i
@@ -72,20 +71,16 @@ def interpolate(values, usable, full, first, nearest, weights_y, weights_x, mark
             rows = slice(row + top, row + bottom)
             whole = bottom - top == taps_y and high - low == span and full[rows, blocks].all()
             if whole:
-                _weigh_rows(values[rows, inside], weights_y, line[:span])
+                _weigh_rows(values[rows], left, weights_y, line[:span])
                 _weigh_columns(line, weights_x, sums[:n])
                 _store(sums, marks, nodata, target)
                 continue
             line[:span], cover[:span], missing[:span] = 0, 0, True
-            missing[low:high] = bottom - top < taps_y
             part = slice(low, high)
+            missing[part] = bottom - top < taps_y
+            weights = weights_y[top:bottom]
             _weigh_usable_rows(
-                values[rows, inside],
-                usable[rows, inside],
-                weights_y[top:bottom],
-                line[part],
-                cover[part],
-                missing[part],
+                values[rows], usable[rows], left + low, weights, line[part], cover[part], missing[part]
             )
             _weigh_columns(line, weights_x, sums[:n])
             _weigh_columns(cover, weights_x, share[:n])
@@ -95,21 +90,24 @@ def interpolate(values, usable, full, first, nearest, weights_y, weights_x, mark
 
 
 @_compiled
-def _weigh_rows(values, weights, line) -> None:
+def _weigh_rows(values, left, weights, line) -> None:
     real = line.dtype.type
+    cols = slice(left, left + line.size)
+    first, weight = values[0, cols], weights[0]
     for j in range(line.size):
-        line[j] = weights[0] * real(values[0, j])
+        line[j] = weight * real(first[j])
     for t in range(1, weights.size):
-        weight, source = weights[t], values[t]
+        weight, source = weights[t], values[t, cols]
         for j in range(line.size):
             line[j] += weight * real(source[j])
 
 
 @_compiled
-def _weigh_usable_rows(values, usable, weights, line, cover, missing) -> None:
+def _weigh_usable_rows(values, usable, left, weights, line, cover, missing) -> None:
     real = line.dtype.type
+    cols = slice(left, left + line.size)
     for t in range(weights.size):
-        weight, source, use = weights[t], values[t], usable[t]
+        weight, source, use = weights[t], values[t, cols], usable[t, cols]
         for j in range(line.size):
             line[j] += weight * real(source[j]) if use[j] else real(0)
             cover[j] += weight if use[j] else real(0)
@@ -118,8 +116,9 @@ def _weigh_usable_rows(values, usable, weights, line, cover, missing) -> None:
 
 @_compiled
 def _weigh_columns(line, weights, sums) -> None:
+    weight = weights[0]
     for j in range(sums.size):
-        sums[j] = weights[0] * line[j]
+        sums[j] = weight * line[j]
     for t in range(1, weights.size):
         weight, source = weights[t], line[t:]
         for j in range(sums.size):

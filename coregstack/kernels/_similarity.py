@@ -69,13 +69,17 @@ def add_similarity(anchor, images, usable, gains, offsets, c1, c2, windows, simi
         span = slice(tile, tile + n + WINDOW - 1)
         sums[:] = 0
         for i in range(usable.shape[0]):
-            _enter(anchor[i, span], images[:, i, span], usable[i, span], 1.0, sums)
-            if i >= WINDOW:
-                old = i - WINDOW
-                _enter(anchor[old, span], images[:, old, span], usable[old, span], -1.0, sums)
+            _add_row(anchor[i, span], usable[i, span], 1.0, sums[:3])
+            for k in range(count):
+                _add_image_row(anchor[i, span], images[k, i, span], 1.0, sums[3 + 3 * k : 6 + 3 * k])
+            old = i - WINDOW
+            if old >= 0:
+                _add_row(anchor[old, span], usable[old, span], -1.0, sums[:3])
+                for k in range(count):
+                    _add_image_row(anchor[old, span], images[k, old, span], -1.0, sums[3 + 3 * k : 6 + 3 * k])
             top = i - WINDOW + 1
             if top >= 0:
-                _box(sums, boxes[:, :n])
+                _box(sums, local, boxes[:, :n])
                 for j in range(n):
                     windows[top] += boxes[0, j] == WINDOW**2
                 for k in range(count):
@@ -89,40 +93,43 @@ def add_similarity(anchor, images, usable, gains, offsets, c1, c2, windows, simi
 
 
 @_compiled
-def _enter(anchor, images, usable, sign, sums) -> None:
-    n = usable.size
-    for j in range(n):
+def _add_row(anchor, usable, sign, sums) -> None:
+    for j in range(usable.size):
         x = np.float64(anchor[j])
         sums[0, j] += sign * usable[j]
         sums[1, j] += sign * x
         sums[2, j] += sign * (x * x)
-    for k in range(images.shape[0]):
-        for j in range(n):
-            x, y = np.float64(anchor[j]), np.float64(images[k, j])
-            sums[3 + 3 * k, j] += sign * y
-            sums[4 + 3 * k, j] += sign * (y * y)
-            sums[5 + 3 * k, j] += sign * (x * y)
 
 
 @_compiled
-def _box(sums, boxes) -> None:
+def _add_image_row(anchor, image, sign, sums) -> None:
+    for j in range(image.size):
+        x, y = np.float64(anchor[j]), np.float64(image[j])
+        sums[0, j] += sign * y
+        sums[1, j] += sign * (y * y)
+        sums[2, j] += sign * (x * y)
+
+
+@_compiled
+def _box(sums, pairs, boxes) -> None:
+    """Fill `boxes` (m, n) with the sums of seven neighbours along the rows of `sums`; `pairs` is scratch."""
     for m in range(sums.shape[0]):
         source, target = sums[m], boxes[m]
+        for j in range(target.size + 5):
+            pairs[j] = source[j] + source[j + 1]
         for j in range(target.size):
-            total = source[j]
-            for t in range(1, WINDOW):
-                total += source[j + t]
-            target[j] = total
+            target[j] = (pairs[j] + pairs[j + 2]) + (pairs[j + 4] + source[j + 6])
 
 
 @_compiled
 def _compare(x, y, gain, offset, c1, c2, local) -> None:
     pixels = WINDOW**2
+    mean, sample = 1 / pixels, 1 / (pixels - 1)
     for j in range(x.shape[1]):
-        mean_x, mean_y = x[1, j] / pixels, y[0, j] / pixels
-        var_x = (x[2, j] - x[1, j] * mean_x) / (pixels - 1)
-        var_y = gain * gain * (y[1, j] - y[0, j] * mean_y) / (pixels - 1)
-        cov = gain * (y[2, j] - x[1, j] * mean_y) / (pixels - 1)
+        mean_x, mean_y = x[1, j] * mean, y[0, j] * mean
+        var_x = (x[2, j] - x[1, j] * mean_x) * sample
+        var_y = (y[1, j] - y[0, j] * mean_y) * (sample * gain * gain)
+        cov = (y[2, j] - x[1, j] * mean_y) * (sample * gain)
         mean_y = gain * mean_y + offset
         alike = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
         most = (mean_x * mean_x + mean_y * mean_y + c1) * (var_x + var_y + c2)

@@ -14,8 +14,9 @@ References
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,6 +39,7 @@ PERCENTILES = (2, 98)
 _KERNEL = "allpass"
 _STRIP = 512
 _FLAT = 1e-12
+_KEPT_PIXELS = 1 << 24
 
 
 def anchor_range(anchor: PixelSource, band: int = 0) -> float:
@@ -121,7 +123,8 @@ def matching_scores(
     Parameters
     ----------
     anchor, item : PixelSource
-        Each is read twice, strip by strip, where they overlap.
+        Each is read strip by strip where they overlap: once where the overlap has at most 2**24 pixels, which
+        are then kept (13 bytes a pixel), else twice.
     shift : Shift or None
         What is applied to the item's content to match the anchor. If None, only `before` is scored, on the
         pixels that are usable in the anchor and in the item as it lies.
@@ -149,12 +152,15 @@ def matching_scores(
     (True, 1.0)
     """
     moves = [Shift(0.0, 0.0)] if shift is None else [Shift(0.0, 0.0), shift]
-    pair = _Pair(anchor=anchor, item=item, band=band, starts=[_start(anchor, item, move) for move in moves])
-    rows = pair.rows
-    if not value_range > 0 or min(rows.stop - rows.start, pair.cols.stop - pair.cols.start) < WINDOW:
+    starts = [_start(anchor, item, move) for move in moves]
+    pair = _Pair(anchor=anchor, item=item, band=band, starts=starts, height=strip)
+    rows, cols = pair.rows, pair.cols
+    height, width = rows.stop - rows.start, cols.stop - cols.start
+    if not value_range > 0 or min(height, width) < WINDOW:
         return Scores(before=None, after=None)
-    fit = _fit(pair, strip)
-    scores = [None] * len(moves) if fit is None else _scores(pair, fit, value_range, strip)
+    strips = list(pair) if height * width <= _KEPT_PIXELS else pair
+    fit = _fit(strips, height, len(moves))
+    scores = [None] * len(moves) if fit is None else _scores(strips, fit, height, value_range)
     return Scores(before=scores[0], after=None if shift is None else scores[1])
 
 
@@ -163,14 +169,30 @@ def _start(anchor: PixelSource, item: PixelSource, shift: Shift) -> Shift:
     return Shift(*(a - i - s for a, i, s in zip(anchor.origin, item.origin, shift, strict=True)))
 
 
+class _Strip(NamedTuple):
+    """Some rows of the overlap of an anchor and an item, followed by those that their windows reach into."""
+
+    rows: slice
+    """Rows of the overlap that belong to this strip."""
+    anchor: NDArray[np.float32]
+    """Shape (y, x), 0 outside the joint pixels."""
+    images: NDArray[np.float32]
+    """The item at each of its places, shape (place, y, x), 0 outside the joint pixels."""
+    joint: NDArray[np.bool_]
+    """Shape (y, x): usable in all of them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Pair:
-    """An anchor and an item at one or more places on it."""
+    """An anchor and an item at one or more places on it; iterates over strips of their overlap."""
 
     anchor: PixelSource
     item: PixelSource
     band: int
     starts: Sequence[Shift]
+    """Positions in the item of the anchor's first pixel."""
+    height: int
+    """Rows of a strip."""
 
     @property
     def rows(self) -> slice:
@@ -182,31 +204,28 @@ class _Pair:
         """Columns of the anchor that the item may reach at all of its places."""
         return _overlap(self.anchor.shape[1], self.item.shape[1], [start.x for start in self.starts])
 
-    def read(self, rows: slice) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-        """Anchor (y, x), the item at each place (k, y, x), and their joint mask; what is not joint is 0."""
-        cols = self.cols
-        values, usable = self.anchor.read(self.band, rows, cols)
-        shape = values.shape
-        starts = [Shift(start.y + rows.start, start.x + cols.start) for start in self.starts]
+    def __iter__(self) -> Iterator[_Strip]:
+        rows, cols = self.rows, self.cols
+        for top in range(rows.start, rows.stop, self.height):
+            part = slice(top, min(top + self.height + WINDOW - 1, rows.stop))
+            values, usable = self.anchor.read(self.band, part, cols)
+            anchor, joint = np.array(values, np.float32, order="C"), np.array(usable, order="C")
+            images = self._images(Shift(top, cols.start), anchor.shape)
+            join(anchor, joint, images)
+            own = slice(top - rows.start, min(top + self.height, rows.stop) - rows.start)
+            yield _Strip(own, anchor, images, joint)
+
+    def _images(self, corner: Shift, shape: tuple[int, int]) -> NDArray[np.float32]:
+        """The item at each place, seen from the anchor's pixel `corner` on, NaN where it is not usable."""
+        starts = [Shift(start.y + corner.y, start.x + corner.x) for start in self.starts]
         windows = [source_window(start, shape, self.item.shape, _KERNEL) for start in starts]
-        need_y, need_x = _union([y for y, _ in windows]), _union([x for _, x in windows])
-        pixels, valid = self.item.read(self.band, need_y, need_x)
-        images = np.stack(
-            [
-                translate(
-                    pixels,
-                    start=Shift(start.y - need_y.start, start.x - need_x.start),
-                    shape=shape,
-                    kernel=_KERNEL,
-                    valid=valid,
-                    fill=np.nan,
-                )
-                for start in starts
-            ]
-        )
-        values, joint = np.array(values, np.float32, order="C"), np.array(usable, order="C")
-        join(values, joint, images)
-        return values, images, joint
+        rows, cols = (_union(axis) for axis in zip(*windows, strict=True))
+        values, valid = self.item.read(self.band, rows, cols)
+        images = np.empty((len(starts), *shape), np.float32)
+        for image, start in zip(images, starts, strict=True):
+            near = Shift(start.y - rows.start, start.x - cols.start)
+            image[...] = translate(values, start=near, shape=shape, kernel=_KERNEL, valid=valid, fill=np.nan)
+        return images
 
 
 def _overlap(size: int, length: int, starts: Sequence[float]) -> slice:
@@ -227,51 +246,43 @@ class _Fit:
     pixels: int
 
 
-def _fit(pair: _Pair, strip: int) -> _Fit | None:
+def _fit(strips: Iterable[_Strip], height: int, places: int) -> _Fit | None:
     """First pass: moments over the joint pixels; None where there are none."""
-    rows, count = pair.rows, 1 + len(pair.starts)
-    totals = np.empty((2, count, rows.stop - rows.start))
+    totals = np.empty((2, 1 + places, height))
     pixels = 0
-    for top in range(rows.start, rows.stop, strip):
-        part = slice(top, min(top + strip, rows.stop))
-        anchor, images, joint = pair.read(part)
-        pixels += int(np.count_nonzero(joint))
-        for k, image in enumerate((anchor, *images)):
-            target = totals[:, k, part.start - rows.start : part.stop - rows.start]
-            add_moments(image, target[0], target[1])
+    for strip in strips:
+        rows = strip.rows.stop - strip.rows.start
+        pixels += int(np.count_nonzero(strip.joint[:rows]))
+        for image, target in zip((strip.anchor, *strip.images), totals.swapaxes(0, 1), strict=True):
+            add_moments(image[:rows], target[0, strip.rows], target[1, strip.rows])
     if pixels == 0:
         return None
     mean, square = (np.array([math.fsum(sums) for sums in kind]) / pixels for kind in totals)
     variance = np.maximum(square - mean**2, 0)
     variance[variance <= _FLAT * square] = 0
     deviation = np.sqrt(variance)
-    gains = np.divide(deviation[0], deviation[1:], out=np.zeros(count - 1), where=deviation[1:] > 0)
+    gains = np.divide(deviation[0], deviation[1:], out=np.zeros(places), where=deviation[1:] > 0)
     return _Fit(gains=gains, offsets=mean[0] - gains * mean[1:], pixels=pixels)
 
 
-def _scores(pair: _Pair, fit: _Fit, value_range: float, strip: int) -> list[float | None]:
+def _scores(strips: Iterable[_Strip], fit: _Fit, height: int, value_range: float) -> list[float | None]:
     """Second pass: similarity and error at each place; None where no window is wholly usable."""
-    rows, places = pair.rows, len(pair.starts)
-    height = rows.stop - rows.start
+    places = fit.gains.size
     errors, similarity = np.zeros((places, height)), np.zeros((places, height))
     windows = np.zeros(height, np.int64)
     c1, c2 = (K1 * value_range) ** 2, (K2 * value_range) ** 2
-    for top in range(rows.start, rows.stop, strip):
-        part = slice(top, min(top + strip + WINDOW - 1, rows.stop))
-        anchor, images, joint = pair.read(part)
-        here = slice(top - rows.start, min(top + strip, rows.stop) - rows.start)
-        for k in range(places):
-            add_errors(anchor, images[k], joint, fit.gains[k], fit.offsets[k], errors[k, here])
-        if anchor.shape[0] >= WINDOW:
-            add_similarity(
-                anchor, images, joint, fit.gains, fit.offsets, c1, c2, windows[here], similarity[:, here]
-            )
+    for rows, anchor, images, joint in strips:
+        for image, gain, offset, error in zip(images, fit.gains, fit.offsets, errors, strict=True):
+            add_errors(anchor, image, joint, gain, offset, error[rows])
+        add_similarity(
+            anchor, images, joint, fit.gains, fit.offsets, c1, c2, windows[rows], similarity[:, rows]
+        )
     seen = int(windows.sum())
     if seen == 0:
         return [None] * places
     return [
-        _score(math.fsum(s) / seen, math.fsum(e) / fit.pixels, value_range)
-        for s, e in zip(similarity, errors, strict=True)
+        _score(math.fsum(alike) / seen, math.fsum(error) / fit.pixels, value_range)
+        for alike, error in zip(similarity, errors, strict=True)
     ]
 
 
