@@ -18,11 +18,12 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from coregstack.errors import CoregError
+from coregstack.export.items import DeliverySettings, ItemPlan, ItemReport, deliver_item, quality_from
 from coregstack.kernels.resample import translate, translate_mask
 from coregstack.kernels.sources import ArraySource
-from coregstack.matching import MatchOptions, Reference, assess, prepare, unreadable
+from coregstack.matching import MatchOptions, Reference, assess, prepare
 from coregstack.model import NO_SHIFT, ItemQuality, Shift, Status
-from coregstack.policy import ANCHOR_QUALITY
+from coregstack.policy import ANCHOR_QUALITY, failure
 from coregstack.raster import valid_values
 from coregstack.scene import MatchPixels, PlacedScene, band_mean, load_match, read_block, read_clear
 
@@ -30,6 +31,7 @@ SCENES = "coregstack-scenes-"
 PIXELS = "coregstack-pixels-"
 CLEAR = "coregstack-clear-"
 ALIGNED = "coregstack-aligned-"
+DELIVERY = "coregstack-delivery-"
 _INDEX = "coregstack-index-"
 _SELECTIONS = ("getitem-", "rechunk-merge-", "rechunk-split-", "concatenate-")
 
@@ -86,11 +88,15 @@ def origin_scenes(array: da.Array) -> list[PlacedScene] | None:
 
 def scene_array(items: Sequence[PlacedScene]) -> da.Array:
     """Scenes as a dask array of objects, one in each block."""
-    name = SCENES + tokenize(items)
-    blocks = {(name, i): _boxed(item) for i, item in enumerate(items)}
-    return da.Array(
-        HighLevelGraph.from_collections(name, blocks), name, ((1,) * len(items),), meta=np.empty(0, object)
-    )
+    return object_array(SCENES, items)
+
+
+def object_array(prefix: str, values: Sequence[Any]) -> da.Array:
+    """Values as a dask array of objects, one in each block, in a layer whose name begins with `prefix`."""
+    name = prefix + tokenize(values)
+    blocks: dict[Any, Any] = {(name, i): _boxed(value) for i, value in enumerate(values)}
+    layer = HighLevelGraph.from_collections(name, blocks)
+    return da.Array(layer, name, ((1,) * len(values),), meta=np.empty(0, object))
 
 
 def _inputs(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> tuple[da.Array, da.Array, da.Array]:
@@ -102,7 +108,9 @@ def _indexes(size: int, chunk: int) -> da.Array:
     """0 to size - 1 in blocks: tells a task which rows or columns are its own."""
     starts = range(0, size, chunk)
     name = _INDEX + tokenize(size, chunk)
-    blocks = {(name, i): np.arange(start, min(start + chunk, size)) for i, start in enumerate(starts)}
+    blocks: dict[Any, Any] = {
+        (name, i): np.arange(start, min(start + chunk, size)) for i, start in enumerate(starts)
+    }
     sizes = tuple(min(chunk, size - start) for start in starts)
     return da.Array(HighLevelGraph.from_collections(name, blocks), name, (sizes,), dtype=np.int64)
 
@@ -180,7 +188,7 @@ def array_records(
 
 def field(records: da.Array, name: str, get: Callable[[ItemQuality], Any], dtype: Any) -> da.Array:
     """One quality variable out of the records."""
-    return records.map_blocks(_fields, get=get, out=dtype, dtype=dtype, meta=np.empty(0, dtype))
+    return da.map_blocks(_fields, records, get=get, out=dtype, dtype=dtype, meta=np.empty(0, dtype))
 
 
 def _flags(count: int, anchor: int | None) -> da.Array:
@@ -212,7 +220,7 @@ def _assess_scene(
     try:
         pixels = load_match(scenes[0], options.bands, mean=options.mean, reach=options.max_shift)
     except CoregError as error:
-        return _boxed(unreadable(error))
+        return _boxed(failure(str(error)))
     return _boxed(assess(reference, pixels, options))
 
 
@@ -244,6 +252,55 @@ def _pixels(
     if options.mean:
         values, valid, usable = band_mean(values, valid, usable)
     return MatchPixels(source=ArraySource(values=values, usable=usable, origin=origin), valid=valid)
+
+
+# --- delivery ------------------------------------------------------------------------------------
+
+
+def records_of(*fields: da.Array) -> da.Array:
+    """An `ItemQuality` for each time, put together from the variables of a quality Dataset."""
+    arrays = [da.asarray(f).rechunk(1) for f in fields]
+    return da.map_blocks(_join_fields, *arrays, dtype=object, meta=np.empty(0, object))
+
+
+def deliveries(plans: Sequence[ItemPlan], records: da.Array, settings: DeliverySettings) -> da.Array:
+    """An `ItemReport` for each item, whose files one task writes."""
+    boxes = object_array("coregstack-plans-", plans)
+    return da.map_blocks(
+        _deliver, boxes, records.rechunk(1), settings=settings,
+        dtype=object, meta=np.empty(0, object), name=DELIVERY + tokenize(boxes.name, records.name, settings),
+    )  # fmt: skip
+
+
+def slab_deliveries(
+    values: da.Array, records: da.Array, ids: Sequence[str], write: Callable[..., ItemReport]
+) -> da.Array:
+    """An `ItemReport` for each time of an array of dims (time, band, y, x) that has no files behind it."""
+    names = da.from_array(np.array(ids, object), chunks=1)
+    return da.blockwise(
+        _deliver_slab, "t", names, "t", records.rechunk(1), "t", values.rechunk((1, -1, -1, -1)), "tbyx",
+        write=write, concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
+        name=DELIVERY + tokenize(values.name, records.name, ids),
+    )  # fmt: skip
+
+
+def _join_fields(*fields: NDArray[Any]) -> NDArray[np.object_]:
+    return _boxed(quality_from(*(field[0] for field in fields)))
+
+
+def _deliver(
+    plans: NDArray[np.object_], records: NDArray[np.object_], settings: DeliverySettings
+) -> NDArray[np.object_]:
+    return _boxed(deliver_item(plans[0], records[0], settings))
+
+
+def _deliver_slab(
+    ids: NDArray[np.object_],
+    records: NDArray[np.object_],
+    values: NDArray[Any],
+    write: Callable[..., ItemReport],
+) -> NDArray[np.object_]:
+    return _boxed(write(ids[0], records[0], values[0]))
 
 
 # --- aligned pixels ------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 from affine import Affine
+from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
@@ -26,6 +27,7 @@ WHOLE_PIXEL = 1e-6
 """An offset this near to a whole number of pixels is that whole number."""
 
 _EDGE_POINTS = 21
+_SAME_SIZE = 0.02
 
 
 def same_crs(a: GeoBox, b: GeoBox) -> bool:
@@ -77,10 +79,10 @@ def frame_bounds(box: GeoBox, anchor: GeoBox) -> tuple[float, float, float, floa
     along = np.linspace(0, 1, 2 if same_crs(box, anchor) else _EDGE_POINTS)
     rows = np.concatenate([along * 0, along * height, along * 0 + height, along * height])
     cols = np.concatenate([along * width, along * 0, along * width, along * 0 + width])
-    x, y = box.affine * (cols, rows)
+    x, y = _at(box.affine, cols, rows)
     if not same_crs(box, anchor):
-        x, y = transformer(box.crs, anchor.crs).transform(x, y)
-    cols, rows = ~anchor.affine * (np.asarray(x), np.asarray(y))
+        x, y = transformer(crs_of(box), crs_of(anchor)).transform(x, y)
+    cols, rows = _at(~anchor.affine, np.asarray(x), np.asarray(y))
     if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
         raise InvalidStack(
             f"A raster in {crs_name(box)} has no place in the anchor's CRS {crs_name(anchor)}: "
@@ -130,14 +132,14 @@ def lattice_like(box: GeoBox, anchor: GeoBox) -> GeoBox:
     """
     if same_pixels(box, anchor):
         return anchor
-    size = _pixel_size(box, anchor)
-    own = abs(anchor.affine.e), abs(anchor.affine.a)
-    scale = tuple(
-        1.0 if abs(s / o - 1) < 0.02 and not same_crs(box, anchor) else s / o
-        for s, o in zip(size, own, strict=True)
-    )
-    shape = tuple(max(1, round(n / s)) for n, s in zip(anchor.shape, scale, strict=True))
-    return GeoBox(shape, anchor.affine * Affine.scale(scale[1], scale[0]), anchor.crs)
+    rows, cols = _pixel_size(box, anchor)
+    scale_y, scale_x = rows / abs(anchor.affine.e), cols / abs(anchor.affine.a)
+    if not same_crs(box, anchor):
+        # the same nominal pixel size comes out a little different in another projection
+        scale_y = 1.0 if abs(scale_y - 1) < _SAME_SIZE else scale_y
+        scale_x = 1.0 if abs(scale_x - 1) < _SAME_SIZE else scale_x
+    shape = max(1, round(anchor.shape[0] / scale_y)), max(1, round(anchor.shape[1] / scale_x))
+    return GeoBox(shape, anchor.affine * Affine.scale(scale_x, scale_y), anchor.crs)
 
 
 def scaled_shift(shift: Shift, anchor: GeoBox, lattice: GeoBox) -> Shift:
@@ -152,9 +154,22 @@ def moved(box: GeoBox, anchor: GeoBox, shift: Shift) -> GeoBox:
     if same_crs(box, anchor):
         return GeoBox(box.shape, Affine.translation(x1 - x0, y1 - y0) * box.affine, box.crs)
     middle = box.affine * (box.shape[1] / 2, box.shape[0] / 2)
-    x, y = transformer(box.crs, anchor.crs).transform(*middle)
-    to_x, to_y = transformer(anchor.crs, box.crs).transform(x + x1 - x0, y + y1 - y0)
+    x, y = transformer(crs_of(box), crs_of(anchor)).transform(*middle)
+    to_x, to_y = transformer(crs_of(anchor), crs_of(box)).transform(x + x1 - x0, y + y1 - y0)
     return GeoBox(box.shape, Affine.translation(to_x - middle[0], to_y - middle[1]) * box.affine, box.crs)
+
+
+def crs_of(box: GeoBox) -> CRS:
+    """The CRS of a box that has one.
+
+    Raises
+    ------
+    InvalidStack
+        If it has none.
+    """
+    if box.crs is None:
+        raise InvalidStack("A CRS was expected, but there is none. Write it first, for example with rio.write_crs.")
+    return box.crs
 
 
 def crs_name(box: GeoBox) -> str:
@@ -174,13 +189,19 @@ def transformer(source: CRS, target: CRS) -> Transformer:
 
 def _pixel_size(box: GeoBox, anchor: GeoBox) -> tuple[float, float]:
     """Pixel height and width of `box` in the anchor's units."""
-    if same_crs(box, anchor) or box.crs.units == anchor.crs.units:
+    if same_crs(box, anchor) or crs_of(box).units == crs_of(anchor).units:
         rows, cols = math.hypot(box.affine.b, box.affine.e), math.hypot(box.affine.a, box.affine.d)
         return rows, cols
     row, col = box.shape[0] / 2, box.shape[1] / 2
-    x, y = box.affine * (np.array([col, col + 1, col]), np.array([row, row, row + 1]))
-    x, y = transformer(box.crs, anchor.crs).transform(x, y)
+    x, y = _at(box.affine, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
+    x, y = transformer(crs_of(box), crs_of(anchor)).transform(x, y)
     return math.hypot(x[2] - x[0], y[2] - y[0]), math.hypot(x[1] - x[0], y[1] - y[0])
+
+
+def _at(
+    affine: Affine, cols: NDArray[np.float64], rows: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    return affine.a * cols + affine.b * rows + affine.c, affine.d * cols + affine.e * rows + affine.f
 
 
 def _whole(value: float) -> float:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from coregstack.errors import CoregError, InvalidRequest
+from coregstack.errors import InvalidRequest
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import ItemQuality, Scores, ShiftEstimate, Status, TiePoints
+from coregstack.model import ItemQuality
 from coregstack.policy import Thresholds, decide
 from coregstack.scene import MatchPixels
 
@@ -84,19 +82,3 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
         reference.source, item.source, estimate.shift, band=0, value_range=reference.value_range
     )
     return decide(estimate, scores, options.limits)
-
-
-def unreadable(error: CoregError) -> ItemQuality:
-    """Quality of an item whose pixels cannot be read."""
-    none = np.empty(0)
-    ties = TiePoints(
-        y=none, x=none, shift_y=none, shift_x=none, weight=none,
-        inlier=none.astype(bool), band=none.astype(np.int64),
-    )  # fmt: skip
-    estimate = ShiftEstimate(shift=None, sigma=None, reason=str(error), ties=ties)
-    return decide(estimate, Scores(before=None, after=None), Thresholds())
-
-
-def is_moved(quality: ItemQuality) -> bool:
-    """Whether the item's shift is applied."""
-    return quality.status is Status.COREGISTERED

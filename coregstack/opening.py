@@ -140,7 +140,7 @@ def stack_scenes(
     """
     check_lattice(anchor)
     placed, box = place(scenes, anchor, bands)
-    size = _chunk_sizes(chunks, box.shape)
+    size = _chunk_sizes(chunks, (box.shape[0], box.shape[1]))
     first = placed[0]
     affine = box.affine
     x = affine.c + affine.a * (np.arange(box.shape[1]) + 0.5)
@@ -159,7 +159,7 @@ def stack_scenes(
         },
         name="pixels",
     )
-    array = array.rio.write_crs(box.crs.to_wkt()).rio.write_transform(affine)
+    array = array.rio.write_crs(str(box.crs)).rio.write_transform(affine)
     return array.rio.write_nodata(first.fill)
 
 
@@ -169,7 +169,7 @@ def place(
     """Scenes on the smallest box of the anchor's lattice that holds them all, and that box."""
     lattice = anchor.image.box
     box = union([scene.image.box for scene in scenes], lattice)
-    names = _common_bands(scenes, anchor, bands)
+    names = common_bands(scenes, anchor, bands)
     dtype = np.result_type(*(scene.image.dtype for scene in scenes))
     fills = [f for f in (anchor.nodata, *(scene.nodata for scene in scenes)) if f is not None]
     fill = float(fills[0]) if fills else (np.nan if dtype.kind == "f" else 0.0)
@@ -261,9 +261,18 @@ def scene_footprint(placed: PlacedScene) -> GeoBox:
     return footprint(placed.scene.image.box, placed.lattice)
 
 
-def _common_bands(
-    scenes: Sequence[Scene], anchor: Scene, bands: Sequence[str | int] | None
+def common_bands(
+    scenes: Sequence[Scene], anchor: Scene, bands: Sequence[str | int] | None = None
 ) -> tuple[str, ...]:
+    """Names of the bands that all scenes share, in the anchor's order, or of those asked for among them.
+
+    Raises
+    ------
+    InvalidStack
+        If they share no name and differ in number.
+    InvalidRequest
+        If a band is asked for that not all have.
+    """
     shared = [b for b in anchor.bands if all(b in scene.bands for scene in scenes)]
     if not shared:
         counts = {len(scene.bands) for scene in scenes}

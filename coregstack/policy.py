@@ -44,6 +44,25 @@ ANCHOR_QUALITY = ItemQuality(
 )
 
 
+def failure(reason: str) -> ItemQuality:
+    """Quality of an item that cannot be matched at all.
+
+    Parameters
+    ----------
+    reason : str
+        Why, in words.
+    """
+    return ItemQuality(
+        shift=None,
+        sigma=None,
+        before=None,
+        after=None,
+        improvement=None,
+        status=Status.FAILED,
+        details=f"{reason} No shift is applied.",
+    )
+
+
 def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQuality:
     """Decide what is done with one item that is not the anchor.
 

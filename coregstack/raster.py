@@ -20,6 +20,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
+from coregstack.grid import crs_of
 
 DRIVERS: Mapping[str, tuple[bytes, ...]] = {
     "GTiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
@@ -256,7 +257,7 @@ def warped(
         gdal(),
         WarpedVRT(
             dataset,
-            crs=str(box.crs.to_wkt()),
+            crs=crs_of(box).to_wkt(),
             transform=box.affine,
             height=box.shape[0],
             width=box.shape[1],
@@ -311,7 +312,7 @@ def _profile(source: DatasetReader, box: GeoBox) -> dict[str, Any]:
         "count": source.count,
         "dtype": source.dtypes[0],
         "nodata": source.nodata,
-        "crs": box.crs.to_wkt(),
+        "crs": crs_of(box).to_wkt(),
         "transform": box.affine,
         "compress": codec,
         "interleave": structure.get("INTERLEAVE", "pixel").lower(),
@@ -320,7 +321,7 @@ def _profile(source: DatasetReader, box: GeoBox) -> dict[str, Any]:
     }
     if codec in ("DEFLATE", "LZW", "ZSTD"):
         profile["predictor"] = structure.get("PREDICTOR", "1")
-    profile |= tiling(box.shape, source)
+    profile |= tiling((box.shape[0], box.shape[1]), source)
     return profile
 
 

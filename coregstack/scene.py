@@ -163,7 +163,7 @@ def read_clear(item: PlacedScene, window: tuple[int, int, int, int]) -> NDArray[
             dataset, scene.image, item.lattice, window,
             bands=item.indexes, resampling="nearest", nodata=scene.nodata, fill=fill,
         )  # fmt: skip
-        clear = raster.valid_values(values, scene.nodata).any(axis=0)
+        clear = np.asarray(raster.valid_values(values, scene.nodata).any(axis=0))
         if scene.image.alpha is not None or scene.image.internal_mask:
             clear &= placed_valid(dataset, scene.image, item.lattice, window)
     for mask in scene.masks:
@@ -209,7 +209,7 @@ def load_match(item: PlacedScene, bands: tuple[int, ...], *, mean: bool, reach: 
                 bands=indexes, nodata=scene.nodata, fill=[empty] * len(indexes),
             )  # fmt: skip
             valid = raster.valid_values(values, empty)
-    usable = valid.copy() if scene.masks else valid
+    usable = valid.copy()
     for mask in scene.masks:
         if native:
             usable &= _usable(mask, scene.image.box, (row, col, height, width))

@@ -67,7 +67,7 @@ def placed(
     if same_pixels(header.box, lattice):
         return _translated(dataset, header, lattice, window, bands, shift, resampling, nodata, fill)
     out = _warped(dataset, header, lattice, window, bands, shift, resampling, nodata, fill)
-    if header.alpha in bands and resampling != "nearest":
+    if header.alpha is not None and header.alpha in bands and resampling != "nearest":
         alpha = [header.alpha]
         out[list(bands).index(header.alpha)] = _warped(
             dataset, header, lattice, window, alpha, shift, "nearest", nodata, [0]

@@ -109,7 +109,7 @@ def _write_pixels(header: RasterHeader, path: Path, content: Content, movement: 
     image = content is Content.IMAGE
     top, _, left, _ = frame_bounds(box, lattice)
     with raster.opened(header.path) as dataset, raster.created(str(path), dataset, box) as out:
-        for row, col, height, width in _blocks(box.shape, out):
+        for row, col, height, width in _blocks((box.shape[0], box.shape[1]), out):
             window = int(top) + row, int(left) + col, height, width
             values = placed(
                 dataset,
@@ -148,7 +148,7 @@ def _write_georeference(header: RasterHeader, path: Path, movement: Movement) ->
             out.transform = box.affine
         return
     with raster.opened(header.path) as dataset, raster.created(str(path), dataset, box) as out:
-        for row, col, height, width in _blocks(box.shape, out):
+        for row, col, height, width in _blocks((box.shape[0], box.shape[1]), out):
             values = raster.read_window(dataset, list(range(header.count)), row, col, (height, width))
             out.write(values, window=Window(col, row, width, height))
 

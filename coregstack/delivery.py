@@ -1,0 +1,294 @@
+"""A whole run: every item matched, decided on and written, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dask
+import dask.array as da
+import pandas as pd
+from dask.callbacks import Callback
+
+from coregstack import graph
+from coregstack.errors import OutputConflict
+from coregstack.export.files import PART, staged
+from coregstack.export.geotiff import Content
+from coregstack.export.items import Asset, DeliverySettings, ItemPlan, ItemReport, finished
+from coregstack.matching import MatchOptions
+from coregstack.model import Status
+from coregstack.opening import Unusable, band_indexes, common_bands, unplaceable
+from coregstack.policy import failure
+from coregstack.scene import PlacedScene, Scene
+
+TABLE = "coregistration.csv"
+"""Name of the table of all items in an output folder."""
+
+Progress = Callable[[int, int], None]
+"""Told how many items are done, and of how many."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run has done."""
+
+    output: str
+    """Folder that was written."""
+    anchor: str
+    """Id of the anchor."""
+    reports: tuple[ItemReport, ...]
+    """One for each item, in the order of the request."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the run as a whole."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Inputs that could not be read or written, each named."""
+        return tuple(f"{r.id}: {problem}" for r in self.reports for problem in r.problems)
+
+    def count(self, status: Status) -> int:
+        """How many items have a status."""
+        return sum(report.quality.status is status for report in self.reports)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row an item: shift and sigma in px, scores, status, details, files."""
+        return pd.DataFrame([row(report) for report in self.reports]).set_index("item")
+
+
+def row(report: ItemReport) -> dict[str, Any]:
+    """One item as a row of the table."""
+    quality = report.quality
+    shift, sigma = quality.shift, quality.sigma
+    return {
+        "item": report.id,
+        "status": str(quality.status),
+        "shift_y": None if shift is None else shift.y,
+        "shift_x": None if shift is None else shift.x,
+        "shift_sigma_y": None if sigma is None else sigma.y,
+        "shift_sigma_x": None if sigma is None else sigma.x,
+        "matching_score_before": quality.before,
+        "matching_score_after": quality.after,
+        "matching_score_improvement": quality.improvement,
+        "details": quality.details,
+        "problems": " ".join(report.problems),
+        "files": " ".join(f.path for f in report.files),
+    }
+
+
+def run_items(
+    plans: Sequence[ItemPlan],
+    scenes: Mapping[str, Scene],
+    unusable: Sequence[Unusable],
+    settings: DeliverySettings,
+    options: Callable[[Sequence[str]], MatchOptions],
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> tuple[ItemReport, ...]:
+    """Match and deliver items to an output folder.
+
+    Parameters
+    ----------
+    plans : sequence of ItemPlan
+        All items, the anchor among them.
+    scenes : mapping
+        Item id to scene, for items whose header could be read.
+    unusable : sequence of Unusable
+        The other items, and why; their files are copied where they can be.
+    settings : DeliverySettings
+        What holds for the whole run.
+    options : callable
+        Makes the match options from the names of the bands that all scenes share.
+    overwrite : bool
+        Whether items that an earlier run has done are done again.
+    progress : callable, optional
+        Told how many items are done, and of how many.
+
+    Returns
+    -------
+    tuple of ItemReport
+        In the order of `plans`.
+    """
+    done = {} if overwrite else {p.id: r for p in plans if (r := finished(p, settings)) is not None}
+    anchor = scenes[settings.anchor_id]
+    known = {u.id: failure(u.reason) for u in unusable}
+    for plan in plans:
+        if plan.id in scenes and plan.id != settings.anchor_id:
+            reason = unplaceable(scenes[plan.id], anchor)
+            if reason is not None:
+                known[plan.id] = failure(reason)
+    todo = [p for p in plans if p.id not in done]
+    matched = [p for p in todo if p.id not in known]
+    parts = []
+    if matched:
+        parts.append(graph.deliveries(matched, _records(matched, scenes, anchor, options), settings))
+    if left := [p for p in todo if p.id in known]:
+        records = graph.object_array("coregstack-known-", [known[p.id] for p in left])
+        parts.append(graph.deliveries(left, records, settings))
+    reports = dict(done)
+    for report in compute_items(parts, progress, total=len(plans), before=len(done)):
+        reports[report.id] = report
+    return tuple(reports[plan.id] for plan in plans)
+
+
+def deliver_records(
+    plans: Sequence[ItemPlan],
+    records: da.Array,
+    settings: DeliverySettings,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> list[ItemReport]:
+    """Deliver items whose quality is known, or lazily so; what an earlier run has done is not done again.
+
+    Parameters
+    ----------
+    plans : sequence of ItemPlan
+        Items.
+    records : dask Array
+        An `ItemQuality` for each item.
+    settings, overwrite, progress
+        As in `run_items`.
+    """
+    done = [None if overwrite else finished(plan, settings) for plan in plans]
+    left = [k for k, report in enumerate(done) if report is None]
+    reports = [report for report in done if report is not None]
+    if left:
+        tasks = graph.deliveries([plans[k] for k in left], records[left], settings)
+        reports += compute_items([tasks], progress, total=len(plans), before=len(reports))
+    return reports
+
+
+def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
+    """Plans of scenes that are no order: every item has one image, named by its id."""
+    plans = []
+    for scene in scenes:
+        extension = Path(scene.image.path).suffix
+        moved = extension if extension.lower() in (".tif", ".tiff") else ".tif"
+        asset = Asset(
+            source=scene.image.path,
+            folder="",
+            name=f"{scene.id}{extension}",
+            coreg_name=f"{scene.id}_coreg{moved}",
+            anchor_name=f"{scene.id}_anchor{extension}",
+            content=Content.IMAGE,
+        )
+        plans.append(ItemPlan(id=scene.id, assets=(asset,)))
+    return plans
+
+
+def _records(
+    plans: Sequence[ItemPlan],
+    scenes: Mapping[str, Scene],
+    anchor: Scene,
+    options: Callable[[Sequence[str]], MatchOptions],
+) -> da.Array:
+    items = [scenes[plan.id] for plan in plans]
+    names = common_bands([anchor, *items], anchor)
+    placed = [_on_anchor(scene, anchor, names) for scene in items]
+    match = options(names)
+    reference = graph.scene_reference(_on_anchor(anchor, anchor, names), match)
+    position = next((k for k, scene in enumerate(items) if scene.id == anchor.id), None)
+    return graph.scene_records(placed, position, reference, match)
+
+
+def _on_anchor(scene: Scene, anchor: Scene, names: tuple[str, ...]) -> PlacedScene:
+    return PlacedScene(
+        scene=scene,
+        lattice=anchor.image.box,
+        bands=names,
+        indexes=band_indexes(scene, names),
+        dtype=scene.image.dtype,
+        fill=scene.nodata or 0,
+    )
+
+
+def compute_items(
+    parts: Sequence[da.Array], progress: Progress | None, *, total: int, before: int = 0
+) -> list[ItemReport]:
+    """Compute arrays of reports, one block an item, on whatever scheduler is active.
+
+    An active `distributed.Client` is used as it is; else dask's threads.
+    """
+    count = before
+    tell = progress or (lambda done, of: None)
+    tell(count, total)
+    if not parts:
+        return []
+    client = _active_client()
+    if client is not None:
+        from distributed import as_completed
+
+        blocks = [block for part in parts for block in part.to_delayed().ravel()]
+        reports = []
+        for future in as_completed(client.compute(blocks)):
+            reports.append(future.result()[0])
+            count += 1
+            tell(count, total)
+        return reports
+
+    def counted(key: Any, *_: Any) -> None:
+        nonlocal count
+        if isinstance(key, tuple) and str(key[0]).startswith(graph.DELIVERY):
+            count += 1
+            tell(count, total)
+
+    with Callback(posttask=counted):
+        computed = dask.compute(*parts)
+    return [report for part in computed for report in part]
+
+
+def _active_client() -> Any | None:
+    """The user's client, where there is one; distributed is not imported just to ask."""
+    if "distributed" not in sys.modules or dask.config.get("scheduler", None) not in (
+        None,
+        "dask.distributed",
+    ):
+        return None
+    from distributed import default_client
+
+    try:
+        return default_client()
+    except ValueError:
+        return None
+
+
+def write_table(output: Path, reports: Iterable[ItemReport]) -> None:
+    """Write the table of all items; numbers as they are, empty where there are none."""
+    rows = [row(report) for report in reports]
+    with staged(output / TABLE) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def prepare_output(output: Path, inputs: Iterable[Path]) -> None:
+    """Make the output folder and clear away what a killed run left half-written.
+
+    Raises
+    ------
+    OutputConflict
+        If the output is or holds an input, or lies in an input folder, or is a file.
+    """
+    output = output.resolve()
+    for path in inputs:
+        where = path.resolve()
+        folder = where if where.is_dir() else where.parent
+        if (
+            output == folder
+            or where.is_relative_to(output)
+            or (where.is_dir() and output.is_relative_to(where))
+        ):
+            raise OutputConflict(
+                f"The output {str(output)!r} and the input {str(where)!r} overlap; inputs are never written to. "
+                "Choose an output folder beside the input."
+            )
+    if output.exists() and not output.is_dir():
+        raise OutputConflict(f"The output {str(output)!r} is a file; a folder was expected.")
+    output.mkdir(parents=True, exist_ok=True)
+    for left in output.rglob(f".*{PART}"):
+        left.unlink(missing_ok=True)

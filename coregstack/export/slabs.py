@@ -1,0 +1,86 @@
+"""Items of a stack that has no files behind it, written as GeoTIFF."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import rasterio
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+from rasterio.errors import RasterioError
+
+from coregstack import raster
+from coregstack.errors import CoregError
+from coregstack.export.files import WriteError, staged
+from coregstack.export.items import ItemReport, written
+from coregstack.grid import crs_of, epsg_code
+from coregstack.model import ItemQuality, Status
+from coregstack.orders.sidecar import quality_record, write_sidecar
+from coregstack.policy import treat
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlabWriter:
+    """Writes one time of an aligned array; its pixels have been moved already."""
+
+    output: str
+    """Folder."""
+    anchor_id: str
+    """Item id of the anchor, or what names an anchor from outside."""
+    box: GeoBox
+    """Lattice and extent of the array."""
+    nodata: float | None
+    """Value of pixels without data."""
+    bands: tuple[str, ...]
+    """Band names, written as descriptions."""
+
+    def __call__(self, item_id: str, quality: ItemQuality, values: NDArray[Any]) -> ItemReport:
+        """Write one item, values of shape (band, y, x), and its sidecar; problems are named in the report."""
+        suffix = treat(quality, same_crs=True).suffix
+        folder = Path(self.output)
+        files, problems = [], []
+        try:
+            path = folder / f"{item_id}{suffix}.tif"
+            with staged(path) as temporary:
+                self._write(temporary, values)
+            files.append(written(path, self.output))
+            if quality.status is not Status.ANCHOR:
+                files.append(written(self._sidecar(folder, item_id, quality, path.name), self.output))
+        except CoregError as error:
+            problems.append(str(error))
+        return ItemReport(id=item_id, quality=quality, files=tuple(files), problems=tuple(problems))
+
+    def _write(self, path: Path, values: NDArray[Any]) -> None:
+        profile = {
+            "driver": "GTiff",
+            "count": len(values),
+            "height": self.box.shape[0],
+            "width": self.box.shape[1],
+            "dtype": values.dtype.name,
+            "crs": crs_of(self.box).to_wkt(),
+            "transform": self.box.affine,
+            "nodata": self.nodata,
+            "compress": "DEFLATE",
+            "predictor": 3 if values.dtype.kind == "f" else 2,
+            "bigtiff": "IF_SAFER",
+            "num_threads": 1,
+        } | raster.tiling((self.box.shape[0], self.box.shape[1]))
+        try:
+            with raster.gdal(), rasterio.open(path, "w", **profile) as out:
+                out.write(values)
+                out.descriptions = self.bands
+        except RasterioError as error:
+            raise WriteError(f"{str(path)!r} cannot be written ({error}).") from error
+
+    def _sidecar(self, folder: Path, item_id: str, quality: ItemQuality, name: str) -> Path:
+        record = quality_record(
+            quality,
+            anchor_item=self.anchor_id,
+            target_item=item_id,
+            epsg_before=epsg_code(self.box),
+            epsg_after=None,
+            output_files=[name],
+        )
+        return write_sidecar(folder, record)
