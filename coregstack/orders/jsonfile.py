@@ -99,7 +99,7 @@ def write_json(path: Path, value: Any) -> None:
     ValueError
         If the value holds NaN or Infinity; nothing is written then.
     """
-    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
