@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,6 @@ QUANTUM = 2.0**-20
 
 _ALLPASS_REACH = 8
 _ALLPASS_EDGE = 0.6 * np.pi
-_SPECTRUM = 4096
 
 
 class Taps(NamedTuple):
@@ -86,22 +86,28 @@ def _lanczos(fraction: float) -> tuple[int, NDArray[np.float64]]:
     return -2, _exact_on_ramps(np.sinc(distance) * np.sinc(distance / 3), distance)
 
 
+@lru_cache(maxsize=64)
 def _allpass(fraction: float) -> tuple[int, NDArray[np.float64]]:
     """A fractional delay that leaves the power at every frequency as it is.
 
     Every kernel with a linear phase up to the Nyquist frequency has to lose power there, and so smooths
     noise. Here the phase follows the shift up to 0.6 of the Nyquist frequency and then turns back to
-    zero along a smooth step, so that a short kernel keeps the gain within 0.7 % of 1 everywhere, and the
-    power of white noise within 0.004 %.
+    zero along a smooth step, which a short kernel can follow: by least squares over frequencies, exact on
+    constants and ramps, it keeps the gain within 0.7 % of 1 everywhere, the power of white noise within
+    0.003 %, and the delay within 0.003 px where the phase follows.
     """
     floor_to_nearest = int(fraction >= 0.5)
     delta = fraction - floor_to_nearest
     offsets = np.arange(-_ALLPASS_REACH, _ALLPASS_REACH + 1)
-    omega = 2 * np.pi * np.fft.rfftfreq(_SPECTRUM)
+    omega = np.linspace(0, np.pi, 257)
     turn = np.clip((omega - _ALLPASS_EDGE) / (np.pi - _ALLPASS_EDGE), 0, 1)
-    phase = omega * (1 - turn**3 * (10 - 15 * turn + 6 * turn**2))
-    response = np.fft.irfft(np.exp(-1j * delta * phase), _SPECTRUM)
-    return floor_to_nearest - _ALLPASS_REACH, _exact_on_ramps(response[offsets], offsets - delta)
+    wanted = np.exp(1j * delta * omega * (1 - turn**3 * (10 - 15 * turn + 6 * turn**2)))
+    stress = np.sqrt(1 + (turn == 0) / np.maximum(omega, 0.05) ** 2)
+    waves = np.exp(1j * np.outer(omega, offsets)) * stress[:, None]
+    exact = np.stack([np.ones(offsets.size), offsets - delta])
+    normal = np.block([[(waves.conj().T @ waves).real, exact.T], [exact, np.zeros((2, 2))]])
+    right = np.concatenate(((waves.conj().T @ (wanted * stress)).real, (1, 0)))
+    return floor_to_nearest - _ALLPASS_REACH, np.linalg.solve(normal, right)[: offsets.size]
 
 
 def _exact_on_ramps(weights: NDArray[np.floating], distance: NDArray[np.floating]) -> NDArray[np.float64]:
