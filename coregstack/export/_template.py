@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -54,7 +55,9 @@ class Cube:
         return {name: coord.data for name, coord in coords.items() if coord.chunks is not None}
 
     def select(self, dates: Sequence[int]) -> Cube:
-        """The cube of some of the dates."""
+        """The cube of some of the dates, in their order."""
+        if len(dates) == len(self.items):
+            return self
         return replace(
             self,
             array=self.array.isel(time=list(dates)),
@@ -121,25 +124,37 @@ def write_template(cube: Cube, root: zarr.Group) -> None:
     """Write all that is known before any pixel: metadata, coordinates and empty arrays."""
     dataset = _dataset(cube)
     root.create_group(MEMORY, overwrite=True, attributes={"ready": False})
-    dataset.to_zarr(
-        root.store,
-        group=root.path or None,
-        mode="a",
-        zarr_format=3,
-        consolidated=False,
-        compute=False,
-        safe_chunks=False,
-        encoding=_encodings(cube, dataset),
-    )
+    with _without_notes():
+        dataset.to_zarr(
+            root.store,
+            group=root.path or None,
+            mode="a",
+            zarr_format=3,
+            consolidated=False,
+            compute=False,
+            safe_chunks=False,
+            encoding=_encodings(cube, dataset),
+        )
 
 
 def consolidate(root: zarr.Group) -> None:
-    """Gather all metadata of a cube in one object, so that it opens in one read."""
-    with warnings.catch_warnings():
-        # not yet in the specification of Zarr 3, but every reader may ignore it, and without it
-        # xarray warns and opens slowly
-        warnings.simplefilter("ignore", ZarrUserWarning)
+    """Gather all metadata of a cube in one object: without it xarray warns, and opens slowly."""
+    if not getattr(root.store, "supports_consolidated_metadata", True):
+        return  # such as Icechunk, which gathers them in its own way
+    with _without_notes():
         zarr.consolidate_metadata(root.store, path=root.path or None, zarr_format=3)
+
+
+@contextmanager
+def _without_notes() -> Iterator[None]:
+    """Silence what Zarr says about two things that are as they should be.
+
+    Gathered metadata are not in the specification of Zarr 3 yet, but every reader may ignore them;
+    and some stores keep empty folders of a cube that was overwritten.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ZarrUserWarning)
+        yield
 
 
 def write_series(cube: Cube, root: zarr.Group) -> None:

@@ -22,6 +22,7 @@ import zarr
 from affine import Affine
 from dask.highlevelgraph import HighLevelGraph
 from dask.tokenize import tokenize
+from distributed import Client, LocalCluster
 
 from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.export.cube import to_zarr
@@ -387,6 +388,17 @@ def test_a_run_that_fails_midway_is_finished_by_the_next(tmp_path, monkeypatch):
     assert_holds(path, [0, 1, 2, 3])
 
 
+def test_an_active_client_is_used_as_it_is(tmp_path):
+    options = {"n_workers": 1, "threads_per_worker": 2, "processes": False, "dashboard_address": None}
+    with LocalCluster(**options) as cluster, Client(cluster) as client:
+        to_zarr(make([0, 1, 2, 3], chunks=(17, 50)), tmp_path / "c.zarr", unaligned="mask")
+        assert client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.task_prefixes)) > 0
+        to_zarr(make([0, 1, 4]), tmp_path / "d.zarr", unaligned="drop")
+    to_zarr(make([0, 1, 2, 3]), tmp_path / "threads.zarr", unaligned="mask")
+    xr.testing.assert_identical(opened(tmp_path / "c.zarr"), opened(tmp_path / "threads.zarr"))
+    assert_holds(tmp_path / "d.zarr", [0, 1, 4])
+
+
 def run_in_other_process(path: Path, count: int, pause: float) -> subprocess.Popen[bytes]:
     code = (
         "import sys; sys.path.insert(0, sys.argv[1]); from test_cube import make; "
@@ -417,22 +429,13 @@ def test_killing_a_run_loses_only_the_dates_at_work(tmp_path):
 
 def test_memory_does_not_grow_with_dates(tmp_path):
     code = (
-        "import sys, resource; sys.path.insert(0, sys.argv[1]); import dask; from test_cube import make; "
-        "from coregstack.export.cube import to_zarr; import zarr\n"
-        "to_zarr(make(list(range(int(sys.argv[3]))), size=(2, 512, 512)), sys.argv[2])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+        "import sys, resource; sys.path.insert(0, sys.argv[1]); from test_cube import make; "
+        "from coregstack.export.cube import to_zarr\n"
+        "for count in (30, 150):\n"
+        "    to_zarr(make(list(range(count)), size=(2, 512, 512)), f'{sys.argv[2]}/{count}.zarr')\n"
+        "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )
-    root = Path(__file__).resolve().parents[2]
-    peaks = {}
-    for count in (30, 150):
-        command = [
-            sys.executable,
-            "-c",
-            code,
-            str(Path(__file__).parent),
-            str(tmp_path / f"{count}"),
-            str(count),
-        ]
-        env = os.environ | {"PYTHONPATH": str(root), "DASK_NUM_WORKERS": "2"}
-        peaks[count] = int(subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE).stdout)
-    assert peaks[150] < 1.1 * peaks[30]
+    command = [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path)]
+    env = os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[2]), "DASK_NUM_WORKERS": "2"}
+    few, many = map(int, subprocess.run(command, env=env, check=True, stdout=subprocess.PIPE).stdout.split())
+    assert many < 1.1 * few
