@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,27 +11,15 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from coregstack import graph
-from coregstack.delivery import (
-    Progress,
-    RunResult,
-    compute_items,
-    deliver_records,
-    prepare_output,
-    scene_plans,
-    write_table,
-)
 from coregstack.errors import InvalidRequest, InvalidStack
-from coregstack.export.items import DeliverySettings
-from coregstack.export.slabs import SlabWriter
-from coregstack.grid import crs_name, crs_of, offset, overlaps, same_pixels
-from coregstack.matching import METHODS, MatchOptions
+from coregstack.grid import crs_name, offset, overlaps, same_pixels
+from coregstack.matching import MatchOptions, match_options
 from coregstack.model import NO_SHIFT, Shift
-from coregstack.names import check_item_id
 from coregstack.opening import find_scene, scenes_of, stack_scenes, unreadable_files
-from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD, Thresholds
+from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.provenance import pristine_clear, pristine_scenes
 from coregstack.scene import PlacedScene
-from coregstack.stack import Stack, conform, find_anchor, like_given, match_bands
+from coregstack.stack import Stack, conform, find_anchor, like_given
 from coregstack.warp import RESAMPLING
 
 OUTSIDE = "outside"
@@ -101,6 +88,7 @@ def open_scenes(
     Examples
     --------
     >>> import tempfile
+    >>> from pathlib import Path
     >>> from coregstack.testing import sample_stack
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     for scene in sample_stack(2, shape=(64, 64)):
@@ -176,12 +164,15 @@ def estimate(
     >>> quality.status.values.tolist()
     ['anchor', 'coregistered', 'coregistered']
     """
-    if method not in METHODS:
-        raise InvalidRequest(f"method is one of {', '.join(METHODS)}, not {method!r}.")
     known = conform(stack, ids)
-    bands, mean = match_bands(known, band)
-    limits = Thresholds(threshold=threshold, min_improvement=min_improvement)
-    options = MatchOptions(bands=bands, mean=mean, max_shift=max_shift, limits=limits)
+    options = match_options(
+        known.bands,
+        band=band,
+        max_shift=max_shift,
+        threshold=threshold,
+        min_improvement=min_improvement,
+        method=method,
+    )
     records = _records(known, anchor, mask, options)
     quality = _quality(known, records, options)
     name = OUTSIDE if isinstance(anchor, xr.DataArray) else known.ids[find_anchor(known, anchor)]
@@ -434,95 +425,3 @@ def _moved_pixels(stack: Stack, move: Any, resampling: str) -> Any:
     if scenes is not None:
         return graph.move_scenes(scenes, move, stack.array.data.chunks, resampling)
     return graph.move_arrays(stack.array.data, move, resampling, stack.nodata)
-
-
-def to_geotiffs(
-    aligned: xr.DataArray,
-    output: str | os.PathLike[str],
-    *,
-    cog: bool = False,
-    overwrite: bool = False,
-    progress: Progress | None = None,
-) -> RunResult:
-    """Write one GeoTIFF and one JSON sidecar for each item of an aligned stack.
-
-    A stack that was opened from files, and only selected from since, is written from these files: the anchor
-    and items that are not shifted byte for byte, shifted items on the anchor's lattice with their whole
-    footprint, interpolated once. Any other stack is written as its pixels are.
-
-    Parameters
-    ----------
-    aligned : DataArray
-        What `align` or `apply` returned.
-    output : path-like
-        Folder to write to; it is made.
-    cog : bool
-        Whether shifted files are written as cloud-optimised GeoTIFF.
-    overwrite : bool
-        Whether items that an earlier run has written are written again.
-    progress : callable, optional
-        Told how many items are done, and of how many.
-
-    Returns
-    -------
-    RunResult
-        What was written for each item, and the problems.
-
-    Raises
-    ------
-    InvalidStack
-        If the stack carries no quality, or no CRS.
-    OutputConflict
-        If the output overlaps the input.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from coregstack.testing import sample_stack
-    >>> aligned = align(sample_stack(3, shape=(256, 256)), anchor=0)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     result = to_geotiffs(aligned, folder)
-    >>> [report.files[0].path.endswith("_coreg.tif") for report in result.reports]
-    [False, True, True]
-    """
-    known = conform(aligned)
-    missing = [name for name in QUALITY if name not in aligned.coords]
-    if missing:
-        raise InvalidStack(f"The stack carries no {missing[0]!r}; pass what align or apply returned.")
-    crs_of(known.box)
-    for item in known.ids:
-        check_item_id(item)
-    folder = Path(output)
-    anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
-    records = graph.records_of(*(aligned.coords[name].data for name in QUALITY))
-    scenes = pristine_scenes(known)
-    prepare_output(folder, [Path(s.scene.image.path) for s in scenes or ()])
-    if scenes is None:
-        writer = SlabWriter(
-            output=str(folder.resolve()),
-            anchor_id=anchor,
-            box=known.box,
-            nodata=known.nodata,
-            bands=known.bands,
-        )
-        reports = compute_items(
-            [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
-            progress,
-            total=len(known.ids),
-        )
-    else:
-        boxes = {s.scene.id: s.scene.image.box for s in scenes}
-        settings = DeliverySettings(
-            output=str(folder.resolve()),
-            anchor_id=anchor,
-            anchor=boxes.get(anchor, known.box),
-            resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
-            cog=cog,
-            fingerprint=records.name,
-        )
-        plans = scene_plans([s.scene for s in scenes])
-        reports = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
-    by_id = {report.id: report for report in reports}
-    result = RunResult(output=str(folder), anchor=anchor, reports=tuple(by_id[i] for i in known.ids))
-    write_table(folder, result.reports)
-    return result

@@ -12,13 +12,14 @@ from typing import Any
 import dask
 import dask.array as da
 import pandas as pd
+import xarray as xr
 from dask.callbacks import Callback
 
 from coregstack import graph
 from coregstack.errors import OutputConflict
 from coregstack.export.files import PART, staged
 from coregstack.export.geotiff import Content
-from coregstack.export.items import Asset, DeliverySettings, ItemPlan, ItemReport, finished
+from coregstack.export.items import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile, finished
 from coregstack.matching import MatchOptions
 from coregstack.model import Status
 from coregstack.opening import Unusable, band_indexes, common_bands, unplaceable
@@ -42,13 +43,17 @@ class RunResult:
     """Id of the anchor."""
     reports: tuple[ItemReport, ...]
     """One for each item, in the order of the request."""
+    others: tuple[WrittenFile, ...] = ()
+    """Files of no item, copied as they came."""
+    faults: tuple[str, ...] = ()
+    """Files of no item that could not be copied, and why."""
     notes: tuple[str, ...] = ()
     """What a user should know of the run as a whole."""
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Inputs that could not be read or written, each named."""
-        return tuple(f"{r.id}: {problem}" for r in self.reports for problem in r.problems)
+        return (*(f"{r.id}: {problem}" for r in self.reports for problem in r.problems), *self.faults)
 
     def count(self, status: Status) -> int:
         """How many items have a status."""
@@ -57,6 +62,16 @@ class RunResult:
     def to_dataframe(self) -> pd.DataFrame:
         """One row an item: shift and sigma in px, scores, status, details, files."""
         return pd.DataFrame([row(report) for report in self.reports]).set_index("item")
+
+    def to_quality(self) -> xr.Dataset:
+        """The items' quality as a Dataset along time with their ids, as `coregstack.estimate` gives it."""
+        table = self.to_dataframe()
+        variables = {name: ("time", table[name].to_numpy(object)) for name in ("status", "details")}
+        numbers = [name for name in table if name.startswith(("shift_", "matching_score_"))]
+        variables |= {name: ("time", table[name].to_numpy(float)) for name in numbers}
+        return xr.Dataset(
+            variables, coords={"id": ("time", table.index.to_numpy(object))}, attrs={"anchor": self.anchor}
+        )
 
 
 def row(report: ItemReport) -> dict[str, Any]:
@@ -165,20 +180,22 @@ def deliver_records(
 
 def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
     """Plans of scenes that are no order: every item has one image, named by its id."""
-    plans = []
-    for scene in scenes:
-        extension = Path(scene.image.path).suffix
-        moved = extension if extension.lower() in (".tif", ".tiff") else ".tif"
-        asset = Asset(
-            source=scene.image.path,
-            folder="",
-            name=f"{scene.id}{extension}",
-            coreg_name=f"{scene.id}_coreg{moved}",
-            anchor_name=f"{scene.id}_anchor{extension}",
-            content=Content.IMAGE,
-        )
-        plans.append(ItemPlan(id=scene.id, assets=(asset,)))
-    return plans
+    return [file_plan(scene.id, scene.image.path) for scene in scenes]
+
+
+def file_plan(item_id: str, path: str) -> ItemPlan:
+    """Plan of an item that has one image file, named by the item's id."""
+    extension = Path(path).suffix
+    moved = extension if extension.lower() in (".tif", ".tiff") else ".tif"
+    asset = Asset(
+        source=str(Path(path).absolute()),
+        folder="",
+        name=f"{item_id}{extension}",
+        coreg_name=f"{item_id}_coreg{moved}",
+        anchor_name=f"{item_id}_anchor{extension}",
+        content=Content.IMAGE,
+    )
+    return ItemPlan(id=item_id, assets=(asset,))
 
 
 def _records(

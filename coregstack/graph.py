@@ -259,7 +259,7 @@ def _pixels(
 
 def records_of(*fields: da.Array) -> da.Array:
     """An `ItemQuality` for each time, put together from the variables of a quality Dataset."""
-    arrays = [da.asarray(f).rechunk(1) for f in fields]
+    arrays = [_by_time(f) for f in fields]
     return da.map_blocks(_join_fields, *arrays, dtype=object, meta=np.empty(0, object))
 
 
@@ -282,6 +282,11 @@ def slab_deliveries(
         write=write, concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
         name=DELIVERY + tokenize(values.name, records.name, ids),
     )  # fmt: skip
+
+
+def _by_time(values: Any) -> da.Array:
+    """A variable along time, lazy or not, in blocks of one."""
+    return values.rechunk(1) if isinstance(values, da.Array) else da.from_array(np.asarray(values), chunks=1)
 
 
 def _join_fields(*fields: NDArray[Any]) -> NDArray[np.object_]:
@@ -308,7 +313,7 @@ def _deliver_slab(
 
 def moves(status: da.Array, shift_y: da.Array, shift_x: da.Array) -> da.Array:
     """The shift that is applied at each time, shape (time, 2): zero unless it is coregistered."""
-    arrays = [da.asarray(a).rechunk(1) for a in (status, shift_y, shift_x)]
+    arrays = [_by_time(a) for a in (status, shift_y, shift_x)]
     return da.blockwise(
         _moves, "ts", *(part for a in arrays for part in (a, "t")),
         new_axes={"s": 2}, dtype=np.float64, meta=np.empty((0, 0)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import difflib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -16,13 +15,9 @@ from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
+from coregstack.errors import AnchorNotFound, InvalidStack
 
 DIMS = ("time", "band", "y", "x")
-RED_NAMES = ("red", "b04", "b4", "r")
-MATCH_BANDS = 4
-"""The estimator uses at most this many bands."""
-
 _SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
 _GRID_TOLERANCE = 1e-3
 
@@ -275,48 +270,3 @@ def _by_time(stack: Stack, anchor: Any) -> int:
             f"{len(hits)} items have the time {anchor!r}: {names}. Name the anchor by its id."
         )
     return int(hits[0])
-
-
-def match_bands(
-    stack: Stack, band: str | int | None, limit: int = MATCH_BANDS
-) -> tuple[tuple[int, ...], bool]:
-    """Bands that are matched, the one of the score first, and whether their mean is the match image.
-
-    Parameters
-    ----------
-    stack : Stack
-    band : str, int or None
-        Name or position (from 0) of the band that is scored; "mean" for the mean of all bands; None for
-        red where a name tells it, else the middle band.
-    limit : int
-        At most this many bands are used, spread evenly over the others.
-
-    Raises
-    ------
-    InvalidRequest
-        If there is no such band.
-    """
-    names = [name.lower() for name in stack.bands]
-    count = len(names)
-    if band == "mean":
-        return tuple(range(count)), True
-    if band is None:
-        first = next((names.index(red) for red in RED_NAMES if red in names), count // 2)
-    elif isinstance(band, int | np.integer) and not isinstance(band, bool) and -count <= band < count:
-        first = int(band) % count
-    elif isinstance(band, str) and band.lower() in names:
-        first = names.index(band.lower())
-    else:
-        raise InvalidRequest(
-            f"There is no band {band!r}: the stack has {', '.join(stack.bands)} "
-            f"(positions 0 to {count - 1}), and 'mean' stands for the mean of all."
-        )
-    others = [k for k in range(count) if k != first]
-    take = min(limit - 1, len(others))
-    picked = [others[int(i)] for i in np.linspace(0, len(others) - 1, take).round()] if take > 0 else []
-    return (first, *picked), False
-
-
-def times_of(values: Sequence[datetime | np.datetime64 | None]) -> np.ndarray:
-    """Times as datetime64[ns], NaT where there is none."""
-    return np.array([np.datetime64("NaT") if v is None else v for v in values], "datetime64[ns]")

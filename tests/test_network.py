@@ -145,7 +145,7 @@ def test_wrong_pairs_are_rejected_and_mislead_no_item(wrong, direct, seed):
     assert np.nanmax(np.abs(net.normalised(solution))) < 5
     # By chance, some items have no two right pairs, or more wrong ones than right ones.
     assert solution.reached.mean() > 0.95
-    assert solution.checked.mean() > 0.75
+    assert solution.checked.mean() > (0.85 if wrong < 0.3 else 0.6)
 
 
 def test_never_worse_than_direct_where_the_direct_pair_is_good():
@@ -231,6 +231,43 @@ def test_item_without_direct_match_is_reached_through_others_and_says_so():
     np.testing.assert_allclose(solution.shift, truth, atol=1e-10)
 
 
+def test_many_pairs_across_seasons_do_not_outvote_few_within_them():
+    # Winter (0 to 5) against summer (8 to 13) is always off by the same 1.5 px; spring (6, 7) bridges.
+    rng = np.random.default_rng(6)
+    truth = np.vstack([np.zeros((1, 2)), rng.normal(size=(13, 2))])
+    pairs = [(i, j) for i in range(14) for j in range(i + 1, 14)]
+    season = np.array([0] * 6 + [1] * 2 + [2] * 6)
+    apart = np.array([season[j] - season[i] for i, j in pairs])
+    shifts = np.array([truth[j] - truth[i] for i, j in pairs]) + rng.normal(0, 0.01, (len(pairs), 2))
+    shifts[apart == 2] += (1.5, 0)
+    likeness = np.choose(apart, [0.65, 0.55, 0.2])
+    sigmas = np.full((len(pairs), 2), 0.03)
+    blind = adjust(pairs, shifts, sigmas, count=14, anchor=0)
+    assert np.abs(blind.shift - truth).max() > 1
+    seeing = adjust(pairs, shifts, sigmas, count=14, anchor=0, likeness=likeness)
+    assert np.abs(seeing.shift - truth).max() < 0.05
+    assert seeing.checked.all()
+    unknown = adjust(pairs, shifts, sigmas, count=14, anchor=0, likeness=np.full(len(pairs), np.nan))
+    np.testing.assert_array_equal(unknown.shift, blind.shift)
+
+
+def test_pairs_that_are_hardly_known_confirm_nothing():
+    pairs, shifts = [(0, 1), (1, 2), (0, 2)], [(1, 0), (1, 0), (2, 0)]
+    vague = adjust(pairs, shifts, [(0.02, 0.02), (0.02, 0.02), (2, 2)], count=3, anchor=0)
+    assert vague.reached.all()
+    assert not vague.checked[1:].any()
+
+
+def test_a_cluster_that_as_many_pairs_contradict_as_support_is_not_checked():
+    # Two triangles hang together by two pairs that agree and two that disagree with those.
+    pairs = [(0, 1), (0, 2), (1, 2), (3, 4), (3, 5), (4, 5), (1, 3), (2, 4), (0, 5), (2, 3)]
+    shifts = [(0.0, 0.0)] * 8 + [(3.0, 1.0), (-2.0, 4.0)]
+    solution = adjust(pairs, shifts, [(0.02, 0.02)] * 10, count=6, anchor=0)
+    assert solution.reached.all()
+    assert solution.checked.tolist() == [True] * 3 + [False] * 3
+    assert "unchecked" in solution.reason[3]
+
+
 def test_redundancy_adds_up_and_closure_is_that_of_the_loop():
     net = made(60, seed=4)
     solution = net.adjusted()
@@ -307,6 +344,11 @@ def test_observations_of_estimates():
     np.testing.assert_array_equal(shifts, [(1, 2), (np.nan, np.nan), (np.nan, np.nan)])
     np.testing.assert_array_equal(sigmas, [(0.1, 0.2), (np.nan, np.nan), (np.nan, np.nan)])
     assert observations([])[0].shape == (0, 2)
+
+
+def test_likeness_of_other_length_is_refused():
+    with pytest.raises(InvalidRequest, match="likeness"):
+        adjust([(0, 1)], [(0, 0)], None, count=2, anchor=0, likeness=[0.5, 0.5])
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from coregstack._version import __version__
 from coregstack.errors import CoregError
 from coregstack.export.files import copy_file, digests, staged
 from coregstack.export.geotiff import Content, Movement, write_moved
+from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.grid import epsg_code, same_crs
 from coregstack.model import ItemQuality, Shift, Status
-from coregstack.orders.sidecar import quality_record, write_sidecar
 from coregstack.policy import Treatment, treat
 from coregstack.raster import read_header
 

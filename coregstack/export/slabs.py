@@ -15,9 +15,9 @@ from coregstack import raster
 from coregstack.errors import CoregError
 from coregstack.export.files import WriteError, staged
 from coregstack.export.items import ItemReport, written
+from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.grid import crs_of, epsg_code
 from coregstack.model import ItemQuality, Status
-from coregstack.orders.sidecar import quality_record, write_sidecar
 from coregstack.policy import treat
 
 

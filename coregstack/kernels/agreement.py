@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.refine import Normal, Prepared, normal, solve
+from coregstack.kernels.refine import Normal, Prepared, flatness, normal, solve
 
 _STEPS = 8
 _CONVERGED = 0.004
@@ -88,8 +88,9 @@ def fit(windows: Sequence[Prepared], start: tuple[float, float]) -> Fit:
     deciding alone.
     """
     lag = np.array(start)
+    noise = flatness(windows)
     for _ in range(_STEPS):
-        parts = _Parts.of([normal(w, lag[0], lag[1]) for w in windows])
+        parts = _Parts.of([normal(w, lag[0], lag[1], noise) for w in windows])
         trust = parts.trust()
         step, covariance = parts.joined(trust)
         alone = lag + parts.steps

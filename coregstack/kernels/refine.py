@@ -9,6 +9,7 @@ waves and changed fields weigh nothing, and no mask is needed to be rid of most 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +28,7 @@ _FLOOR = 0.1
 """Added to 1 - rho^2, so that a few blocks that match perfectly do not decide alone."""
 _CUT = 4.0
 """Residuals beyond this many standard deviations of their block count nothing (Tukey's biweight)."""
+FLAT = 0.01
 _RIM = 3
 """Pixels this near to an unusable one are left out: the smoothing mixes them with it."""
 
@@ -79,7 +81,12 @@ def _eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _block_sums(
-    first: NDArray[np.float32], second: NDArray[np.float32], usable: NDArray[np.bool_], margin: int
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    margin: int,
+    noise_a: float,
+    noise_b: float,
 ) -> NDArray[np.float64]:
     """Normal equations of every block: rows (weight, m_yy, m_yx, m_xx, r_y, r_x), already weighted.
 
@@ -108,10 +115,10 @@ def _block_sums(
             if count < BLOCK * BLOCK // 3:
                 continue
             mean_a, mean_b = sum_a / count, sum_b / count
-            aa -= mean_a * sum_a
-            bb -= mean_b * sum_b
+            aa += count * noise_a - mean_a * sum_a
+            bb += count * noise_b - mean_b * sum_b
             ab -= mean_a * sum_b
-            if aa <= 1e-12 * (1 + mean_a * mean_a) or bb <= 1e-12 * (1 + mean_b * mean_b):
+            if aa <= 0 or bb <= 0:
                 continue
             rho = ab / np.sqrt(aa * bb)
             trust = rho * rho - _CHANCE
@@ -121,7 +128,7 @@ def _block_sums(
             scale_a = 1 / np.sqrt(aa)
             scale_b = (1 if rho > 0 else -1) / np.sqrt(bb)
             cut = _CUT * np.sqrt(2 * (1 - min(1.0, abs(rho))) / count) + 1e-9
-            yy = yx = xx = ry = rx = 0.0
+            yy = yx = xx = ry = rx = sum_w = sum_e = sum_y = sum_x = 0.0
             for y in range(top, top + BLOCK):
                 for x in range(left, left + BLOCK):
                     if usable[y, x]:
@@ -142,14 +149,30 @@ def _block_sums(
                             xx += w * gx * gx
                             ry += w * gy * e
                             rx += w * gx * e
+                            sum_w += w
+                            sum_e += w * e
+                            sum_y += w * gy
+                            sum_x += w * gx
+            # The block's level is fitted too, so what a gradient shares with it is no information.
             result[kept, 0] = weight
-            result[kept, 1] = weight * yy
-            result[kept, 2] = weight * yx
-            result[kept, 3] = weight * xx
-            result[kept, 4] = weight * ry
-            result[kept, 5] = weight * rx
+            result[kept, 1] = weight * (yy - sum_y * sum_y / sum_w)
+            result[kept, 2] = weight * (yx - sum_y * sum_x / sum_w)
+            result[kept, 3] = weight * (xx - sum_x * sum_x / sum_w)
+            result[kept, 4] = weight * (ry - sum_y * sum_e / sum_w)
+            result[kept, 5] = weight * (rx - sum_x * sum_e / sum_w)
             kept += 1
     return result[:kept]
+
+
+def flatness(windows: Sequence[Prepared]) -> tuple[float, float]:
+    """Variance, in anchor and item, that every block is taken to have as noise.
+
+    A hundredth of the windows' typical variance: without it, blocks of calm water or of one saturated
+    value would match to perfection.
+    """
+    power = [[float(np.mean(np.square(image))) for image in (w.anchor, w.item)] for w in windows]
+    first, second = FLAT * np.median(np.array(power), axis=0) + 1e-12
+    return float(first), float(second)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,11 +189,14 @@ class Normal:
     """Blocks that say something."""
 
 
-def normal(window: Prepared, y: float, x: float) -> Normal:
-    """Normal equations of a window for a shift of `y`, `x` px beyond the whole pixels it was read at."""
+def normal(window: Prepared, y: float, x: float, noise: tuple[float, float]) -> Normal:
+    """Normal equations of a window for a shift of `y`, `x` px beyond the whole pixels it was read at.
+
+    `noise` is the variance, in anchor and item, below which a block counts as flat.
+    """
     first = smooth_at(window.anchor, y / 2, x / 2)
     second = smooth_at(window.item, -y / 2, -x / 2)
-    sums = _block_sums(first, second, window.usable, REACH)
+    sums = _block_sums(first, second, window.usable, REACH, *noise)
     total = sums.sum(axis=0)
     matrix = np.array([[total[1], total[2]], [total[2], total[3]]])
     step = solve(matrix, total[4:])

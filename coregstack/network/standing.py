@@ -12,6 +12,8 @@ from coregstack.network.loops import Tree, trusted_tree
 
 _CRITICAL_LOOP = 4.8
 """Length of a loop's closure in sigmas that is exceeded once in 100 000: loops are many, and share pairs."""
+_TELLING_SIGMA = 0.3
+"""A pair that is known no better than this, px, agrees with nearly everything, and so confirms nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -25,7 +27,9 @@ class Standing:
     reached: NDArray[np.bool_]
     """Used pairs lead to the item, and fewer speak against its place than for it."""
     checked: NDArray[np.bool_]
-    """Reached by loops that close, and more of its pairs agree than contradict."""
+    """Reached by loops that close; more pairs agree than contradict, at the item and all along its way."""
+    hanging: NDArray[np.bool_]
+    """No closing loop leads to the item: its own pair to its parent, or one further up, is a bridge."""
     bridge: NDArray[np.bool_]
     """The pair to the item's parent in the tree is part of no loop that closes."""
     closure: NDArray[np.float64]
@@ -62,23 +66,30 @@ def judge(network: Network, consensus: Consensus) -> Standing:
     linked = np.zeros(network.count, bool)
     linked[tree.order] = True
     closure, used = _close(network, consensus, tree, linked)
-    closing = used & ~tree.member
+    telling = used & (network.sigmas.max(axis=1) <= _TELLING_SIGMA)
+    closing = telling & ~tree.member
     against = ~used & linked[network.pairs].all(axis=1)
-    bridge = linked & ~_crossed(tree, network.pairs[closing])
+    confirming = _crossing(tree, network.pairs[closing])
+    contradicting = _crossing(tree, network.pairs[against])
+    bridge = linked & (confirming < 0.5)
     bridge[network.anchor] = False
-    agreeing = np.bincount(network.pairs[used].ravel(), minlength=network.count)
+    agreeing = np.bincount(network.pairs[telling].ravel(), minlength=network.count)
     opposing = np.bincount(network.pairs[against].ravel(), minlength=network.count)
     outnumbered = (consensus.rivals >= 2) & (consensus.rivals >= agreeing)
-    contested = outnumbered | _behind(tree, bridge & _crossed(tree, network.pairs[against]))
+    contested = outnumbered | _behind(tree, bridge & (contradicting > 0.5))
     reached = linked & ~contested
     reached[network.anchor] = True
-    checked = reached & ~_behind(tree, bridge) & (agreeing > opposing)
+    hanging = _behind(tree, bridge)
+    # All that lies behind a pair of the tree is placed by the pairs that cross there, right or wrong.
+    doubted = _behind(tree, contradicting > confirming + 0.5)
+    checked = reached & ~hanging & ~doubted & (agreeing > opposing)
     checked[network.anchor] = True
     return Standing(
         tree=tree,
         used=used,
         reached=reached,
         checked=checked,
+        hanging=hanging,
         bridge=bridge,
         closure=_rms_closure(tree, network.pairs[closing], closure[closing]),
     )
@@ -100,9 +111,9 @@ def _close(
     return closure, used | tree.member
 
 
-def _crossed(tree: Tree, pairs: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Whether the loop of any of `pairs` uses the way from the item to its parent, shape (n,)."""
-    return tree.over_edges(pairs, np.ones(len(pairs))) > 0.5
+def _crossing(tree: Tree, pairs: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How many of `pairs` close a loop that uses the way from the item to its parent, shape (n,)."""
+    return tree.over_edges(pairs, np.ones(len(pairs)))
 
 
 def _behind(tree: Tree, marked: NDArray[np.bool_]) -> NDArray[np.bool_]:

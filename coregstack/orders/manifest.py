@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile, UnsafePath
+from coregstack.jsonfile import read_json, write_json
 from coregstack.names import safe_relative
 from coregstack.orders.bundles import asset_type
-from coregstack.orders.jsonfile import read_json, write_json
 from coregstack.orders.naming import AssetName
 
 MANIFEST_NAME = "manifest.json"
@@ -104,6 +104,17 @@ def annotations_of(
     return {key: value for key, value in known.items() if value}
 
 
+def media_type(name: str) -> str:
+    """Media type of a file by its name.
+
+    Examples
+    --------
+    >>> media_type("a.tif"), media_type("b.unknown")
+    ('image/tiff', 'application/octet-stream')
+    """
+    return _MEDIA_TYPES.get(PurePosixPath(name).suffix.lower(), "application/octet-stream")
+
+
 def describe_file(root: Path, path: PurePosixPath, annotations: Mapping[str, str]) -> ManifestEntry:
     """Make the entry of a file; it is read once, piece by piece.
 
@@ -126,7 +137,7 @@ def describe_file(root: Path, path: PurePosixPath, annotations: Mapping[str, str
     size, digests = _digests(locate(root, path))
     return ManifestEntry(
         path=path,
-        media_type=_MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream"),
+        media_type=media_type(path.name),
         size=size,
         annotations=dict(annotations),
         **digests,

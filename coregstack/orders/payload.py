@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from coregstack.errors import InvalidRequest, UnreadableFile, UnsafePath
+from coregstack.jsonfile import parse_json, read_text
 from coregstack.names import check_item_id
 from coregstack.orders.bundles import is_orthorectified
-from coregstack.orders.jsonfile import parse_json, read_text
 
 TOOLS = (
     "bandmath",

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from coregstack import __version__
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile, UnsafePath
+from coregstack.export.sidecar import QualityRecord, quality_record, read_sidecar, sidecar_name, write_sidecar
 from coregstack.model import ItemQuality, Shift, Status
-from coregstack.orders.sidecar import QualityRecord, quality_record, read_sidecar, sidecar_name, write_sidecar
 from coregstack.policy import ANCHOR_QUALITY
 
 KEYS = [
@@ -65,7 +65,7 @@ def validate() -> Any:
     jsonschema = pytest.importorskip(
         "jsonschema", reason="jsonschema, which checks the schema, is not installed"
     )
-    schema = json.loads(files("coregstack.orders").joinpath("schema/quality.schema.json").read_text("utf-8"))
+    schema = json.loads(files("coregstack.export").joinpath("schema/quality.schema.json").read_text("utf-8"))
     jsonschema.Draft202012Validator.check_schema(schema)
     return jsonschema.Draft202012Validator(schema).validate
 

@@ -1,0 +1,276 @@
+"""The hosted tool on a user's own files: an order's payload and folder in, a coregistered order out."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import dask
+import xarray as xr
+
+from coregstack.api import apply, check_resampling
+from coregstack.delivery import TABLE, Progress, RunResult, prepare_output, run_items, write_table
+from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
+from coregstack.export.cube import to_zarr
+from coregstack.export.files import copy_file
+from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, written
+from coregstack.matching import match_options
+from coregstack.opening import check_lattice, find_scene, stack_scenes, unplaceable, unreadable_files
+from coregstack.orders.archives import unpack
+from coregstack.orders.delivery import Delivery, scan_delivery
+from coregstack.orders.manifest import ManifestEntry, media_type, write_manifest
+from coregstack.orders.payload import Order, read_payload
+from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
+from coregstack.policy import failure
+from coregstack.scene import Scene
+
+
+def open_order(
+    folder: str | os.PathLike[str],
+    *,
+    anchor: Any,
+    bands: Sequence[str | int] | None = None,
+    chunks: int | tuple[int, int] | None = None,
+) -> xr.DataArray:
+    """Open a delivered order as one lazy stack on the anchor's lattice.
+
+    Any layout that orders are delivered in is understood; items are told apart by manifest and file
+    names. Every item is shown in the anchor's product where it has it, else in its own best one.
+
+    Parameters
+    ----------
+    folder : path-like
+        Folder of the order.
+    anchor : str, int or time
+        Item whose lattice is taken: its id, time or position.
+    bands : sequence of str or int, optional
+        Bands to open, by name or position.
+    chunks : int or tuple of int, optional
+        Rows and columns of a block; by default 2048.
+
+    Returns
+    -------
+    DataArray
+        As from `coregstack.open_scenes`; `clear` holds what UDM2, UDM, alpha and nodata say.
+
+    Raises
+    ------
+    MissingFile
+        If the folder is not there or holds no item; zip archives have to be unpacked first.
+    UnreadableFile
+        If an item's files cannot be read; all are named.
+    AnchorNotFound
+        If no item, or more than one, is the anchor.
+
+    Examples
+    --------
+    >>> stack = open_order("order_folder", anchor="20200630_164149_0e3a")  # doctest: +SKIP
+    """
+    root = Path(folder)
+    if root.is_file():
+        raise InvalidRequest(f"{str(root)!r} is a file; a folder was expected. Unpack it, or use run_order.")
+    delivery = scan_delivery(root)
+    if not delivery.items:
+        raise MissingFile(
+            f"{str(root)!r} holds no item of an order that is known. Use open_scenes for other files."
+        )
+    found = order_scenes(delivery.items, str(anchor))
+    if found.unusable:
+        raise unreadable_files(found.unusable)
+    return stack_scenes(found.scenes, find_scene(found.scenes, anchor), bands=bands, chunks=chunks)
+
+
+def run_order(
+    payload: Mapping[str, Any] | str | os.PathLike[str],
+    *,
+    input: str | os.PathLike[str],
+    output: str | os.PathLike[str],
+    zarr: Any = None,
+    resampling: str = "cubic",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> RunResult:
+    """Coregister a delivered order as its payload asks.
+
+    Parameters
+    ----------
+    payload : mapping, str or path
+        The order's payload, or the description of the finished order: a mapping, JSON text, or a JSON file.
+    input : path-like
+        Folder, or zip archive, of the delivered order.
+    output : path-like
+        Folder to write to; the input's folders are kept below it.
+    zarr : path or store, optional
+        Where to write the aligned cube as well; see `coregstack.to_zarr`.
+    resampling : str
+        "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
+    overwrite : bool
+        Whether items that an earlier run has done are done again.
+    progress : callable, optional
+        Told how many items are done, and of how many.
+    **options
+        `band`, `max_shift`, `threshold`, `min_improvement`, `method` of `coregstack.estimate`.
+
+    Returns
+    -------
+    RunResult
+        What was done with every item, the problems, and notes on what of the payload was not run here.
+
+    Raises
+    ------
+    PayloadError
+        If the payload cannot be run; it names every problem.
+    MissingFile, AnchorNotFound, UnreadableFile, InvalidRequest, OutputConflict
+        If the input, the anchor or an option does not fit; nothing was written then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from coregstack.testing import write_sample_order
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     order = write_sample_order(f"{folder}/order", size=200)
+    ...     result = run_order(order.payload, input=order.folder, output=f"{folder}/out")
+    >>> len(result.reports)
+    8
+    """
+    order = read_payload(payload)
+    check_resampling(resampling)
+    match_options(("1",), **{key: value for key, value in options.items() if key != "band"})
+    with _input_folders(Path(input)) as folders:
+        delivery = scan_delivery(*folders, item_ids=order.item_ids)
+        wanted = set(order.item_ids)
+        items = [item for item in delivery.items if item.item_id in wanted]
+        found = order_scenes(items, order.anchor_item)
+        anchor = _anchor(order, found, Path(input))
+        target = Path(output)
+        prepare_output(target, [Path(input)])
+        reports = _run(order, found, anchor, target, resampling, options, overwrite, progress)
+        others, faults = _others(delivery, target)
+        result = RunResult(
+            output=str(target),
+            anchor=anchor.id,
+            reports=(*reports, *_missing(order, items)),
+            others=tuple(others),
+            faults=tuple(faults),
+            notes=(*order.notes, *_notes(delivery, order)),
+        )
+        write_table(target, result.reports)
+        _write_manifest(target, order, result)
+        if zarr is not None:
+            _write_cube(zarr, found, anchor, result, overwrite)
+    return result
+
+
+@contextmanager
+def _input_folders(source: Path) -> Iterator[tuple[Path, ...]]:
+    """The folders to read; what comes in archives is unpacked for as long as the run lasts."""
+    with tempfile.TemporaryDirectory(prefix="coregstack-") as scratch:
+        yield unpack(source, Path(scratch) / "unpacked")
+
+
+def _anchor(order: Order, found: OrderScenes, source: Path) -> Scene:
+    for scene in found.scenes:
+        if scene.id == order.anchor_item:
+            check_lattice(scene)
+            return scene
+    for unusable in found.unusable:
+        if unusable.id == order.anchor_item:
+            raise UnreadableFile(f"The anchor {order.anchor_item!r} cannot be used: {unusable.reason}")
+    raise AnchorNotFound(
+        f"No file of the anchor {order.anchor_item!r} lies below {str(source)!r}. Check the input folder, or name "
+        "another anchor_item in the payload."
+    )
+
+
+def _run(
+    order: Order,
+    found: OrderScenes,
+    anchor: Scene,
+    target: Path,
+    resampling: str,
+    options: Mapping[str, Any],
+    overwrite: bool,
+    progress: Progress | None,
+) -> tuple[ItemReport, ...]:
+    settings = DeliverySettings(
+        output=str(target.resolve()),
+        anchor_id=anchor.id,
+        anchor=anchor.image.box,
+        resampling=resampling,
+        cog=order.cog,
+        fingerprint=dask.base.tokenize(anchor, sorted(options.items())),
+    )
+    return run_items(
+        found.plans,
+        {scene.id: scene for scene in found.scenes},
+        found.unusable,
+        settings,
+        partial(match_options, **options),
+        overwrite=overwrite,
+        progress=progress,
+    )
+
+
+def _missing(order: Order, there: Sequence[Any]) -> list[ItemReport]:
+    """A report for every item of the payload that has no file."""
+    ids = {item.item_id for item in there}
+    reason = "No file of it was found in the input."
+    return [
+        ItemReport(id=item, quality=failure(reason), files=(), problems=(reason,))
+        for item in order.item_ids
+        if item not in ids
+    ]
+
+
+def _others(delivery: Delivery, target: Path) -> tuple[list[WrittenFile], list[str]]:
+    """Copy the files of no item; they go out as they came."""
+    files, faults = [], []
+    for asset in passed_through(delivery.others):
+        path = target / asset.folder / asset.name
+        try:
+            copy_file(Path(asset.source), path)
+        except CoregError as error:
+            faults.append(str(error))
+            continue
+        files.append(written(path, str(target), dict(asset.annotations)))
+    return files, faults
+
+
+def _notes(delivery: Delivery, order: Order) -> list[str]:
+    wanted = set(order.item_ids)
+    left_out = [item.item_id for item in delivery.items if item.item_id not in wanted]
+    notes = [str(problem) for problem in delivery.problems]
+    if left_out:
+        names = ", ".join(left_out[:5]) + (" and others" if len(left_out) > 5 else "")
+        notes.append(f"{len(left_out)} items of the input are not in the payload and were left out: {names}.")
+    return notes
+
+
+def _write_manifest(target: Path, order: Order, result: RunResult) -> None:
+    files = [file for report in result.reports for file in report.files]
+    files += [*result.others, written(target / TABLE, str(target))]
+    entries = [
+        ManifestEntry(
+            path=PurePosixPath(file.path),
+            media_type=media_type(file.path),
+            size=file.size,
+            md5=file.md5,
+            sha256=file.sha256,
+            annotations=file.annotations,
+        )
+        for file in files
+    ]
+    write_manifest(target, entries, name=order.name)
+
+
+def _write_cube(store: Any, found: OrderScenes, anchor: Scene, result: RunResult, overwrite: bool) -> None:
+    quality = result.to_quality()
+    known = {report.id for report in result.reports}
+    scenes = [scene for scene in found.scenes if scene.id in known and unplaceable(scene, anchor) is None]
+    to_zarr(apply(stack_scenes(scenes, anchor), quality), store, overwrite=overwrite)

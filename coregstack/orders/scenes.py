@@ -1,0 +1,151 @@
+"""From a delivered order to scenes that can be matched and plans of what to write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from coregstack.errors import CoregError
+from coregstack.export.geotiff import Content
+from coregstack.export.items import Asset as PlannedAsset
+from coregstack.export.items import ItemPlan
+from coregstack.opening import Unusable, image_bands, read_headers, to_datetime64
+from coregstack.orders.bundles import band_names
+from coregstack.orders.delivery import Asset, DeliveredItem
+from coregstack.orders.manifest import annotations_of
+from coregstack.orders.naming import Kind, output_name
+from coregstack.raster import RasterHeader
+from coregstack.scene import Mask, MaskKind, Scene
+
+PREFERENCE = ("analytic_sr", "analyticms_sr", "bgrn_sr", "analyticms", "analytic", "bgrn", "panchromatic")
+"""Products that are matched in, best first, by the beginning of their names; any other comes after."""
+
+_CONTENT = {Kind.IMAGE: Content.IMAGE, Kind.UDM: Content.UDM, Kind.UDM2: Content.UDM2}
+_MASKS = {Kind.UDM: MaskKind.UDM, Kind.UDM2: MaskKind.UDM2}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderScenes:
+    """Items of an order, ready to be matched and delivered."""
+
+    scenes: tuple[Scene, ...]
+    """Those whose image can be opened."""
+    unusable: tuple[Unusable, ...]
+    """The others, and why."""
+    plans: tuple[ItemPlan, ...]
+    """All items with a file to deliver."""
+
+
+def order_scenes(items: Sequence[DeliveredItem], anchor_id: str) -> OrderScenes:
+    """Choose one image of every item to match in, and read the headers.
+
+    Every item is matched in the anchor's product where it has it, else in its own best one.
+
+    Parameters
+    ----------
+    items : sequence of DeliveredItem
+        Items of one order, the anchor among them.
+    anchor_id : str
+        Id of the anchor.
+
+    Returns
+    -------
+    OrderScenes
+    """
+    anchor = next((item for item in items if item.item_id == anchor_id), None)
+    wanted = _best(anchor.images).product.lower() if anchor is not None and anchor.images else ""
+    images = {item.item_id: _best(item.images, wanted) for item in items if item.images}
+    masks = {i.item_id: i.masks_of(images[i.item_id]) for i in items if i.images}
+    headers = _headers([*images.values(), *(mask for found in masks.values() for mask in found)])
+    scenes, unusable, plans = [], [], []
+    for item in items:
+        image = images.get(item.item_id)
+        plans.append(item_plan(item, image))
+        if image is None:
+            reason = "No orthorectified image of it was delivered."
+            unusable.append(Unusable(id=item.item_id, path="", reason=reason))
+            continue
+        header = headers[str(image.path)]
+        if isinstance(header, CoregError):
+            unusable.append(Unusable(id=item.item_id, path=str(image.path), reason=str(header)))
+            continue
+        readable = [(mask, headers[str(mask.path)]) for mask in masks[item.item_id]]
+        broken = [h for _, h in readable if isinstance(h, CoregError)]
+        if broken:
+            unusable.append(Unusable(id=item.item_id, path=str(image.path), reason=str(broken[0])))
+            continue
+        scenes.append(_scene(item, image, header, readable))
+    return OrderScenes(scenes=tuple(scenes), unusable=tuple(unusable), plans=tuple(plans))
+
+
+def item_plan(item: DeliveredItem, image: Asset | None) -> ItemPlan:
+    """All files of an item and their names in the output, the image that is matched first."""
+    rasters = [asset for asset in (*item.images, *item.masks) if asset != image]
+    first = [] if image is None else [image]
+    assets = [_planned(asset, item) for asset in (*first, *rasters)]
+    assets += [_planned(asset, item, passed=True) for asset in item.passthrough]
+    return ItemPlan(id=item.item_id, assets=tuple(assets))
+
+
+def passed_through(assets: Iterable[Asset]) -> list[PlannedAsset]:
+    """Files of no item: they go out under their own names."""
+    return [_planned(asset, None, passed=True) for asset in assets]
+
+
+def _planned(asset: Asset, item: DeliveredItem | None, *, passed: bool = False) -> PlannedAsset:
+    name = asset.relative.name
+    folder = asset.relative.parent
+    known = dict(asset.annotations) or annotations_of(
+        asset.name,
+        item_id=None if item is None else item.item_id,
+        item_type=None if item is None else item.item_type,
+    )
+    moved = output_name(name, "_coreg")
+    if PurePosixPath(moved).suffix.lower() not in (".tif", ".tiff"):
+        moved = str(PurePosixPath(moved).with_suffix(".tif"))
+    return PlannedAsset(
+        source=str(asset.path),
+        folder="" if folder == PurePosixPath(".") else folder.as_posix(),
+        name=name if passed else output_name(name, ""),
+        coreg_name=name if passed else moved,
+        anchor_name=name if passed else output_name(name, "_anchor"),
+        content=None if passed else _CONTENT[asset.kind],
+        annotations=tuple(sorted(known.items())),
+    )
+
+
+def _best(images: Sequence[Asset], wanted: str = "") -> Asset:
+    def rank(asset: Asset) -> tuple[bool, int, int, str]:
+        product = asset.product.lower()
+        place = next((k for k, p in enumerate(PREFERENCE) if product.startswith(p)), len(PREFERENCE))
+        return product != wanted, place, -len(product), asset.relative.as_posix()
+
+    return min(images, key=rank)
+
+
+def _headers(assets: Sequence[Asset]) -> dict[str, RasterHeader | CoregError]:
+    paths = list(dict.fromkeys(str(asset.path) for asset in assets))
+    return dict(zip(paths, read_headers(paths), strict=True))
+
+
+def _scene(
+    item: DeliveredItem,
+    image: Asset,
+    header: RasterHeader,
+    masks: Sequence[tuple[Asset, RasterHeader | CoregError]],
+) -> Scene:
+    known = band_names(image.name, header.count)
+    if known is not None and header.alpha is not None:
+        known = tuple(name for k, name in enumerate(known) if k != header.alpha)
+    return Scene(
+        id=item.item_id,
+        time=to_datetime64(item.time),
+        image=header,
+        bands=known or image_bands(header),
+        masks=tuple(
+            Mask(header=mask_header, kind=_MASKS[mask.kind])
+            for mask, mask_header in masks
+            if isinstance(mask_header, RasterHeader)
+        ),
+    )
