@@ -4,5 +4,20 @@ from coregstack import accessor as _accessor  # noqa: F401  (registers `DataArra
 from coregstack._version import __version__
 from coregstack.api import align, apply, estimate, open_scenes
 from coregstack.errors import CoregError
+from coregstack.export.cube import to_zarr
+from coregstack.orders.run import open_order, run_order
+from coregstack.runs import run_scenes, to_geotiffs
 
-__all__ = ["CoregError", "__version__", "align", "apply", "estimate", "open_scenes"]
+__all__ = [
+    "CoregError",
+    "__version__",
+    "align",
+    "apply",
+    "estimate",
+    "open_order",
+    "open_scenes",
+    "run_order",
+    "run_scenes",
+    "to_geotiffs",
+    "to_zarr",
+]

@@ -13,20 +13,20 @@ from typing import Any
 import dask
 import xarray as xr
 
-from coregstack.api import apply, check_resampling
+from coregstack.api import check_resampling
 from coregstack.delivery import TABLE, Progress, RunResult, prepare_output, run_items, write_table
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.cube import to_zarr
 from coregstack.export.files import copy_file
 from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, written
 from coregstack.matching import match_options
-from coregstack.opening import check_lattice, find_scene, stack_scenes, unplaceable, unreadable_files
+from coregstack.opening import check_lattice, find_scene, stack_scenes, unreadable_files
 from coregstack.orders.archives import unpack
 from coregstack.orders.delivery import Delivery, scan_delivery
 from coregstack.orders.manifest import ManifestEntry, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
 from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
 from coregstack.policy import failure
+from coregstack.runs import write_cube
 from coregstack.scene import Scene
 
 
@@ -163,7 +163,7 @@ def run_order(
         write_table(target, result.reports)
         _write_manifest(target, order, result)
         if zarr is not None:
-            _write_cube(zarr, found, anchor, result, overwrite)
+            write_cube(zarr, found.scenes, anchor, result, overwrite=overwrite)
     return result
 
 
@@ -267,10 +267,3 @@ def _write_manifest(target: Path, order: Order, result: RunResult) -> None:
         for file in files
     ]
     write_manifest(target, entries, name=order.name)
-
-
-def _write_cube(store: Any, found: OrderScenes, anchor: Scene, result: RunResult, overwrite: bool) -> None:
-    quality = result.to_quality()
-    known = {report.id for report in result.reports}
-    scenes = [scene for scene in found.scenes if scene.id in known and unplaceable(scene, anchor) is None]
-    to_zarr(apply(stack_scenes(scenes, anchor), quality), store, overwrite=overwrite)

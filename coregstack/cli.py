@@ -1,0 +1,275 @@
+"""The command line: `coregstack order | align | demo`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import dask
+
+from coregstack._version import __version__
+from coregstack.console import ProgressBar, format_table, show
+from coregstack.delivery import RunResult, row
+from coregstack.errors import CoregError
+from coregstack.orders.payload import PayloadError
+from coregstack.orders.run import run_order
+from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
+from coregstack.runs import run_scenes
+from coregstack.testing import SampleOrder, write_sample_order
+from coregstack.warp import RESAMPLING
+
+DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
+"""Exit codes: done; nothing was written; done, but some files could not be read or written."""
+
+_OPTIONS = ("band", "max_shift", "threshold", "min_improvement", "method")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        By default those of the process.
+
+    Returns
+    -------
+    int
+        0 delivered, 2 the request is wrong and nothing was written, 3 delivered, but some inputs could
+        not be read or written.
+    """
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    try:
+        with _scheduler(options):
+            return int(options.run(options))
+    except CoregError as error:
+        if options.json:
+            print(json.dumps(_api_error(error)))
+        else:
+            print(f"coregstack: {error}", file=sys.stderr)
+        return WRONG_REQUEST
+    except KeyboardInterrupt:
+        print("coregstack: interrupted; run the same command again to do what is left.", file=sys.stderr)
+        return 130
+
+
+def _order(options: argparse.Namespace) -> int:
+    result = run_order(
+        options.payload,
+        input=options.input,
+        output=options.output,
+        zarr=options.zarr,
+        resampling=options.resampling,
+        overwrite=options.overwrite,
+        progress=ProgressBar(sys.stderr),
+        **_match_options(options),
+    )
+    return _finish(result, options)
+
+
+def _align(options: argparse.Namespace) -> int:
+    result = run_scenes(
+        options.scenes,
+        anchor=options.anchor,
+        output=options.output,
+        zarr=options.zarr,
+        resampling=options.resampling,
+        cog=options.cog,
+        overwrite=options.overwrite,
+        progress=ProgressBar(sys.stderr),
+        **_match_options(options),
+    )
+    return _finish(result, options)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    folder = Path(options.folder)
+    print(f"Making a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
+    sample = write_sample_order(folder / "order")
+    result = run_order(
+        sample.payload,
+        input=sample.folder,
+        output=folder / "aligned",
+        overwrite=True,
+        progress=ProgressBar(sys.stderr),
+    )
+    code = _finish(result, options)
+    if not options.json:
+        print("\nRecovered against true shifts, px:")
+        print(_truth_table(sample, result))
+    return code
+
+
+def _truth_table(sample: SampleOrder, result: RunResult) -> str:
+    lines = [("item", "status", "true x, y", "found x, y", "error")]
+    for report in result.reports:
+        truth, found = sample.truth[report.id], report.quality.shift
+        error = (
+            ""
+            if truth is None or found is None
+            else f"{((truth.x - found.x) ** 2 + (truth.y - found.y) ** 2) ** 0.5:.4f}"
+        )
+        lines.append(
+            (
+                report.id,
+                str(report.quality.status),
+                "cannot be known" if truth is None else f"{truth.x:+.3f}, {truth.y:+.3f}",
+                "" if found is None else f"{found.x:+.3f}, {found.y:+.3f}",
+                error,
+            )
+        )
+    return format_table(lines, 110)
+
+
+def _finish(result: RunResult, options: argparse.Namespace) -> int:
+    if options.json:
+        rows = [row(report) for report in result.reports]
+        print(json.dumps({"output": result.output, "anchor": result.anchor, "items": rows,
+                          "notes": result.notes, "problems": result.problems}))  # fmt: skip
+    else:
+        show(result, table=not options.quiet)
+    return WITH_PROBLEMS if result.problems else DELIVERED
+
+
+def _api_error(error: CoregError) -> dict[str, Any]:
+    """An error in the shape that the Orders API answers with."""
+    if isinstance(error, PayloadError):
+        return error.as_api()
+    return {"field": {}, "general": [{"message": str(error)}]}
+
+
+def _match_options(options: argparse.Namespace) -> dict[str, Any]:
+    return {name: getattr(options, name) for name in _OPTIONS if getattr(options, name) is not None}
+
+
+@contextmanager
+def _scheduler(options: argparse.Namespace) -> Iterator[None]:
+    """The dask scheduler that was asked for; threads of this process by default."""
+    if getattr(options, "scheduler", None):
+        from distributed import Client
+
+        try:
+            client = Client(options.scheduler, timeout="20s")
+        except (OSError, ValueError) as error:
+            raise SchedulerNotFound(
+                f"No dask scheduler answers at {options.scheduler!r} ({error}). Check the address, for example "
+                "tcp://10.0.0.1:8786."
+            ) from error
+        with client:
+            yield
+        return
+    with dask.config.set(scheduler="threads", num_workers=getattr(options, "workers", None)):
+        yield
+
+
+class SchedulerNotFound(CoregError, ConnectionError):
+    """A dask scheduler that does not answer."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="coregstack",
+        description="Align a stack of satellite scenes to one anchor scene, to hundredths of a pixel.",
+        epilog="Exit codes: 0 delivered; 2 the request is wrong, nothing was written; 3 delivered, but some files "
+        "could not be read or written. New here? Run: coregstack demo",
+    )
+    parser.add_argument("--version", action="version", version=f"coregstack {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    order = _command(commands, "order", _order, "Coregister a delivered Planet order as its payload asks.",
+        "coregstack order payload.json --input order_folder --output aligned")  # fmt: skip
+    order.add_argument("payload", help="JSON file: the order's payload, or the finished order's description")
+    order.add_argument(
+        "--input", required=True, metavar="DIR", help="folder or zip archive of the delivered order"
+    )
+    _run_arguments(order)
+    align = _command(commands, "align", _align, "Align any GeoTIFF or JPEG 2000 scenes.",
+        "coregstack align scenes/*.tif --anchor 20200630 --output aligned")  # fmt: skip
+    align.add_argument(
+        "scenes", nargs="+", metavar="SCENE", help="image files, one for each item, the anchor among them"
+    )
+    align.add_argument(
+        "--anchor", required=True, metavar="ID", help="the anchor: file name without extension, or time"
+    )
+    align.add_argument("--cog", action="store_true", help="write shifted scenes as cloud-optimised GeoTIFF")
+    _run_arguments(align)
+    demo = _command(commands, "demo", _demo, "Make a sample order with known shifts and align it; no download.",
+        "coregstack demo")  # fmt: skip
+    demo.add_argument(
+        "folder", nargs="?", default="coregstack-demo", metavar="DIR", help="default: %(default)s"
+    )
+    _cluster_arguments(demo)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, epilog=f"Example: {example}"
+    )
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print the result, or the error, as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print no table")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what is done, item by item")
+    return parser
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
+    parser.add_argument("--zarr", metavar="PATH", help="write the aligned cube as well")
+    parser.add_argument(
+        "--overwrite", action="store_true", help="do everything anew, not only what is missing"
+    )
+    match = parser.add_argument_group("matching")
+    match.add_argument(
+        "--band", type=_band, help="band that is scored: name, position from 0, or 'mean' (default: red)"
+    )
+    match.add_argument(
+        "--max-shift",
+        type=float,
+        metavar="PX",
+        help="largest shift looked for (default: a quarter of the overlap)",
+    )
+    match.add_argument(
+        "--threshold",
+        type=float,
+        metavar="SCORE",
+        help=f"aligned already from this score on (default: {SCORE_THRESHOLD})",
+    )
+    match.add_argument(
+        "--min-improvement",
+        type=float,
+        metavar="SCORE",
+        help=f"least gain that a shift is applied for (default: {MIN_IMPROVEMENT})",
+    )
+    match.add_argument("--method", help="how shifts are found (default: direct)")
+    match.add_argument("--resampling", default="cubic", choices=(*RESAMPLING, "none"),
+        help="how pixels are moved; none moves only the geotransform (default: %(default)s)")  # fmt: skip
+    _cluster_arguments(parser)
+
+
+def _cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_argument_group("where it runs").add_mutually_exclusive_group()
+    where.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a running dask cluster, for example tcp://10.0.0.1:8786"
+    )
+    where.add_argument(
+        "--workers", type=int, metavar="N", help="threads of this machine (default: all cores)"
+    )
+
+
+def _band(text: str) -> str | int:
+    return int(text) if text.lstrip("-").isdigit() else text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

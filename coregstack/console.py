@@ -1,0 +1,129 @@
+"""What a run shows on a terminal: a progress bar, a table, notes; plain text, no colours."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import textwrap
+import time
+from collections.abc import Sequence
+from typing import TextIO
+
+from coregstack.delivery import RunResult
+from coregstack.export.items import ItemReport
+from coregstack.model import Status
+
+_BAR = 24
+
+
+class ProgressBar:
+    """Items done and time left, on one line of a terminal; silent where the stream is none.
+
+    Examples
+    --------
+    >>> bar = ProgressBar(sys.stdout)
+    >>> bar(1, 2)
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shown = stream.isatty()
+        self._began = time.monotonic()
+        self._first: int | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        """Show that `done` of `total` items are done."""
+        if not self._shown or total == 0:
+            return
+        if self._first is None:
+            self._first = done
+        full = _BAR * done // total
+        elapsed = time.monotonic() - self._began
+        fresh = done - self._first
+        left = f", {_duration(elapsed / fresh * (total - done))} left" if fresh and done < total else ""
+        bar = "#" * full + "." * (_BAR - full)
+        end = "\n" if done == total else ""
+        self._stream.write(f"\r[{bar}] {done}/{total} items, {_duration(elapsed)}{left}   {end}")
+        self._stream.flush()
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
+
+
+def result_table(result: RunResult, width: int | None = None) -> str:
+    """One line an item: status, shift with 1 sigma, scores, and the reason."""
+    lines = [("item", "status", "shift x, y [px]", "sigma", "before", "after", "why")]
+    lines += [_cells(report) for report in result.reports]
+    columns = shutil.get_terminal_size((110, 24)).columns
+    return format_table(lines, width or max(columns, 80))
+
+
+def _cells(report: ItemReport) -> tuple[str, ...]:
+    quality = report.quality
+    shift = "" if quality.shift is None else f"{quality.shift.x:+.3f}, {quality.shift.y:+.3f}"
+    sigma = "" if quality.sigma is None else f"{max(quality.sigma):.3f}"
+    return (
+        report.id,
+        str(quality.status),
+        shift,
+        sigma,
+        _score(quality.before),
+        _score(quality.after),
+        " ".join((*report.problems, quality.details)) if report.problems else quality.details,
+    )
+
+
+def _score(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def format_table(lines: Sequence[Sequence[str]], width: int) -> str:
+    """Lay rows out in columns; the last column is wrapped to what is left of `width`.
+
+    Parameters
+    ----------
+    lines : sequence of sequence of str
+        Rows of cells; the first is the heading.
+    width : int
+        Characters in a line.
+
+    Examples
+    --------
+    >>> print(format_table([("item", "why"), ("a", "it is the anchor")], 20))
+    item  why
+    a     it is the
+          anchor
+    """
+    count = len(lines[0])
+    sizes = [max(len(line[k]) for line in lines) for k in range(count - 1)]
+    indent = sum(sizes) + 2 * len(sizes)
+    room = max(width - indent, 12)
+    out = []
+    for line in lines:
+        head = "  ".join(cell.ljust(size) for cell, size in zip(line[:-1], sizes, strict=True))
+        wrapped = textwrap.wrap(line[-1], room) or [""]
+        out.append(f"{head}  {wrapped[0]}".rstrip())
+        out += [" " * indent + part for part in wrapped[1:]]
+    return "\n".join(out)
+
+
+def summary(result: RunResult) -> str:
+    """How many items have which status, and where the output lies."""
+    counts = [f"{result.count(status)} {status}" for status in Status if result.count(status)]
+    return f"{len(result.reports)} items: {', '.join(counts)}. Written to {result.output}"
+
+
+def show(result: RunResult, *, table: bool = True) -> None:
+    """Print a result: table, notes, problems, summary."""
+    if table:
+        print(result_table(result))
+        print()
+    for note in result.notes:
+        print(f"note: {note}")
+    for problem in result.problems:
+        print(f"problem: {problem}", file=sys.stderr)
+    print(summary(result))

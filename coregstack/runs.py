@@ -1,0 +1,235 @@
+"""Files in, files out: whole runs over scenes, and aligned stacks written as GeoTIFF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import dask
+import xarray as xr
+
+from coregstack import graph
+from coregstack.api import OUTSIDE, QUALITY, apply, check_resampling
+from coregstack.delivery import (
+    Progress,
+    RunResult,
+    compute_items,
+    deliver_records,
+    file_plan,
+    prepare_output,
+    run_items,
+    scene_plans,
+    write_table,
+)
+from coregstack.errors import InvalidStack, UnreadableFile
+from coregstack.export.cube import to_zarr
+from coregstack.export.items import DeliverySettings
+from coregstack.export.slabs import SlabWriter
+from coregstack.grid import crs_of
+from coregstack.matching import match_options
+from coregstack.names import check_item_id
+from coregstack.opening import (
+    check_lattice,
+    find_scene,
+    scenes_of,
+    stack_scenes,
+    unplaceable,
+    unreadable_files,
+)
+from coregstack.provenance import pristine_scenes
+from coregstack.scene import Scene
+from coregstack.stack import conform
+
+
+def to_geotiffs(
+    aligned: xr.DataArray,
+    output: str | os.PathLike[str],
+    *,
+    cog: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Write one GeoTIFF and one JSON sidecar for each item of an aligned stack.
+
+    A stack that was opened from files, and only selected from since, is written from these files: the anchor
+    and items that are not shifted byte for byte, shifted items on the anchor's lattice with their whole
+    footprint, interpolated once. Any other stack is written as its pixels are.
+
+    Parameters
+    ----------
+    aligned : DataArray
+        What `align` or `apply` returned.
+    output : path-like
+        Folder to write to; it is made.
+    cog : bool
+        Whether shifted files are written as cloud-optimised GeoTIFF.
+    overwrite : bool
+        Whether items that an earlier run has written are written again.
+    progress : callable, optional
+        Told how many items are done, and of how many.
+
+    Returns
+    -------
+    RunResult
+        What was written for each item, and the problems.
+
+    Raises
+    ------
+    InvalidStack
+        If the stack carries no quality, or no CRS.
+    OutputConflict
+        If the output overlaps the input.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from coregstack.testing import sample_stack
+    >>> from coregstack import align
+    >>> aligned = align(sample_stack(3, shape=(256, 256)), anchor=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = to_geotiffs(aligned, folder)
+    >>> [report.files[0].path.endswith("_coreg.tif") for report in result.reports]
+    [False, True, True]
+    """
+    known = conform(aligned)
+    missing = [name for name in QUALITY if name not in aligned.coords]
+    if missing:
+        raise InvalidStack(f"The stack carries no {missing[0]!r}; pass what align or apply returned.")
+    crs_of(known.box)
+    for item in known.ids:
+        check_item_id(item)
+    folder = Path(output)
+    anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
+    records = graph.records_of(*(aligned.coords[name].data for name in QUALITY))
+    scenes = pristine_scenes(known)
+    prepare_output(folder, [Path(s.scene.image.path) for s in scenes or ()])
+    if scenes is None:
+        writer = SlabWriter(
+            output=str(folder.resolve()),
+            anchor_id=anchor,
+            box=known.box,
+            nodata=known.nodata,
+            bands=known.bands,
+        )
+        reports = compute_items(
+            [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
+            progress,
+            total=len(known.ids),
+        )
+    else:
+        boxes = {s.scene.id: s.scene.image.box for s in scenes}
+        settings = DeliverySettings(
+            output=str(folder.resolve()),
+            anchor_id=anchor,
+            anchor=boxes.get(anchor, known.box),
+            resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
+            cog=cog,
+            fingerprint=records.name,
+        )
+        plans = scene_plans([s.scene for s in scenes])
+        reports = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
+    by_id = {report.id: report for report in reports}
+    result = RunResult(output=str(folder), anchor=anchor, reports=tuple(by_id[i] for i in known.ids))
+    write_table(folder, result.reports)
+    return result
+
+
+def run_scenes(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    anchor: Any,
+    output: str | os.PathLike[str],
+    zarr: Any = None,
+    ids: Sequence[str] | None = None,
+    times: Sequence[Any] | None = None,
+    resampling: str = "cubic",
+    cog: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    **options: Any,
+) -> RunResult:
+    """Align scenes and write them, one file and one sidecar an item; one bad scene does not stop the others.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        GeoTIFF or JPEG 2000 files.
+    anchor : str, int or time
+        The anchor's id, file name, time or position.
+    output : path-like
+        Folder to write to; it is made.
+    zarr : path or store, optional
+        Where to write the aligned cube as well; see `coregstack.to_zarr`.
+    ids, times : sequence, optional
+        As in `coregstack.open_scenes`.
+    resampling : str
+        "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
+    cog, overwrite, progress
+        As in `to_geotiffs`.
+    **options
+        `band`, `max_shift`, `threshold`, `min_improvement`, `method` of `coregstack.estimate`.
+
+    Returns
+    -------
+    RunResult
+        What was done with every item, and the problems.
+
+    Raises
+    ------
+    AnchorNotFound
+        If no scene, or more than one, is the anchor.
+    UnreadableFile
+        If the anchor cannot be read.
+    InvalidRequest, OutputConflict
+        If the request cannot be honoured; nothing was written then.
+    """
+    check_resampling(resampling)
+    match_options(("1",), **{key: value for key, value in options.items() if key != "band"})
+    scenes, unusable = scenes_of(paths, ids=ids, times=times)
+    if not scenes:
+        raise unreadable_files(unusable)
+    reference = _anchor(scenes, anchor, [u.id for u in unusable])
+    folder = Path(output)
+    prepare_output(folder, [Path(path) for path in paths])
+    plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
+    settings = DeliverySettings(
+        output=str(folder.resolve()),
+        anchor_id=reference.id,
+        anchor=reference.image.box,
+        resampling=resampling,
+        cog=cog,
+        fingerprint=dask.base.tokenize(reference, sorted(options.items())),
+    )
+    reports = run_items(
+        plans,
+        {scene.id: scene for scene in scenes},
+        unusable,
+        settings,
+        partial(match_options, **options),
+        overwrite=overwrite,
+        progress=progress,
+    )
+    write_table(folder, reports)
+    result = RunResult(output=str(folder), anchor=reference.id, reports=reports)
+    if zarr is not None:
+        write_cube(zarr, scenes, reference, result, overwrite=overwrite)
+    return result
+
+
+def write_cube(
+    store: Any, scenes: Sequence[Scene], anchor: Scene, result: RunResult, *, overwrite: bool
+) -> None:
+    """Write the cube of a run whose shifts are known; scenes that cannot be placed are left out."""
+    placeable = [scene for scene in scenes if unplaceable(scene, anchor) is None]
+    to_zarr(apply(stack_scenes(placeable, anchor), result.to_quality()), store, overwrite=overwrite)
+
+
+def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> Scene:
+    if isinstance(anchor, str) and Path(anchor).stem in unreadable:
+        raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or mend its file.")
+    found = find_scene(scenes, anchor)
+    check_lattice(found)
+    return found
