@@ -80,7 +80,9 @@ def join(fits: dict[int, Fit]) -> Joint:
     return Joint(lag=lag, sigma=sigma, remark="; ".join(remarks))
 
 
-def fit(windows: Sequence[Prepared], start: tuple[float, float]) -> Fit:
+def fit(
+    windows: Sequence[Prepared], halved: Sequence[Prepared], start: tuple[float, float]
+) -> Fit:
     """Least squares over all windows, in which windows that disagree lose their weight.
 
     Windows differ by more than their own noise where relief, haze or change move parts of the
@@ -99,12 +101,25 @@ def fit(windows: Sequence[Prepared], start: tuple[float, float]) -> Fit:
             break
     return Fit(
         lag=lag,
-        covariance=covariance,
+        covariance=covariance + _between_looks(halved, lag, trust) * np.eye(2),
         local=alone,
         weight=trust,
         blocks=parts.blocks,
         agreeing=parts.agreeing(trust),
     )
+
+
+def _between_looks(halved: Sequence[Prepared], lag: NDArray[np.float64], trust: NDArray[np.float64]) -> float:
+    """Variance of the shift, per axis, that another look at the same ground reveals, px^2.
+
+    Where light, shadow or growth differ between the dates, all windows err alike and their
+    agreement proves nothing. But what is fine and what is coarse in the scene is then seldom moved
+    equally: the difference between full and half resolution, beyond its noise, measures that.
+    """
+    noise = flatness(halved)
+    parts = _Parts.of([normal(w, lag[0] / 2, lag[1] / 2, noise) for w in halved])
+    step, covariance = parts.joined(trust * (parts.share > 0))
+    return max(0.0, 4 * float(step @ step - np.trace(covariance)) / 2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ _FLOOR = 0.1
 """Added to 1 - rho^2, so that a few blocks that match perfectly do not decide alone."""
 _CUT = 4.0
 """Residuals beyond this many standard deviations of their block count nothing (Tukey's biweight)."""
-FLAT = 0.01
+FLAT = 0.001
 _RIM = 3
 """Pixels this near to an unusable one are left out: the smoothing mixes them with it."""
 
@@ -42,24 +42,39 @@ class Prepared:
     anchor: NDArray[np.float32]
     item: NDArray[np.float32]
     usable: NDArray[np.bool_]
-    lag: Lag
-    """Whole pixels by which the item was moved when it was read."""
+    margin: int
+    """Pixels on every side that only serve the filters."""
 
 
-def prepare(anchor: PixelSource, item: PixelSource, band: int, box: Box, lag: Lag) -> Prepared | None:
-    """Read a window with its margin and band-pass it; None where too little of it is usable."""
+def prepare(
+    anchor: PixelSource, item: PixelSource, band: int, box: Box, lag: Lag
+) -> tuple[Prepared, Prepared] | None:
+    """Read a window with its margin and band-pass it, at full and at half resolution.
+
+    None where too little of it is usable.
+    """
     first, usable, second, usable_item = read_pair(anchor, item, band, grown(box, REACH), lag)
     usable &= usable_item
     if np.count_nonzero(usable) < BLOCK * BLOCK:
         return None
-    return Prepared(
-        band=band,
-        centre=centre(box),
-        anchor=high_pass(first, usable),
-        item=high_pass(second, usable),
-        usable=_eroded(usable),
-        lag=lag,
+    halves = _halved(first), _halved(second), _halved(usable.astype(np.float32)) == 1
+    return tuple(
+        Prepared(
+            band=band,
+            centre=centre(box),
+            anchor=high_pass(one, mask),
+            item=high_pass(two, mask),
+            usable=_eroded(mask),
+            margin=margin,
+        )
+        for one, two, mask, margin in ((first, second, usable, REACH), (*halves, REACH // 2))
     )
+
+
+def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Means of 2 x 2 pixels."""
+    even = image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2]
+    return (even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / np.float32(4)
 
 
 def _eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -167,7 +182,7 @@ def _block_sums(
 def flatness(windows: Sequence[Prepared]) -> tuple[float, float]:
     """Variance, in anchor and item, that every block is taken to have as noise.
 
-    A hundredth of the windows' typical variance: without it, blocks of calm water or of one saturated
+    A thousandth of the windows' typical variance: without it, blocks of calm water or of one saturated
     value would match to perfection.
     """
     power = [[float(np.mean(np.square(image))) for image in (w.anchor, w.item)] for w in windows]
@@ -196,7 +211,7 @@ def normal(window: Prepared, y: float, x: float, noise: tuple[float, float]) -> 
     """
     first = smooth_at(window.anchor, y / 2, x / 2)
     second = smooth_at(window.item, -y / 2, -x / 2)
-    sums = _block_sums(first, second, window.usable, REACH, *noise)
+    sums = _block_sums(first, second, window.usable, window.margin, *noise)
     total = sums.sum(axis=0)
     matrix = np.array([[total[1], total[2]], [total[2], total[3]]])
     step = solve(matrix, total[4:])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -118,15 +119,16 @@ def _fit_bands(anchor: PixelSource, item: PixelSource, found: Found) -> tuple[di
         read = (prepare(anchor, item, band, box, start) for box in boxes)
         windows = [window for window in read if window is not None]
         if windows:
-            one = fit(windows, (start.rest_y, start.rest_x))
+            full, halved = zip(*windows, strict=True)
+            one = fit(full, halved, (start.rest_y, start.rest_x))
             fits[band] = replace(one, lag=one.lag + whole, local=one.local + whole)
-            ties.append(_ties(windows, fits[band], item.origin))
+            ties.append(_ties(full, fits[band], item.origin))
     if not fits:
         raise Refusal("too few windows: where the overviews match, the pixels are not usable in both")
     return fits, _NO_TIES if not ties else _stacked(ties)
 
 
-def _ties(windows: list[Prepared], one: Fit, origin: Shift) -> TiePoints:
+def _ties(windows: Sequence[Prepared], one: Fit, origin: Shift) -> TiePoints:
     return TiePoints(
         y=np.array([w.centre.y for w in windows]),
         x=np.array([w.centre.x for w in windows]),
