@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _CELLS = 48
 _USABLE_SHARE = 0.5
 _FILLED_CELL = 0.25
-_FEWEST_CELLS = 16
+_FEWEST_CELLS = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -92,16 +92,16 @@ def similarity(textures: NDArray[np.number], others: NDArray[np.number] | None =
     Returns
     -------
     NDArray
-        Shape (n, p), float32, -1 to 1; 0 where fewer than 16 entries (or all `k`) are known to both.
+        Shape (n, p), float32, -1 to 1; NaN where fewer than 64 entries (or all `k`) are known to both.
 
     Examples
     --------
     >>> similarity(np.array([[1.0, 2, 0], [2, 4, 9]])).round(3)
-    array([[0., 0.],
-           [0., 1.]], dtype=float32)
-    >>> similarity(np.array([[1.0, 2, 1], [2, 4, 2]])).round(3)
-    array([[1., 1.],
-           [1., 1.]], dtype=float32)
+    array([[nan, nan],
+           [nan,  1.]], dtype=float32)
+    >>> similarity(np.array([[1.0, 2, 1], [-1, 1, 5]])).round(3)
+    array([[1.   , 0.471],
+           [0.471, 1.   ]], dtype=float32)
     """
     first = np.asarray(textures)
     second = first if others is None else np.asarray(others)
@@ -111,7 +111,8 @@ def similarity(textures: NDArray[np.number], others: NDArray[np.number] | None =
     power = (power_first @ known_second.T) * (known_first @ power_second.T)
     enough = known_first @ known_second.T >= min(_FEWEST_CELLS, first.shape[1])
     defined = enough & (power > 0)
-    return np.where(defined, product / np.sqrt(np.where(defined, power, 1)), 0).clip(-1, 1).astype(np.float32)
+    likeness = product / np.sqrt(np.where(defined, power, 1))
+    return np.where(defined, likeness.clip(-1, 1), np.nan).astype(np.float32)
 
 
 def _cell_of(shape: tuple[int, int]) -> NDArray[np.int64]:

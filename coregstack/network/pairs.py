@@ -52,7 +52,8 @@ class _Items:
         season = np.where(np.isfinite(apart), np.minimum(within, _YEAR - within), np.inf)
         kinds = [np.exp(-apart / _DAYS), np.exp(-season / _DAYS)]
         if self.features is not None:
-            kinds.append(np.maximum(similarity(self.features[rows], self.features), 0).astype(np.float64))
+            alike = np.nan_to_num(similarity(self.features[rows], self.features)).astype(np.float64)
+            kinds.append(np.maximum(alike, 0))
         weights = np.array(_WEIGHTS[: len(kinds)])
         together = np.tensordot(weights / weights.sum(), np.stack(kinds), axes=1)
         if self.features is None:

@@ -66,7 +66,7 @@ def test_small_images(shape):
     assert not seen.texture.any()
 
 
-def test_nothing_in_common_is_no_similarity():
+def test_nothing_in_common_is_unknown_similarity():
     first, second = np.zeros(100), np.zeros(100)
     first[:50], second[50:] = 1, 1
-    assert similarity(np.stack([first, second]))[0, 1] == 0
+    assert np.isnan(similarity(np.stack([first, second]))[0, 1])
