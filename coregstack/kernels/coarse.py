@@ -176,6 +176,8 @@ def _vote(
         surface = correlate(*there, (0, 0), (reach, reach))
         total = surface if total is None else total + surface
     peak = total.peak(_LEAST_PAIRS) if total is not None else None
-    if peak is None or peak.significance < _SIGNIFICANT / 2:
+    # Straight lines (roads, furrows) agree with themselves over a whole window, so that even a perfect peak
+    # stands out little from the surface round it: what tells is that no other place comes near to it.
+    if peak is None or peak.rival > _AMBIGUOUS:
         raise Refusal("the overviews match, but at full resolution no window does")
     return start.whole_y + peak.y, start.whole_x + peak.x
