@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -115,11 +116,9 @@ def _truth_table(sample: SampleOrder, result: RunResult) -> str:
     lines = [("item", "status", "true x, y", "found x, y", "error")]
     for report in result.reports:
         truth, found = sample.truth[report.id], report.quality.shift
-        error = (
-            ""
-            if truth is None or found is None
-            else f"{((truth.x - found.x) ** 2 + (truth.y - found.y) ** 2) ** 0.5:.4f}"
-        )
+        error = ""
+        if truth is not None and found is not None:
+            error = f"{math.hypot(truth.x - found.x, truth.y - found.y):.4f}"
         lines.append(
             (
                 report.id,

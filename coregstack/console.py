@@ -56,7 +56,7 @@ def _duration(seconds: float) -> str:
 
 def result_table(result: RunResult, width: int | None = None) -> str:
     """One line an item: status, shift with 1 sigma, scores, and the reason."""
-    lines = [("item", "status", "shift x, y [px]", "sigma", "before", "after", "why")]
+    lines: list[tuple[str, ...]] = [("item", "status", "shift x, y [px]", "sigma", "before", "after", "why")]
     lines += [_cells(report) for report in result.reports]
     columns = shutil.get_terminal_size((110, 24)).columns
     return format_table(lines, width or max(columns, 80))
