@@ -19,8 +19,10 @@ _MEDIAN_CHI2 = 1.386
 """Median of the squared length of a vector of two independent unit normals."""
 _METHOD = 0.0005
 """What the method itself gets wrong when all is well, px."""
-_ODD = 0.1
-"""Bands nearer to each other than this are not called odd, px."""
+_ODD = 0.3
+"""Of three bands or more, one further than this from the median is left out, px."""
+_TOLD = 0.1
+"""A band further than this from the median is named, px."""
 _FEW = 5
 """Fewer windows than this cannot outvote one of them."""
 
@@ -32,7 +34,9 @@ class Fit:
     lag: NDArray[np.float64]
     """Rest of the lag (y, x), px."""
     covariance: NDArray[np.float64]
-    """Of the lag, px^2, shape (2, 2)."""
+    """Of the lag, px^2, shape (2, 2), as far as the windows err apart from each other."""
+    looks: float
+    """Variance per axis of what they err alike, px^2."""
     local: NDArray[np.float64]
     """The lag that each window would have alone, shape (n, 2)."""
     weight: NDArray[np.float64]
@@ -58,31 +62,35 @@ class Joint:
 def join(fits: dict[int, Fit]) -> Joint:
     """One lag for all bands, nearer to those that know it better.
 
-    Bands see the same ground, so their errors are taken as wholly dependent: a second band does not
-    make the result surer, and a band that differs by more than the sigmas allow makes it less sure.
+    Bands see the same ground, so their noise is taken as wholly dependent: a second band does not
+    make the result surer, and bands that differ make it less sure.
     """
     bands = list(fits)
     lags = np.array([fits[b].lag for b in bands])
-    sigmas = np.sqrt(np.array([np.diag(fits[b].covariance) for b in bands]) + _METHOD**2)
-    weight = 1 / np.square(sigmas).sum(axis=1)
-    middle = _weighted_median(lags, weight)
-    away = np.hypot(*(lags - middle).T)
-    odd = away > np.maximum(_ODD, 3 * np.hypot(*sigmas.T))
-    weight = np.where(odd, 0.0, weight) / weight[~odd].sum()
+    noise = np.sqrt(np.array([np.diag(fits[b].covariance) for b in bands]) + _METHOD**2)
+    looks = np.array([fits[b].looks for b in bands])
+    away = np.hypot(*(lags - np.median(lags, axis=0)).T)
+    odd = (away > np.maximum(_ODD, 3 * np.hypot(*noise.T) + 3 * np.sqrt(looks))) & (len(bands) > 2)
+    common = looks[~odd].mean() + lags[~odd].var(axis=0).mean()
+    weight = np.where(odd, 0.0, 1 / (np.square(noise).mean(axis=1) + common))
+    weight /= weight.sum()
     lag = weight @ lags
-    scatter = np.square(lags - lag) * np.where(odd, 1 / len(bands), weight)[:, None]
-    sigma = np.sqrt(np.square(weight @ sigmas) + scatter.sum(axis=0))
+    # Looks and bands measure the same thing, what light and growth do to the scene, so their mean
+    # counts; the few bands are a sample of all that might have been, hence the factor.
+    count = max(1, len(bands) - 1)
+    between = np.square(lags - lag).T @ np.where(odd, 1 / len(bands), weight) * len(bands) / count
+    alike = weight @ looks if len(bands) == 1 else (weight @ looks + between) / 2
+    sigma = np.sqrt(np.square(weight @ noise) + alike)
+    tell = away > np.maximum(_TOLD, 3 * np.hypot(*noise.T))
     remarks = [
         f"band {b + 1} says ({dy:+.2f}, {dx:+.2f}) px from the others"
-        for b, (dy, dx), apart in zip(bands, lags - lag, odd, strict=True)
+        for b, (dy, dx), apart in zip(bands, lags - lag, tell, strict=True)
         if apart
     ]
     return Joint(lag=lag, sigma=sigma, remark="; ".join(remarks))
 
 
-def fit(
-    windows: Sequence[Prepared], halved: Sequence[Prepared], start: tuple[float, float]
-) -> Fit:
+def fit(windows: Sequence[Prepared], halved: Sequence[Prepared], start: tuple[float, float]) -> Fit:
     """Least squares over all windows, in which windows that disagree lose their weight.
 
     Windows differ by more than their own noise where relief, haze or change move parts of the
@@ -101,7 +109,8 @@ def fit(
             break
     return Fit(
         lag=lag,
-        covariance=covariance + _between_looks(halved, lag, trust) * np.eye(2),
+        covariance=covariance,
+        looks=_between_looks(halved, lag, trust),
         local=alone,
         weight=trust,
         blocks=parts.blocks,

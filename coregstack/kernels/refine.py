@@ -95,6 +95,96 @@ def _eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _gather(
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    top: int,
+    left: int,
+    block: NDArray[np.float64],
+) -> int:
+    """Fill `block` with (row, column, anchor, item, the four derivatives) of a block's usable pixels.
+
+    Returns their number. The derivatives are down and along, of the anchor, then of the item.
+    """
+    count = 0
+    for y in range(top, top + BLOCK):
+        for x in range(left, left + BLOCK):
+            if usable[y, x]:
+                block[0, count] = y - top
+                block[1, count] = x - left
+                block[2, count] = first[y, x]
+                block[3, count] = second[y, x]
+                block[4, count] = 0.5 * (first[y + 1, x] - first[y - 1, x])
+                block[5, count] = 0.5 * (first[y, x + 1] - first[y, x - 1])
+                block[6, count] = 0.5 * (second[y + 1, x] - second[y - 1, x])
+                block[7, count] = 0.5 * (second[y, x + 1] - second[y, x - 1])
+                count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _detrend(block: NDArray[np.float64], count: int) -> bool:
+    """Take the best plane off every quantity of a block; False where the pixels span no plane."""
+    for k in range(8):
+        mean = block[k, :count].sum() / count
+        for j in range(count):
+            block[k, j] -= mean
+    yy = yx = xx = 0.0
+    for j in range(count):
+        yy += block[0, j] * block[0, j]
+        yx += block[0, j] * block[1, j]
+        xx += block[1, j] * block[1, j]
+    det = yy * xx - yx * yx
+    if det < 1:
+        return False
+    for k in range(2, 8):
+        by = bx = 0.0
+        for j in range(count):
+            by += block[0, j] * block[k, j]
+            bx += block[1, j] * block[k, j]
+        slope_y, slope_x = (xx * by - yx * bx) / det, (yy * bx - yx * by) / det
+        for j in range(count):
+            block[k, j] -= slope_y * block[0, j] + slope_x * block[1, j]
+    return True
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def _equations(
+    block: NDArray[np.float64], count: int, noise_a: float, noise_b: float, out: NDArray[np.float64]
+) -> bool:
+    """Weighted normal equations of one detrended block, written to `out`; False where it says nothing."""
+    aa, bb, ab = count * noise_a, count * noise_b, 0.0
+    for j in range(count):
+        aa += block[2, j] * block[2, j]
+        bb += block[3, j] * block[3, j]
+        ab += block[2, j] * block[3, j]
+    rho = ab / np.sqrt(aa * bb)
+    square = min(1.0, rho * rho)
+    if square <= _CHANCE:
+        return False
+    weight = count * (square - _CHANCE) / (1 - square + _FLOOR)
+    scale_a = 1 / np.sqrt(aa)
+    scale_b = (1 if rho > 0 else -1) / np.sqrt(bb)
+    cut = _CUT * np.sqrt(2 * (1 - np.sqrt(square)) / count) + 1e-9
+    out[:] = 0
+    out[0] = weight
+    for j in range(count):
+        e = scale_b * block[3, j] - scale_a * block[2, j]
+        far = (e / cut) ** 2
+        if far < 1:
+            w = weight * (1 - far) ** 2
+            gy = 0.5 * (scale_a * block[4, j] + scale_b * block[6, j])
+            gx = 0.5 * (scale_a * block[5, j] + scale_b * block[7, j])
+            out[1] += w * gy * gy
+            out[2] += w * gy * gx
+            out[3] += w * gx * gx
+            out[4] += w * gy * e
+            out[5] += w * gx * e
+    return True
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _block_sums(
     first: NDArray[np.float32],
     second: NDArray[np.float32],
@@ -107,75 +197,19 @@ def _block_sums(
 
     `m` and `r` give the step of the shift, ``m @ step = r``; blocks that say nothing are left out.
     """
-    height, width = first.shape
-    down, across = (height - 2 * margin) // BLOCK, (width - 2 * margin) // BLOCK
-    result = np.zeros((down * across, 6))
+    down, across = (first.shape[0] - 2 * margin) // BLOCK, (first.shape[1] - 2 * margin) // BLOCK
+    result = np.zeros((down * across + 1, 6))
+    block = np.zeros((8, BLOCK * BLOCK))
     kept = 0
-    for by in range(down):
-        for bx in range(across):
-            top, left = margin + by * BLOCK, margin + bx * BLOCK
-            count = 0
-            sum_a = sum_b = 0.0
-            aa = bb = ab = 0.0
-            for y in range(top, top + BLOCK):
-                for x in range(left, left + BLOCK):
-                    if usable[y, x]:
-                        a, b = float(first[y, x]), float(second[y, x])
-                        count += 1
-                        sum_a += a
-                        sum_b += b
-                        aa += a * a
-                        bb += b * b
-                        ab += a * b
-            if count < BLOCK * BLOCK // 3:
-                continue
-            mean_a, mean_b = sum_a / count, sum_b / count
-            aa += count * noise_a - mean_a * sum_a
-            bb += count * noise_b - mean_b * sum_b
-            ab -= mean_a * sum_b
-            if aa <= 0 or bb <= 0:
-                continue
-            rho = ab / np.sqrt(aa * bb)
-            trust = rho * rho - _CHANCE
-            if trust <= 0:
-                continue
-            weight = count * trust / (1 - min(1.0, rho * rho) + _FLOOR)
-            scale_a = 1 / np.sqrt(aa)
-            scale_b = (1 if rho > 0 else -1) / np.sqrt(bb)
-            cut = _CUT * np.sqrt(2 * (1 - min(1.0, abs(rho))) / count) + 1e-9
-            yy = yx = xx = ry = rx = sum_w = sum_e = sum_y = sum_x = 0.0
-            for y in range(top, top + BLOCK):
-                for x in range(left, left + BLOCK):
-                    if usable[y, x]:
-                        e = (second[y, x] - mean_b) * scale_b - (first[y, x] - mean_a) * scale_a
-                        u = e / cut
-                        if u * u < 1:
-                            w = (1 - u * u) ** 2
-                            gy = 0.25 * (
-                                scale_b * (second[y + 1, x] - second[y - 1, x])
-                                + scale_a * (first[y + 1, x] - first[y - 1, x])
-                            )
-                            gx = 0.25 * (
-                                scale_b * (second[y, x + 1] - second[y, x - 1])
-                                + scale_a * (first[y, x + 1] - first[y, x - 1])
-                            )
-                            yy += w * gy * gy
-                            yx += w * gy * gx
-                            xx += w * gx * gx
-                            ry += w * gy * e
-                            rx += w * gx * e
-                            sum_w += w
-                            sum_e += w * e
-                            sum_y += w * gy
-                            sum_x += w * gx
-            # The block's level is fitted too, so what a gradient shares with it is no information.
-            result[kept, 0] = weight
-            result[kept, 1] = weight * (yy - sum_y * sum_y / sum_w)
-            result[kept, 2] = weight * (yx - sum_y * sum_x / sum_w)
-            result[kept, 3] = weight * (xx - sum_x * sum_x / sum_w)
-            result[kept, 4] = weight * (ry - sum_y * sum_e / sum_w)
-            result[kept, 5] = weight * (rx - sum_x * sum_e / sum_w)
-            kept += 1
+    for top in range(margin, margin + down * BLOCK, BLOCK):
+        for left in range(margin, margin + across * BLOCK, BLOCK):
+            count = _gather(first, second, usable, top, left, block)
+            if (
+                count >= BLOCK * BLOCK // 3
+                and _detrend(block, count)
+                and _equations(block, count, noise_a, noise_b, result[kept])
+            ):
+                kept += 1
     return result[:kept]
 
 

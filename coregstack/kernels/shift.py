@@ -80,7 +80,7 @@ def estimate_shift(
     >>> anchor = prepare_anchor(ArraySource(values=scene[None, 10:110, 10:110], usable=clear))
     >>> item = ArraySource(values=scene[None, 13:113, 8:108], usable=clear)
     >>> shift = estimate_shift(anchor, item).shift
-    >>> round(shift.y, 2), round(shift.x, 2)
+    >>> round(float(shift.y), 2), round(float(shift.x), 2)
     (3.0, -2.0)
     """
     ties = _NO_TIES
