@@ -17,7 +17,7 @@ from coregstack.testing import sample_stack
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
-WINDOW = dict(y=slice(140, 300), x=slice(150, 390))
+WINDOW = {"y": slice(140, 300), "x": slice(150, 390)}
 TARGET = "docs/images/before_after.png"
 
 
