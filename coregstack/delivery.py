@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import dask
 import dask.array as da
+import numpy as np
 import pandas as pd
 import xarray as xr
 from dask.callbacks import Callback
+from numpy.typing import NDArray
 
 from coregstack import graph
 from coregstack.errors import OutputConflict
@@ -25,6 +27,7 @@ from coregstack.model import Status
 from coregstack.opening import Unusable, band_indexes, common_bands, unplaceable
 from coregstack.policy import failure
 from coregstack.scene import PlacedScene, Scene
+from coregstack.stack import Stack
 
 TABLE = "coregistration.csv"
 """Name of the table of all items in an output folder."""
@@ -49,6 +52,10 @@ class RunResult:
     """Files of no item that could not be copied, and why."""
     notes: tuple[str, ...] = ()
     """What a user should know of the run as a whole."""
+    times: Mapping[str, np.datetime64] = field(default_factory=dict)
+    """Item id to time of acquisition (UTC), of items whose time is known."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Item id to the input image that was matched, of items that were read from files."""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -60,8 +67,10 @@ class RunResult:
         return sum(report.quality.status is status for report in self.reports)
 
     def to_dataframe(self) -> pd.DataFrame:
-        """One row an item: shift and sigma in px, scores, status, details, files."""
-        return pd.DataFrame([row(report) for report in self.reports]).set_index("item")
+        """One row an item: time, shift and sigma in px, scores, status, details, files."""
+        table = pd.DataFrame([row(report) for report in self.reports]).set_index("item")
+        table.insert(0, "time", self._times())
+        return table
 
     def to_quality(self) -> xr.Dataset:
         """The items' quality as a Dataset along time with their ids, as `coregstack.estimate` gives it."""
@@ -69,9 +78,18 @@ class RunResult:
         variables = {name: ("time", table[name].to_numpy(object)) for name in ("status", "details")}
         numbers = [name for name in table if name.startswith(("shift_", "matching_score_"))]
         variables |= {name: ("time", table[name].to_numpy(float)) for name in numbers}
-        return xr.Dataset(
-            variables, coords={"id": ("time", table.index.to_numpy(object))}, attrs={"anchor": self.anchor}
-        )
+        coords = {"time": self._times(), "id": ("time", table.index.to_numpy(object))}
+        return xr.Dataset(variables, coords=coords, attrs={"anchor": self.anchor})
+
+    def time_text(self, item_id: str) -> str:
+        """Time of an item as ISO 8601 in UTC, empty where it is not known."""
+        time = self.times.get(item_id)
+        return "" if time is None else f"{np.datetime_as_string(time, unit='ms')}Z"
+
+    def _times(self) -> NDArray[np.datetime64]:
+        """Time of each report, NaT where it is not known."""
+        nat = np.datetime64("NaT", "ns")
+        return np.array([self.times.get(report.id, nat) for report in self.reports], "datetime64[ns]")
 
 
 def row(report: ItemReport) -> dict[str, Any]:
@@ -183,6 +201,24 @@ def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
     return [file_plan(scene.id, scene.image.path) for scene in scenes]
 
 
+def scene_facts(scenes: Iterable[Scene]) -> dict[str, Any]:
+    """Times and sources of scenes, as `RunResult` takes them."""
+    read = list(scenes)
+    return {
+        "times": {scene.id: scene.time for scene in read if not np.isnat(scene.time)},
+        "sources": {scene.id: scene.image.path for scene in read},
+    }
+
+
+def known_times(stack: Stack) -> dict[str, np.datetime64]:
+    """Item id to time of a stack's items, of those whose time is known."""
+    times = stack.array.coords.get("time")
+    if times is None or times.dtype.kind != "M":
+        return {}
+    values = times.values.astype("datetime64[ns]")
+    return {item: time for item, time in zip(stack.ids, values, strict=True) if not np.isnat(time)}
+
+
 def file_plan(item_id: str, path: str) -> ItemPlan:
     """Plan of an item that has one image file, named by the item's id."""
     extension = Path(path).suffix
@@ -274,10 +310,15 @@ def _active_client() -> Any | None:
         return None
 
 
-def write_table(output: Path, reports: Iterable[ItemReport]) -> None:
+def write_table(result: RunResult) -> None:
     """Write the table of all items; numbers as they are, empty where there are none."""
-    rows = [row(report) for report in reports]
-    with staged(output / TABLE) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    rows = [
+        {"item": report.id, "time": result.time_text(report.id)} | row(report) for report in result.reports
+    ]
+    with (
+        staged(Path(result.output, TABLE)) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
         writer = csv.DictWriter(file, fieldnames=list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -19,8 +19,10 @@ from coregstack.delivery import (
     compute_items,
     deliver_records,
     file_plan,
+    known_times,
     prepare_output,
     run_items,
+    scene_facts,
     scene_plans,
     write_table,
 )
@@ -132,8 +134,14 @@ def to_geotiffs(
         plans = scene_plans([s.scene for s in scenes])
         reports = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
     by_id = {report.id: report for report in reports}
-    result = RunResult(output=str(folder), anchor=anchor, reports=tuple(by_id[i] for i in known.ids))
-    write_table(folder, result.reports)
+    result = RunResult(
+        output=str(folder),
+        anchor=anchor,
+        reports=tuple(by_id[i] for i in known.ids),
+        times=known_times(known),
+        sources={s.scene.id: s.scene.image.path for s in scenes or ()},
+    )
+    write_table(result)
     return result
 
 
@@ -212,8 +220,8 @@ def run_scenes(
         overwrite=overwrite,
         progress=progress,
     )
-    write_table(folder, reports)
-    result = RunResult(output=str(folder), anchor=reference.id, reports=reports)
+    result = RunResult(output=str(folder), anchor=reference.id, reports=reports, **scene_facts(scenes))
+    write_table(result)
     if zarr is not None:
         write_cube(zarr, scenes, reference, result, overwrite=overwrite)
     return result

@@ -14,7 +14,15 @@ import dask
 import xarray as xr
 
 from coregstack.api import check_resampling
-from coregstack.delivery import TABLE, Progress, RunResult, prepare_output, run_items, write_table
+from coregstack.delivery import (
+    TABLE,
+    Progress,
+    RunResult,
+    prepare_output,
+    run_items,
+    scene_facts,
+    write_table,
+)
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.files import copy_file
 from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, written
@@ -159,8 +167,9 @@ def run_order(
             others=tuple(others),
             faults=tuple(faults),
             notes=(*order.notes, *_notes(delivery, order)),
+            **scene_facts(found.scenes),
         )
-        write_table(target, result.reports)
+        write_table(result)
         _write_manifest(target, order, result)
         if zarr is not None:
             write_cube(zarr, found.scenes, anchor, result, overwrite=overwrite)
