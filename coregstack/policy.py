@@ -40,7 +40,7 @@ ANCHOR_QUALITY = ItemQuality(
     after=None,
     improvement=None,
     status=Status.ANCHOR,
-    details="This item is the anchor; its pixels are left as they are.",
+    details="This item is the anchor.",
 )
 
 
@@ -59,7 +59,7 @@ def failure(reason: str) -> ItemQuality:
         after=None,
         improvement=None,
         status=Status.FAILED,
-        details=f"{reason} No shift is applied.",
+        details=_sentence(reason),
     )
 
 
@@ -95,18 +95,23 @@ def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQ
     improvement: float | None = None
     if before is not None and before >= limits.threshold:
         status, after = Status.ALREADY_ALIGNED, None
-        words = f"The matching score {before:.3f} is at or above {limits.threshold:g}: no shift is applied."
-    elif shift is None or before is None or after is None:
+        words = f"The score {before:.3f} is at least {limits.threshold:g}: it is aligned already."
+    elif shift is None:
         status, after = Status.FAILED, None
-        words = "No shift is applied." if estimate.reason else "No shift could be found; none is applied."
+        words = "" if estimate.reason else "No shift could be found."
+    elif before is None or after is None:
+        status, after = Status.FAILED, None
+        words = "Too few pixels are valid and clear in both to score the shift: it is not applied."
     else:
         improvement = after - before
-        change = f"changes the matching score by {improvement:+.4f} ({before:.3f} to {after:.3f})"
         if improvement >= limits.min_improvement:
-            status, words = Status.COREGISTERED, f"The shift {change}: it is applied."
+            status, words = Status.COREGISTERED, f"The shift improves the score by {improvement:.3f}."
         else:
             status = Status.NO_IMPROVEMENT
-            words = f"The shift {change}, less than {limits.min_improvement:g}: it is not applied."
+            words = (
+                f"The shift changes the score by {improvement:+.4f}, less than "
+                f"{limits.min_improvement:g}: it is not applied."
+            )
     return ItemQuality(
         shift=shift,
         sigma=estimate.sigma,
@@ -114,8 +119,14 @@ def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQ
         after=after,
         improvement=improvement,
         status=status,
-        details=" ".join(part for part in (estimate.reason, words) if part),
+        details=" ".join(part for part in (_sentence(estimate.reason), words) if part),
     )
+
+
+def _sentence(text: str) -> str:
+    """Text with a capital at its beginning and a full stop at its end."""
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) or not text else ".")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
