@@ -6,6 +6,8 @@ that are not usable take no part in either.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
@@ -120,8 +122,16 @@ def high_pass(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray
     level = np.float32(values.sum(where=usable, dtype=np.float64) / count)
     centred = np.where(usable, values - level, np.float32(0))
     total = _convolve(centred, _TREND_TAPS, _TREND_TAPS)
+    if count == usable.size:
+        return centred - total / _share_of_all(usable.shape)
     share = _convolve(usable.astype(np.float32), _TREND_TAPS, _TREND_TAPS)
     return np.where(usable, centred - total / np.maximum(share, np.float32(1e-6)), np.float32(0))
+
+
+@lru_cache(maxsize=16)
+def _share_of_all(shape: tuple[int, int]) -> NDArray[np.float32]:
+    """What the trend's taps find of an image that is usable throughout: less than 1 near the edge."""
+    return _convolve(np.ones(shape, np.float32), _TREND_TAPS, _TREND_TAPS)
 
 
 def smooth_at(image: NDArray[np.float32], y: float, x: float) -> NDArray[np.float32]:

@@ -58,7 +58,7 @@ def prepare(
     if np.count_nonzero(usable) < BLOCK * BLOCK:
         return None
     halves = _halved(first), _halved(second), _halved(usable.astype(np.float32)) == 1
-    return tuple(
+    full, half = (
         Prepared(
             band=band,
             centre=centre(box),
@@ -69,6 +69,7 @@ def prepare(
         )
         for one, two, mask, margin in ((first, second, usable, REACH), (*halves, REACH // 2))
     )
+    return full, half
 
 
 def _halved(image: NDArray[np.float32]) -> NDArray[np.float32]:
