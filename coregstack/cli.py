@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
+    if not options.verbose:
+        # GDAL remarks on odd but readable headers once for every time that a file is opened
+        logging.getLogger("rasterio").setLevel(logging.ERROR)
     try:
         with _scheduler(options):
             return int(options.run(options))
