@@ -82,12 +82,12 @@ def frame_bounds(box: GeoBox, anchor: GeoBox) -> tuple[float, float, float, floa
     x, y = _at(box.affine, cols, rows)
     if not same_crs(box, anchor):
         x, y = transformer(crs_of(box), crs_of(anchor)).transform(x, y)
-    cols, rows = _at(~anchor.affine, np.asarray(x), np.asarray(y))
-    if not (np.isfinite(rows).all() and np.isfinite(cols).all()):
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise InvalidStack(
             f"A raster in {crs_name(box)} has no place in the anchor's CRS {crs_name(anchor)}: "
             "check that both CRSs are right and cover the same part of the world."
         )
+    cols, rows = _at(~anchor.affine, np.asarray(x), np.asarray(y))
     edges = rows.min(), rows.max(), cols.min(), cols.max()
     return tuple(_whole(float(edge)) for edge in edges)  # type: ignore[return-value]
 

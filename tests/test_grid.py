@@ -81,7 +81,7 @@ def test_a_footprint_holds_the_shifted_extent_and_no_more(
     held = footprint(there, ANCHOR, shift)
     top, bottom, left, right_edge = frame_bounds(held, ANCHOR)
     assert all(edge == int(edge) for edge in (top, bottom, left, right_edge))
-    edges = np.array(frame_bounds(there, ANCHOR)) + [shift.y, shift.y, shift.x, shift.x]
+    edges = np.add(frame_bounds(there, ANCHOR), (shift.y, shift.y, shift.x, shift.x))
     slack = np.array([edges[0] - top, bottom - edges[1], edges[2] - left, right_edge - edges[3]])
     assert (slack > -2e-6).all()
     assert (slack < 1 + 2e-6).all()
