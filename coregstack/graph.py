@@ -21,9 +21,9 @@ from coregstack.errors import CoregError
 from coregstack.export.items import DeliverySettings, ItemPlan, ItemReport, deliver_item, quality_from
 from coregstack.kernels.resample import translate, translate_mask
 from coregstack.kernels.sources import ArraySource
-from coregstack.matching import MatchOptions, Reference, assess, prepare
+from coregstack.matching import MatchOptions, Reference, anchor_quality, assess, prepare
 from coregstack.model import NO_SHIFT, ItemQuality, Shift, Status
-from coregstack.policy import ANCHOR_QUALITY, failure
+from coregstack.policy import failure
 from coregstack.raster import valid_values
 from coregstack.scene import MatchPixels, PlacedScene, band_mean, load_match, read_block, read_clear
 
@@ -216,7 +216,7 @@ def _assess_scene(
     scenes: NDArray[np.object_], is_anchor: NDArray[np.bool_], reference: Reference, options: MatchOptions
 ) -> NDArray[np.object_]:
     if is_anchor[0]:
-        return _boxed(ANCHOR_QUALITY)
+        return _boxed(anchor_quality(reference))
     try:
         pixels = load_match(scenes[0], options.bands, mean=options.mean, reach=options.max_shift)
     except CoregError as error:
@@ -235,7 +235,7 @@ def _assess_array(
     origin: Shift,
 ) -> NDArray[np.object_]:
     if is_anchor[0]:
-        return _boxed(ANCHOR_QUALITY)
+        return _boxed(anchor_quality(reference))
     item = _pixels(values[0], None if clear is None else clear[0], nodata, origin, options)
     return _boxed(assess(reference, item, options))
 

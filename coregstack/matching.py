@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from coregstack.errors import InvalidRequest
 from coregstack.kernels.score import anchor_range, matching_scores
-from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
+from coregstack.kernels.shift import NO_TIES, PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import ItemQuality
-from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD, Thresholds, decide
+from coregstack.policy import ANCHOR_QUALITY, MIN_IMPROVEMENT, SCORE_THRESHOLD, Thresholds, decide
+from coregstack.preview import picture_anchor, picture_item
 from coregstack.scene import MatchPixels
 
 RED_NAMES = ("red", "b04", "b4", "r")
@@ -120,7 +121,13 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
     scores = matching_scores(
         reference.source, item.source, estimate.shift, band=0, value_range=reference.value_range
     )
-    return decide(estimate, scores, options.limits)
+    evidence = picture_item(reference.source, item.source, item.valid, estimate)
+    return replace(decide(estimate, scores, options.limits), evidence=evidence)
+
+
+def anchor_quality(reference: Reference) -> ItemQuality:
+    """The anchor's own quality, with its picture."""
+    return replace(ANCHOR_QUALITY, evidence=picture_anchor(reference.source, NO_TIES))
 
 
 def match_bands(bands: Sequence[str], band: str | int | None) -> tuple[tuple[int, ...], bool]:

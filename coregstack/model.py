@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
@@ -120,6 +120,24 @@ class Scores:
     """Score of the item moved by its shift; None where there is no shift."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Evidence:
+    """What lets a person judge an item's match: its windows, and a small picture."""
+
+    ties: TiePoints
+    """The windows that were matched."""
+    picture: bytes
+    """JPEG, grey, black where there is no data; see `coregstack.preview` for what lies where in it."""
+    chips: Shift | None
+    """Frame position of the first pixel of the chips; None where the picture has none."""
+    overview: tuple[int, ...]
+    """Rows and columns of the overview."""
+    origin: Shift
+    """Frame position of the upper left corner of the overview's first pixel."""
+    factor: int
+    """Side of an overview's pixel, px of the frame."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemQuality:
     """All that is known and decided about one item: one entry along `time` of `quality`."""
@@ -131,3 +149,5 @@ class ItemQuality:
     improvement: float | None
     status: Status
     details: str
+    evidence: Evidence | None = field(default=None, compare=False, repr=False)
+    """What a report shows; it is not part of a quality Dataset."""

@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError
+from coregstack.export.evidence import STATE, keep_evidence
 from coregstack.export.files import copy_file, digests, staged
 from coregstack.export.geotiff import Content, Movement, write_moved
 from coregstack.export.sidecar import quality_record, write_sidecar
@@ -22,9 +23,6 @@ from coregstack.grid import epsg_code, same_crs
 from coregstack.model import ItemQuality, Shift, Status
 from coregstack.policy import Treatment, treat
 from coregstack.raster import read_header
-
-STATE = ".coregstack"
-"""Folder in an output folder that remembers which items are done, and from what."""
 
 _ITEM_KEYS = ("planet/item_id", "planet/item_type")
 
@@ -161,8 +159,16 @@ def deliver_item(plan: ItemPlan, quality: ItemQuality, settings: DeliverySetting
         problems.append(str(error))
     if _fingerprint(plan, settings) != before:
         problems.append(f"Files of {plan.id} changed while they were read; run again to do the item anew.")
+    try:
+        keep_evidence(Path(settings.output), plan.id, quality.evidence, _box_of(plan))
+    except CoregError as error:
+        problems.append(str(error))
+    # the evidence stays on disk, so that what comes back does not grow with the number of items
     report = ItemReport(
-        id=plan.id, quality=quality, files=tuple(files), problems=tuple(dict.fromkeys(problems))
+        id=plan.id,
+        quality=replace(quality, evidence=None),
+        files=tuple(files),
+        problems=tuple(dict.fromkeys(problems)),
     )
     if not problems:
         _remember(plan, report, before, settings)
@@ -186,8 +192,8 @@ def finished(plan: ItemPlan, settings: DeliverySettings) -> ItemReport | None:
 
 
 def quality_as_json(quality: ItemQuality) -> dict[str, Any]:
-    """A quality as plain values for JSON."""
-    return asdict(quality) | {
+    """A quality as plain values for JSON, without its evidence."""
+    return {name: getattr(quality, name) for name in ("before", "after", "improvement", "details")} | {
         "shift": None if quality.shift is None else list(quality.shift),
         "sigma": None if quality.sigma is None else list(quality.sigma),
         "status": str(quality.status),

@@ -14,7 +14,7 @@ from coregstack.kernels.refine import Prepared, prepare
 from coregstack.kernels.windows import Lag, overlap
 from coregstack.model import PixelSource, Shift, ShiftEstimate, TiePoints
 
-__all__ = ["PreparedAnchor", "estimate_shift", "prepare_anchor"]
+__all__ = ["NO_TIES", "PreparedAnchor", "estimate_shift", "prepare_anchor"]
 
 _LEAST = 24
 """Overlaps narrower than this many pixels say too little."""
@@ -27,11 +27,12 @@ _UNSURE = 0.5
 _LEAST_BLOCKS = 10
 _MAJORITY = 0.4
 """Part of the windows' weight that has to agree."""
-_NO_TIES = TiePoints(
+NO_TIES = TiePoints(
     **{name: np.zeros(0) for name in ("y", "x", "shift_y", "shift_x", "weight")},
     inlier=np.zeros(0, np.bool_),
     band=np.zeros(0, np.int64),
 )
+"""Of an item without a match."""
 
 
 def prepare_anchor(anchor: PixelSource) -> PreparedAnchor:
@@ -83,7 +84,7 @@ def estimate_shift(
     >>> round(float(shift.y), 2), round(float(shift.x), 2)
     (3.0, -2.0)
     """
-    ties = _NO_TIES
+    ties = NO_TIES
     try:
         area = overlap(anchor.source.shape, item.shape, item.origin)
         if min(area.height, area.width) < _LEAST:
@@ -125,7 +126,7 @@ def _fit_bands(anchor: PixelSource, item: PixelSource, found: Found) -> tuple[di
             ties.append(_ties(full, fits[band], item.origin))
     if not fits:
         raise Refusal("too few windows: where the overviews match, the pixels are not usable in both")
-    return fits, _NO_TIES if not ties else _stacked(ties)
+    return fits, NO_TIES if not ties else _stacked(ties)
 
 
 def _ties(windows: Sequence[Prepared], one: Fit, origin: Shift) -> TiePoints:

@@ -1,0 +1,114 @@
+"""What a report shows of an item, kept beside the output: its windows, its picture, its place."""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from coregstack.errors import CoregError
+from coregstack.export.files import staged
+from coregstack.jsonfile import read_json
+from coregstack.model import Evidence, Shift, TiePoints
+
+STATE = ".coregstack"
+"""Folder in an output folder that remembers what was done with each item, and from what."""
+
+_MAX_BYTES = 16 * 2**20
+_WHOLE = {"inlier": bool, "band": np.int64}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KeptEvidence:
+    """What is kept of an item."""
+
+    box: GeoBox | None
+    """Place of its image; None where it could not be read."""
+    evidence: Evidence
+    """Windows and picture."""
+
+
+def evidence_path(output: Path, item_id: str) -> Path:
+    """Where the evidence of an item is kept."""
+    return output / STATE / f"{item_id}.evidence"
+
+
+def keep_evidence(output: Path, item_id: str, evidence: Evidence | None, box: GeoBox | None) -> None:
+    """Write the evidence of an item, or take away what an earlier run has left where there is none.
+
+    Parameters
+    ----------
+    output : Path
+        Root of the output folder.
+    item_id : str
+        Item.
+    evidence : Evidence or None
+        What to keep.
+    box : GeoBox or None
+        Place of the item's image.
+
+    Raises
+    ------
+    WriteError
+        If it cannot be written.
+    """
+    path = evidence_path(output, item_id)
+    if evidence is None:
+        path.unlink(missing_ok=True)
+        return
+    value = {
+        "box": None if box is None else _box_as_json(box),
+        "picture": base64.b64encode(evidence.picture).decode("ascii"),
+        "chips": evidence.chips,
+        "overview": [int(size) for size in evidence.overview],
+        "origin": evidence.origin,
+        "factor": evidence.factor,
+        "ties": {name: getattr(evidence.ties, name).tolist() for name in TiePoints.__slots__},
+    }
+    with staged(path) as temporary:
+        temporary.write_text(json.dumps(value), "utf-8")
+
+
+def kept_evidence(output: Path, item_id: str) -> KeptEvidence | None:
+    """Read what was kept of an item; None where there is nothing, or nothing that can be trusted."""
+    try:
+        value = read_json(evidence_path(output, item_id), max_bytes=_MAX_BYTES)
+        ties = {name: np.array(value["ties"][name], _WHOLE.get(name, float)) for name in TiePoints.__slots__}
+        if len({len(column) for column in ties.values()}) != 1:
+            return None
+        evidence = Evidence(
+            ties=TiePoints(**ties),
+            picture=base64.b64decode(value["picture"], validate=True),
+            chips=None if value["chips"] is None else _pair(value["chips"]),
+            overview=tuple(int(size) for size in value["overview"]),
+            origin=_pair(value["origin"]),
+            factor=int(value["factor"]),
+        )
+        box = None if value["box"] is None else _box_from_json(value["box"])
+        return KeptEvidence(box=box, evidence=evidence)
+    except (CoregError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _pair(values: Any) -> Shift:
+    y, x = values
+    return Shift(float(y), float(x))
+
+
+def _box_as_json(box: GeoBox) -> dict[str, Any]:
+    return {
+        "shape": [int(size) for size in box.shape],
+        "transform": list(box.affine[:6]),
+        "crs": None if box.crs is None else str(box.crs),
+    }
+
+
+def _box_from_json(value: dict[str, Any]) -> GeoBox:
+    height, width = value["shape"]
+    return GeoBox((int(height), int(width)), Affine(*map(float, value["transform"])), value["crs"])
