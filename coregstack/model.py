@@ -149,5 +149,9 @@ class ItemQuality:
     improvement: float | None
     status: Status
     details: str
+    redundancy: float | None = None
+    """Pairs beyond the one that is needed, where a network of pairs told the shift."""
+    closure: float | None = None
+    """Rms length of the closures of loops through the item, px, where a network of pairs told the shift."""
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
     """What a report shows; it is not part of a quality Dataset."""
