@@ -221,6 +221,43 @@ def load_match(item: PlacedScene, bands: tuple[int, ...], *, mean: bool, reach: 
     return MatchPixels(source=source, valid=valid)
 
 
+def load_overview(
+    item: PlacedScene, band: int, box: GeoBox
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """A reduced image of one band of a scene.
+
+    Parameters
+    ----------
+    item : PlacedScene
+        The scene.
+    band : int
+        Counted among the stack's bands.
+    box : GeoBox
+        Where the pixels of the reduced image lie.
+
+    Returns
+    -------
+    values : ndarray
+        Shape of `box`, float32: means over the pixels of the scene.
+    usable, valid : ndarray
+        Shape of `box`, bool: valid and clear, and valid.
+    """
+    scene = item.scene
+    window = 0, 0, box.shape[0], box.shape[1]
+    with (
+        raster.opened(scene.image.path) as dataset,
+        raster.warped(dataset, box, "average", scene.nodata) as view,
+    ):
+        values = raster.read_window(view, [item.indexes[band]], *window[:2], (window[2], window[3]))[0]
+        valid = raster.valid_values(values, scene.nodata) & raster.read_valid(
+            view, *window[:2], (window[2], window[3])
+        )
+    usable = valid.copy()
+    for mask in scene.masks:
+        usable &= _usable(mask, box, window)
+    return np.where(valid, values, 0).astype(np.float32), usable, valid
+
+
 def band_mean(
     values: NDArray[Any], valid: NDArray[np.bool_], usable: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
@@ -229,7 +266,7 @@ def band_mean(
     for band in values:
         total += band.astype(np.float32)
     mean = total / np.float32(len(values))
-    return mean[None], valid.all(axis=0)[None], usable.all(axis=0)[None]
+    return mean[None], valid.all(axis=0, keepdims=True), usable.all(axis=0, keepdims=True)
 
 
 def _region(box: GeoBox, lattice: GeoBox, origin: Shift, reach: float | None) -> tuple[int, int, int, int]:

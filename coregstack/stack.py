@@ -20,6 +20,7 @@ from coregstack.errors import AnchorNotFound, InvalidStack
 DIMS = ("time", "band", "y", "x")
 _SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
 _GRID_TOLERANCE = 1e-3
+_HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -149,11 +150,14 @@ def _ids_from_times(array: xr.DataArray) -> tuple[str, ...]:
     for value in array.coords["time"].values:
         is_time = np.issubdtype(np.asarray(value).dtype, np.datetime64)
         labels.append(pd.Timestamp(value).strftime("%Y%m%dT%H%M%S") if is_time else str(value))
-    seen: dict[str, int] = {}
-    out = []
+    out: dict[str, None] = {}
+    repeats: dict[str, int] = {}
     for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        out.append(label if seen[label] == 1 else f"{label}_{seen[label]}")
+        name = label
+        while name in out:
+            repeats[label] = repeats.get(label, 1) + 1
+            name = f"{label}_{repeats[label]}"
+        out[name] = None
     return tuple(out)
 
 
@@ -188,11 +192,18 @@ def _affine(array: xr.DataArray, height: int, width: int) -> Affine:
             )
         steps.append(step)
         starts.append(values[0])
-    transform = array.attrs.get("transform")
-    corners = transform is not None and "spec" in array.attrs and abs(starts[0] - transform[2]) < 1e-9
     # stackstac labels pixels by their upper left corner unless told otherwise
-    half = 0.0 if corners else 0.5
+    corners = "spec" in array.attrs and _on_corner(array.attrs.get("transform"), starts[0], steps[0])
+    half = 0.0 if corners else _HALF
     return Affine(steps[0], 0, starts[0] - half * steps[0], 0, steps[1], starts[1] - half * steps[1])
+
+
+def _on_corner(transform: Any, start: float, step: float) -> bool:
+    """Whether a column's label lies on a corner of the lattice that a geotransform spans, not on a centre."""
+    if transform is None:
+        return False
+    phase = (start - transform[2]) / step
+    return abs(phase - round(phase)) < _HALF / 2
 
 
 def _lone_step(array: xr.DataArray, dim: str) -> float:
