@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from coregstack.model import Shift
+
+_STRIP = 512
+"""Rows that an overview is made from at a time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -30,6 +34,8 @@ class ArraySource:
     """Shape (y, x) or (band, y, x): True where a pixel is valid and clear."""
     origin: Shift = field(default=Shift(0.0, 0.0))
     """Frame position of the first pixel's centre."""
+    nodata: float | None = None
+    """Value that marks, besides `usable`, pixels that are not usable in their own band."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -43,16 +49,71 @@ class ArraySource:
 
     def read(self, band: int, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Pixels and usable-mask of a window; pixels that are not usable hold 0."""
-        values = self.values[band, rows, cols].astype(np.float32)
-        usable = self._usable(band)[rows, cols] & np.isfinite(values)
-        return np.where(usable, values, np.float32(0)), usable
+        values = self.values[band, rows, cols]
+        return take(values, self._usable(band, rows, cols), self._mark(values.dtype))
 
     def overview(self, band: int, factor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Block means over usable pixels and the usable share of each block."""
-        return block_means(self.values[band], self._usable(band), factor)
+        height, width = self.shape[0] // factor, self.shape[1] // factor
+        means = np.empty((height, width), np.float32)
+        share = np.empty((height, width), np.float32)
+        step = max(1, _STRIP // factor)
+        for top in range(0, height, step):
+            part = slice(top, min(top + step, height))
+            rows, cols = slice(part.start * factor, part.stop * factor), slice(0, width * factor)
+            values, usable = self.values[band, rows, cols], self._usable(band, rows, cols)
+            if (mark := self._mark(values.dtype)).size:
+                usable = usable & (values != mark[0])
+            means[part], share[part] = block_means(values, usable, factor)
+        return means, share
 
-    def _usable(self, band: int) -> NDArray[np.bool_]:
-        return self.usable if self.usable.ndim == 2 else self.usable[band]
+    def _usable(self, band: int, rows: slice, cols: slice) -> NDArray[np.bool_]:
+        return self.usable[rows, cols] if self.usable.ndim == 2 else self.usable[band, rows, cols]
+
+    def _mark(self, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
+        """The nodata value as an array of shape (1,), or (0,) where no pixel can equal it."""
+        if self.nodata is None or not np.isfinite(self.nodata):
+            return np.empty(0, dtype)
+        if dtype.kind in "iu" and not (float(self.nodata).is_integer() and _holds(dtype, self.nodata)):
+            return np.empty(0, dtype)
+        return np.array([self.nodata], dtype)
+
+
+def _holds(dtype: np.dtype[Any], value: float) -> bool:
+    return bool(np.iinfo(dtype).min <= value <= np.iinfo(dtype).max)
+
+
+@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+def take(
+    values: NDArray[np.generic], usable: NDArray[np.bool_], nodata: NDArray[np.generic]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Pixels as float32, 0 where not usable, and where they are: usable, finite and not nodata.
+
+    Parameters
+    ----------
+    values
+        Image, shape (y, x), any real dtype.
+    usable
+        Mask of the same shape.
+    nodata
+        Shape (1,), or (0,) where there is none.
+
+    Examples
+    --------
+    >>> take(np.array([[1, 3, 0]]), np.array([[True, False, True]]), np.array([0]))[0].tolist()
+    [[1.0, 0.0, 0.0]]
+    """
+    out = np.empty(values.shape, np.float32)
+    mask = np.empty(values.shape, np.bool_)
+    for y in range(values.shape[0]):
+        for x in range(values.shape[1]):
+            mask[y, x] = usable[y, x] & np.isfinite(values[y, x])
+        if nodata.size:
+            for x in range(values.shape[1]):
+                mask[y, x] &= values[y, x] != nodata[0]
+        for x in range(values.shape[1]):
+            out[y, x] = np.float32(values[y, x]) if mask[y, x] else np.float32(0)
+    return out, mask
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
