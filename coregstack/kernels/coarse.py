@@ -1,13 +1,15 @@
 """The search: where in the item the anchor's content lies, to a fraction of a pixel.
 
-Overviews of a fixed size are searched first, then, where they are coarser than the scene, windows
-at full resolution, whose correlation surfaces are added up so that they vote together.
+Overviews of a fixed size are searched first, then windows at full resolution, whose correlation
+surfaces are added up so that they vote together, and which must not contradict each other.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import add
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +28,16 @@ _AMBIGUOUS = 0.8
 _LEAST_PAIRS = 100
 _HEARD = 1.5
 """Windows whose orientations agree by less than this many standard deviations are not worth a fit."""
-_VOTERS = 9
-"""Windows that find the lag at full resolution where the overviews are coarser."""
+_VOTERS = 16
+"""Windows that vote on the lag at full resolution, all bands together."""
+_BANDS = 3
+"""Bands that are fitted at most."""
+_SURE = 8.0
+"""A single window whose peak stands out more has a say of its own."""
+_APART = 2.0
+"""Windows further than this from the common lag have moved otherwise, px."""
+_DISSENT = 0.3
+"""Part of the sure windows that may have moved otherwise."""
 
 Looks = tuple[NDArray[np.complex64], ...]
 """Orientations of the overview, one array for each band."""
@@ -51,12 +61,13 @@ class PreparedAnchor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """What the search knows."""
+    """What the search knows of one band."""
 
+    band: int
     lag: tuple[float, float]
     """Lag of the content, px at full resolution: the shift plus the item's origin."""
-    windows: tuple[tuple[int, tuple[Box, ...]], ...]
-    """Windows to fit, for each band that is worth it, the best band first."""
+    windows: tuple[Box, ...]
+    """Windows that are worth a fit."""
 
 
 def factor_for(longest: int) -> int:
@@ -78,7 +89,7 @@ def _look(source: PixelSource, band: int, factor: int) -> NDArray[np.complex64]:
 
 def search(
     anchor: PreparedAnchor, item: PixelSource, area: Box, reach: tuple[float, float], budget: int
-) -> Found:
+) -> list[Found]:
     """Find the lag of the item's content within `reach` of where its origin puts it.
 
     Parameters
@@ -92,6 +103,11 @@ def search(
     budget
         Pixels that the windows to be fitted may hold, all bands together.
 
+    Returns
+    -------
+    list of Found
+        For at most three bands: the one of most evidence first, and those with at least half of that.
+
     Raises
     ------
     Refusal
@@ -101,83 +117,114 @@ def search(
     if factor > 1 and max(area.height, area.width) < factor * _OVERVIEW // 2:
         factor = factor_for(max(area.height, area.width))
     here = anchor.looks if factor == anchor.factor else look(anchor.source, factor)
-    there = look(item, factor)
-    pairs = list(zip(here, there, strict=False))
-    peak = _peak(pairs, tuple(o / factor for o in item.origin), tuple(r / factor for r in reach))
-    lag = peak.y * factor, peak.x * factor
-    area = overlap(anchor.source.shape, item.shape, lag)
-    boxes = cells(area, window_size(area))
-    merits = [_merits(a, b, peak, boxes, factor) for a, b in pairs]
-    if factor > 1:
-        best = int(np.argmax([m[m > 0].sum() for m in merits]))
-        lag = _vote(anchor.source, item, best, spread(boxes, merits[best], _VOTERS), lag, factor)
-    return Found(lag=lag, windows=_choose(boxes, merits, budget))
+    pairs = list(zip(here, look(item, factor), strict=False))
+    peaks = _peaks(pairs, tuple(o / factor for o in item.origin), tuple(r / factor for r in reach))
+    options = []
+    for band, ((a, b), peak) in enumerate(zip(pairs, peaks, strict=True)):
+        area = overlap(anchor.source.shape, item.shape, (peak.y * factor, peak.x * factor))
+        boxes = cells(area, window_size(area))
+        merit = _merits(a, b, peak, boxes, factor)
+        options.append((float(merit[merit > 0].sum()), band, boxes, merit))
+    options.sort(key=lambda option: -option[0])
+    chosen = [option for option in options[:_BANDS] if option[0] > options[0][0] / 2]
+    if not chosen:
+        raise Refusal("too few windows: the overviews match, but no window of them does")
+    found = []
+    for _, band, boxes, merit in chosen:
+        start = peaks[band].y * factor, peaks[band].x * factor
+        voters = spread(boxes, merit - merit.min() + 1, _VOTERS // len(chosen))
+        heard = {box for box, m in zip(boxes, merit, strict=True) if m > 0}
+        lag = _vote(anchor.source, item, band, voters, heard, start, factor)
+        count = max(1, budget // (boxes[0].height * boxes[0].width * len(chosen)))
+        found.append(Found(band=band, lag=lag, windows=tuple(spread(boxes, merit, count))))
+    return found
 
 
-def _peak(
+def _peaks(
     pairs: Sequence[tuple[NDArray[np.complex64], NDArray[np.complex64]]],
     centre: tuple[float, ...],
     reach: tuple[float, ...],
-) -> Peak:
-    """The lag of the overviews, all bands together."""
+) -> list[Peak]:
+    """The lag of each band in the overviews: its own if that is plain, else the one of all together."""
     for k, name in enumerate(("anchor", "item")):
         if not any(np.any(p[k]) for p in pairs):
             raise Refusal(f"the {name} has no usable texture: it is clouded, nodata or flat throughout")
     middle = round(centre[0]), round(centre[1])
     steps = int(np.ceil(reach[0])) + 2, int(np.ceil(reach[1])) + 2
-    total: Surface | None = None
-    for a, b in pairs:
-        surface = correlate(a, b, middle, steps)
-        total = surface if total is None else total + surface
-    if total is None or total.pairs.max() < _LEAST_PAIRS:
-        raise Refusal(
+    surfaces = [correlate(a, b, middle, steps) for a, b in pairs]
+    own = [_unrivalled(surface) for surface in surfaces]
+    plain = [peak for peak in own if isinstance(peak, Peak)]
+    if len(plain) == len(own):
+        return plain
+    joint = _unrivalled(reduce(add, surfaces))
+    if isinstance(joint, Refusal):
+        if not plain:
+            raise joint
+        joint = max(plain, key=lambda peak: peak.significance)
+    return [peak if isinstance(peak, Peak) else joint for peak in own]
+
+
+def _unrivalled(surface: Surface) -> Peak | Refusal:
+    """The one significant peak of a surface, or why there is none."""
+    most = float(surface.pairs.max())
+    if most < _LEAST_PAIRS:
+        return Refusal(
             "anchor and item have no usable texture in common: what is clear in one is not in the other"
         )
-    peak = total.peak(max(_LEAST_PAIRS, 0.1 * float(total.pairs.max())))
+    peak = surface.peak(max(_LEAST_PAIRS, 0.1 * most))
     if peak is None or peak.significance < _SIGNIFICANT:
-        raise Refusal(
+        return Refusal(
             "no common texture: nothing within the searched shifts matches better than chance "
-            "(cloud, water, another place, or a shift beyond a quarter of the overlap)"
+            "(cloud, water, another place, or a larger shift)"
         )
     if peak.rival > _AMBIGUOUS:
-        raise Refusal("more than one place matches as well as the best: the texture repeats itself")
+        return Refusal("more than one place matches as well as the best: the texture repeats itself")
     return peak
 
 
 def _merits(
-    anchor: NDArray[np.complex64], item: NDArray[np.complex64], peak: Peak, boxes: Sequence[Box], factor: int
+    anchor: NDArray[np.complex64],
+    item: NDArray[np.complex64],
+    peak: Peak,
+    boxes: Sequence[Box],
+    factor: int,
 ) -> NDArray[np.float64]:
     """How well each window agrees in the overviews, in standard deviations above `_HEARD`."""
     corners = np.array(boxes, np.int64).reshape(-1, 4) // factor
     return local_agreement(anchor, item, round(peak.y), round(peak.x), corners) - _HEARD
 
 
-def _choose(
-    boxes: list[Box], merits: list[NDArray[np.float64]], budget: int
-) -> tuple[tuple[int, tuple[Box, ...]], ...]:
-    """Windows of the bands that carry at least half the evidence of the best, three bands at most."""
-    if not boxes:
-        raise Refusal("too few windows: the overlap at the best match is too narrow")
-    evidence = np.array([m[m > 0].sum() for m in merits])
-    order = [int(k) for k in np.argsort(-evidence, kind="stable")[:3] if evidence[k] > evidence.max() / 2]
-    count = max(1, budget // (boxes[0].height * boxes[0].width * max(1, len(order))))
-    return tuple((band, tuple(spread(boxes, merits[band], count))) for band in order)
-
-
 def _vote(
-    anchor: PixelSource, item: PixelSource, band: int, boxes: list[Box], lag: tuple[float, float], factor: int
+    anchor: PixelSource,
+    item: PixelSource,
+    band: int,
+    boxes: list[Box],
+    heard: set[Box],
+    lag: tuple[float, float],
+    factor: int,
 ) -> tuple[float, float]:
-    """The lag that windows at full resolution agree on, near the one of the overviews."""
+    """The lag that windows at full resolution agree on, near the one of the overviews.
+
+    Windows that were `heard` in the overviews are added up; all are asked whether they contradict.
+    """
     start, reach = Lag.of(*lag), max(16, factor + 4)
-    total: Surface | None = None
+    surfaces, total = [], None
     for box in boxes:
         first, usable, second, usable_item = read_pair(anchor, item, band, grown(box, reach // 2), start)
         there = orientation(first, usable), orientation(second, usable_item)
-        surface = correlate(*there, (0, 0), (reach, reach))
-        total = surface if total is None else total + surface
+        surfaces.append(correlate(*there, (0, 0), (reach, reach)))
+        if box in heard:
+            total = surfaces[-1] if total is None else total + surfaces[-1]
     peak = total.peak(_LEAST_PAIRS) if total is not None else None
     # Straight lines (roads, furrows) agree with themselves over a whole window, so that even a perfect peak
     # stands out little from the surface round it: what tells is that no other place comes near to it.
     if peak is None or peak.rival > _AMBIGUOUS:
         raise Refusal("the overviews match, but at full resolution no window does")
+    own = [surface.peak(_LEAST_PAIRS) for surface in surfaces]
+    sure = [p for p in own if p and p.significance > _SURE and p.rival < _AMBIGUOUS]
+    apart = sum(np.hypot(p.y - peak.y, p.x - peak.x) > _APART for p in sure)
+    if apart > _DISSENT * len(sure):
+        raise Refusal(
+            f"the windows disagree: {apart} of {len(sure)} lie more than {_APART:g} px off what the others say"
+        )
     return start.whole_y + peak.y, start.whole_x + peak.x

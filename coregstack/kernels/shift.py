@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from coregstack.kernels.agreement import Fit, fit, join
+from coregstack.kernels.agreement import Fit, Joint, fit, join
 from coregstack.kernels.coarse import Found, PreparedAnchor, Refusal, factor_for, look, search
 from coregstack.kernels.refine import Prepared, prepare
 from coregstack.kernels.windows import Lag, overlap
@@ -99,7 +98,7 @@ def estimate_shift(
         fits, ties = _fit_bands(anchor.source, item, found)
         joint = join(fits)
         shift = Shift(joint.lag[0] - item.origin.y, joint.lag[1] - item.origin.x)
-        _check(found, fits, joint.lag, joint.sigma)
+        _check(found, fits, joint)
         if abs(shift.y) > limit[0] + 0.5 or abs(shift.x) > limit[1] + 0.5:
             raise Refusal(
                 f"the shift found, ({shift.y:.1f}, {shift.x:.1f}) px, is beyond the largest one believed, "
@@ -110,23 +109,25 @@ def estimate_shift(
         return ShiftEstimate(shift=None, sigma=None, reason=str(refusal), ties=ties)
 
 
-def _fit_bands(anchor: PixelSource, item: PixelSource, found: Found) -> tuple[dict[int, Fit], TiePoints]:
+def _fit_bands(
+    anchor: PixelSource, item: PixelSource, found: Sequence[Found]
+) -> tuple[dict[int, Fit], TiePoints]:
     """Fit every band apart, and list all windows."""
-    start = Lag.of(*found.lag)
-    whole = np.array([start.whole_y, start.whole_x], float)
     fits: dict[int, Fit] = {}
     ties = []
-    for band, boxes in found.windows:
-        read = (prepare(anchor, item, band, box, start) for box in boxes)
+    for one in found:
+        start = Lag.of(*one.lag)
+        whole = np.array([start.whole_y, start.whole_x], float)
+        read = (prepare(anchor, item, one.band, box, start) for box in one.windows)
         windows = [window for window in read if window is not None]
         if windows:
             full, halved = zip(*windows, strict=True)
-            one = fit(full, halved, (start.rest_y, start.rest_x))
-            fits[band] = replace(one, lag=one.lag + whole, local=one.local + whole)
-            ties.append(_ties(full, fits[band], item.origin))
+            rest = fit(full, halved, (start.rest_y, start.rest_x))
+            fits[one.band] = replace(rest, lag=rest.lag + whole, local=rest.local + whole)
+            ties.append(_ties(full, fits[one.band], item.origin))
     if not fits:
         raise Refusal("too few windows: where the overviews match, the pixels are not usable in both")
-    return fits, NO_TIES if not ties else _stacked(ties)
+    return fits, _stacked(ties)
 
 
 def _ties(windows: Sequence[Prepared], one: Fit, origin: Shift) -> TiePoints:
@@ -146,17 +147,21 @@ def _stacked(parts: list[TiePoints]) -> TiePoints:
     return TiePoints(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
-def _check(found: Found, fits: dict[int, Fit], lag: NDArray[np.float64], sigma: NDArray[np.float64]) -> None:
+def _check(found: Sequence[Found], fits: dict[int, Fit], joint: Joint) -> None:
     """Refuse a shift that the evidence does not carry."""
     best = max(fits.values(), key=lambda f: f.blocks)
-    if best.blocks < _LEAST_BLOCKS or np.count_nonzero(best.weight) < 2:
+    agree = np.count_nonzero(best.weight)
+    if best.blocks < _LEAST_BLOCKS or agree < 2:
         raise Refusal(
-            f"too few windows: {np.count_nonzero(best.weight)} windows with {best.blocks} textured patches match"
+            f"too few windows: {agree} with {best.blocks} textured patches match, 2 and 10 are needed"
         )
     if best.agreeing < _MAJORITY:
         raise Refusal(f"the windows disagree: only {best.agreeing:.0%} of their weight supports one shift")
-    away = float(np.hypot(*(lag - found.lag)))
+    away = max(float(np.hypot(*(fits[f.band].lag - f.lag))) for f in found if f.band in fits)
     if not away < _ASTRAY:
         raise Refusal(f"the windows disagree: search and fit differ by {away:.1f} px")
-    if not max(sigma) < _UNSURE:
-        raise Refusal(f"the shift is too uncertain: sigma ({sigma[0]:.2f}, {sigma[1]:.2f}) px")
+    if not max(joint.sigma) < _UNSURE:
+        raise Refusal(
+            f"the shift is too uncertain: sigma ({joint.sigma[0]:.2f}, {joint.sigma[1]:.2f}) px"
+            + (f"; {joint.remark}" if joint.remark else "")
+        )
