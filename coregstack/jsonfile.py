@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
+import secrets
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,24 +99,24 @@ def write_json(path: Path, value: Any) -> None:
     ------
     ValueError
         If the value holds NaN or Infinity; nothing is written then.
+    UnreadableFile
+        If the file cannot be written; nothing is left then.
     """
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
-    handle, temporary = tempfile.mkstemp(prefix=".", suffix=".part", dir=path.parent)
+    temporary = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+        with temporary.open("x", encoding="utf-8", newline="\n") as file:
             file.write(text)
-        # mkstemp makes files that only their owner may read; an output is as readable as its folder's rule.
-        Path(temporary).chmod(0o666 & ~_umask())
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
+    except (OSError, UnicodeError) as error:
+        raise UnreadableFile(
+            f"{str(path)!a} cannot be written ({error}). Check the folder's free space and permissions."
+        ) from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
 
 
 def _refuse_constant(name: str) -> None:

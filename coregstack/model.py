@@ -149,6 +149,8 @@ class ItemQuality:
     improvement: float | None
     status: Status
     details: str
+    unreadable: bool = False
+    """Whether it failed because its files could not be read."""
     redundancy: float | None = None
     """Pairs beyond the one that is needed, where a network of pairs told the shift."""
     closure: float | None = None

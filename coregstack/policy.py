@@ -44,13 +44,15 @@ ANCHOR_QUALITY = ItemQuality(
 )
 
 
-def failure(reason: str) -> ItemQuality:
+def failure(reason: str, *, unreadable: bool = False) -> ItemQuality:
     """Quality of an item that cannot be matched at all.
 
     Parameters
     ----------
     reason : str
         Why, in words.
+    unreadable : bool
+        Whether its files could not be read.
     """
     return ItemQuality(
         shift=None,
@@ -60,6 +62,7 @@ def failure(reason: str) -> ItemQuality:
         improvement=None,
         status=Status.FAILED,
         details=_sentence(reason),
+        unreadable=unreadable,
     )
 
 

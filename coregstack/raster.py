@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -13,8 +15,8 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp, MaskFlags, Resampling
-from rasterio.errors import RasterioError
+from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
+from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
@@ -129,7 +131,7 @@ def opened(path: str) -> Iterator[DatasetReader]:
         try:
             # an absolute path is never taken for a connection string or a virtual file system
             dataset = rasterio.open(os.path.abspath(path), driver=_driver(path), sharing=False)
-        except RasterioError as error:
+        except (RasterioError, NotGeoreferencedWarning, UnicodeError) as error:
             raise UnreadableFile(
                 f"{path!r} cannot be read as GeoTIFF or JPEG 2000 ({error}). Check that the file is complete."
             ) from error
@@ -155,8 +157,9 @@ def read_header(path: str | os.PathLike[str]) -> RasterHeader:
         If there is no such file.
     UnreadableFile
         If it cannot be read, has no CRS or geotransform, mixes or has unusable dtypes, or claims more
-        pixels or bands than the limits ``COREGSTACK_MAX_PIXELS`` (default 4e9 in each band) and
-        ``COREGSTACK_MAX_BANDS`` (default 1000) allow.
+        pixels, bands or bytes in a block than the limits ``COREGSTACK_MAX_PIXELS`` (default 4e9 in each
+        band), ``COREGSTACK_MAX_BANDS`` (default 1000) and ``COREGSTACK_MAX_BLOCK_BYTES`` (default 2**30)
+        allow.
     """
     path = os.path.abspath(os.fspath(path))
     with opened(path) as dataset:
@@ -167,10 +170,10 @@ def read_header(path: str | os.PathLike[str]) -> RasterHeader:
         return RasterHeader(
             path=path,
             driver=dataset.driver,
-            box=GeoBox(dataset.shape, dataset.transform, dataset.crs.to_string()),
+            box=_box(path, dataset),
             count=dataset.count,
             dtype=dataset.dtypes[0],
-            nodata=dataset.nodata,
+            nodata=_nodata(dataset),
             names=tuple(dataset.descriptions),
             alpha=alpha,
             internal_mask=any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags),
@@ -180,9 +183,32 @@ def read_header(path: str | os.PathLike[str]) -> RasterHeader:
         )
 
 
+def _box(path: str, dataset: DatasetReader) -> GeoBox:
+    try:
+        return GeoBox(dataset.shape, dataset.transform, dataset.crs.to_string())
+    except (RasterioError, ValueError) as error:
+        raise UnreadableFile(
+            f"{path!r} has a CRS that is not understood ({error}). Set it, for example with gdal_edit.py."
+        ) from error
+
+
+def _nodata(dataset: DatasetReader) -> float | None:
+    """The value of pixels without data; None if no pixel of this type can have the value that the file names."""
+    value, kind = dataset.nodata, np.dtype(dataset.dtypes[0])
+    if value is None or kind.kind == "f":
+        return value
+    limits = np.iinfo(kind)
+    return value if value == np.round(value) and limits.min <= value <= limits.max else None
+
+
 def _driver(path: str) -> str:
-    with open(path, "rb") as file:
-        start = file.read(12)
+    try:
+        with open(path, "rb") as file:
+            start = file.read(12)
+    except OSError as error:
+        raise UnreadableFile(
+            f"{path!r} cannot be opened ({error.strerror}). Check its permissions."
+        ) from error
     for driver, beginnings in DRIVERS.items():
         if start.startswith(beginnings):
             return driver
@@ -206,6 +232,14 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
             f"{path!r} holds bands of type {sorted(set(dataset.dtypes))}; one integer or float type "
             "for all bands was expected. Convert it with gdal_translate -ot."
         )
+    largest = limit("COREGSTACK_MAX_BLOCK_BYTES", 2**30)
+    bands_in_block = dataset.count if dataset.interleaving is Interleaving.pixel else 1
+    block = math.prod(dataset.block_shapes[0]) * np.dtype(dataset.dtypes[0]).itemsize * bands_in_block
+    if block > largest:
+        raise UnreadableFile(
+            f"{path!r} claims blocks of {block} bytes that can only be read whole; at most {largest} bytes are "
+            "allowed. Tile it, for example with gdal_translate -of COG, or raise COREGSTACK_MAX_BLOCK_BYTES."
+        )
     if dataset.crs is None or dataset.transform.is_identity:
         hint = "only ground control points or RPCs" if dataset.gcps[0] or dataset.rpcs else "none"
         raise UnreadableFile(
@@ -228,7 +262,7 @@ def read_window(
     """
     try:
         return dataset.read([b + 1 for b in bands], window=Window(col, row, shape[1], shape[0]))
-    except (RasterioError, MemoryError) as error:
+    except (RasterioError, MemoryError, IndexError) as error:
         raise UnreadableFile(
             f"Pixels of {dataset.name!r} cannot be read ({error.__cause__ or error}). "
             "The file is damaged: fetch it again."
@@ -297,8 +331,35 @@ def created(path: str, source: DatasetReader, box: GeoBox) -> Iterator[DatasetWr
             with rasterio.open(path, "w", **_profile(source, box)) as target:
                 copy_metadata(source, target)
                 yield target
-        except RasterioError as error:
+        except (RasterioError, ValueError) as error:
             raise UnreadableFile(f"{path!r} cannot be written ({error.__cause__ or error}).") from error
+    check_complete(path)
+
+
+def check_complete(path: str) -> None:
+    """Make sure that all blocks of a GeoTIFF that was written are on disk.
+
+    GDAL does not tell when the disk is full, or fails, at the moment that a file is closed.
+
+    Raises
+    ------
+    UnreadableFile
+        If a block is missing or lies beyond the end of the file.
+    """
+    size = os.path.getsize(path)
+    with opened(path) as dataset:
+        height, width = dataset.block_shapes[0]
+        rows, cols = math.ceil(dataset.height / height), math.ceil(dataset.width / width)
+        bands = [1] if dataset.interleaving is Interleaving.pixel else dataset.indexes
+        for band, row, col in itertools.product(bands, range(rows), range(cols)):
+            start, length = (
+                int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", band) or 0)
+                for what in ("OFFSET", "SIZE")
+            )
+            if start == 0 or start + length > size:
+                raise UnreadableFile(
+                    f"{path!r} was not written whole. Check the disk's free space and health."
+                )
 
 
 def _profile(source: DatasetReader, box: GeoBox) -> dict[str, Any]:
@@ -311,7 +372,7 @@ def _profile(source: DatasetReader, box: GeoBox) -> dict[str, Any]:
         "width": box.shape[1],
         "count": source.count,
         "dtype": source.dtypes[0],
-        "nodata": source.nodata,
+        "nodata": _nodata(source),
         "crs": crs_of(box).to_wkt(),
         "transform": box.affine,
         "compress": codec,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from coregstack.errors import CoregError, UnreadableFile
 
 PART = ".part"
 """Ending of files that are being written; what a killed run leaves of them is removed by the next."""
+
+
+_CHUNK = 2**20
 
 
 class WriteError(UnreadableFile):
@@ -38,10 +42,11 @@ def staged(path: Path) -> Iterator[Path]:
     WriteError
         If the folder or file cannot be written; nothing is left then.
     """
-    temporary = path.with_name(f".{path.name[:200]}.{os.getpid()}{PART}")
+    temporary = path.with_name(f".{secrets.token_hex(8)}{PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        flush(temporary)
         os.replace(temporary, path)
     except CoregError:
         raise
@@ -66,15 +71,43 @@ def copy_file(source: Path, target: Path) -> None:
     """
     if not source.is_file():
         raise UnreadableFile(f"{str(source)!r} is not there any more; it was found when the run began.")
-    with staged(target) as temporary:
-        shutil.copyfile(source, temporary)
+    try:
+        before = source.open("rb")
+    except OSError as error:
+        raise UnreadableFile(f"{str(source)!r} cannot be opened ({error.strerror}).") from error
+    with before, staged(target) as temporary, temporary.open("xb") as after:
+        while block := _read(before):
+            after.write(block)
+
+
+def flush(path: Path) -> None:
+    """Make sure that what was written has reached the disk: only then does a full or failing disk tell."""
+    with path.open("rb+") as file:
+        os.fsync(file.fileno())
 
 
 def digests(path: Path) -> dict[str, str]:
-    """MD5 and SHA-256 of a file, as hexadecimal text."""
+    """MD5 and SHA-256 of a file, as hexadecimal text.
+
+    Raises
+    ------
+    UnreadableFile
+        If it cannot be read.
+    """
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(1 << 20):
+    try:
+        file = path.open("rb")
+    except OSError as error:
+        raise UnreadableFile(f"{str(path)!r} cannot be opened ({error.strerror}).") from error
+    with file:
+        while block := _read(file):
             md5.update(block)
             sha256.update(block)
     return {"md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
+
+
+def _read(file: BinaryIO) -> bytes:
+    try:
+        return file.read(_CHUNK)
+    except OSError as error:
+        raise UnreadableFile(f"{file.name!r} cannot be read ({error.strerror}).") from error

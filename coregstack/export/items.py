@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,21 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from coregstack._version import __version__
-from coregstack.errors import CoregError
+from coregstack.errors import CoregError, UnreadableFile
 from coregstack.export.evidence import STATE, keep_evidence
 from coregstack.export.files import copy_file, digests, staged
 from coregstack.export.geotiff import Content, Movement, write_moved
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.grid import epsg_code, same_crs
+from coregstack.jsonfile import read_json
 from coregstack.model import ItemQuality, Shift, Status
-from coregstack.policy import Treatment, treat
+from coregstack.names import safe_relative
+from coregstack.policy import Treatment, failure, treat
 from coregstack.raster import read_header
 
 _ITEM_KEYS = ("planet/item_id", "planet/item_type")
+
+_MAX_NOTE_BYTES = 16 * 2**20
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +52,8 @@ class Asset:
     """What a raster holds; None for a file that is passed through under its own name."""
     annotations: tuple[tuple[str, str], ...] = ()
     """What the manifest says of the file."""
+    expected: tuple[tuple[str, str], ...] = ()
+    """Digests that the source has to have, by the name of the algorithm; empty if none are known."""
 
     def named(self, suffix: str) -> str:
         """File name in the output for a suffix of `coregstack.policy.Treatment`."""
@@ -128,26 +135,37 @@ def deliver_item(plan: ItemPlan, quality: ItemQuality, settings: DeliverySetting
     ItemReport
         Problems are named in it; nothing is raised for a damaged file or a full disk.
     """
-    problems: list[str] = []
-    before = _fingerprint(plan, settings)
+    log.info("item %s: %s; %s", plan.id, quality.status, quality.details, extra={"item": plan.id})
     try:
+        return _deliver(plan, quality, settings)
+    except Exception as error:
+        # whatever it is, it must not stop the other items
+        log.exception("item %s: not delivered", plan.id, extra={"item": plan.id})
+        words = f"An unexpected error stopped it ({type(error).__name__}: {error}); please report it."
+        quality = quality if quality.status is Status.ANCHOR else failure(words)
+        return ItemReport(id=plan.id, quality=replace(quality, evidence=None), files=(), problems=(words,))
+
+
+def _deliver(plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings) -> ItemReport:
+    problems = [quality.details] if quality.unreadable else []
+    superseded = _noted_files(plan, settings)
+    before = _fingerprint(plan, settings)
+    files: list[WrittenFile] = []
+    try:
+        for asset in plan.assets:
+            check_source(asset)
         treatment = treat(quality, same_crs=_has_crs(plan, settings.anchor))
-        files = [_write(asset, treatment, settings) for asset in plan.assets]
+        for asset in plan.assets:
+            files.append(_write(asset, treatment, settings))  # noqa: PERF401 (what was written has to be known)
     except CoregError as error:
-        log.warning("item %s is delivered as it is: %s", plan.id, error)
+        log.warning("item %s: delivered as it is: %s", plan.id, error, extra={"item": plan.id})
         problems.append(str(error))
         if quality.status is not Status.ANCHOR:
-            quality = replace(
-                quality,
-                status=Status.FAILED,
-                after=None,
-                improvement=None,
-                details=f"{error} {quality.details}",
-            )
+            quality = _failed(quality, error)
         treatment = treat(quality, same_crs=True)
+        superseded |= {file.path for file in files}
         files = []
         for asset in plan.assets:
-            _forget(asset, settings)
             try:
                 files.append(_write(asset, treatment, settings))
             except CoregError as copy_error:
@@ -157,6 +175,7 @@ def deliver_item(plan: ItemPlan, quality: ItemQuality, settings: DeliverySetting
             files.append(_write_sidecar(plan, quality, treatment, files, settings))
     except CoregError as error:
         problems.append(str(error))
+    _remove(superseded - {file.path for file in files}, settings)
     if _fingerprint(plan, settings) != before:
         problems.append(f"Files of {plan.id} changed while they were read; run again to do the item anew.")
     try:
@@ -170,25 +189,72 @@ def deliver_item(plan: ItemPlan, quality: ItemQuality, settings: DeliverySetting
         files=tuple(files),
         problems=tuple(dict.fromkeys(problems)),
     )
-    if not problems:
+    if problems:
+        return report
+    try:
         _remember(plan, report, before, settings)
+    except CoregError as error:
+        return replace(report, problems=(str(error),))
     return report
+
+
+def _failed(quality: ItemQuality, error: CoregError) -> ItemQuality:
+    details = str(error) if quality.unreadable else f"{error} {quality.details}"
+    return replace(quality, status=Status.FAILED, after=None, improvement=None, details=details)
+
+
+def check_source(asset: Asset) -> None:
+    """Make sure that a source is the file that its manifest describes.
+
+    Raises
+    ------
+    UnreadableFile
+        If it has other digests, or cannot be read.
+    """
+    if not asset.expected:
+        return
+    found = digests(Path(asset.source))
+    wrong = [name for name, digest in asset.expected if found[name] != digest]
+    if wrong:
+        raise UnreadableFile(
+            f"{asset.source!r} is not the file that the manifest describes: its {' and '.join(wrong)} differ. "
+            "Fetch it again, or take it as it is by not verifying."
+        )
 
 
 def finished(plan: ItemPlan, settings: DeliverySettings) -> ItemReport | None:
     """What an earlier run made of an item, if nothing has changed since and its files are still there."""
     path = _state_path(plan, settings)
     try:
-        state = json.loads(path.read_text("utf-8"))
+        noted = path.stat().st_mtime_ns
+        state = _note(path)
         if state["fingerprint"] != _fingerprint(plan, settings):
             return None
         files = tuple(WrittenFile(**entry) for entry in state["files"])
-        if any((Path(settings.output) / f.path).stat().st_size != f.size for f in files):
+        found = [(Path(settings.output) / f.path).stat() for f in files]
+        sound = all(s.st_size == f.size and s.st_mtime_ns <= noted for s, f in zip(found, files, strict=True))
+        if not sound:
             return None
         return ItemReport(id=plan.id, quality=_quality(state["quality"]), files=files, resumed=True)
     except (OSError, ValueError, KeyError, TypeError):
         # no note, or one that cannot be trusted: the item is done again
         return None
+
+
+def _note(path: Path) -> dict[str, Any]:
+    """What an earlier run has noted of an item, if it is still what was written."""
+    state: dict[str, Any] = read_json(path, max_bytes=_MAX_NOTE_BYTES)
+    if state.pop("check") != _digest(state):
+        raise UnreadableFile(f"{str(path)!r} is damaged.")
+    return state
+
+
+def _noted_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:
+    """Files that an earlier run has written of an item; none where no note can be trusted."""
+    try:
+        return {file["path"] for file in _note(_state_path(plan, settings))["files"]}
+    except (CoregError, AttributeError, KeyError, TypeError):
+        return set()
 
 
 def quality_as_json(quality: ItemQuality) -> dict[str, Any]:
@@ -261,20 +327,27 @@ def _write(asset: Asset, treatment: Treatment, settings: DeliverySettings) -> Wr
 
 
 def written(path: Path, root: str, annotations: dict[str, str] | None = None) -> WrittenFile:
-    """Size and digests of a file that was written below `root`."""
+    """Size and digests of a file that was written below `root`.
+
+    Raises
+    ------
+    UnreadableFile
+        If it cannot be read.
+    """
+    found = digests(path)
     return WrittenFile(
         path=path.relative_to(root).as_posix(),
         size=path.stat().st_size,
         annotations=annotations or {},
-        **digests(path),
+        **found,
     )
 
 
-def _forget(asset: Asset, settings: DeliverySettings) -> None:
-    """Remove what was written of an asset before its item turned out to be not movable."""
-    folder = Path(settings.output, asset.folder)
-    for name in {asset.coreg_name, asset.anchor_name, asset.name}:
-        (folder / name).unlink(missing_ok=True)
+def _remove(paths: set[str], settings: DeliverySettings) -> None:
+    """Remove files of an item that this run, or an earlier one, has written under another name."""
+    for path in paths:
+        with suppress(OSError):
+            Path(settings.output, safe_relative(path)).unlink(missing_ok=True)
 
 
 def _write_sidecar(
@@ -315,7 +388,7 @@ def _epsg_after(box: GeoBox | None, treatment: Treatment, settings: DeliverySett
 
 def _fingerprint(plan: ItemPlan, settings: DeliverySettings) -> str:
     parts: list[Any] = [__version__, settings.fingerprint, settings.resampling, settings.cog, plan.id]
-    parts += [[a.source, a.folder, a.name, *_stamp(a.source)] for a in plan.assets]
+    parts += [[a.source, a.folder, a.name, a.expected, *_stamp(a.source)] for a in plan.assets]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
@@ -339,4 +412,8 @@ def _remember(plan: ItemPlan, report: ItemReport, fingerprint: str, settings: De
         "files": [asdict(f) for f in report.files],
     }
     with staged(_state_path(plan, settings)) as temporary:
-        temporary.write_text(json.dumps(state), "utf-8")
+        temporary.write_text(json.dumps(state | {"check": _digest(state)}), "utf-8")
+
+
+def _digest(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
