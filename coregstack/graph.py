@@ -94,7 +94,7 @@ def scene_array(items: Sequence[PlacedScene]) -> da.Array:
 def object_array(prefix: str, values: Sequence[Any]) -> da.Array:
     """Values as a dask array of objects, one in each block, in a layer whose name begins with `prefix`."""
     name = prefix + tokenize(values)
-    blocks: dict[Any, Any] = {(name, i): _boxed(value) for i, value in enumerate(values)}
+    blocks: dict[Any, Any] = {(name, i): boxed(value) for i, value in enumerate(values)}
     layer = HighLevelGraph.from_collections(name, blocks)
     return da.Array(layer, name, ((1,) * len(values),), meta=np.empty(0, object))
 
@@ -115,7 +115,8 @@ def _indexes(size: int, chunk: int) -> da.Array:
     return da.Array(HighLevelGraph.from_collections(name, blocks), name, (sizes,), dtype=np.int64)
 
 
-def _boxed(value: object) -> NDArray[np.object_]:
+def boxed(value: object) -> NDArray[np.object_]:
+    """One value as an array of objects, the only one in its block."""
     out = np.empty(1, object)
     out[0] = value
     return out
@@ -209,19 +210,19 @@ def _prepare_scene(item: PlacedScene, options: MatchOptions) -> Reference:
 def _prepare_array(
     values: NDArray[Any], clear: NDArray[np.bool_] | None, nodata: float | None, options: MatchOptions
 ) -> Reference:
-    return prepare(_pixels(values[0], None if clear is None else clear[0], nodata, NO_SHIFT, options))
+    return prepare(match_pixels(values[0], None if clear is None else clear[0], nodata, NO_SHIFT, options))
 
 
 def _assess_scene(
     scenes: NDArray[np.object_], is_anchor: NDArray[np.bool_], reference: Reference, options: MatchOptions
 ) -> NDArray[np.object_]:
     if is_anchor[0]:
-        return _boxed(anchor_quality(reference))
+        return boxed(anchor_quality(reference))
     try:
         pixels = load_match(scenes[0], options.bands, mean=options.mean, reach=options.max_shift)
     except CoregError as error:
-        return _boxed(failure(str(error)))
-    return _boxed(assess(reference, pixels, options))
+        return boxed(failure(str(error)))
+    return boxed(assess(reference, pixels, options))
 
 
 def _assess_array(
@@ -235,18 +236,19 @@ def _assess_array(
     origin: Shift,
 ) -> NDArray[np.object_]:
     if is_anchor[0]:
-        return _boxed(anchor_quality(reference))
-    item = _pixels(values[0], None if clear is None else clear[0], nodata, origin, options)
-    return _boxed(assess(reference, item, options))
+        return boxed(anchor_quality(reference))
+    item = match_pixels(values[0], None if clear is None else clear[0], nodata, origin, options)
+    return boxed(assess(reference, item, options))
 
 
-def _pixels(
+def match_pixels(
     values: NDArray[Any],
     clear: NDArray[np.bool_] | None,
     nodata: float | None,
     origin: Shift,
     options: MatchOptions,
 ) -> MatchPixels:
+    """Match bands out of an item's pixels, dims (band, y, x)."""
     valid = valid_values(values, nodata)
     usable = valid if clear is None else valid & clear
     if options.mean:
@@ -290,13 +292,13 @@ def _by_time(values: Any) -> da.Array:
 
 
 def _join_fields(*fields: NDArray[Any]) -> NDArray[np.object_]:
-    return _boxed(quality_from(*(field[0] for field in fields)))
+    return boxed(quality_from(*(field[0] for field in fields)))
 
 
 def _deliver(
     plans: NDArray[np.object_], records: NDArray[np.object_], settings: DeliverySettings
 ) -> NDArray[np.object_]:
-    return _boxed(deliver_item(plans[0], records[0], settings))
+    return boxed(deliver_item(plans[0], records[0], settings))
 
 
 def _deliver_slab(
@@ -305,7 +307,7 @@ def _deliver_slab(
     values: NDArray[Any],
     write: Callable[..., ItemReport],
 ) -> NDArray[np.object_]:
-    return _boxed(write(ids[0], records[0], values[0]))
+    return boxed(write(ids[0], records[0], values[0]))
 
 
 # --- aligned pixels ------------------------------------------------------------------------------

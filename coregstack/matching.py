@@ -22,8 +22,8 @@ RED_NAMES = ("red", "b04", "b4", "r")
 MATCH_BANDS = 4
 """The estimator uses at most this many bands."""
 
-METHODS = ("direct",)
-"""Ways to estimate: "direct" matches every item with the anchor."""
+METHODS = ("direct", "network")
+"""Ways to estimate: each item with the anchor only, or with some others as well, and all pairs adjusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +44,8 @@ class MatchOptions:
     """Largest shift that is looked for along each axis, px; None for a quarter of the overlap."""
     limits: Thresholds
     """When an item counts as aligned, and as improved."""
+    method: str = "direct"
+    """One of `METHODS`."""
 
     def __post_init__(self) -> None:
         if self.max_shift is not None and not 0 < self.max_shift < float("inf"):
@@ -77,7 +79,7 @@ def match_options(
         raise InvalidRequest(f"method is one of {', '.join(METHODS)}, not {method!r}.")
     positions, mean = match_bands(bands, band)
     limits = Thresholds(threshold=threshold, min_improvement=min_improvement)
-    return MatchOptions(bands=positions, mean=mean, max_shift=max_shift, limits=limits)
+    return MatchOptions(bands=positions, mean=mean, max_shift=max_shift, limits=limits, method=method)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -94,12 +96,17 @@ class Reference:
 
 def prepare(anchor: MatchPixels) -> Reference:
     """Prepare the anchor for being matched with many items."""
-    valid = ArraySource(values=anchor.source.values, usable=anchor.valid, origin=anchor.source.origin)
     return Reference(
         source=anchor.source,
         prepared=prepare_anchor(anchor.source),
-        value_range=anchor_range(valid, 0),
+        value_range=value_range(anchor),
     )
+
+
+def value_range(pixels: MatchPixels) -> float:
+    """98th minus 2nd percentile of the valid pixels in the scored band."""
+    valid = ArraySource(values=pixels.source.values, usable=pixels.valid, origin=pixels.source.origin)
+    return anchor_range(valid, 0)
 
 
 def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> ItemQuality:
