@@ -21,6 +21,8 @@ OVERVIEW = 160
 _ANCHOR_OVERVIEW = 3 * CHIP
 _QUALITY = 65
 _PLACES = 5
+_CONTRAST = 3.0
+"""Brightness is cut off this many interquartile ranges above the median of an overview."""
 _SPARSE = 4
 """Every so many pixels are looked at to tell how well a place serves."""
 
@@ -57,7 +59,7 @@ def picture_item(
     for k, chip in enumerate((reference, before, after)):
         if chip is not None:
             picture[:CHIP, k * CHIP : (k + 1) * CHIP] = _bytes(chip, _limits(chip) if k == 0 else limits)
-    picture[CHIP:, : small.shape[1]] = _bytes(small, _limits(small))
+    picture[CHIP:, : small.shape[1]] = _bytes(small, _limits(small, steady=True))
     return Evidence(
         ties=estimate.ties,
         picture=_jpeg(picture),
@@ -73,7 +75,7 @@ def picture_anchor(anchor: ArraySource, ties: TiePoints) -> Evidence:
     factor, small = _overview(anchor, anchor.usable, _ANCHOR_OVERVIEW)
     return Evidence(
         ties=ties,
-        picture=_jpeg(_bytes(small, _limits(small))),
+        picture=_jpeg(_bytes(small, _limits(small, steady=True))),
         chips=None,
         overview=small.shape,
         origin=Shift(anchor.origin.y - 0.5, anchor.origin.x - 0.5),
@@ -142,12 +144,14 @@ def _plane(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return mask if mask.ndim == 2 else mask[0]
 
 
-def _limits(image: NDArray[np.float32]) -> tuple[float, float]:
-    """1st and 99th percentile of what is there."""
+def _limits(image: NDArray[np.float32], *, steady: bool = False) -> tuple[float, float]:
+    """1st and 99th percentile of what is there; if `steady`, the ground keeps its contrast beside clouds."""
     there = image[np.isfinite(image)]
     if there.size == 0:
         return 0.0, 1.0
-    low, high = (float(v) for v in np.percentile(there, (1, 99)))
+    low, quarter, middle, most, high = (float(v) for v in np.percentile(there, (1, 25, 50, 75, 99)))
+    if steady and most > quarter:
+        high = min(high, middle + _CONTRAST * (most - quarter))
     return low, max(high, low + 1e-6)
 
 

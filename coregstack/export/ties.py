@@ -1,0 +1,191 @@
+"""Tie points: the windows that were matched, as points on the ground for a GIS."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+
+from coregstack.errors import InvalidRequest
+from coregstack.export.files import staged
+from coregstack.grid import crs_of, transformer
+from coregstack.model import TiePoints
+
+COLUMNS = ("item", "x", "y", "row", "col", "shift_x", "shift_y", "weight", "inlier", "band")
+"""Columns of a table of tie points."""
+
+_DEGREE_DIGITS = 9
+_APPLICATION, _VERSION = 0x47504B47, 10300
+_LAYER = "tie_points"
+_SQL_TYPES = {"item": "TEXT", "inlier": "BOOLEAN", "band": "INTEGER"}
+
+
+def tie_table(ties: Mapping[str, TiePoints], anchor: GeoBox) -> pd.DataFrame:
+    """Put the tie points of items into one table.
+
+    Parameters
+    ----------
+    ties : mapping
+        Item id to its tie points.
+    anchor : GeoBox
+        The anchor's box: the frame that the points are counted in.
+
+    Returns
+    -------
+    DataFrame
+        One row a window: `item`; `x`, `y` of the window's middle in the anchor's CRS; its `row` and `col` in
+        the anchor, px; its own `shift_x` and `shift_y`, px; its `weight`, 0 to 1, in the agreement; `inlier`,
+        whether it agrees with the shift; `band`, counted among the match bands. The CRS is in
+        ``attrs["crs"]``, where the anchor has one.
+    """
+    parts = []
+    for item, found in ties.items():
+        x, y = anchor.affine * (found.x + 0.5, found.y + 0.5)
+        values = {"x": x, "y": y, "row": found.y, "col": found.x}
+        values |= {name: getattr(found, name) for name in COLUMNS[5:]}
+        parts.append(pd.DataFrame({"item": [item] * len(found.y), **values}))
+    table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
+    if anchor.crs is not None:
+        table.attrs["crs"] = str(crs_of(anchor))
+    return table
+
+
+def write_ties(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
+    """Write tie points for a GIS.
+
+    Parameters
+    ----------
+    table : DataFrame
+        What `coregstack.tie_points` returned.
+    path : path-like
+        A ``.geojson`` file (RFC 7946: longitude and latitude) or a ``.gpkg`` file (GeoPackage 1.3, in the
+        anchor's CRS).
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InvalidRequest
+        If the ending is another one, or the table has no CRS.
+    WriteError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> write_ties(tie_points("aligned"), "ties.gpkg")  # doctest: +SKIP
+    """
+    target = Path(path)
+    writers = {".geojson": _write_geojson, ".json": _write_geojson, ".gpkg": _write_geopackage}
+    write = writers.get(target.suffix.lower())
+    if write is None:
+        raise InvalidRequest(f"Tie points are written as .geojson or .gpkg, not as {target.name!r}.")
+    if "crs" not in table.attrs:
+        raise InvalidRequest(
+            "The tie points name no CRS, so they have no place on the ground: write_crs first."
+        )
+    with staged(target) as temporary:
+        write(table, CRS(table.attrs["crs"]), temporary)
+    return target
+
+
+def _write_geojson(table: pd.DataFrame, crs: CRS, path: Path) -> None:
+    lon, lat = transformer(crs, CRS("EPSG:4326")).transform(table["x"].to_numpy(), table["y"].to_numpy())
+    with open(path, "w", encoding="utf-8", newline="\n") as file:
+        file.write('{"type": "FeatureCollection", "features": [')
+        for k, (values, *place) in enumerate(zip(_records(table), lon, lat, strict=True)):
+            feature = {
+                "type": "Feature",
+                "geometry": {
+                    "type": "Point",
+                    "coordinates": [round(float(v), _DEGREE_DIGITS) for v in place],
+                },
+                "properties": values,
+            }
+            file.write(("," if k else "") + "\n" + json.dumps(feature, allow_nan=False))
+        file.write("\n]}\n")
+
+
+def _records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """Rows as plain values; what is no number is None."""
+    for row in table.to_dict("records"):
+        yield {name: None if isinstance(v, float) and not np.isfinite(v) else v for name, v in row.items()}
+
+
+def _write_geopackage(table: pd.DataFrame, crs: CRS, path: Path) -> None:
+    """Write a GeoPackage: an SQLite file whose tables the OGC standard 12-128r17 lays down."""
+    epsg = crs.to_epsg()
+    # codes from 100000 on are free for reference systems without an EPSG code
+    code = epsg or 100_000
+    columns = [name for name in table if name not in ("x", "y")]
+    with contextlib.closing(sqlite3.connect(path)) as base, base:
+        base.execute(f"PRAGMA application_id = {_APPLICATION}")
+        base.execute(f"PRAGMA user_version = {_VERSION}")
+        base.executescript(_SCHEMA)
+        systems = [
+            ("Undefined cartesian", -1, "NONE", -1, "undefined"),
+            ("Undefined geographic", 0, "NONE", 0, "undefined"),
+            ("WGS 84", 4326, "EPSG", 4326, CRS("EPSG:4326").to_wkt(version="WKT1_GDAL")),
+            (str(crs)[:80], code, "EPSG" if epsg else "coregstack", code, crs.to_wkt(version="WKT1_GDAL")),
+        ]
+        base.executemany("INSERT OR IGNORE INTO gpkg_spatial_ref_sys VALUES (?,?,?,?,?,NULL)", systems)
+        bounds = _bounds(table)
+        base.execute(
+            "INSERT INTO gpkg_contents (table_name, data_type, identifier, min_x, min_y, max_x, max_y, srs_id) "
+            "VALUES (?, 'features', ?, ?, ?, ?, ?, ?)",
+            (_LAYER, _LAYER, *bounds, code),
+        )
+        base.execute("INSERT INTO gpkg_geometry_columns VALUES (?, 'geom', 'POINT', ?, 0, 0)", (_LAYER, code))
+        fields = ", ".join(f'"{name}" {_SQL_TYPES.get(name, "REAL")}' for name in columns)
+        base.execute(f"CREATE TABLE {_LAYER} (fid INTEGER PRIMARY KEY AUTOINCREMENT, geom POINT, {fields})")
+        marks = ", ".join("?" * (len(columns) + 1))
+        names = ", ".join(f'"{name}"' for name in columns)
+        base.executemany(
+            f"INSERT INTO {_LAYER} (geom, {names}) VALUES ({marks})",
+            (
+                (_point(values["x"], values["y"], code), *(values[name] for name in columns))
+                for values in _records(table)
+            ),
+        )
+
+
+def _bounds(table: pd.DataFrame) -> list[float | None]:
+    if table.empty:
+        return [None] * 4
+    return [float(v) for v in (table.x.min(), table.y.min(), table.x.max(), table.y.max())]
+
+
+def _point(x: float, y: float, code: int) -> bytes:
+    """A point as GeoPackage keeps it: its own header, then little-endian WKB."""
+    return struct.pack("<2sBBiBIdd", b"GP", 0, 1, code, 1, 1, x, y)
+
+
+_SCHEMA = """
+CREATE TABLE gpkg_spatial_ref_sys (
+  srs_name TEXT NOT NULL, srs_id INTEGER PRIMARY KEY, organization TEXT NOT NULL,
+  organization_coordsys_id INTEGER NOT NULL, definition TEXT NOT NULL, description TEXT);
+CREATE TABLE gpkg_contents (
+  table_name TEXT NOT NULL PRIMARY KEY, data_type TEXT NOT NULL, identifier TEXT UNIQUE,
+  description TEXT DEFAULT '', last_change DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')),
+  min_x DOUBLE, min_y DOUBLE, max_x DOUBLE, max_y DOUBLE, srs_id INTEGER,
+  CONSTRAINT fk_gc_r_srs_id FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys(srs_id));
+CREATE TABLE gpkg_geometry_columns (
+  table_name TEXT NOT NULL, column_name TEXT NOT NULL, geometry_type_name TEXT NOT NULL,
+  srs_id INTEGER NOT NULL, z TINYINT NOT NULL, m TINYINT NOT NULL,
+  CONSTRAINT pk_geom_cols PRIMARY KEY (table_name, column_name),
+  CONSTRAINT uk_gc_table_name UNIQUE (table_name),
+  CONSTRAINT fk_gc_tn FOREIGN KEY (table_name) REFERENCES gpkg_contents(table_name),
+  CONSTRAINT fk_gc_srs FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys (srs_id));
+"""

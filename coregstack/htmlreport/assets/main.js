@@ -1,0 +1,37 @@
+// The page: summary, then table and charts, then whatever item the address names.
+function summarise() {
+  const days = items.filter((item) => item.date !== null).map((item) => item.time).sort();
+  const span = days.length ? ` · ${days[0].slice(0, 10)} to ${days[days.length - 1].slice(0, 10)}` : "";
+  byId("lead").append(`${items.length} items aligned to `, html("b", {}, report.anchor), span, report.grid ? ` · ${report.grid}` : "");
+  byId("map-crs").textContent = report.crs || "";
+  byId("footer").textContent = `Made by coregstack ${report.version} on ${report.created}. Shifts are what is applied to an item's content to match the anchor, ` +
+    "in pixels of the anchor: +x to the right, +y down. The matching score is 1 for a perfect match.";
+  const moved = items.filter((item) => item.status === "coregistered"), others = items.filter((item) => item.status !== "anchor");
+  const sizes = moved.map(length), large = sizes.length ? Math.max(...sizes) : null;
+  const add = (name, value, more) => byId("numbers").append(html("div", {}, html("dt", {}, name),
+    html("dd", {}, value || "none", more ? html("small", {}, more) : null)));
+  add("Median shift applied", known(median(sizes)) ? `${fixed(median(sizes), 2)} px` : "", metres(median(sizes)));
+  add("Largest shift applied", known(large) ? `${fixed(large, 2)} px` : "", metres(large));
+  const spread = median(others.map(sigma));
+  add("Median sigma of a shift", known(spread) ? `${sigmaText(spread)} px` : "", metres(spread));
+  add("Median score of what was moved", moved.length ? `${fixed(median(moved.map((i) => i.before)), 3)} → ${fixed(median(moved.map((i) => i.after)), 3)}` : "");
+  const notes = [...report.problems.map((text) => `Problem: ${text}`), ...report.notes];
+  byId("notes").hidden = !notes.length;
+  byId("notes").open = report.problems.length > 0 && notes.length <= 10;
+  byId("notes").firstChild.textContent = notes.length === 1 ? "1 thing to know" : `${notes.length} things to know`;
+  byId("notes").lastChild.append(...notes.map((text) => html("li", {}, text)));
+}
+
+summarise();
+startTable();
+startViewer();
+select();
+let pending = 0;
+window.addEventListener("resize", () => { cancelAnimationFrame(pending); pending = requestAnimationFrame(() => drawCharts(shown)); });
+function follow() {
+  const named = /^#item-(\d+)$/.exec(location.hash);
+  if (named && items[Number(named[1]) - 1]) openItem(Number(named[1]) - 1);
+}
+window.addEventListener("hashchange", follow);
+follow();
+document.documentElement.dataset.ready = "true";

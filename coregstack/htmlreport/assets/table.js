@@ -1,0 +1,80 @@
+// The table of all items: sorted by a heading, narrowed by status and by words.
+const COLUMNS = [
+  { name: "Item", value: (i) => i.id },
+  { name: "Time (UTC)", value: (i) => i.date, text: dateText, kind: "time" },
+  { name: "Status", value: (i) => Object.keys(STATUSES).indexOf(i.status) },
+  { name: "Shift x [px]", value: (i) => i.x, text: (i) => signed(i.x), kind: "number" },
+  { name: "Shift y [px]", value: (i) => i.y, text: (i) => signed(i.y), kind: "number" },
+  { name: "Sigma [px]", value: sigma, text: (i) => sigmaText(sigma(i)), kind: "number" },
+  { name: "Before", value: (i) => i.before, text: (i) => fixed(i.before, 3), kind: "number" },
+  { name: "After", value: (i) => i.after, text: (i) => fixed(i.after, 3), kind: "number" },
+  { name: "Gain", value: (i) => i.gain, text: (i) => signed(i.gain, 3), kind: "number" },
+  { name: "Reason", value: (i) => i.reason },
+];
+const choice = { column: null, down: false, words: [], hidden: new Set() };
+let shown = items;
+
+function rowFor(item) {
+  const cells = COLUMNS.map((column, k) => {
+    if (k === 0) {
+      const button = html("button", { type: "button", class: "open", onclick: (event) => { event.stopPropagation(); openItem(item.k); } }, item.id);
+      return html("td", { class: "id" }, button);
+    }
+    if (column.name === "Status") return html("td", {}, statusLabel(item.status));
+    if (column.name === "Reason") return html("td", { class: "reason" }, html("div", { title: item.reason }, item.reason));
+    return html("td", { class: column.kind }, column.text(item));
+  });
+  return html("tr", { onclick: () => openItem(item.k) }, ...cells);
+}
+const rows = items.map(rowFor);
+
+function compare(a, b) {
+  const value = COLUMNS[choice.column].value, left = value(a), right = value(b);
+  // what is not known comes last, whichever way is sorted
+  if (!known(left) || !known(right)) return known(right) - known(left);
+  const order = typeof left === "string" ? left.localeCompare(right) : left - right;
+  return (choice.down ? -order : order) || a.k - b.k;
+}
+
+function select() {
+  shown = items.filter((item) => !choice.hidden.has(item.status) && choice.words.every((word) => item.words.includes(word)));
+  if (choice.column !== null) shown.sort(compare);
+  const body = byId("table").tBodies[0];
+  body.replaceChildren(...shown.map((item) => rows[item.k]));
+  if (!shown.length) body.append(html("tr", {}, html("td", { class: "empty", colspan: COLUMNS.length }, "No item fits the search.")));
+  byId("shown").textContent = shown.length === items.length ? `${items.length} items` : `${shown.length} of ${items.length} items`;
+  drawCharts(shown);
+}
+
+function sortBy(k) {
+  choice.down = choice.column === k ? !choice.down : false;
+  choice.column = k;
+  [...byId("table").tHead.rows[0].cells].forEach((cell, j) => {
+    if (j === k) cell.setAttribute("aria-sort", choice.down ? "descending" : "ascending");
+    else cell.removeAttribute("aria-sort");
+  });
+  select();
+}
+
+function startTable() {
+  for (const item of items) item.words = [item.id, item.status, STATUSES[item.status], dateText(item), item.reason].join(" ").toLowerCase();
+  byId("table").tHead.rows[0].append(...COLUMNS.map((column, k) =>
+    html("th", { scope: "col", class: column.kind }, html("button", { type: "button", onclick: () => sortBy(k) }, column.name))));
+  byId("search").addEventListener("input", (event) => {
+    choice.words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
+    select();
+  });
+  for (const status of Object.keys(STATUSES)) {
+    const count = items.filter((item) => item.status === status).length;
+    if (!count) continue;
+    const button = html("button", { type: "button", "aria-pressed": "true", title: "Show or hide these items" },
+      mark(status), html("b", {}, String(count)), STATUSES[status]);
+    button.addEventListener("click", () => {
+      const hide = !choice.hidden.has(status);
+      if (hide) choice.hidden.add(status); else choice.hidden.delete(status);
+      button.setAttribute("aria-pressed", String(!hide));
+      select();
+    });
+    byId("statuses").append(button);
+  }
+}

@@ -1,0 +1,211 @@
+// One item against the anchor: chips before and after, windows over the scene, numbers.
+const CHIP = report.chip;
+const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
+const view = { item: null, image: null, mode: "Overlay", swipe: 50, showAnchor: true, timer: null, arrows: "Shift", ground: "Item" };
+
+function evidenceOf(k) {
+  const block = byId(`evidence-${k}`);
+  return block ? JSON.parse(block.textContent) : null;
+}
+
+function pictureOf(evidence) {
+  return new Promise((resolve, reject) => {
+    const image = new Image();
+    image.onload = () => resolve(image);
+    image.onerror = reject;
+    image.src = `data:image/jpeg;base64,${evidence.picture}`;
+  });
+}
+
+function radios(id, names, chosen, change) {
+  byId(id).append(...names.map((name) => html("label", {},
+    html("input", { type: "radio", name: id, value: name, checked: name === chosen, onchange: () => change(name) }), name)));
+}
+
+function grey(image, column) {
+  const canvas = html("canvas", { width: CHIP, height: CHIP });
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, column * CHIP, 0, CHIP, CHIP, 0, 0, CHIP, CHIP);
+  return { canvas, context };
+}
+
+function overlay(anchor, item) {
+  const red = anchor.context.getImageData(0, 0, CHIP, CHIP), cyan = item.context.getImageData(0, 0, CHIP, CHIP);
+  for (let k = 0; k < red.data.length; k += 4) red.data[k + 1] = red.data[k + 2] = cyan.data[k];
+  const out = html("canvas", { width: CHIP, height: CHIP });
+  out.getContext("2d").putImageData(red, 0, 0);
+  return out;
+}
+
+function drawChip(canvas, column) {
+  const context = canvas.getContext("2d"), side = canvas.width, zoom = side / CHIP;
+  context.imageSmoothingQuality = "high";
+  const anchor = grey(view.image, 0), item = grey(view.image, column);
+  if (view.mode === "Overlay") {
+    context.drawImage(overlay(anchor, item), 0, 0, side, side);
+  } else if (view.mode === "Flicker") {
+    context.drawImage((view.showAnchor ? anchor : item).canvas, 0, 0, side, side);
+  } else {
+    const edge = Math.round(CHIP * view.swipe / 100);
+    context.drawImage(item.canvas, 0, 0, side, side);
+    if (edge) context.drawImage(anchor.canvas, 0, 0, edge, CHIP, 0, 0, edge * zoom, side);
+    context.fillStyle = "#e69f00";
+    context.fillRect(edge * zoom - 1, 0, 2, side);
+  }
+}
+
+function drawChips() {
+  if (!view.image || !view.evidence.chips) return;
+  drawChip(byId("before"), 1);
+  drawChip(byId("after"), 2);
+  const hints = {
+    Overlay: `The anchor is red, the item cyan: what lies in the same place is grey, what does not has coloured fringes. ${CHIP} px across, at full resolution.`,
+    Swipe: "Left of the line the anchor, right of it the item. Drag in a picture or move the slider.",
+    Flicker: `Shown now: ${view.showAnchor ? "the anchor" : "the item"}. What is aligned stands still.`,
+  };
+  byId("chips-hint").textContent = hints[view.mode];
+  byId("swipe-label").hidden = view.mode !== "Swipe";
+  byId("toggle").hidden = view.mode !== "Flicker";
+  byId("toggle").textContent = view.timer ? "Pause" : calm ? "Show the other" : "Play";
+}
+
+function flick() { view.showAnchor = !view.showAnchor; drawChips(); }
+function play(on) {
+  clearInterval(view.timer);
+  view.timer = on ? setInterval(flick, 600) : null;
+  drawChips();
+}
+
+function drawGround() {
+  const canvas = byId("ground"), overlayed = byId("vectors"), { evidence, anchor } = view;
+  const area = anchor || evidence, [rows, cols] = area.overview, step = area.factor;
+  const height = rows * step, width = cols * step, zoom = 640 / Math.max(height, width);
+  canvas.width = Math.round(width * zoom);
+  canvas.height = Math.round(height * zoom);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  const top = area.origin[0], left = area.origin[1];
+  const draw = (from, image, y) => context.drawImage(image, 0, y, from.overview[1], from.overview[0],
+    (from.origin[1] - left) * zoom, (from.origin[0] - top) * zoom, from.overview[1] * from.factor * zoom, from.overview[0] * from.factor * zoom);
+  if (view.ground === "Anchor" && view.anchorImage) draw(anchor, view.anchorImage, 0);
+  else draw(evidence, view.image, evidence.chips ? CHIP : 0);
+  overlayed.setAttribute("viewBox", `${left} ${top} ${width} ${height}`);
+  overlayed.setAttribute("preserveAspectRatio", "xMidYMid meet");
+  drawArrows(overlayed, evidence.ties, Math.max(height, width));
+}
+
+function drawArrows(root, ties, extent) {
+  root.replaceChildren();
+  const item = view.item, caption = byId("windows-caption");
+  if (!ties.y.length) { caption.replaceChildren("No window was matched."); return; }
+  const rest = view.arrows === "Residual" && known(item.x);
+  const dy = ties.shift_y.map((v) => v - (rest ? item.y : 0)), dx = ties.shift_x.map((v) => v - (rest ? item.x : 0));
+  const kept = dy.map((v, k) => (ties.inlier[k] ? Math.hypot(v, dx[k]) : 0)).filter(Boolean);
+  const longest = kept.length ? Math.max(...kept) : Math.max(...dy.map((v, k) => Math.hypot(v, dx[k])), 1e-6);
+  const gain = extent * .085 / Math.max(longest, 1e-6), most = extent * .14;
+  const agree = ties.inlier.filter(Boolean).length;
+  for (const layer of ["", "top"]) {
+    for (let k = 0; k < dy.length; k++) {
+      let y = dy[k] * gain, x = dx[k] * gain;
+      const size = Math.hypot(y, x), cut = size > most ? most / size : 1;
+      y *= cut; x *= cut;
+      const tip = Math.min(extent * .02, Math.hypot(y, x) * .5), angle = Math.atan2(y, x), endX = ties.x[k] + x, endY = ties.y[k] + y;
+      const head = [angle + 2.6, angle - 2.6].map((a) => `M${endX} ${endY}l${tip * Math.cos(a)} ${tip * Math.sin(a)}`).join("");
+      root.append(svg("path", { class: `arrow ${layer} ${ties.inlier[k] ? "" : "out"}`, d: `M${ties.x[k]} ${ties.y[k]}L${endX} ${endY}${head}` },
+        svg("title", {}, `shift x ${signed(ties.shift_x[k])} px, y ${signed(ties.shift_y[k])} px, weight ${fixed(ties.weight[k], 2)}`)));
+    }
+  }
+  const name = rest ? "What is left of each window's shift" : "Each window's shift";
+  caption.replaceChildren(`${name}; the longest arrow is ${fixed(longest, 3)} px. `,
+    html("b", {}, `${agree} of ${dy.length} windows agree`), agree < dy.length ? " (blue); the others (orange, dashed) were set aside." : ".");
+  root.setAttribute("aria-label", caption.textContent);
+}
+
+function facts(item, evidence) {
+  const list = [], add = (name, ...value) => { if (value.some((part) => part)) list.push(html("dt", {}, name), html("dd", {}, ...value)); };
+  add("Time", item.date === null ? "" : `${dateText(item)} UTC`);
+  add("Shift x", known(item.x) ? `${signed(item.x)} ± ${sigmaText(item.sx)} px` : "");
+  add("Shift y", known(item.y) ? `${signed(item.y)} ± ${sigmaText(item.sy)} px` : "");
+  add("Length", known(item.x) ? `${fixed(length(item), 3)} px${metres(length(item)) && ` (${metres(length(item))})`}` : "");
+  add("Score before", fixed(item.before, 4));
+  add("Score after", fixed(item.after, 4));
+  add("Gain", signed(item.gain, 4));
+  if (evidence && evidence.ties.y.length) add("Windows", `${evidence.ties.inlier.filter(Boolean).length} of ${evidence.ties.y.length} agree`);
+  if (item.files.length) {
+    list.push(html("dt", { class: "wide" }, "Files written"),
+      html("dd", { class: "wide" }, html("ul", {}, ...item.files.map((file) => html("li", {}, file)))));
+  }
+  byId("facts").replaceChildren(...list);
+}
+
+const AFTER = {
+  coregistered: "After: moved by the shift.",
+  already_aligned: "If it were moved by the shift found; it was aligned well enough and is left as it is.",
+  no_improvement: "If it were moved by the shift found; that gains too little, so it is left as it is.",
+  failed: "No shift is known, so there is no after.",
+};
+
+async function openItem(k) {
+  const item = items[k], evidence = evidenceOf(k), anchor = items.find((other) => other.status === "anchor");
+  const ground = anchor ? evidenceOf(anchor.k) : null;
+  Object.assign(view, { item, evidence, anchor: ground, image: null, anchorImage: null });
+  byId("viewer-id").textContent = item.id;
+  byId("viewer-status").replaceChildren(mark(item.status), STATUSES[item.status]);
+  byId("viewer-details").textContent = item.reason;
+  const place = shown.indexOf(item);
+  byId("previous").disabled = place <= 0;
+  byId("next").disabled = place < 0 || place >= shown.length - 1;
+  facts(item, evidence);
+  byId("viewer-chips").hidden = !evidence || !evidence.chips;
+  byId("viewer-windows").hidden = !evidence;
+  byId("after-caption").textContent = AFTER[item.status] || "";
+  byId("before-caption").textContent = "Before: the item as it came.";
+  byId("before").setAttribute("aria-label", `${item.id} before, against the anchor`);
+  byId("after").setAttribute("aria-label", `${item.id} after, against the anchor`);
+  byId("after").parentNode.hidden = !known(item.x);
+  history.replaceState(null, "", `#item-${k + 1}`);
+  if (!byId("viewer").open) byId("viewer").showModal();
+  if (!evidence) return;
+  const pictures = await Promise.all([pictureOf(evidence), ground ? pictureOf(ground) : null]);
+  if (view.item !== item) return;
+  [view.image, view.anchorImage] = pictures;
+  drawChips();
+  drawGround();
+  document.documentElement.dataset.opened = item.id;
+}
+
+function step(by) {
+  const place = shown.indexOf(view.item) + by;
+  if (shown.includes(view.item) && place >= 0 && place < shown.length) openItem(shown[place].k);
+}
+
+function swipeTo(event) {
+  const box = event.currentTarget.getBoundingClientRect();
+  view.swipe = Math.min(100, Math.max(0, (event.clientX - box.left) / box.width * 100));
+  byId("swipe").value = view.swipe;
+  drawChips();
+}
+
+function startViewer() {
+  radios("modes", ["Overlay", "Swipe", "Flicker"], view.mode, (name) => { view.mode = name; play(name === "Flicker" && !calm); });
+  radios("arrows", ["Shift", "Residual"], view.arrows, (name) => { view.arrows = name; drawGround(); });
+  radios("grounds", ["Item", "Anchor"], view.ground, (name) => { view.ground = name; drawGround(); });
+  byId("swipe").addEventListener("input", (event) => { view.swipe = Number(event.target.value); drawChips(); });
+  byId("toggle").addEventListener("click", () => (calm ? flick() : play(!view.timer)));
+  byId("previous").addEventListener("click", () => step(-1));
+  byId("next").addEventListener("click", () => step(1));
+  const viewer = byId("viewer");
+  byId("close").addEventListener("click", () => viewer.close());
+  viewer.addEventListener("close", () => { play(false); history.replaceState(null, "", location.pathname + location.search); });
+  viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
+  viewer.addEventListener("keydown", (event) => {
+    if (event.target.matches("input")) return;
+    if (event.key === "ArrowLeft") step(-1);
+    if (event.key === "ArrowRight") step(1);
+  });
+  for (const id of ["before", "after"]) {
+    byId(id).addEventListener("pointermove", (event) => {
+      if (view.mode === "Swipe" && (event.buttons || event.pointerType === "mouse")) swipeTo(event);
+    });
+  }
+}

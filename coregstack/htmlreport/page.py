@@ -1,0 +1,154 @@
+"""The page: template, style and script joined with what a run tells, written item by item."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import Any
+
+from odc.geo.geobox import GeoBox
+
+from coregstack._version import __version__
+from coregstack.delivery import RunResult
+from coregstack.errors import InvalidRequest
+from coregstack.export.files import staged
+from coregstack.grid import crs_name
+from coregstack.htmlreport.content import Content, corners, evidence_json, gather
+from coregstack.preview import CHIP
+
+REPORT = "report.html"
+"""Name of the report in an output folder."""
+
+_SCRIPTS = ("base.js", "charts.js", "table.js", "viewer.js", "main.js")
+
+
+def report(source: Any, path: str | os.PathLike[str] | None = None) -> Path:
+    """Write a report: one HTML file that opens without network and shows every item.
+
+    It holds a summary, a table that can be sorted and searched, shifts and scores over time, footprints, and
+    for each item of a run that wrote files a view against the anchor, before and after, with the windows
+    that were matched.
+
+    Parameters
+    ----------
+    source : RunResult, path-like, DataArray or Dataset
+        What a run returned, its output folder, an aligned stack, or a quality. What is lazy of a quality is
+        computed.
+    path : path-like, optional
+        File to write; by default ``report.html`` in the run's output folder.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    InvalidRequest
+        If the source is none of these, or no path is given for one that has no folder.
+    MissingFile, UnreadableFile
+        If the folder holds no finished run, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from coregstack import align
+    >>> from coregstack.testing import sample_stack
+    >>> aligned = align(sample_stack(3, shape=(256, 256)), anchor=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     report(aligned, f"{folder}/report.html").name
+    'report.html'
+    """
+    content = gather(source)
+    target = _target(source, path)
+    with staged(target) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+        for piece in _pieces(content):
+            file.write(piece)
+    return target
+
+
+def _target(source: Any, path: str | os.PathLike[str] | None) -> Path:
+    if path is not None:
+        return Path(path)
+    if isinstance(source, RunResult):
+        return Path(source.output, REPORT)
+    if isinstance(source, str | os.PathLike):
+        return Path(source) / REPORT
+    raise InvalidRequest("Say where the report goes: report(aligned, 'report.html').")
+
+
+def _pieces(content: Content) -> Iterator[str]:
+    """The page in order; evidence is read and handed on item by item, so that memory stays bounded."""
+    assets = files("coregstack.htmlreport") / "assets"
+    style = (assets / "style.css").read_text("utf-8")
+    script = "".join((assets / name).read_text("utf-8") for name in _SCRIPTS)
+    head, rest = (assets / "page.html").read_text("utf-8").split("$evidence\n")
+    yield Template(head).substitute(policy=_policy(style, script), version=__version__, style=style)
+    anchor = next((kept.box for item in content.items if item["id"] == content.anchor
+                   and (kept := content.evidence(item["id"])) is not None), content.box)  # fmt: skip
+    for k, item in enumerate(content.items):
+        kept = content.evidence(item["id"])
+        item["box"] = None
+        if kept is None:
+            continue
+        anchor = anchor or kept.box
+        if kept.box is not None and anchor is not None:
+            item["box"] = corners(kept.box, anchor)
+        yield f'<script type="application/json" id="evidence-{k}">{_inert(evidence_json(kept))}</script>\n'
+    data = json.dumps(_facts(content, anchor), separators=(",", ":"), allow_nan=False)
+    yield Template(rest).substitute(data=_inert(data), script=script)
+
+
+def _facts(content: Content, anchor: GeoBox | None) -> dict[str, Any]:
+    metres = None if anchor is None else _metres(anchor)
+    degrees = anchor is not None and anchor.crs is not None and anchor.crs.geographic
+    grid = None
+    if anchor is not None:
+        size = abs(anchor.affine.a)
+        unit = "°" if degrees else "m" if metres else "units"
+        grid = f"{crs_name(anchor)} · pixels of {size:.6g} {unit}"
+    return {
+        "anchor": content.anchor,
+        "version": __version__,
+        "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "crs": None if anchor is None else crs_name(anchor),
+        "grid": grid,
+        "metres": metres,
+        "degrees": bool(degrees),
+        "chip": CHIP,
+        "notes": content.notes,
+        "problems": content.problems,
+        "items": content.items,
+    }
+
+
+def _metres(box: GeoBox) -> float | None:
+    """Side of a pixel in metres; None where the CRS counts in something else."""
+    if box.crs is None or box.crs.proj.axis_info[0].unit_name not in ("metre", "meter"):
+        return None
+    return math.sqrt(abs(box.affine.determinant))
+
+
+def _policy(style: str, script: str) -> str:
+    """Nothing is loaded from anywhere, and no style or script runs but the page's own."""
+
+    def digest(text: str) -> str:
+        return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{digest(style)}'; "
+        f"script-src 'sha256-{digest(script)}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _inert(text: str) -> str:
+    """JSON that cannot end the script block it stands in, nor begin a comment there."""
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
