@@ -132,14 +132,20 @@ def lattice_like(box: GeoBox, anchor: GeoBox) -> GeoBox:
     """
     if same_pixels(box, anchor):
         return anchor
+    scale_y, scale_x = pixel_scale(box, anchor)
+    shape = max(1, round(anchor.shape[0] / scale_y)), max(1, round(anchor.shape[1] / scale_x))
+    return GeoBox(shape, anchor.affine * Affine.scale(scale_x, scale_y), anchor.crs)
+
+
+def pixel_scale(box: GeoBox, anchor: GeoBox) -> tuple[float, float]:
+    """Height and width of a pixel of `box` in pixels of the anchor."""
     rows, cols = _pixel_size(box, anchor)
     scale_y, scale_x = rows / abs(anchor.affine.e), cols / abs(anchor.affine.a)
     if not same_crs(box, anchor):
         # the same nominal pixel size comes out a little different in another projection
         scale_y = 1.0 if abs(scale_y - 1) < _SAME_SIZE else scale_y
         scale_x = 1.0 if abs(scale_x - 1) < _SAME_SIZE else scale_x
-    shape = max(1, round(anchor.shape[0] / scale_y)), max(1, round(anchor.shape[1] / scale_x))
-    return GeoBox(shape, anchor.affine * Affine.scale(scale_x, scale_y), anchor.crs)
+    return scale_y, scale_x
 
 
 def scaled_shift(shift: Shift, anchor: GeoBox, lattice: GeoBox) -> Shift:
@@ -168,7 +174,9 @@ def crs_of(box: GeoBox) -> CRS:
         If it has none.
     """
     if box.crs is None:
-        raise InvalidStack("A CRS was expected, but there is none. Write it first, for example with rio.write_crs.")
+        raise InvalidStack(
+            "A CRS was expected, but there is none. Write it first, for example with rio.write_crs."
+        )
     return box.crs
 
 

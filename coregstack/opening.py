@@ -22,12 +22,13 @@ from coregstack.grid import crs_name, footprint, frame_bounds, offset, overlaps,
 from coregstack.names import check_item_id
 from coregstack.raster import RasterHeader, read_header
 from coregstack.scene import PlacedScene, Scene
+from coregstack.stack import positions_of_time
 from coregstack.times import time_from_name, time_from_text
 
 CHUNK = 2048
 """Rows and columns of a block where none are asked for."""
 
-_TIME_TAGS = ("acquired", "ACQUISITION_DATE", "TIFFTAG_DATETIME")
+_TIME_TAGS = ("acquired", "ACQUISITION_DATE")
 _HEADER_THREADS = 8
 
 
@@ -68,7 +69,7 @@ def scenes_of(
     ids : sequence of str, optional
         Item ids; by default the file names without extension.
     times : sequence, optional
-        Times of acquisition (anything that pandas takes, UTC); by default from a tag, else the file name.
+        Times of acquisition (anything that pandas takes, UTC); by default from a tag or the file name.
 
     Returns
     -------
@@ -206,12 +207,9 @@ def find_scene(scenes: Sequence[Scene], anchor: object) -> Scene:
         named = named or [s for s in scenes if os.path.abspath(name) == s.image.path]
         if len(named) == 1:
             return named[0]
-    try:
-        hits = [s for s in scenes if s.time == _time(anchor)]
-    except InvalidRequest:
-        hits = []
+    hits = positions_of_time(np.array([s.time for s in scenes], "datetime64[ns]"), anchor)
     if len(hits) == 1:
-        return hits[0]
+        return scenes[hits[0]]
     near = difflib.get_close_matches(str(anchor), ids, n=3, cutoff=0.4)
     hint = f"Similar ids: {', '.join(near)}." if near else f"The first ids are: {', '.join(ids[:3])}."
     found = "no scene" if not hits else f"{len(hits)} scenes"
@@ -314,10 +312,11 @@ def _chunk_sizes(chunks: int | tuple[int, int] | None, shape: tuple[int, int]) -
 
 def _found_time(header: RasterHeader) -> np.datetime64:
     tags = dict(header.tags)
-    for key in _TIME_TAGS:
-        if (found := time_from_text(tags.get(key))) is not None:
-            return to_datetime64(found)
-    return to_datetime64(time_from_name(Path(header.path).name))
+    told = [time_from_text(tags.get(key)) for key in _TIME_TAGS]
+    told.append(time_from_name(Path(header.path).name))
+    # TIFF writes 2020:06:30 16:41:49; it may be when the file was made, so a name counts for more
+    told.append(time_from_text(tags.get("TIFFTAG_DATETIME", "").replace(":", "-", 2)))
+    return to_datetime64(next((time for time in told if time is not None), None))
 
 
 def to_datetime64(time: datetime | None) -> np.datetime64:

@@ -281,12 +281,20 @@ def read_valid(
 
 @contextmanager
 def warped(
-    dataset: DatasetReader, box: GeoBox, resampling: str, nodata: float | None = None
+    dataset: DatasetReader,
+    box: GeoBox,
+    resampling: str,
+    nodata: float | None = None,
+    *,
+    scale: tuple[float, float] | None = None,
 ) -> Iterator[WarpedVRT]:
     """The raster as seen on `box`, resampled by GDAL in one step when windows are read.
 
-    Where `nodata` is None the last band of the result is an alpha band that tells what is covered.
+    `scale` is the height and width of the raster's pixels in pixels of `box`; without it GDAL guesses the
+    two, and so the width of its kernel, for each window anew. Where `nodata` is None the last band of the
+    result is an alpha band that tells what is covered.
     """
+    known = {} if scale is None else {"YSCALE": repr(scale[0]), "XSCALE": repr(scale[1])}
     with (
         gdal(),
         WarpedVRT(
@@ -302,6 +310,7 @@ def warped(
             tolerance=WARP_TOLERANCE,
             num_threads=1,
             warp_mem_limit=_WARP_MEMORY_MB,
+            **known,
         ) as view,
     ):
         yield view
@@ -388,7 +397,7 @@ def _profile(source: DatasetReader, box: GeoBox) -> dict[str, Any]:
 
 def tiling(shape: tuple[int, int], source: DatasetReader | None = None) -> dict[str, Any]:
     """Creation options for tiles: the source's if it has fit ones, else squares of 256 or 512 pixels."""
-    if source is not None and source.is_tiled:
+    if source is not None and source.block_shapes[0][1] != source.width:
         height, width = source.block_shapes[0]
         if height % 16 == 0 and width % 16 == 0 and max(height, width) <= 2048:
             return {"tiled": True, "blockysize": height, "blockxsize": width}

@@ -12,6 +12,7 @@ import pandas as pd
 import rioxarray  # noqa: F401  (registers the accessor that knows CRS and nodata)
 import xarray as xr
 from affine import Affine
+from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
@@ -264,15 +265,7 @@ def _by_time(stack: Stack, anchor: Any) -> int:
     times = stack.array.coords.get("time")
     if times is None or not np.issubdtype(times.dtype, np.datetime64):
         raise missing
-    try:
-        wanted = pd.Timestamp(anchor)
-    except (ValueError, TypeError):
-        raise missing from None
-    if wanted.tzinfo is not None:
-        wanted = wanted.tz_convert("UTC").tz_localize(None)
-    whole_day = isinstance(anchor, str) and len(anchor) <= 10
-    values = pd.DatetimeIndex(times.values)
-    hits = np.flatnonzero((values.normalize() if whole_day else values) == wanted)
+    hits = positions_of_time(times.values, anchor)
     if len(hits) == 0:
         raise missing
     if len(hits) > 1:
@@ -280,4 +273,30 @@ def _by_time(stack: Stack, anchor: Any) -> int:
         raise AnchorNotFound(
             f"{len(hits)} items have the time {anchor!r}: {names}. Name the anchor by its id."
         )
-    return int(hits[0])
+    return hits[0]
+
+
+def positions_of_time(times: NDArray[np.datetime64], wanted: Any) -> list[int]:
+    """Where times equal a time that is wanted, or lie on its day; none where it is no time.
+
+    Parameters
+    ----------
+    times : ndarray of datetime64
+        Times in UTC.
+    wanted : object
+        Anything that pandas takes for a time; a string of at most ten characters means the whole day.
+
+    Examples
+    --------
+    >>> positions_of_time(np.array(["2020-06-30T16:41:49", "2020-07-01"], "datetime64[ns]"), "2020-06-30")
+    [0]
+    """
+    try:
+        moment = pd.Timestamp(wanted)
+    except (ValueError, TypeError):
+        return []
+    if moment.tzinfo is not None:
+        moment = moment.tz_convert("UTC").tz_localize(None)
+    whole_day = isinstance(wanted, str) and len(wanted) <= 10
+    values = pd.DatetimeIndex(times)
+    return [int(k) for k in np.flatnonzero((values.normalize() if whole_day else values) == moment)]
