@@ -12,7 +12,7 @@ from coregstack.network.loops import Tree, trusted_tree
 
 _CRITICAL_LOOP = 4.8
 """Length of a loop's closure in sigmas that is exceeded once in 100 000: loops are many, and share pairs."""
-_TELLING_SIGMA = 0.3
+_TELLING_SIGMA = 0.2
 """A pair that is known no better than this, px, agrees with nearly everything, and so confirms nothing."""
 
 
