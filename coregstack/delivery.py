@@ -158,7 +158,7 @@ def run_items(
     matched = [p for p in todo if p.id not in known]
     parts = []
     if matched:
-        parts.append(graph.deliveries(matched, _records(matched, scenes, anchor, options), settings))
+        parts.append(_matched(matched, scenes, anchor, options, settings))
     if left := [p for p in todo if p.id in known]:
         records = graph.object_array("coregstack-known-", [known[p.id] for p in left])
         parts.append(graph.deliveries(left, records, settings))
@@ -234,11 +234,12 @@ def file_plan(item_id: str, path: str) -> ItemPlan:
     return ItemPlan(id=item_id, assets=(asset,))
 
 
-def _records(
+def _matched(
     plans: Sequence[ItemPlan],
     scenes: Mapping[str, Scene],
     anchor: Scene,
     options: Callable[[Sequence[str]], MatchOptions],
+    settings: DeliverySettings,
 ) -> da.Array:
     items = [scenes[plan.id] for plan in plans]
     names = common_bands([anchor, *items], anchor)
@@ -246,7 +247,7 @@ def _records(
     match = options(names)
     reference = graph.scene_reference(_on_anchor(anchor, anchor, names), match)
     position = next((k for k, scene in enumerate(items) if scene.id == anchor.id), None)
-    return graph.scene_records(placed, position, reference, match)
+    return graph.scene_deliveries(plans, placed, position, reference, match, settings)
 
 
 def _on_anchor(scene: Scene, anchor: Scene, names: tuple[str, ...]) -> PlacedScene:

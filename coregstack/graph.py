@@ -25,7 +25,15 @@ from coregstack.matching import MatchOptions, Reference, anchor_quality, assess,
 from coregstack.model import NO_SHIFT, ItemQuality, Shift, Status
 from coregstack.policy import failure
 from coregstack.raster import valid_values
-from coregstack.scene import MatchPixels, PlacedScene, band_mean, load_match, read_block, read_clear
+from coregstack.scene import (
+    MatchPixels,
+    PlacedScene,
+    band_mean,
+    held_image,
+    load_match,
+    read_block,
+    read_clear,
+)
 
 SCENES = "coregstack-scenes-"
 PIXELS = "coregstack-pixels-"
@@ -274,6 +282,24 @@ def deliveries(plans: Sequence[ItemPlan], records: da.Array, settings: DeliveryS
     )  # fmt: skip
 
 
+def scene_deliveries(
+    plans: Sequence[ItemPlan],
+    items: Sequence[PlacedScene],
+    anchor: int | None,
+    reference: Delayed,
+    options: MatchOptions,
+    settings: DeliverySettings,
+) -> da.Array:
+    """An `ItemReport` for each scene, which one task matches and writes, so that it is decoded once."""
+    boxes, scenes = object_array("coregstack-plans-", plans), scene_array(items)
+    token = tokenize(boxes.name, scenes.name, anchor, reference.key, settings)
+    return da.map_blocks(
+        _match_and_deliver, boxes, scenes, _flags(len(items), anchor),
+        reference=reference, options=options, settings=settings,
+        dtype=object, meta=np.empty(0, object), name=DELIVERY + token,
+    )  # fmt: skip
+
+
 def slab_deliveries(
     values: da.Array, records: da.Array, ids: Sequence[str], write: Callable[..., ItemReport]
 ) -> da.Array:
@@ -299,6 +325,26 @@ def _deliver(
     plans: NDArray[np.object_], records: NDArray[np.object_], settings: DeliverySettings
 ) -> NDArray[np.object_]:
     return boxed(deliver_item(plans[0], records[0], settings))
+
+
+def _match_and_deliver(
+    plans: NDArray[np.object_],
+    scenes: NDArray[np.object_],
+    is_anchor: NDArray[np.bool_],
+    reference: Reference,
+    options: MatchOptions,
+    settings: DeliverySettings,
+) -> NDArray[np.object_]:
+    plan, scene = plans[0], scenes[0]
+    if is_anchor[0]:
+        return boxed(deliver_item(plan, anchor_quality(reference), settings))
+    try:
+        with held_image(scene, options.bands) as held:
+            pixels = load_match(scene, options.bands, mean=options.mean, reach=options.max_shift, held=held)
+            quality = assess(reference, pixels, options)
+            return boxed(deliver_item(plan, quality, settings, held))
+    except CoregError as error:
+        return boxed(deliver_item(plan, failure(str(error), unreadable=True), settings))
 
 
 def _deliver_slab(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -9,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.io import DatasetReader
 
 from coregstack import raster
+from coregstack.filesource import FileBands, FileSource
 from coregstack.grid import footprint, frame_bounds, offset, same_pixels
+from coregstack.held import HELD_BYTES, Held, file_of, hold
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import NO_SHIFT, Shift
 from coregstack.raster import RasterHeader
 from coregstack.warp import placed, placed_valid
-
-MATCH_BYTES = 256 * 2**20
-"""Match bands of one scene that are held in memory at once; always at least one band."""
 
 
 class MaskKind(StrEnum):
@@ -94,12 +96,12 @@ class PlacedScene:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class MatchPixels:
-    """Match bands of one item in memory."""
+    """Match bands of one item."""
 
     source: ArraySource
     """Values, and where they are valid and clear."""
     valid: NDArray[np.bool_]
-    """Shape of the source's values: where they are valid, clear or not."""
+    """Where values of the scored band are valid, clear or not; shape (y, x), or that of the source's values."""
 
 
 def read_block(
@@ -133,7 +135,7 @@ def read_block(
     """
     scene = item.scene
     target = np.dtype(item.dtype)
-    own_fill = item.fill if _holds(scene.image.dtype, item.fill) else scene.nodata or 0
+    own_fill = _own_fill(item)
     with raster.opened(scene.image.path) as dataset:
         values = placed(
             dataset,
@@ -148,10 +150,29 @@ def read_block(
         )
     if values.dtype == target and own_fill == item.fill:
         return values
-    empty = ~raster.valid_values(values, own_fill)
+    valid = raster.valid_values(values, own_fill)
     out = values.astype(target)
-    out[empty] = item.fill
+    # what is data in the scene stays data in the stack, whose nodata is another value
+    out[valid & (out == item.fill)] = _beside(item.fill, target)
+    out[~valid] = item.fill
     return out
+
+
+def _own_fill(item: PlacedScene) -> float:
+    """Value that marks empty pixels in the scene's own dtype."""
+    dtype = item.scene.image.dtype
+    if item.scene.nodata is not None:
+        return item.scene.nodata
+    if np.dtype(dtype).kind == "f":
+        return np.nan
+    return item.fill if _holds(dtype, item.fill) else 0
+
+
+def _beside(value: float, dtype: np.dtype[Any]) -> float:
+    """The number next to a value in a dtype; the value itself where it is no number."""
+    if dtype.kind == "f":
+        return float(np.nextafter(np.asarray(value, dtype), np.asarray(np.inf, dtype)))
+    return value - 1 if value >= np.iinfo(dtype).max else value + 1
 
 
 def read_clear(item: PlacedScene, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
@@ -171,12 +192,38 @@ def read_clear(item: PlacedScene, window: tuple[int, int, int, int]) -> NDArray[
     return clear
 
 
-def load_match(item: PlacedScene, bands: tuple[int, ...], *, mean: bool, reach: float | None) -> MatchPixels:
+@contextmanager
+def held_image(item: PlacedScene, bands: tuple[int, ...]) -> Iterator[Held]:
+    """The open image of a scene, with all its bands in memory if they fit, else the first of `bands`.
+
+    For a task that matches a scene and then writes it, so that it is decoded once.
+
+    Raises
+    ------
+    UnreadableFile, MissingFile
+        If the file is damaged, gone or was changed.
+    """
+    image = item.scene.image
+    first = item.indexes[bands[0]]
+    with raster.opened(image.path) as dataset:
+        rest = [k for k in range(image.count) if k != first]
+        yield hold(dataset, image, [first, *rest], (0, 0, *image.box.shape))
+
+
+def load_match(
+    item: PlacedScene,
+    bands: tuple[int, ...],
+    *,
+    mean: bool,
+    reach: float | None,
+    held: Held | None = None,
+) -> MatchPixels:
     """Read what the estimator and the score need of one scene.
 
     A scene that differs from the anchor's lattice by a translation is read as it is, without
     interpolation, and its phase is carried by the source's origin; any other is warped onto the
-    lattice. Only the part that can overlap the anchor is read.
+    lattice. Only the part that can overlap the anchor is read. Of a scene whose match bands do not fit
+    in memory, the first one is held and windows of the others are read when they are needed.
 
     Parameters
     ----------
@@ -188,74 +235,70 @@ def load_match(item: PlacedScene, bands: tuple[int, ...], *, mean: bool, reach: 
         Whether the match image is the mean of the bands instead of each by itself.
     reach : float or None
         Largest shift that is looked for, px; None for a quarter of the overlap.
+    held : Held, optional
+        What of the image is open and in memory already.
+
+    Raises
+    ------
+    UnreadableFile, MissingFile
+        If a file is damaged, gone or was changed.
     """
     scene, lattice = item.scene, item.lattice
-    indexes = [item.indexes[b] for b in bands]
     native = same_pixels(scene.image.box, lattice)
     box = scene.image.box if native else footprint(scene.image.box, lattice)
     origin = offset(box, lattice)
-    row, col, height, width = _region(box, lattice, origin, reach)
-    with raster.opened(scene.image.path) as dataset:
-        if native:
-            values = raster.read_window(dataset, indexes, row, col, (height, width))
-            valid = raster.valid_values(values, scene.nodata)
-            if scene.image.alpha is not None or scene.image.internal_mask:
-                valid &= raster.read_valid(dataset, row, col, (height, width))
-        else:
-            window = int(origin.y) + row, int(origin.x) + col, height, width
-            empty = np.nan if np.dtype(scene.image.dtype).kind == "f" else scene.nodata or 0
-            values = placed(
-                dataset, scene.image, lattice, window,
-                bands=indexes, nodata=scene.nodata, fill=[empty] * len(indexes),
-            )  # fmt: skip
-            valid = raster.valid_values(values, empty)
-    usable = valid.copy()
+    window = _region(box, lattice, origin, reach)
+    if not native:
+        window = int(origin.y) + window[0], int(origin.x) + window[1], *window[2:]
+    with file_of(scene.image, held) as dataset:
+        read = _native_bands if native else _warped_bands
+        values, valid, empty = read(item, dataset, held, bands, window)
+    usable = valid
     for mask in scene.masks:
-        if native:
-            usable &= _usable(mask, scene.image.box, (row, col, height, width))
-        else:
-            usable &= _usable(mask, lattice, (int(origin.y) + row, int(origin.x) + col, height, width))
+        usable = usable & _usable(mask, scene.image.box if native else lattice, window)
     if mean:
-        values, valid, usable = band_mean(values, valid, usable)
-    source = ArraySource(values=values, usable=usable, origin=Shift(origin.y + row, origin.x + col))
+        values, clear = _mean_band(values, empty)
+        valid, usable, empty = valid & clear, usable & clear, None
+    first = Shift(window[0] + origin.y, window[1] + origin.x) if native else Shift(*map(float, window[:2]))
+    source = FileSource(values=values, usable=usable, origin=first, nodata=empty)
     return MatchPixels(source=source, valid=valid)
 
 
-def load_overview(
-    item: PlacedScene, band: int, box: GeoBox
-) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """A reduced image of one band of a scene.
+def _native_bands(
+    item: PlacedScene,
+    dataset: DatasetReader,
+    held: Held | None,
+    bands: tuple[int, ...],
+    window: tuple[int, int, int, int],
+) -> tuple[Any, NDArray[np.bool_], float | None]:
+    """Match bands as they lie in the file, where the scored one is valid, and their nodata value."""
+    scene, (row, col, *shape) = item.scene, window
+    indexes = tuple(item.indexes[b] for b in bands)
+    if held is None:
+        held = hold(dataset, scene.image, indexes, window).closed()
+    values = FileBands(raster=held, indexes=indexes, window=window)
+    valid = raster.valid_values(values[0, :, :], scene.nodata)
+    if scene.image.alpha is not None or scene.image.internal_mask:
+        valid &= raster.read_valid(dataset, row, col, (shape[0], shape[1]))
+    return values, valid, scene.nodata
 
-    Parameters
-    ----------
-    item : PlacedScene
-        The scene.
-    band : int
-        Counted among the stack's bands.
-    box : GeoBox
-        Where the pixels of the reduced image lie.
 
-    Returns
-    -------
-    values : ndarray
-        Shape of `box`, float32: means over the pixels of the scene.
-    usable, valid : ndarray
-        Shape of `box`, bool: valid and clear, and valid.
-    """
-    scene = item.scene
-    window = 0, 0, box.shape[0], box.shape[1]
-    with (
-        raster.opened(scene.image.path) as dataset,
-        raster.warped(dataset, box, "average", scene.nodata) as view,
-    ):
-        values = raster.read_window(view, [item.indexes[band]], *window[:2], (window[2], window[3]))[0]
-        valid = raster.valid_values(values, scene.nodata) & raster.read_valid(
-            view, *window[:2], (window[2], window[3])
-        )
-    usable = valid.copy()
-    for mask in scene.masks:
-        usable &= _usable(mask, box, window)
-    return np.where(valid, values, 0).astype(np.float32), usable, valid
+def _warped_bands(
+    item: PlacedScene,
+    dataset: DatasetReader,
+    held: Held | None,
+    bands: tuple[int, ...],
+    window: tuple[int, int, int, int],
+) -> tuple[Any, NDArray[np.bool_], float | None]:
+    """As `_native_bands`, warped onto the lattice; as many bands as fit in memory."""
+    image, nodata = item.scene.image, item.scene.nodata
+    size = window[2] * window[3] * np.dtype(image.dtype).itemsize
+    indexes = [item.indexes[b] for b in bands][: max(1, HELD_BYTES // size)]
+    empty = np.nan if np.dtype(image.dtype).kind == "f" else nodata or 0
+    values = placed(
+        dataset, image, item.lattice, window, bands=indexes, nodata=nodata, fill=[empty] * len(indexes)
+    )
+    return values, raster.valid_values(values[0], empty), empty
 
 
 def band_mean(
@@ -266,7 +309,19 @@ def band_mean(
     for band in values:
         total += band.astype(np.float32)
     mean = total / np.float32(len(values))
-    return mean[None], valid.all(axis=0, keepdims=True), usable.all(axis=0, keepdims=True)
+    return mean[None], np.asarray(valid.all(axis=0))[None], np.asarray(usable.all(axis=0))[None]
+
+
+def _mean_band(values: Any, nodata: float | None) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Mean of all bands as one match band, band by band, and where all are valid."""
+    total: NDArray[np.float32] = np.zeros(values.shape[1:], np.float32)
+    clear: NDArray[np.bool_] = np.ones(values.shape[1:], np.bool_)
+    for k in range(len(values)):
+        band = values[k, :, :]
+        total += band.astype(np.float32)
+        clear &= raster.valid_values(band, nodata)
+    total /= np.float32(len(values))
+    return total[None], clear
 
 
 def _region(box: GeoBox, lattice: GeoBox, origin: Shift, reach: float | None) -> tuple[int, int, int, int]:

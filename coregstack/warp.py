@@ -16,25 +16,30 @@ from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
 from coregstack import raster
-from coregstack.grid import offset, same_pixels
+from coregstack.grid import footprint, offset, pixel_scale, same_pixels
+from coregstack.held import Held
 from coregstack.kernels.resample import source_window, translate, translate_mask
 from coregstack.model import NO_SHIFT, Shift
 
 RESAMPLING = ("cubic", "bilinear", "lanczos", "nearest")
 """Interpolations that pixels can be moved with."""
 
+Window = tuple[int, int, int, int]
+"""Row, column, height and width."""
+
 
 def placed(
     dataset: DatasetReader,
     header: raster.RasterHeader,
     lattice: GeoBox,
-    window: tuple[int, int, int, int],
+    window: Window,
     *,
     bands: Sequence[int],
     shift: Shift = NO_SHIFT,
     resampling: str = "cubic",
     nodata: float | None = None,
     fill: Sequence[float],
+    held: Held | None = None,
 ) -> NDArray[Any]:
     """Pixels of a raster in a window of a lattice, moved by a shift.
 
@@ -58,6 +63,8 @@ def placed(
         Value of the source that marks pixels without data.
     fill : sequence of float
         For each band, the value of pixels that the source does not cover.
+    held : Held, optional
+        What of the raster is in memory already.
 
     Returns
     -------
@@ -65,7 +72,7 @@ def placed(
         Shape (band, y, x), dtype of the raster.
     """
     if same_pixels(header.box, lattice):
-        return _translated(dataset, header, lattice, window, bands, shift, resampling, nodata, fill)
+        return _translated(dataset, header, lattice, window, bands, shift, resampling, nodata, fill, held)
     out = _warped(dataset, header, lattice, window, bands, shift, resampling, nodata, fill)
     if header.alpha is not None and header.alpha in bands and resampling != "nearest":
         alpha = [header.alpha]
@@ -79,7 +86,7 @@ def placed_valid(
     dataset: DatasetReader,
     header: raster.RasterHeader,
     lattice: GeoBox,
-    window: tuple[int, int, int, int],
+    window: Window,
     shift: Shift = NO_SHIFT,
 ) -> NDArray[np.bool_]:
     """Where a raster's own alpha band or internal mask says that there is data, by nearest neighbour.
@@ -88,8 +95,12 @@ def placed_valid(
     """
     row, col, height, width = window
     if not same_pixels(header.box, lattice):
-        with raster.warped(dataset, _box_under(lattice, window, shift), "nearest") as view:
-            return raster.read_valid(view, 0, 0, (height, width))
+        under, part, place = _seen(header.box, lattice, window, shift)
+        out = np.zeros((height, width), bool)
+        if 0 not in part[2:]:
+            with raster.warped(dataset, under, "nearest", scale=pixel_scale(header.box, lattice)) as view:
+                out[_slices(place)] = raster.read_valid(view, part[0], part[1], (part[2], part[3]))
+        return out
     origin = offset(header.box, lattice)
     start = Shift(row - shift.y - origin.y, col - shift.x - origin.x)
     rows, cols = source_window(start, (height, width), dataset.shape, "nearest")
@@ -102,26 +113,33 @@ def placed_valid(
     return translate_mask(valid, start=local, shape=(height, width))
 
 
-def _box_under(lattice: GeoBox, window: tuple[int, int, int, int], shift: Shift) -> GeoBox:
-    """Where the content of a window lies before it is moved.
+def _seen(box: GeoBox, lattice: GeoBox, window: Window, shift: Shift) -> tuple[GeoBox, Window, Window]:
+    """Through which box GDAL sees a raster, which part of that lies in a window, and where in the window.
 
-    Asking for the content under a lattice that is moved back is the same as moving the content.
+    The box holds the whole raster whatever the window is, so that a pixel does not depend on how an image
+    is cut. Asking for the content under a box that is moved back is the same as moving the content.
     """
-    row, col, height, width = window
-    affine = lattice.affine * Affine.translation(col - shift.x, row - shift.y)
-    return GeoBox((height, width), affine, lattice.crs)
+    whole = footprint(box, lattice, shift)
+    top, left = (int(edge) for edge in offset(whole, lattice))
+    row, end_row = max(window[0], top), min(window[0] + window[2], top + whole.shape[0])
+    col, end_col = max(window[1], left), min(window[1] + window[3], left + whole.shape[1])
+    height, width = max(end_row - row, 0), max(end_col - col, 0)
+    affine = whole.affine * Affine.translation(-shift.x, -shift.y)
+    under = GeoBox(whole.shape, affine, lattice.crs)
+    return under, (row - top, col - left, height, width), (row - window[0], col - window[1], height, width)
 
 
 def _translated(
     dataset: DatasetReader,
     header: raster.RasterHeader,
     lattice: GeoBox,
-    window: tuple[int, int, int, int],
+    window: Window,
     bands: Sequence[int],
     shift: Shift,
     resampling: str,
     nodata: float | None,
     fill: Sequence[float],
+    held: Held | None,
 ) -> NDArray[Any]:
     row, col, *shape = window
     origin = offset(header.box, lattice)
@@ -133,7 +151,8 @@ def _translated(
         out[:] = np.asarray(fill, header.dtype)[:, None, None]
         return out
     inside = rows.start, cols.start, (rows.stop - rows.start, cols.stop - cols.start)
-    values = raster.read_window(dataset, list(bands), *inside)
+    wanted = list(bands)
+    values = raster.read_window(dataset, wanted, *inside) if held is None else held.read(wanted, *inside)
     valid = None
     if header.alpha is not None or header.internal_mask:
         valid = raster.read_valid(dataset, *inside)
@@ -156,18 +175,30 @@ def _warped(
     dataset: DatasetReader,
     header: raster.RasterHeader,
     lattice: GeoBox,
-    window: tuple[int, int, int, int],
+    window: Window,
     bands: Sequence[int],
     shift: Shift,
     resampling: str,
     nodata: float | None,
     fill: Sequence[float],
 ) -> NDArray[Any]:
-    shape = window[2:]
-    with raster.warped(dataset, _box_under(lattice, window, shift), resampling, nodata) as view:
-        values = raster.read_window(view, list(bands), 0, 0, shape)
-        valid = raster.read_valid(view, 0, 0, shape) if nodata is None else None
+    under, part, place = _seen(header.box, lattice, window, shift)
+    out = np.empty((len(bands), *window[2:]), header.dtype)
+    out[:] = np.asarray(fill, header.dtype)[:, None, None]
+    row, col, *shape = part
+    if 0 in shape:
+        return out
+    size = shape[0], shape[1]
+    scale = pixel_scale(header.box, lattice)
+    with raster.warped(dataset, under, resampling, nodata, scale=scale) as view:
+        values = raster.read_window(view, list(bands), row, col, size)
+        valid = raster.read_valid(view, row, col, size) if nodata is None else None
     for k in range(len(bands)):
         covered = raster.valid_values(values[k], nodata) if valid is None else valid
-        values[k][~covered] = fill[k]
-    return values
+        np.copyto(out[k][_slices(place)], values[k], where=covered)
+    return out
+
+
+def _slices(window: Window) -> tuple[slice, slice]:
+    row, col, height, width = window
+    return slice(row, row + height), slice(col, col + width)

@@ -17,6 +17,7 @@ from coregstack import raster
 from coregstack.errors import UnreadableFile
 from coregstack.export.files import copy_file, staged
 from coregstack.grid import footprint, frame_bounds, lattice_like, moved, scaled_shift
+from coregstack.held import Held, file_of
 from coregstack.model import Shift
 from coregstack.raster import RasterHeader
 from coregstack.warp import placed, placed_valid
@@ -50,7 +51,13 @@ class Movement:
     """Whether the output is written as cloud-optimised GeoTIFF with overviews."""
 
 
-def write_moved(source: str, target: Path, content: Content, movement: Movement) -> None:
+def write_moved(
+    source: str,
+    target: Path,
+    content: Content,
+    movement: Movement,
+    held: Held | None = None,
+) -> None:
     """Write a raster onto the anchor's lattice, shifted, in one interpolation.
 
     The output lies in the smallest box of the lattice that holds the whole shifted footprint. An asset of
@@ -67,18 +74,20 @@ def write_moved(source: str, target: Path, content: Content, movement: Movement)
         What the raster holds.
     movement : Movement
         Where it goes.
+    held : Held, optional
+        The open source, of which pixels are in memory already.
 
     Raises
     ------
     UnreadableFile, MissingFile
         If the source cannot be read, or the target cannot be written.
     """
-    header = raster.read_header(source)
+    header = raster.read_header(source) if held is None else held.header
     with staged(target) as temporary:
         if movement.resampling == "none":
             _write_georeference(header, temporary, movement)
         else:
-            _write_pixels(header, temporary, content, movement)
+            _write_pixels(header, temporary, content, movement, held)
         if movement.cog:
             _make_cloud_optimised(temporary, header, content)
 
@@ -104,11 +113,13 @@ def fill_values(header: RasterHeader, content: Content) -> list[float]:
     return [0.0 if header.nodata is None or k == header.alpha else header.nodata for k in range(header.count)]
 
 
-def _write_pixels(header: RasterHeader, path: Path, content: Content, movement: Movement) -> None:
+def _write_pixels(
+    header: RasterHeader, path: Path, content: Content, movement: Movement, held: Held | None
+) -> None:
     lattice, box, shift = output_box(header, movement)
     image = content is Content.IMAGE
     top, _, left, _ = frame_bounds(box, lattice)
-    with raster.opened(header.path) as dataset, raster.created(str(path), dataset, box) as out:
+    with file_of(header, held) as dataset, raster.created(str(path), dataset, box) as out:
         for row, col, height, width in _blocks((box.shape[0], box.shape[1]), out):
             window = int(top) + row, int(left) + col, height, width
             values = placed(
@@ -121,6 +132,7 @@ def _write_pixels(header: RasterHeader, path: Path, content: Content, movement: 
                 resampling=movement.resampling if image else "nearest",
                 nodata=header.nodata if image else None,
                 fill=fill_values(header, content),
+                held=held,
             )
             inside = Window(col, row, width, height)
             out.write(values, window=inside)

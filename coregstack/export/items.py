@@ -21,6 +21,7 @@ from coregstack.export.files import copy_file, digests, staged
 from coregstack.export.geotiff import Content, Movement, write_moved
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.grid import epsg_code, same_crs
+from coregstack.held import Held
 from coregstack.jsonfile import read_json
 from coregstack.model import ItemQuality, Shift, Status
 from coregstack.names import safe_relative
@@ -89,6 +90,8 @@ class DeliverySettings:
     """Whether moved rasters are written as COG."""
     fingerprint: str
     """What all items of the run depend on: the anchor, the options, the version."""
+    digests: bool = False
+    """Whether reports tell the digests of what was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,8 +101,10 @@ class WrittenFile:
     path: str
     """Relative to the output's root, with ``/``."""
     size: int
-    md5: str
-    sha256: str
+    md5: str = ""
+    """Hexadecimal; empty where nobody asked for digests."""
+    sha256: str = ""
+    """Hexadecimal; empty where nobody asked for digests."""
     annotations: dict[str, str] = field(default_factory=dict)
 
 
@@ -116,7 +121,9 @@ class ItemReport:
     """Whether an earlier run had done it already."""
 
 
-def deliver_item(plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings) -> ItemReport:
+def deliver_item(
+    plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings, held: Held | None = None
+) -> ItemReport:
     """Write all files of an item.
 
     If a file cannot be moved, the whole item is delivered as it is, since its files belong together.
@@ -129,6 +136,8 @@ def deliver_item(plan: ItemPlan, quality: ItemQuality, settings: DeliverySetting
         What was decided for it.
     settings : DeliverySettings
         What holds for the whole run.
+    held : Held, optional
+        The item's image, if it is open and in memory already.
 
     Returns
     -------
@@ -137,7 +146,7 @@ def deliver_item(plan: ItemPlan, quality: ItemQuality, settings: DeliverySetting
     """
     log.info("item %s: %s; %s", plan.id, quality.status, quality.details, extra={"item": plan.id})
     try:
-        return _deliver(plan, quality, settings)
+        return _deliver(plan, quality, settings, held)
     except Exception as error:
         # whatever it is, it must not stop the other items
         log.exception("item %s: not delivered", plan.id, extra={"item": plan.id})
@@ -146,17 +155,20 @@ def deliver_item(plan: ItemPlan, quality: ItemQuality, settings: DeliverySetting
         return ItemReport(id=plan.id, quality=replace(quality, evidence=None), files=(), problems=(words,))
 
 
-def _deliver(plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings) -> ItemReport:
+def _deliver(
+    plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings, held: Held | None
+) -> ItemReport:
     problems = [quality.details] if quality.unreadable else []
     superseded = _noted_files(plan, settings)
     before = _fingerprint(plan, settings)
     files: list[WrittenFile] = []
+    box = held.header.box if held is not None else _box_of(plan)
     try:
         for asset in plan.assets:
             check_source(asset)
-        treatment = treat(quality, same_crs=_has_crs(plan, settings.anchor))
+        treatment = treat(quality, same_crs=same_crs(box or _readable_box(plan), settings.anchor))
         for asset in plan.assets:
-            files.append(_write(asset, treatment, settings))  # noqa: PERF401 (what was written has to be known)
+            files.append(_write(asset, treatment, settings, held))  # noqa: PERF401 (what was written has to be known)
     except CoregError as error:
         log.warning("item %s: delivered as it is: %s", plan.id, error, extra={"item": plan.id})
         problems.append(str(error))
@@ -172,14 +184,14 @@ def _deliver(plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings) -
                 problems.append(str(copy_error))
     try:
         if quality.status is not Status.ANCHOR:
-            files.append(_write_sidecar(plan, quality, treatment, files, settings))
+            files.append(_write_sidecar(plan, box, quality, treatment, files, settings))
     except CoregError as error:
         problems.append(str(error))
     _remove(superseded - {file.path for file in files}, settings)
     if _fingerprint(plan, settings) != before:
         problems.append(f"Files of {plan.id} changed while they were read; run again to do the item anew.")
     try:
-        keep_evidence(Path(settings.output), plan.id, quality.evidence, _box_of(plan))
+        keep_evidence(Path(settings.output), plan.id, quality.evidence, box)
     except CoregError as error:
         problems.append(str(error))
     # the evidence stays on disk, so that what comes back does not grow with the number of items
@@ -306,11 +318,9 @@ def _quality(value: Mapping[str, Any]) -> ItemQuality:
     )
 
 
-def _has_crs(plan: ItemPlan, anchor: GeoBox) -> bool:
-    return same_crs(read_header(plan.assets[0].source).box, anchor)
-
-
-def _write(asset: Asset, treatment: Treatment, settings: DeliverySettings) -> WrittenFile:
+def _write(
+    asset: Asset, treatment: Treatment, settings: DeliverySettings, held: Held | None = None
+) -> WrittenFile:
     suffix = "" if asset.content is None else treatment.suffix
     target = Path(settings.output, asset.folder, asset.named(suffix))
     if asset.content is None or not treatment.placed:
@@ -322,19 +332,22 @@ def _write(asset: Asset, treatment: Treatment, settings: DeliverySettings) -> Wr
             resampling=settings.resampling,
             cog=settings.cog,
         )
-        write_moved(asset.source, target, asset.content, movement)
-    return written(target, settings.output, dict(asset.annotations))
+        own = held if held is not None and held.header.path == asset.source else None
+        write_moved(asset.source, target, asset.content, movement, own)
+    return written(target, settings.output, dict(asset.annotations), digested=settings.digests)
 
 
-def written(path: Path, root: str, annotations: dict[str, str] | None = None) -> WrittenFile:
-    """Size and digests of a file that was written below `root`.
+def written(
+    path: Path, root: str, annotations: dict[str, str] | None = None, *, digested: bool = True
+) -> WrittenFile:
+    """Size, and digests if they are wanted, of a file that was written below `root`.
 
     Raises
     ------
     UnreadableFile
         If it cannot be read.
     """
-    found = digests(path)
+    found = digests(path) if digested else {}
     return WrittenFile(
         path=path.relative_to(root).as_posix(),
         size=path.stat().st_size,
@@ -352,6 +365,7 @@ def _remove(paths: set[str], settings: DeliverySettings) -> None:
 
 def _write_sidecar(
     plan: ItemPlan,
+    box: GeoBox | None,
     quality: ItemQuality,
     treatment: Treatment,
     files: list[WrittenFile],
@@ -359,7 +373,6 @@ def _write_sidecar(
 ) -> WrittenFile:
     rasters = [a.named(treatment.suffix) for a in plan.assets if a.content is not None]
     there = {Path(f.path).name for f in files}
-    box = _box_of(plan)
     record = quality_record(
         quality,
         anchor_item=settings.anchor_id,
@@ -370,12 +383,16 @@ def _write_sidecar(
     )
     path = write_sidecar(Path(settings.output, plan.folder), record)
     kept = {key: value for key, value in plan.assets[0].annotations if key in _ITEM_KEYS}
-    return written(path, settings.output, kept)
+    return written(path, settings.output, kept, digested=settings.digests)
+
+
+def _readable_box(plan: ItemPlan) -> GeoBox:
+    return read_header(plan.assets[0].source).box
 
 
 def _box_of(plan: ItemPlan) -> GeoBox | None:
     try:
-        return read_header(plan.assets[0].source).box
+        return _readable_box(plan)
     except CoregError:
         return None
 
@@ -387,7 +404,8 @@ def _epsg_after(box: GeoBox | None, treatment: Treatment, settings: DeliverySett
 
 
 def _fingerprint(plan: ItemPlan, settings: DeliverySettings) -> str:
-    parts: list[Any] = [__version__, settings.fingerprint, settings.resampling, settings.cog, plan.id]
+    parts: list[Any] = [__version__, settings.fingerprint, settings.resampling, settings.cog]
+    parts += [settings.digests, plan.id]
     parts += [[a.source, a.folder, a.name, a.expected, *_stamp(a.source)] for a in plan.assets]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -213,6 +213,7 @@ def _run(
         anchor=anchor.image.box,
         resampling=resampling,
         cog=order.cog,
+        digests=True,
         fingerprint=dask.base.tokenize(anchor, sorted(options.items())),
     )
     return run_items(

@@ -1,0 +1,100 @@
+"""A raster of which some bands are held in memory, so that matching and writing a scene decode it once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rasterio.io import DatasetReader
+
+from coregstack.errors import UnreadableFile
+from coregstack.raster import RasterHeader, opened, read_window
+
+HELD_BYTES = 256 * 2**20
+"""Pixels of one scene that are in memory at once; always at least one band."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Held:
+    """A raster of which some bands are in memory, so that they are not decoded again."""
+
+    header: RasterHeader
+    dataset: DatasetReader | None
+    """The open file; None where it is opened again for what is not in memory."""
+    values: NDArray[Any]
+    """Shape (band, y, x): part of the raster."""
+    bands: tuple[int, ...]
+    """Which bands these are, counted from 0, ascending."""
+    corner: tuple[int, int]
+    """Row and column of the raster where `values` begins."""
+
+    def closed(self) -> Held:
+        """The same without an open file, which other threads and processes may use."""
+        return replace(self, dataset=None)
+
+    def read(self, bands: list[int], row: int, col: int, shape: tuple[int, int]) -> NDArray[Any]:
+        """Pixels of a window, shape (band, y, x), from memory or from the file; not to be written to."""
+        part = self._part(bands, row, col, shape)
+        if part is not None:
+            return part
+        with file_of(self.header, self) as file:
+            return read_window(file, bands, row, col, shape)
+
+    def _part(self, bands: list[int], row: int, col: int, shape: tuple[int, int]) -> NDArray[Any] | None:
+        top, left = row - self.corner[0], col - self.corner[1]
+        bottom, right = top + shape[0], left + shape[1]
+        if min(top, left) < 0 or bottom > self.values.shape[1] or right > self.values.shape[2]:
+            return None
+        if not set(bands) <= set(self.bands):
+            return None
+        places = [self.bands.index(band) for band in bands]
+        window = self.values[:, top:bottom, left:right]
+        if places == list(range(places[0], places[0] + len(places))):
+            return window[places[0] : places[0] + len(places)]
+        return window[places]
+
+
+def hold(
+    dataset: DatasetReader, header: RasterHeader, bands: Sequence[int], window: tuple[int, int, int, int]
+) -> Held:
+    """Read bands of a window (row, column, height, width) into memory, if all fit, else only the first.
+
+    Parameters
+    ----------
+    dataset : DatasetReader
+        The open file.
+    header : RasterHeader
+        What its header said when it was looked at first.
+    bands : sequence of int
+        Counted from 0, the most important first.
+    window : tuple of int
+        Inside the raster.
+
+    Raises
+    ------
+    UnreadableFile
+        If the file was changed since its header was read, or is damaged.
+    """
+    stat = os.stat(header.path)
+    if (stat.st_size, stat.st_mtime_ns) != (header.size, header.modified):
+        raise UnreadableFile(f"{header.path!r} was changed while the run went on; run again to do it anew.")
+    row, col, *shape = window
+    fit = shape[0] * shape[1] * np.dtype(header.dtype).itemsize * len(bands) <= HELD_BYTES
+    kept = sorted(bands) if fit else [bands[0]]
+    values = read_window(dataset, kept, row, col, (shape[0], shape[1]))
+    return Held(header=header, dataset=dataset, values=values, bands=tuple(kept), corner=(row, col))
+
+
+@contextmanager
+def file_of(header: RasterHeader, held: Held | None) -> Iterator[DatasetReader]:
+    """The open file of a raster: the one that is open already, else opened for as long as it takes."""
+    if held is not None and held.dataset is not None:
+        yield held.dataset
+        return
+    with opened(header.path) as dataset:
+        yield dataset
