@@ -5,8 +5,10 @@ from coregstack._version import __version__
 from coregstack.api import align, apply, estimate, open_scenes
 from coregstack.errors import CoregError
 from coregstack.export.cube import to_zarr
+from coregstack.export.tables import read_quality, write_quality
 from coregstack.orders.run import open_order, run_order
 from coregstack.runs import run_scenes, to_geotiffs
+from coregstack.stac_in import open_stac
 
 __all__ = [
     "CoregError",
@@ -16,8 +18,11 @@ __all__ = [
     "estimate",
     "open_order",
     "open_scenes",
+    "open_stac",
+    "read_quality",
     "run_order",
     "run_scenes",
     "to_geotiffs",
     "to_zarr",
+    "write_quality",
 ]

@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from coregstack._version import __version__
 from coregstack.console import ProgressBar, format_table, show
 from coregstack.delivery import RunResult, row
 from coregstack.errors import CoregError
+from coregstack.export.stac import require_pystac
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
 from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
@@ -55,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # GDAL remarks on odd but readable headers once for every time that a file is opened
         logging.getLogger("rasterio").setLevel(logging.ERROR)
     try:
+        if getattr(options, "stac", False):
+            require_pystac()
         with _scheduler(options):
             return int(options.run(options))
     except CoregError as error:
@@ -135,6 +139,11 @@ def _truth_table(sample: SampleOrder, result: RunResult) -> str:
 
 
 def _finish(result: RunResult, options: argparse.Namespace) -> int:
+    if getattr(options, "stac", False):
+        try:
+            result.to_stac()
+        except CoregError as error:
+            result = replace(result, faults=(*result.faults, f"STAC: {error}"))
     if options.json:
         rows = [row(report) for report in result.reports]
         print(json.dumps({"output": result.output, "anchor": result.anchor, "items": rows,
@@ -228,6 +237,9 @@ def _command(commands: Any, name: str, run: Any, text: str, example: str) -> arg
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
     parser.add_argument("--zarr", metavar="PATH", help="write the aligned cube as well")
+    parser.add_argument(
+        "--stac", action="store_true", help="describe the output as a STAC collection in stac/collection.json"
+    )
     parser.add_argument(
         "--overwrite", action="store_true", help="do everything anew, not only what is missing"
     )

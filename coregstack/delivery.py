@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask
 import dask.array as da
@@ -22,12 +22,16 @@ from coregstack.errors import OutputConflict
 from coregstack.export.files import PART, staged
 from coregstack.export.geotiff import Content
 from coregstack.export.items import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile, finished
+from coregstack.export.stac import write_stac
 from coregstack.matching import MatchOptions
 from coregstack.model import Status
 from coregstack.opening import Unusable, band_indexes, common_bands, unplaceable
 from coregstack.policy import failure
 from coregstack.scene import PlacedScene, Scene
 from coregstack.stack import Stack
+
+if TYPE_CHECKING:
+    import pystac
 
 TABLE = "coregistration.csv"
 """Name of the table of all items in an output folder."""
@@ -80,6 +84,47 @@ class RunResult:
         variables |= {name: ("time", table[name].to_numpy(float)) for name in numbers}
         coords = {"time": self._times(), "id": ("time", table.index.to_numpy(object))}
         return xr.Dataset(variables, coords=coords, attrs={"anchor": self.anchor})
+
+    def to_stac(self, collection_id: str | None = None) -> pystac.Collection:
+        """Describe the output as a STAC collection in ``stac/collection.json``.
+
+        Needs `pystac` (``pip install 'coregstack[stac]'``). Items whose time of acquisition is not known
+        are left out, since STAC needs one.
+
+        Parameters
+        ----------
+        collection_id : str, optional
+            By default the name of the output folder.
+
+        Returns
+        -------
+        pystac.Collection
+            Items with proj, raster, file and processing fields; the sidecar is an asset of each.
+
+        Raises
+        ------
+        InvalidRequest
+            If pystac is not installed, or no item has a known time.
+
+        Examples
+        --------
+        >>> import tempfile, coregstack
+        >>> from coregstack.testing import sample_stack
+        >>> aligned = coregstack.align(sample_stack(3, shape=(256, 256)), anchor=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     collection = coregstack.to_geotiffs(aligned, folder).to_stac("fields")
+        >>> [item.properties["coreg:status"] for item in collection.get_items()]
+        ['anchor', 'coregistered', 'coregistered']
+        """
+        return write_stac(
+            self.output,
+            self.reports,
+            anchor=self.anchor,
+            times=self.times,
+            sources=self.sources,
+            collection_id=collection_id,
+            tables=(TABLE,),
+        )
 
     def time_text(self, item_id: str) -> str:
         """Time of an item as ISO 8601 in UTC, empty where it is not known."""
@@ -217,6 +262,14 @@ def known_times(stack: Stack) -> dict[str, np.datetime64]:
         return {}
     values = times.values.astype("datetime64[ns]")
     return {item: time for item, time in zip(stack.ids, values, strict=True) if not np.isnat(time)}
+
+
+def known_sources(stack: Stack) -> dict[str, str]:
+    """Item id to what a stack's item was opened from, of those that tell."""
+    source = stack.array.coords.get("source")
+    if source is None or source.dims != ("time",):
+        return {}
+    return {item: str(where) for item, where in zip(stack.ids, source.values, strict=True) if where}
 
 
 def file_plan(item_id: str, path: str) -> ItemPlan:

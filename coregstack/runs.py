@@ -19,6 +19,7 @@ from coregstack.delivery import (
     compute_items,
     deliver_records,
     file_plan,
+    known_sources,
     known_times,
     prepare_output,
     run_items,
@@ -139,7 +140,7 @@ def to_geotiffs(
         anchor=anchor,
         reports=tuple(by_id[i] for i in known.ids),
         times=known_times(known),
-        sources={s.scene.id: s.scene.image.path for s in scenes or ()},
+        sources=known_sources(known),
     )
     write_table(result)
     return result
