@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.refine import Normal, Prepared, flatness, normal, solve
+from coregstack.kernels.refine import Normal, Prepared, flatness, lead, normal, solve
 
 _STEPS = 8
 _CONVERGED = 0.004
@@ -45,6 +45,8 @@ class Fit:
     """Blocks that say something, over all windows."""
     agreeing: float
     """Part of the windows' weight that supports the shift, 0 to 1."""
+    lead: float
+    """By how many standard deviations the match is better than a few pixels away."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,16 @@ def fit(windows: Sequence[Prepared], halved: Sequence[Prepared], start: tuple[fl
         weight=trust,
         blocks=parts.blocks,
         agreeing=parts.agreeing(trust),
+        lead=_significance(np.concatenate([lead(w, lag[0], lag[1], noise) for w in windows])),
     )
+
+
+def _significance(values: NDArray[np.float64]) -> float:
+    """Mean of independent values over its own standard deviation."""
+    values = values[values != 0]
+    if len(values) < 2:
+        return 0.0
+    return float(values.mean() / max(float(values.std(ddof=1)) / np.sqrt(len(values)), 1e-12))
 
 
 def _between_looks(halved: Sequence[Prepared], lag: NDArray[np.float64], trust: NDArray[np.float64]) -> float:

@@ -220,6 +220,8 @@ def _vote(
     # stands out little from the surface round it: what tells is that no other place comes near to it.
     if peak is None or peak.rival > _AMBIGUOUS:
         raise Refusal("the overviews match, but at full resolution no window does")
+    if max(abs(peak.y), abs(peak.x)) > factor + 1:
+        raise Refusal("the overviews match, but windows at full resolution say otherwise")
     own = [surface.peak(_LEAST_PAIRS) for surface in surfaces]
     sure = [p for p in own if p and p.significance > _SURE and p.rival < _AMBIGUOUS]
     apart = sum(np.hypot(p.y - peak.y, p.x - peak.x) > _APART for p in sure)

@@ -29,6 +29,8 @@ _FLOOR = 0.1
 _CUT = 4.0
 """Residuals beyond this many standard deviations of their block count nothing (Tukey's biweight)."""
 FLAT = 0.001
+_DECOY = 6
+"""Offset, px, at which a match must be worse than where it is."""
 _RIM = 3
 """Pixels this near to an unusable one are left out: the smoothing mixes them with it."""
 
@@ -153,8 +155,8 @@ def _detrend(block: NDArray[np.float64], count: int) -> bool:
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _equations(
     block: NDArray[np.float64], count: int, noise_a: float, noise_b: float, out: NDArray[np.float64]
-) -> bool:
-    """Weighted normal equations of one detrended block, written to `out`; False where it says nothing."""
+) -> None:
+    """Weighted normal equations of one detrended block, written to `out`, which stays 0 where it says nothing."""
     aa, bb, ab = count * noise_a, count * noise_b, 0.0
     for j in range(count):
         aa += block[2, j] * block[2, j]
@@ -163,12 +165,11 @@ def _equations(
     rho = ab / np.sqrt(aa * bb)
     square = min(1.0, rho * rho)
     if square <= _CHANCE:
-        return False
+        return
     weight = count * (square - _CHANCE) / (1 - square + _FLOOR)
     scale_a = 1 / np.sqrt(aa)
     scale_b = (1 if rho > 0 else -1) / np.sqrt(bb)
     cut = _CUT * np.sqrt(2 * (1 - np.sqrt(square)) / count) + 1e-9
-    out[:] = 0
     out[0] = weight
     for j in range(count):
         e = scale_b * block[3, j] - scale_a * block[2, j]
@@ -182,7 +183,6 @@ def _equations(
             out[3] += w * gx * gx
             out[4] += w * gy * e
             out[5] += w * gx * e
-    return True
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -196,22 +196,17 @@ def _block_sums(
 ) -> NDArray[np.float64]:
     """Normal equations of every block: rows (weight, m_yy, m_yx, m_xx, r_y, r_x), already weighted.
 
-    `m` and `r` give the step of the shift, ``m @ step = r``; blocks that say nothing are left out.
+    `m` and `r` give the step of the shift, ``m @ step = r``; blocks that say nothing hold 0.
     """
     down, across = (first.shape[0] - 2 * margin) // BLOCK, (first.shape[1] - 2 * margin) // BLOCK
-    result = np.zeros((down * across + 1, 6))
+    result = np.zeros((down * across, 6))
     block = np.zeros((8, BLOCK * BLOCK))
-    kept = 0
-    for top in range(margin, margin + down * BLOCK, BLOCK):
-        for left in range(margin, margin + across * BLOCK, BLOCK):
-            count = _gather(first, second, usable, top, left, block)
-            if (
-                count >= BLOCK * BLOCK // 3
-                and _detrend(block, count)
-                and _equations(block, count, noise_a, noise_b, result[kept])
-            ):
-                kept += 1
-    return result[:kept]
+    for n in range(down * across):
+        top, left = margin + n // across * BLOCK, margin + n % across * BLOCK
+        count = _gather(first, second, usable, top, left, block)
+        if count >= BLOCK * BLOCK // 3 and _detrend(block, count):
+            _equations(block, count, noise_a, noise_b, result[n])
+    return result
 
 
 def flatness(windows: Sequence[Prepared]) -> tuple[float, float]:
@@ -253,7 +248,23 @@ def normal(window: Prepared, y: float, x: float, noise: tuple[float, float]) -> 
     pull_y = sums[:, 4] - sums[:, 1] * step[0] - sums[:, 2] * step[1]
     pull_x = sums[:, 5] - sums[:, 2] * step[0] - sums[:, 3] * step[1]
     pulls = np.stack([pull_y, pull_x])
-    return Normal(matrix=matrix, vector=total[4:], scatter=pulls @ pulls.T, blocks=len(sums))
+    return Normal(
+        matrix=matrix, vector=total[4:], scatter=pulls @ pulls.T, blocks=np.count_nonzero(sums[:, 0])
+    )
+
+
+def lead(window: Prepared, y: float, x: float, noise: tuple[float, float]) -> NDArray[np.float64]:
+    """By how much each block's weight at a shift exceeds that a few pixels away from it.
+
+    Blocks of unlike texture correlate too, by chance, but nowhere in particular.
+    """
+    first = smooth_at(window.anchor, y / 2, x / 2)
+    second = smooth_at(window.item, -y / 2, -x / 2)
+    here = _block_sums(first, second, window.usable, window.margin, *noise)[:, 0]
+    for away in ((_DECOY, _DECOY), (_DECOY, -_DECOY)):
+        moved, usable = (np.roll(image, away, (0, 1)) for image in (second, window.usable))
+        here -= _block_sums(first, moved, usable & window.usable, window.margin, *noise)[:, 0] / 2
+    return here
 
 
 def solve(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:

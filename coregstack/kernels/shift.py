@@ -23,6 +23,8 @@ _ASTRAY = 2.0
 """A fit that ends further than this from where the search put it has not found what it started from, px."""
 _UNSURE = 0.5
 """A shift with a larger sigma is no knowledge, px."""
+_LEAD = 4.0
+"""Standard deviations by which a match must be better than a few pixels away from it."""
 _LEAST_BLOCKS = 10
 _MAJORITY = 0.4
 """Part of the windows' weight that has to agree."""
@@ -154,6 +156,10 @@ def _check(found: Sequence[Found], fits: dict[int, Fit], joint: Joint) -> None:
     if best.blocks < _LEAST_BLOCKS or agree < 2:
         raise Refusal(
             f"too few windows: {agree} with {best.blocks} textured patches match, 2 and 10 are needed"
+        )
+    if best.lead < _LEAD:
+        raise Refusal(
+            "no common texture: at full resolution the match is hardly better than a few pixels away"
         )
     if best.agreeing < _MAJORITY:
         raise Refusal(f"the windows disagree: only {best.agreeing:.0%} of their weight supports one shift")
