@@ -14,6 +14,7 @@ import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
+from dask.base import tokenize
 from dask.callbacks import Callback
 from numpy.typing import NDArray
 
@@ -25,6 +26,7 @@ from coregstack.export.items import Asset, DeliverySettings, ItemPlan, ItemRepor
 from coregstack.export.stac import write_stac
 from coregstack.matching import MatchOptions
 from coregstack.model import Status
+from coregstack.network_graph import Items, scene_network
 from coregstack.opening import Unusable, band_indexes, common_bands, unplaceable
 from coregstack.policy import failure
 from coregstack.scene import PlacedScene, Scene
@@ -164,6 +166,7 @@ def run_items(
     settings: DeliverySettings,
     options: Callable[[Sequence[str]], MatchOptions],
     *,
+    network: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> tuple[ItemReport, ...]:
@@ -181,6 +184,8 @@ def run_items(
         What holds for the whole run.
     options : callable
         Makes the match options from the names of the bands that all scenes share.
+    network : bool
+        Whether their method is "network": then items that are done take part in it all the same.
     overwrite : bool
         Whether items that an earlier run has done are done again.
     progress : callable, optional
@@ -196,13 +201,17 @@ def run_items(
     known = {u.id: failure(u.reason) for u in unusable}
     for plan in plans:
         if plan.id in scenes and plan.id != settings.anchor_id:
-            reason = unplaceable(scenes[plan.id], anchor)
+            reason = unplaceable(scenes[plan.id], anchor, apart=network)
             if reason is not None:
                 known[plan.id] = failure(reason)
     todo = [p for p in plans if p.id not in done]
     matched = [p for p in todo if p.id not in known]
     parts = []
-    if matched:
+    if matched and network:
+        able = [scenes[p.id] for p in plans if p.id not in known]
+        records = _network(able, anchor, options)[[able.index(scenes[p.id]) for p in matched]]
+        parts.append(graph.deliveries(matched, records, settings))
+    elif matched:
         parts.append(_matched(matched, scenes, anchor, options, settings))
     if left := [p for p in todo if p.id in known]:
         records = graph.object_array("coregstack-known-", [known[p.id] for p in left])
@@ -301,6 +310,24 @@ def _matched(
     reference = graph.scene_reference(_on_anchor(anchor, anchor, names), match)
     position = next((k for k, scene in enumerate(items) if scene.id == anchor.id), None)
     return graph.scene_deliveries(plans, placed, position, reference, match, settings)
+
+
+def _network(
+    scenes: Sequence[Scene], anchor: Scene, options: Callable[[Sequence[str]], MatchOptions]
+) -> da.Array:
+    names = common_bands(scenes, anchor)
+    items = Items(
+        names=tuple(scene.id for scene in scenes),
+        times=np.array([scene.time for scene in scenes], "datetime64[ns]"),
+        anchor=[scene.id for scene in scenes].index(anchor.id),
+    )
+    return scene_network([_on_anchor(scene, anchor, names) for scene in scenes], items, options(names))
+
+
+def run_fingerprint(anchor: Scene, scenes: Sequence[Scene], options: Mapping[str, Any]) -> str:
+    """What all items of a run depend on, as one text; in a network each depends on all others."""
+    others = list(scenes) if options.get("method") == "network" else []
+    return str(tokenize(anchor, sorted(options.items()), *others))
 
 
 def _on_anchor(scene: Scene, anchor: Scene, names: tuple[str, ...]) -> PlacedScene:

@@ -232,13 +232,20 @@ def check_lattice(anchor: Scene) -> None:
         )
 
 
-def unplaceable(scene: Scene, anchor: Scene) -> str | None:
-    """Why a scene cannot be put on the anchor's lattice or matched with it, or None if it can."""
+def unplaceable(scene: Scene, anchor: Scene, *, apart: bool = False) -> str | None:
+    """Why a scene cannot be put on the anchor's lattice or matched with it, or None if it can.
+
+    Parameters
+    ----------
+    scene, anchor : Scene
+    apart : bool
+        Whether it may lie apart from the anchor, because others link the two.
+    """
     try:
         frame_bounds(scene.image.box, anchor.image.box)
     except InvalidStack as error:
         return str(error)
-    if not overlaps(scene.image.box, anchor.image.box):
+    if not apart and not overlaps(scene.image.box, anchor.image.box):
         return (
             f"The scene does not overlap the anchor ({crs_name(scene.image.box)}, "
             f"bounds {tuple(round(v, 1) for v in scene.image.box.boundingbox.bbox)})."

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import dask
 import xarray as xr
 
 from coregstack import graph
@@ -22,6 +21,7 @@ from coregstack.delivery import (
     known_sources,
     known_times,
     prepare_output,
+    run_fingerprint,
     run_items,
     scene_facts,
     scene_plans,
@@ -210,7 +210,7 @@ def run_scenes(
         anchor=reference.image.box,
         resampling=resampling,
         cog=cog,
-        fingerprint=dask.base.tokenize(reference, sorted(options.items())),
+        fingerprint=run_fingerprint(reference, scenes, options),
     )
     reports = run_items(
         plans,
@@ -218,6 +218,7 @@ def run_scenes(
         unusable,
         settings,
         partial(match_options, **options),
+        network=options.get("method") == "network",
         overwrite=overwrite,
         progress=progress,
     )
@@ -232,7 +233,8 @@ def write_cube(
     store: Any, scenes: Sequence[Scene], anchor: Scene, result: RunResult, *, overwrite: bool
 ) -> None:
     """Write the cube of a run whose shifts are known; scenes that cannot be placed are left out."""
-    placeable = [scene for scene in scenes if unplaceable(scene, anchor) is None]
+    reached = {report.id for report in result.reports if report.quality.shift is not None}
+    placeable = [scene for scene in scenes if unplaceable(scene, anchor, apart=scene.id in reached) is None]
     to_zarr(apply(stack_scenes(placeable, anchor), result.to_quality()), store, overwrite=overwrite)
 
 

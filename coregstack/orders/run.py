@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import dask
 import xarray as xr
 
 from coregstack.api import check_resampling
@@ -19,6 +18,7 @@ from coregstack.delivery import (
     Progress,
     RunResult,
     prepare_output,
+    run_fingerprint,
     run_items,
     scene_facts,
     write_table,
@@ -214,7 +214,7 @@ def _run(
         resampling=resampling,
         cog=order.cog,
         digests=True,
-        fingerprint=dask.base.tokenize(anchor, sorted(options.items())),
+        fingerprint=run_fingerprint(anchor, found.scenes, options),
     )
     return run_items(
         found.plans,
@@ -222,6 +222,7 @@ def _run(
         found.unusable,
         settings,
         partial(match_options, **options),
+        network=options.get("method") == "network",
         overwrite=overwrite,
         progress=progress,
     )
