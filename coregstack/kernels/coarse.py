@@ -7,7 +7,7 @@ surfaces are added up so that they vote together, and which must not contradict 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import add
 
@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 
 from coregstack.kernels.correlation import Peak, Surface, correlate, local_agreement
 from coregstack.kernels.match_image import orientation
-from coregstack.kernels.windows import Box, Lag, cells, grown, overlap, read_pair, spread, window_size
+from coregstack.kernels.overview import OVERVIEW, Look, PreparedAnchor, factor_for, look
+from coregstack.kernels.windows import Box, Lag, cells, grown, moved, overlap, read_pair, spread, window_size
 from coregstack.model import PixelSource
 
-_OVERVIEW = 256
-"""Longest side of the overviews that are searched, px, so that the search costs the same at any size."""
 _SIGNIFICANT = 6.5
 """Peaks of the search that stand out less may be chance."""
 _AMBIGUOUS = 0.8
@@ -39,24 +38,9 @@ _APART = 2.0
 _DISSENT = 0.3
 """Part of the sure windows that may have moved otherwise."""
 
-Looks = tuple[NDArray[np.complex64], ...]
-"""Orientations of the overview, one array for each band."""
-
 
 class Refusal(Exception):
     """No shift can be known; the text says why."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class PreparedAnchor:
-    """An anchor made ready once for all items: small, picklable, reusable."""
-
-    source: PixelSource
-    """Where windows are read from."""
-    factor: int
-    """Side of the overviews' blocks, px."""
-    looks: Looks
-    """Orientations of the overviews."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,23 +52,6 @@ class Found:
     """Lag of the content, px at full resolution: the shift plus the item's origin."""
     windows: tuple[Box, ...]
     """Windows that are worth a fit."""
-
-
-def factor_for(longest: int) -> int:
-    """Side of the blocks that make an overview of at most `_OVERVIEW` px of a side of `longest` px."""
-    return max(1, -(-longest // _OVERVIEW))
-
-
-def look(source: PixelSource, factor: int) -> Looks:
-    """Orientations of a source's overviews."""
-    return tuple(_look(source, band, factor) for band in range(source.bands))
-
-
-def _look(source: PixelSource, band: int, factor: int) -> NDArray[np.complex64]:
-    if factor == 1:
-        return orientation(*source.read(band, slice(0, source.shape[0]), slice(0, source.shape[1])))
-    values, share = source.overview(band, factor)
-    return orientation(values, share >= 0.5)
 
 
 def search(
@@ -114,10 +81,13 @@ def search(
         Where nothing, or more than one place, matches.
     """
     factor = anchor.factor
-    if factor > 1 and max(area.height, area.width) < factor * _OVERVIEW // 2:
+    around = _around(area, reach)
+    here = anchor.looks
+    if factor > 1 and max(area.height, area.width) < factor * OVERVIEW // 2:
         factor = factor_for(max(area.height, area.width))
-    here = anchor.looks if factor == anchor.factor else look(anchor.source, factor)
-    pairs = list(zip(here, look(item, factor), strict=False))
+        here = look(anchor.source, factor, around)
+    there = look(item, factor, moved(around, Lag.of(*item.origin)))
+    pairs = list(zip(here, there, strict=False))
     peaks = _peaks(pairs, tuple(o / factor for o in item.origin), tuple(r / factor for r in reach))
     options = []
     for band, ((a, b), peak) in enumerate(zip(pairs, peaks, strict=True)):
@@ -140,18 +110,24 @@ def search(
     return found
 
 
+def _around(area: Box, reach: tuple[float, float]) -> Box:
+    """The overlap and all that a shift might bring into it."""
+    y, x = (int(np.ceil(r)) + 2 for r in reach)
+    return Box(area.top - y, area.left - x, area.bottom + y, area.right + x)
+
+
 def _peaks(
-    pairs: Sequence[tuple[NDArray[np.complex64], NDArray[np.complex64]]],
+    pairs: Sequence[tuple[Look, Look]],
     centre: tuple[float, ...],
     reach: tuple[float, ...],
 ) -> list[Peak]:
     """The lag of each band in the overviews: its own if that is plain, else the one of all together."""
     for k, name in enumerate(("anchor", "item")):
-        if not any(np.any(p[k]) for p in pairs):
+        if not any(np.any(pair[k].values) for pair in pairs):
             raise Refusal(f"the {name} has no usable texture: it is clouded, nodata or flat throughout")
     middle = round(centre[0]), round(centre[1])
     steps = int(np.ceil(reach[0])) + 2, int(np.ceil(reach[1])) + 2
-    surfaces = [correlate(a, b, middle, steps) for a, b in pairs]
+    surfaces = [_surface(a, b, middle, steps) for a, b in pairs]
     own = [_unrivalled(surface) for surface in surfaces]
     plain = [peak for peak in own if isinstance(peak, Peak)]
     if len(plain) == len(own):
@@ -162,6 +138,12 @@ def _peaks(
             raise joint
         joint = max(plain, key=lambda peak: peak.significance)
     return [peak if isinstance(peak, Peak) else joint for peak in own]
+
+
+def _surface(anchor: Look, item: Look, middle: tuple[int, int], steps: tuple[int, int]) -> Surface:
+    """Agreement at lags of the whole scenes' overviews, of which the looks may be parts."""
+    start = middle[0] - anchor.top + item.top, middle[1] - anchor.left + item.left
+    return replace(correlate(anchor.values, item.values, start, steps), centre=middle)
 
 
 def _unrivalled(surface: Surface) -> Peak | Refusal:
@@ -183,15 +165,17 @@ def _unrivalled(surface: Surface) -> Peak | Refusal:
 
 
 def _merits(
-    anchor: NDArray[np.complex64],
-    item: NDArray[np.complex64],
+    anchor: Look,
+    item: Look,
     peak: Peak,
     boxes: Sequence[Box],
     factor: int,
 ) -> NDArray[np.float64]:
     """How well each window agrees in the overviews, in standard deviations above `_HEARD`."""
-    corners = np.array(boxes, np.int64).reshape(-1, 4) // factor
-    return local_agreement(anchor, item, round(peak.y), round(peak.x), corners) - _HEARD
+    start = np.array([anchor.top, anchor.left] * 2, np.int64)
+    corners = np.array(boxes, np.int64).reshape(-1, 4) // factor - start
+    lag = round(peak.y) - anchor.top + item.top, round(peak.x) - anchor.left + item.left
+    return local_agreement(anchor.values, item.values, *lag, corners) - _HEARD
 
 
 def _vote(

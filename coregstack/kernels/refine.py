@@ -262,8 +262,9 @@ def lead(window: Prepared, y: float, x: float, noise: tuple[float, float]) -> ND
     second = smooth_at(window.item, -y / 2, -x / 2)
     here = _block_sums(first, second, window.usable, window.margin, *noise)[:, 0]
     for away in ((_DECOY, _DECOY), (_DECOY, -_DECOY)):
-        moved, usable = (np.roll(image, away, (0, 1)) for image in (second, window.usable))
-        here -= _block_sums(first, moved, usable & window.usable, window.margin, *noise)[:, 0] / 2
+        moved = np.roll(second, away, (0, 1))
+        usable = window.usable & np.roll(window.usable, away, (0, 1))
+        here -= _block_sums(first, moved, usable, window.margin, *noise)[:, 0] / 2
     return here
 
 

@@ -8,7 +8,8 @@ from dataclasses import replace
 import numpy as np
 
 from coregstack.kernels.agreement import Fit, Joint, fit, join
-from coregstack.kernels.coarse import Found, PreparedAnchor, Refusal, factor_for, look, search
+from coregstack.kernels.coarse import Found, Refusal, search
+from coregstack.kernels.overview import PreparedAnchor, factor_for, look
 from coregstack.kernels.refine import Prepared, prepare
 from coregstack.kernels.windows import Lag, overlap
 from coregstack.model import PixelSource, Shift, ShiftEstimate, TiePoints

@@ -80,10 +80,13 @@ def read_pair(
     anchor: PixelSource, item: PixelSource, band: int, box: Box, lag: Lag
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32], NDArray[np.bool_]]:
     """Pixels and mask of the anchor in a box, and of the item moved there by whole pixels."""
-    moved = Box(
-        box.top - lag.whole_y, box.left - lag.whole_x, box.bottom - lag.whole_y, box.right - lag.whole_x
-    )
-    return *read_padded(anchor, band, box), *read_padded(item, band, moved)
+    return *read_padded(anchor, band, box), *read_padded(item, band, moved(box, lag))
+
+
+def moved(box: Box, lag: Lag) -> Box:
+    """The box of the item that holds what a box of the anchor holds, to whole pixels."""
+    y, x = lag.whole_y, lag.whole_x
+    return Box(box.top - y, box.left - x, box.bottom - y, box.right - x)
 
 
 def grown(box: Box, margin: int) -> Box:
