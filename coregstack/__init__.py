@@ -6,9 +6,12 @@ from coregstack.api import align, apply, estimate, open_scenes
 from coregstack.errors import CoregError
 from coregstack.export.cube import to_zarr
 from coregstack.export.tables import read_quality, write_quality
+from coregstack.export.ties import write_ties
+from coregstack.htmlreport import report
 from coregstack.orders.run import open_order, run_order
 from coregstack.runs import run_scenes, to_geotiffs
 from coregstack.stac_in import open_stac
+from coregstack.tiepoints import tie_points
 
 __all__ = [
     "CoregError",
@@ -20,9 +23,12 @@ __all__ = [
     "open_scenes",
     "open_stac",
     "read_quality",
+    "report",
     "run_order",
     "run_scenes",
+    "tie_points",
     "to_geotiffs",
     "to_zarr",
     "write_quality",
+    "write_ties",
 ]

@@ -1,13 +1,56 @@
-"""`da.coreg`: the package's functions as methods of a DataArray."""
+"""`da.coreg` and `quality.coreg`: the package's functions as methods of a DataArray and of a quality Dataset."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import os
+from collections.abc import Hashable, Sequence
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import xarray as xr
 
-from coregstack import api
+from coregstack import api, plot
+from coregstack.htmlreport import report
+from coregstack.htmlreport.content import quality_table
+from coregstack.model import ItemQuality
+from coregstack.notebook import table_html
+from coregstack.rematch import qualities, rematch
+from coregstack.tiepoints import tie_points
+
+
+class QualityPlots:
+    """Plots of shifts and scores."""
+
+    def __init__(self, source: xr.DataArray | xr.Dataset) -> None:
+        self._source = source
+
+    def shifts(self, *, ax: Any = None) -> Any:
+        """Plot shifts over time; see `coregstack.plot.shifts`."""
+        return plot.shifts(quality_table(self._source), ax=ax)
+
+    def scores(self, *, ax: Any = None) -> Any:
+        """Plot matching scores over time; see `coregstack.plot.scores`."""
+        return plot.scores(quality_table(self._source), ax=ax)
+
+
+class StackPlots(QualityPlots):
+    """Plots of shifts and scores, and of single items against the anchor."""
+
+    _source: xr.DataArray
+
+    def matches(self, id: str, *, anchor: Hashable | None = None, ax: Any = None, **options: Any) -> Any:
+        """Match an item once more and plot its windows' shifts over the scene; see `coregstack.plot.matches`."""
+        return plot.matches(self._matched(id, anchor, options), title=id, ax=ax)
+
+    def compare(
+        self, id: str, *, anchor: Hashable | None = None, ax: Sequence[Any] | None = None, **options: Any
+    ) -> Any:
+        """Show anchor, item before and after, and both in one picture; see `coregstack.plot.compare`."""
+        return plot.compare(self._matched(id, anchor, options), title=id, ax=ax)
+
+    def _matched(self, item: str, anchor: Hashable | None, options: dict[str, Any]) -> ItemQuality:
+        return next(quality for _, quality in qualities(rematch(self._source, anchor, **options), [item]))
 
 
 @xr.register_dataarray_accessor("coreg")
@@ -37,3 +80,50 @@ class CoregAccessor:
     def align(self, anchor: Hashable | xr.DataArray, **options: Any) -> xr.DataArray:
         """Align this stack; see `coregstack.align`."""
         return api.align(self._array, anchor, **options)
+
+    @property
+    def plot(self) -> StackPlots:
+        """Plots of this stack: shifts and scores if it is aligned, and items against the anchor."""
+        return StackPlots(self._array)
+
+    def tie_points(self, *, anchor: Hashable | None = None, **options: Any) -> pd.DataFrame:
+        """The windows that match, as a table; see `coregstack.tie_points`."""
+        return tie_points(self._array, anchor=anchor, **options)
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write a report of this aligned stack; see `coregstack.report`."""
+        return report(self._array, path)
+
+
+@xr.register_dataset_accessor("coreg")
+class QualityAccessor:
+    """A quality as a table, as plots and as a report; in a notebook it shows itself.
+
+    Examples
+    --------
+    >>> from coregstack import estimate
+    >>> from coregstack.testing import sample_stack
+    >>> quality = estimate(sample_stack(3, shape=(256, 256)), anchor=0)
+    >>> quality.coreg.to_dataframe().status.tolist()
+    ['anchor', 'coregistered', 'coregistered']
+    """
+
+    def __init__(self, quality: xr.Dataset) -> None:
+        self._quality = quality
+
+    @property
+    def plot(self) -> QualityPlots:
+        """Plots of shifts and scores."""
+        return QualityPlots(self._quality)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row an item; what is lazy is computed."""
+        return quality_table(self._quality)
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write a report of this quality; see `coregstack.report`."""
+        return report(self._quality, path)
+
+    def _repr_html_(self) -> str:
+        anchor = self._quality.attrs.get("anchor", "")
+        return table_html(self.to_dataframe(), f"{self._quality.sizes['time']} items aligned to {anchor}")

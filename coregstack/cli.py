@@ -20,6 +20,7 @@ from coregstack.console import ProgressBar, format_table, show
 from coregstack.delivery import RunResult, row
 from coregstack.errors import CoregError
 from coregstack.export.stac import require_pystac
+from coregstack.htmlreport import report as write_report
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
 from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
@@ -144,12 +145,20 @@ def _finish(result: RunResult, options: argparse.Namespace) -> int:
             result.to_stac()
         except CoregError as error:
             result = replace(result, faults=(*result.faults, f"STAC: {error}"))
+    written = None
+    if not getattr(options, "no_report", False):
+        try:
+            written = str(write_report(result))
+        except CoregError as error:
+            result = replace(result, faults=(*result.faults, f"report: {error}"))
     if options.json:
         rows = [row(report) for report in result.reports]
         print(json.dumps({"output": result.output, "anchor": result.anchor, "items": rows,
-                          "notes": result.notes, "problems": result.problems}))  # fmt: skip
+                          "notes": result.notes, "problems": result.problems, "report": written}))  # fmt: skip
     else:
         show(result, table=not options.quiet)
+        if written is not None:
+            print(f"Report: {written}")
     return WITH_PROBLEMS if result.problems else DELIVERED
 
 
@@ -243,6 +252,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="do everything anew, not only what is missing"
     )
+    parser.add_argument("--no-report", action="store_true", help="do not write report.html to the output")
     match = parser.add_argument_group("matching")
     match.add_argument(
         "--band", type=_band, help="band that is scored: name, position from 0, or 'mean' (default: red)"

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from pyproj.enums import WktVersion
 
 from coregstack.errors import InvalidRequest
 from coregstack.export.files import staged
@@ -50,7 +51,8 @@ def tie_table(ties: Mapping[str, TiePoints], anchor: GeoBox) -> pd.DataFrame:
     """
     parts = []
     for item, found in ties.items():
-        x, y = anchor.affine * (found.x + 0.5, found.y + 0.5)
+        col, row, place = found.x + 0.5, found.y + 0.5, anchor.affine
+        x, y = place.a * col + place.b * row + place.c, place.d * col + place.e * row + place.f
         values = {"x": x, "y": y, "row": found.y, "col": found.x}
         values |= {name: getattr(found, name) for name in COLUMNS[5:]}
         parts.append(pd.DataFrame({"item": [item] * len(found.y), **values}))
@@ -137,8 +139,14 @@ def _write_geopackage(table: pd.DataFrame, crs: CRS, path: Path) -> None:
         systems = [
             ("Undefined cartesian", -1, "NONE", -1, "undefined"),
             ("Undefined geographic", 0, "NONE", 0, "undefined"),
-            ("WGS 84", 4326, "EPSG", 4326, CRS("EPSG:4326").to_wkt(version="WKT1_GDAL")),
-            (str(crs)[:80], code, "EPSG" if epsg else "coregstack", code, crs.to_wkt(version="WKT1_GDAL")),
+            ("WGS 84", 4326, "EPSG", 4326, CRS("EPSG:4326").to_wkt(version=WktVersion.WKT1_GDAL)),
+            (
+                str(crs)[:80],
+                code,
+                "EPSG" if epsg else "coregstack",
+                code,
+                crs.to_wkt(version=WktVersion.WKT1_GDAL),
+            ),
         ]
         base.executemany("INSERT OR IGNORE INTO gpkg_spatial_ref_sys VALUES (?,?,?,?,?,NULL)", systems)
         bounds = _bounds(table)

@@ -19,11 +19,12 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.api import QUALITY
 from coregstack.delivery import TABLE, RunResult, row
-from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
+from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
 from coregstack.grid import crs_of, same_crs, transformer
 from coregstack.jsonfile import parse_json, read_text
 from coregstack.model import Status, TiePoints
+from coregstack.rematch import rematch
 from coregstack.times import time_from_name
 
 _MAX_TABLE = 2**30
@@ -43,8 +44,6 @@ class Content:
     """Inputs that could not be read or written."""
     evidence: Callable[[str], KeptEvidence | None]
     """Reads what is kept of an item."""
-    box: GeoBox | None = None
-    """Place of all items, where they share one."""
 
 
 def gather(source: Any) -> Content:
@@ -117,6 +116,7 @@ def _from_quality(source: xr.DataArray | xr.Dataset) -> Content:
     if missing:
         raise InvalidRequest(f"There is no {missing[0]!r}; pass what align, apply or estimate returned.")
     table = quality_table(source)
+    source = source.assign_coords({name: ("time", table[name].to_numpy()) for name in QUALITY})
     items = tuple(_item(values, []) for values in table.reset_index().to_dict("records"))
     named = source.attrs.get("coregstack_anchor") or source.attrs.get("anchor")
     return Content(
@@ -124,8 +124,29 @@ def _from_quality(source: xr.DataArray | xr.Dataset) -> Content:
         items=items,
         notes=(),
         problems=(),
-        evidence=lambda item_id: None,
+        evidence=_matched_again(source) if isinstance(source, xr.DataArray) else lambda item_id: None,
     )
+
+
+def _matched_again(stack: xr.DataArray) -> Callable[[str], KeptEvidence | None]:
+    """Evidence of a stack's items, each matched once more when it is asked for."""
+    try:
+        again = rematch(stack)
+        reference = again.reference()
+    except CoregError:
+        return lambda item_id: None
+    positions = {item: k for k, item in enumerate(again.stack.ids)}
+
+    def evidence(item_id: str) -> KeptEvidence | None:
+        k = positions[item_id]
+        box = again.box if again.scenes is None else again.scenes[k].scene.image.box
+        try:
+            found = again.quality(reference, k).evidence
+        except CoregError:
+            return None
+        return None if found is None else KeptEvidence(box=box, evidence=found)
+
+    return evidence
 
 
 def quality_table(source: xr.DataArray | xr.Dataset) -> pd.DataFrame:
@@ -197,7 +218,8 @@ def corners(box: GeoBox, anchor: GeoBox) -> list[list[float]] | None:
     if not same_crs(box, anchor):
         if box.crs is None or anchor.crs is None:
             return None
-        x, y = transformer(crs_of(box), crs_of(anchor)).transform(*zip(*points, strict=True))
+        at_x, at_y = np.array(points).T
+        x, y = transformer(crs_of(box), crs_of(anchor)).transform(at_x, at_y)
         points = list(zip(x, y, strict=True))
     if not np.isfinite(points).all():
         return None

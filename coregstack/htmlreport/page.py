@@ -92,8 +92,7 @@ def _pieces(content: Content) -> Iterator[str]:
     script = "".join((assets / name).read_text("utf-8") for name in _SCRIPTS)
     head, rest = (assets / "page.html").read_text("utf-8").split("$evidence\n")
     yield Template(head).substitute(policy=_policy(style, script), version=__version__, style=style)
-    anchor = next((kept.box for item in content.items if item["id"] == content.anchor
-                   and (kept := content.evidence(item["id"])) is not None), content.box)  # fmt: skip
+    anchor = _anchor_box(content)
     for k, item in enumerate(content.items):
         kept = content.evidence(item["id"])
         item["box"] = None
@@ -105,6 +104,13 @@ def _pieces(content: Content) -> Iterator[str]:
         yield f'<script type="application/json" id="evidence-{k}">{_inert(evidence_json(kept))}</script>\n'
     data = json.dumps(_facts(content, anchor), separators=(",", ":"), allow_nan=False)
     yield Template(rest).substitute(data=_inert(data), script=script)
+
+
+def _anchor_box(content: Content) -> GeoBox | None:
+    if not any(item["id"] == content.anchor for item in content.items):
+        return None
+    kept = content.evidence(content.anchor)
+    return None if kept is None else kept.box
 
 
 def _facts(content: Content, anchor: GeoBox | None) -> dict[str, Any]:

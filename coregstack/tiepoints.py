@@ -1,0 +1,78 @@
+"""Tie points of a run, a folder or a stack, as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from coregstack.delivery import RunResult
+from coregstack.errors import InvalidRequest, MissingFile
+from coregstack.export.evidence import STATE, kept_evidence
+from coregstack.export.ties import tie_table
+from coregstack.rematch import qualities, rematch
+
+
+def tie_points(source: Any, *, anchor: Hashable | None = None, **options: Any) -> pd.DataFrame:
+    """List the windows that were matched: where each lies, its own shift, and whether it agrees.
+
+    Parameters
+    ----------
+    source : RunResult, path-like or DataArray
+        What a run returned, its output folder, or a stack, aligned or not, whose items are matched once more.
+    anchor : str, time or int, optional
+        For a stack: the anchor; by default the one that it was aligned to.
+    **options
+        For a stack: `band` and `max_shift`, as in `coregstack.estimate`.
+
+    Returns
+    -------
+    DataFrame
+        One row a window: `item`; `x`, `y` of its middle in the anchor's CRS (``attrs["crs"]``); `row`, `col`
+        of its middle in the anchor, px; its own `shift_x` (right) and `shift_y` (down), px; `weight`, 0 to
+        1; `inlier`; `band`, counted among the match bands. `coregstack.write_ties` writes it.
+
+    Raises
+    ------
+    MissingFile
+        If the folder keeps nothing of a run.
+    InvalidRequest, InvalidStack, AnchorNotFound
+        If the source does not fit.
+
+    Examples
+    --------
+    >>> from coregstack.testing import sample_stack
+    >>> ties = tie_points(sample_stack(2, shape=(256, 256)), anchor=0)
+    >>> bool(ties.inlier.any())
+    True
+    """
+    if isinstance(source, xr.DataArray):
+        again = rematch(source, anchor, **options)
+        found = ((item, quality.evidence) for item, quality in qualities(again))
+        return tie_table({item: kept.ties for item, kept in found if kept is not None}, again.box)
+    if anchor is not None or options:
+        raise InvalidRequest(
+            "anchor and match options are for stacks; what a run has written tells them itself."
+        )
+    return _kept(Path(source.output if isinstance(source, RunResult) else source))
+
+
+def _kept(folder: Path) -> pd.DataFrame:
+    ties, box = {}, None
+    for path in sorted((folder / STATE).glob("*.evidence")):
+        kept = kept_evidence(folder, path.stem)
+        if kept is None:
+            continue
+        if kept.evidence.chips is None:
+            # only the anchor has no chips
+            box = kept.box
+        else:
+            ties[path.stem] = kept.evidence.ties
+    if box is None:
+        raise MissingFile(
+            f"{str(folder)!r} keeps no tie points: it is not the output folder of a finished run."
+        )
+    return tie_table(ties, box)
