@@ -228,7 +228,8 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
         if known.clear is not None:
             clear = graph.move_clear(known.clear.data, move)
             aligned = aligned.assign_coords(clear=known.clear.copy(data=clear))
-    aligned = aligned.assign_coords({name: quality[name].variable for name in QUALITY if name in quality})
+    told = [name for name in (*QUALITY, *_NETWORK) if name in quality]
+    aligned = aligned.assign_coords({name: quality[name].variable for name in told})
     aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
     aligned.attrs |= {
         "coregstack_resampling": resampling,
