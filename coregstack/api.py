@@ -360,6 +360,8 @@ def _clear(stack: Stack, mask: xr.DataArray | bool | None) -> Any:
 
 def _outside(stack: Stack, anchor: Any, options: MatchOptions, inner: MatchOptions) -> tuple[Any, Shift]:
     scene = anchor if "time" in anchor.dims else anchor.expand_dims(time=1)
+    if "clear" in scene.coords and "time" not in scene.coords["clear"].dims:
+        scene = scene.assign_coords(clear=scene.coords["clear"].expand_dims(time=1))
     other = conform(scene.drop_vars("id", errors="ignore"), ["anchor"])
     if len(other.ids) != 1 or len(other.bands) != len(stack.bands):
         raise InvalidStack(
