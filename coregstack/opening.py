@@ -20,6 +20,7 @@ from coregstack import graph
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, InvalidStack, UnreadableFile
 from coregstack.grid import crs_name, footprint, frame_bounds, offset, overlaps, union
 from coregstack.names import check_item_id
+from coregstack.provenance import BAND_POSITION
 from coregstack.raster import RasterHeader, read_header
 from coregstack.scene import PlacedScene, Scene
 from coregstack.stack import positions_of_time
@@ -154,6 +155,7 @@ def stack_scenes(
             "id": ("time", np.array([s.id for s in scenes], object)),
             "source": ("time", np.array([s.image.path for s in scenes], object)),
             "band": np.array(first.bands, object),
+            BAND_POSITION: ("band", np.arange(len(first.bands))),
             "y": ("y", y, {"axis": "Y", "standard_name": "projection_y_coordinate"}),
             "x": ("x", x, {"axis": "X", "standard_name": "projection_x_coordinate"}),
             "clear": (("time", "y", "x"), graph.open_clear(placed, size)),

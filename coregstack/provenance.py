@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import dask.array as da
+import numpy as np
 
 from coregstack import graph
 from coregstack.grid import offset, same_pixels
 from coregstack.scene import PlacedScene
 from coregstack.stack import Stack
+
+BAND_POSITION = "source_band"
+"""Coordinate that tells, whatever bands are called, which ones of those that were opened a stack holds."""
 
 
 def pristine_scenes(stack: Stack) -> list[PlacedScene] | None:
@@ -36,20 +40,21 @@ def pristine_clear(stack: Stack) -> bool:
 
 def _scenes(stack: Stack, array: da.Array) -> list[PlacedScene] | None:
     found = graph.origin_scenes(array)
-    if found is None or stack.box.crs is None or "source" not in stack.array.coords:
+    if found is None or stack.box.crs is None or not {"source", BAND_POSITION} <= set(stack.array.coords):
         return None
     by_item = {(scene.scene.id, scene.scene.image.path): scene for scene in found}
     sources = stack.array.coords["source"].values
+    bands = [int(k) for k in np.atleast_1d(stack.array.coords[BAND_POSITION].values)]
     items = [by_item.get((i, str(source))) for i, source in zip(stack.ids, sources, strict=True)]
-    placed = [item.on(stack.box) for item in items if item is not None and _holds(item, stack)]
+    placed = [item.on(stack.box) for item in items if item is not None and _holds(item, stack, bands)]
     if len(placed) < len(items):
         return None
-    return [_with_bands(item, stack.bands) for item in placed]
+    return [_with_bands(item, stack.bands, bands) for item in placed]
 
 
-def _holds(item: PlacedScene, stack: Stack) -> bool:
+def _holds(item: PlacedScene, stack: Stack, bands: list[int]) -> bool:
     """Whether the stack's box and bands are a cut-out of the placed scene's."""
-    if not same_pixels(stack.box, item.lattice) or not set(stack.bands) <= set(item.bands):
+    if not same_pixels(stack.box, item.lattice) or not set(bands) <= set(range(len(item.bands))):
         return False
     row, col = offset(stack.box, item.lattice)
     height, width = stack.box.shape
@@ -57,6 +62,5 @@ def _holds(item: PlacedScene, stack: Stack) -> bool:
     return inside and row.is_integer() and col.is_integer()
 
 
-def _with_bands(item: PlacedScene, bands: tuple[str, ...]) -> PlacedScene:
-    indexes = tuple(item.indexes[item.bands.index(band)] for band in bands)
-    return replace(item, bands=bands, indexes=indexes)
+def _with_bands(item: PlacedScene, names: tuple[str, ...], bands: list[int]) -> PlacedScene:
+    return replace(item, bands=names, indexes=tuple(item.indexes[k] for k in bands))

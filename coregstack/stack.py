@@ -71,7 +71,9 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
     names = {dim: _SPATIAL[str(dim).lower()] for dim in stack.dims if str(dim).lower() in _SPATIAL}
     array = stack.rename(names) if names else stack
     if "band" not in array.dims:
-        array = array.drop_vars("band", errors="ignore").expand_dims(band=["1"], axis=-3)
+        named = "band" in array.coords and array.coords["band"].ndim == 0
+        array = array if named else array.drop_vars("band", errors="ignore").assign_coords(band="1")
+        array = array.expand_dims("band")
     if set(array.dims) != set(DIMS):
         raise InvalidStack(
             f"A stack has dims (time, band, y, x) or (time, y, x), but these were given: {stack.dims}. "
