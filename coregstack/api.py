@@ -75,8 +75,8 @@ def open_scenes(
     Returns
     -------
     DataArray
-        Dims (time, band, y, x), in the order of `paths`, with coords `time`, `id`, `source`, `band`, `x`, `y`,
-        `spatial_ref` and `clear` (True where a pixel is valid and usable for matching).
+        Dims (time, band, y, x), in the order of `paths`, with coords `time`, `id`, `source`, `band`,
+        `source_band`, `x`, `y`, `spatial_ref` and `clear` (True where a pixel is valid and usable for matching).
 
     Raises
     ------
@@ -362,7 +362,7 @@ def _outside(stack: Stack, anchor: Any, options: MatchOptions, inner: MatchOptio
     scene = anchor if "time" in anchor.dims else anchor.expand_dims(time=1)
     if "clear" in scene.coords and "time" not in scene.coords["clear"].dims:
         scene = scene.assign_coords(clear=scene.coords["clear"].expand_dims(time=1))
-    other = conform(scene.drop_vars("id", errors="ignore"), ["anchor"])
+    other = conform(scene.drop_vars("id", errors="ignore"), [str(k) for k in range(scene.sizes["time"])])
     if len(other.ids) != 1 or len(other.bands) != len(stack.bands):
         raise InvalidStack(
             f"An anchor from outside is one scene with the stack's {len(stack.bands)} bands; it has "
