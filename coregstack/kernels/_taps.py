@@ -86,7 +86,7 @@ def _lanczos(fraction: float) -> tuple[int, NDArray[np.float64]]:
     return -2, _exact_on_ramps(np.sinc(distance) * np.sinc(distance / 3), distance)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=1024)
 def _allpass(fraction: float) -> tuple[int, NDArray[np.float64]]:
     """A fractional delay that leaves the power at every frequency as it is.
 
@@ -98,16 +98,29 @@ def _allpass(fraction: float) -> tuple[int, NDArray[np.float64]]:
     """
     floor_to_nearest = int(fraction >= 0.5)
     delta = fraction - floor_to_nearest
+    phase, waves, solve = _allpass_design()
+    wanted = waves @ np.exp(1j * delta * phase)
+    weights = solve @ np.concatenate((wanted.real, (1.0, delta)))
+    return floor_to_nearest - _ALLPASS_REACH, weights
+
+
+@lru_cache(maxsize=1)
+def _allpass_design() -> tuple[NDArray[np.float64], NDArray[np.complex128], NDArray[np.float64]]:
+    """What of the least squares is the same for all fractions.
+
+    Phases of the frequencies for a delay of 1, the matrix that projects what is wanted of them onto the
+    taps, and the one that solves for the taps, whose sum and centre of mass come last on its right side.
+    """
     offsets = np.arange(-_ALLPASS_REACH, _ALLPASS_REACH + 1)
     omega = np.linspace(0, np.pi, 257)
     turn = np.clip((omega - _ALLPASS_EDGE) / (np.pi - _ALLPASS_EDGE), 0, 1)
-    wanted = np.exp(1j * delta * omega * (1 - turn**3 * (10 - 15 * turn + 6 * turn**2)))
-    stress = np.sqrt(1 + (turn == 0) / np.maximum(omega, 0.05) ** 2)
-    waves = np.exp(1j * np.outer(omega, offsets)) * stress[:, None]
-    exact = np.stack([np.ones(offsets.size), offsets - delta])
-    normal = np.block([[(waves.conj().T @ waves).real, exact.T], [exact, np.zeros((2, 2))]])
-    right = np.concatenate(((waves.conj().T @ (wanted * stress)).real, (1, 0)))
-    return floor_to_nearest - _ALLPASS_REACH, np.linalg.solve(normal, right)[: offsets.size]
+    phase = omega * (1 - turn**3 * (10 - 15 * turn + 6 * turn**2))
+    stress = 1 + (turn == 0) / np.maximum(omega, 0.05) ** 2
+    waves = np.exp(1j * np.outer(offsets, omega))
+    normal = ((waves.conj() * stress) @ waves.T).real
+    exact = np.stack([np.ones(offsets.size), offsets])
+    whole = np.block([[normal, exact.T], [exact, np.zeros((2, 2))]])
+    return phase, waves.conj() * stress, np.linalg.inv(whole)[: offsets.size]
 
 
 def _exact_on_ramps(weights: NDArray[np.floating], distance: NDArray[np.floating]) -> NDArray[np.float64]:
