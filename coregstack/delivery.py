@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +21,14 @@ from dask.callbacks import Callback
 from numpy.typing import NDArray
 
 from coregstack import graph
-from coregstack.errors import OutputConflict
-from coregstack.export.files import PART, staged
+from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
+from coregstack.export.files import PART, WriteError, staged
 from coregstack.export.geotiff import Content
 from coregstack.export.items import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile, finished
+from coregstack.export.lock import locked
 from coregstack.export.stac import write_stac
 from coregstack.matching import MatchOptions
-from coregstack.model import Status
+from coregstack.model import ItemQuality, Status
 from coregstack.network_graph import Items, scene_network
 from coregstack.opening import Unusable, band_indexes, common_bands, unplaceable
 from coregstack.policy import failure
@@ -196,24 +199,28 @@ def run_items(
     tuple of ItemReport
         In the order of `plans`.
     """
-    done = {} if overwrite else {p.id: r for p in plans if (r := finished(p, settings)) is not None}
+    check_targets(plans)
     anchor = scenes[settings.anchor_id]
-    known = {u.id: failure(u.reason) for u in unusable}
+    options(anchor.bands)
+    done = {} if overwrite else {p.id: r for p in plans if (r := finished(p, settings)) is not None}
+    known = {u.id: failure(u.reason, unreadable=u.unreadable) for u in unusable}
     for plan in plans:
         if plan.id in scenes and plan.id != settings.anchor_id:
             reason = unplaceable(scenes[plan.id], anchor, apart=network)
             if reason is not None:
                 known[plan.id] = failure(reason)
-    todo = [p for p in plans if p.id not in done]
-    matched = [p for p in todo if p.id not in known]
+    groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, options)
+    known |= refused
     parts = []
-    if matched and network:
-        able = [scenes[p.id] for p in plans if p.id not in known]
-        records = _network(able, anchor, options)[[able.index(scenes[p.id]) for p in matched]]
-        parts.append(graph.deliveries(matched, records, settings))
-    elif matched:
-        parts.append(_matched(matched, scenes, anchor, options, settings))
-    if left := [p for p in todo if p.id in known]:
+    for names, group in groups.items():
+        matched = [p for p in group if p.id not in done]
+        if matched and network:
+            able = [scenes[p.id] for p in group]
+            records = _network(able, anchor, names, options(names))[[group.index(p) for p in matched]]
+            parts.append(graph.deliveries(matched, records, settings))
+        elif matched:
+            parts.append(_matched(matched, scenes, anchor, names, options(names), settings))
+    if left := [p for p in plans if p.id in known and p.id not in done]:
         records = graph.object_array("coregstack-known-", [known[p.id] for p in left])
         parts.append(graph.deliveries(left, records, settings))
     reports = dict(done)
@@ -296,32 +303,76 @@ def file_plan(item_id: str, path: str) -> ItemPlan:
     return ItemPlan(id=item_id, assets=(asset,))
 
 
-def _matched(
+def check_targets(plans: Sequence[ItemPlan]) -> None:
+    """Refuse items whose files may be written under one name.
+
+    Raises
+    ------
+    InvalidRequest
+        If there are such, for example where a run's own output is among its inputs.
+    """
+    owners: dict[tuple[str, str], Asset] = {}
+    for plan in plans:
+        for asset in plan.assets:
+            for name in {asset.name, asset.coreg_name, asset.anchor_name}:
+                other = owners.setdefault((asset.folder, name), asset)
+                if other is not asset:
+                    raise InvalidRequest(
+                        f"{other.source!r} and {asset.source!r} may both be written as {name!r}. Leave one out, or "
+                        "give them other ids."
+                    )
+
+
+def _by_bands(
     plans: Sequence[ItemPlan],
     scenes: Mapping[str, Scene],
     anchor: Scene,
     options: Callable[[Sequence[str]], MatchOptions],
+) -> tuple[dict[tuple[str, ...], list[ItemPlan]], dict[str, ItemQuality]]:
+    """Items by the bands that each shares with the anchor, and the failure of those that share none.
+
+    No item is so matched in fewer bands because another has fewer; the anchor goes with most of them.
+    """
+    groups: dict[tuple[str, ...], list[ItemPlan]] = defaultdict(list)
+    refused = {}
+    for plan in plans:
+        if plan.id == anchor.id:
+            continue
+        try:
+            names = common_bands([anchor, scenes[plan.id]], anchor)
+            options(names)
+        except (InvalidRequest, InvalidStack) as error:
+            refused[plan.id] = failure(str(error))
+            continue
+        groups[names].append(plan)
+    largest = max(groups, key=lambda names: len(groups[names]), default=anchor.bands)
+    groups[largest] += [plan for plan in plans if plan.id == anchor.id]
+    return {names: group for names, group in groups.items() if group}, refused
+
+
+def _matched(
+    plans: Sequence[ItemPlan],
+    scenes: Mapping[str, Scene],
+    anchor: Scene,
+    names: tuple[str, ...],
+    match: MatchOptions,
     settings: DeliverySettings,
 ) -> da.Array:
     items = [scenes[plan.id] for plan in plans]
-    names = common_bands([anchor, *items], anchor)
     placed = [_on_anchor(scene, anchor, names) for scene in items]
-    match = options(names)
     reference = graph.scene_reference(_on_anchor(anchor, anchor, names), match)
     position = next((k for k, scene in enumerate(items) if scene.id == anchor.id), None)
     return graph.scene_deliveries(plans, placed, position, reference, match, settings)
 
 
-def _network(
-    scenes: Sequence[Scene], anchor: Scene, options: Callable[[Sequence[str]], MatchOptions]
-) -> da.Array:
-    names = common_bands(scenes, anchor)
+def _network(scenes: Sequence[Scene], anchor: Scene, names: tuple[str, ...], match: MatchOptions) -> da.Array:
+    scenes = [*scenes, *(() if anchor in scenes else (anchor,))]
     items = Items(
         names=tuple(scene.id for scene in scenes),
         times=np.array([scene.time for scene in scenes], "datetime64[ns]"),
-        anchor=[scene.id for scene in scenes].index(anchor.id),
+        anchor=scenes.index(anchor),
     )
-    return scene_network([_on_anchor(scene, anchor, names) for scene in scenes], items, options(names))
+    return scene_network([_on_anchor(scene, anchor, names) for scene in scenes], items, match)
 
 
 def run_fingerprint(anchor: Scene, scenes: Sequence[Scene], options: Mapping[str, Any]) -> str:
@@ -405,13 +456,16 @@ def write_table(result: RunResult) -> None:
         writer.writerows(rows)
 
 
-def prepare_output(output: Path, inputs: Iterable[Path]) -> None:
-    """Make the output folder and clear away what a killed run left half-written.
+@contextmanager
+def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[None]:
+    """An output folder for one run alone: made, and cleared of what a killed run left half-written.
 
     Raises
     ------
     OutputConflict
-        If the output is or holds an input, or lies in an input folder, or is a file.
+        If the output is or holds an input, lies in an input folder, is a file, or is written by another run.
+    WriteError
+        If it cannot be made.
     """
     output = output.resolve()
     for path in inputs:
@@ -428,6 +482,13 @@ def prepare_output(output: Path, inputs: Iterable[Path]) -> None:
             )
     if output.exists() and not output.is_dir():
         raise OutputConflict(f"The output {str(output)!r} is a file; a folder was expected.")
-    output.mkdir(parents=True, exist_ok=True)
-    for left in output.rglob(f".*{PART}"):
-        left.unlink(missing_ok=True)
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            f"{str(output)!r} cannot be made ({error.strerror}). Choose another folder."
+        ) from error
+    with locked(output):
+        for left in output.rglob(f".*{PART}"):
+            left.unlink(missing_ok=True)
+        yield

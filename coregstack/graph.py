@@ -6,6 +6,7 @@ what was opened from files, so that its pixels may be taken from the files again
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from coregstack.kernels.resample import translate, translate_mask
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching import MatchOptions, Reference, anchor_quality, assess, prepare
 from coregstack.model import NO_SHIFT, ItemQuality, Shift, Status
-from coregstack.policy import failure
+from coregstack.policy import ANCHOR_QUALITY, failure
 from coregstack.raster import valid_values
 from coregstack.scene import (
     MatchPixels,
@@ -34,6 +35,8 @@ from coregstack.scene import (
     read_block,
     read_clear,
 )
+
+log = logging.getLogger(__name__)
 
 SCENES = "coregstack-scenes-"
 PIXELS = "coregstack-pixels-"
@@ -211,8 +214,12 @@ def _fields(records: NDArray[np.object_], get: Callable[[ItemQuality], Any], out
     return values
 
 
-def _prepare_scene(item: PlacedScene, options: MatchOptions) -> Reference:
-    return prepare(load_match(item, options.bands, mean=options.mean, reach=0))
+def _prepare_scene(item: PlacedScene, options: MatchOptions) -> Reference | ItemQuality:
+    """The anchor, or what becomes of every other item where it cannot be read any more."""
+    try:
+        return prepare(load_match(item, options.bands, mean=options.mean, reach=0))
+    except CoregError as error:
+        return failure(f"The anchor cannot be read: {error}", unreadable=True)
 
 
 def _prepare_array(
@@ -222,15 +229,34 @@ def _prepare_array(
 
 
 def _assess_scene(
-    scenes: NDArray[np.object_], is_anchor: NDArray[np.bool_], reference: Reference, options: MatchOptions
+    scenes: NDArray[np.object_],
+    is_anchor: NDArray[np.bool_],
+    reference: Reference | ItemQuality,
+    options: MatchOptions,
 ) -> NDArray[np.object_]:
     if is_anchor[0]:
-        return boxed(anchor_quality(reference))
+        return boxed(_anchor_quality(reference))
+    if isinstance(reference, ItemQuality):
+        return boxed(reference)
     try:
         pixels = load_match(scenes[0], options.bands, mean=options.mean, reach=options.max_shift)
-    except CoregError as error:
-        return boxed(failure(str(error)))
-    return boxed(assess(reference, pixels, options))
+        return boxed(assess(reference, pixels, options))
+    except Exception as error:
+        return boxed(_unmatched(scenes[0], error))
+
+
+def _anchor_quality(reference: Reference | ItemQuality) -> ItemQuality:
+    return ANCHOR_QUALITY if isinstance(reference, ItemQuality) else anchor_quality(reference)
+
+
+def _unmatched(scene: PlacedScene, error: Exception) -> ItemQuality:
+    """What becomes of a scene whose matching was stopped, so that it stops no other."""
+    if isinstance(error, CoregError):
+        return failure(str(error), unreadable=True)
+    item = scene.scene.id
+    log.error("item %s: not matched", item, exc_info=error, extra={"item": item})
+    words = f"An unexpected error stopped its matching ({type(error).__name__}: {error}); please report it."
+    return failure(words, unreadable=True)
 
 
 def _assess_array(
@@ -331,20 +357,22 @@ def _match_and_deliver(
     plans: NDArray[np.object_],
     scenes: NDArray[np.object_],
     is_anchor: NDArray[np.bool_],
-    reference: Reference,
+    reference: Reference | ItemQuality,
     options: MatchOptions,
     settings: DeliverySettings,
 ) -> NDArray[np.object_]:
     plan, scene = plans[0], scenes[0]
     if is_anchor[0]:
-        return boxed(deliver_item(plan, anchor_quality(reference), settings))
+        return boxed(deliver_item(plan, _anchor_quality(reference), settings))
+    if isinstance(reference, ItemQuality):
+        return boxed(deliver_item(plan, reference, settings))
     try:
         with held_image(scene, options.bands) as held:
             pixels = load_match(scene, options.bands, mean=options.mean, reach=options.max_shift, held=held)
             quality = assess(reference, pixels, options)
             return boxed(deliver_item(plan, quality, settings, held))
-    except CoregError as error:
-        return boxed(deliver_item(plan, failure(str(error), unreadable=True), settings))
+    except Exception as error:
+        return boxed(deliver_item(plan, _unmatched(scene, error), settings))
 
 
 def _deliver_slab(

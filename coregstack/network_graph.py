@@ -288,7 +288,7 @@ def _conclude_scene(
         pixels = load(scenes[0])
         partner = None if place.partner is None else load(everyone[0][place.partner])
     except CoregError as error:
-        return boxed(failure(str(error)))
+        return boxed(failure(str(error), unreadable=True))
     return boxed(conclude(reference, partner, pixels, place, options))
 
 

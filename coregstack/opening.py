@@ -21,7 +21,7 @@ from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, Invali
 from coregstack.grid import crs_name, footprint, frame_bounds, offset, overlaps, union
 from coregstack.names import check_item_id
 from coregstack.provenance import BAND_POSITION
-from coregstack.raster import RasterHeader, read_header
+from coregstack.raster import RasterHeader, check_pixels, read_header
 from coregstack.scene import PlacedScene, Scene
 from coregstack.stack import positions_of_time
 from coregstack.times import time_from_name, time_from_text
@@ -40,6 +40,8 @@ class Unusable:
     id: str
     path: str
     reason: str
+    unreadable: bool = True
+    """Whether a file is damaged; if not, the item lacks what is needed."""
 
 
 def read_headers(paths: Sequence[str | os.PathLike[str]]) -> list[RasterHeader | CoregError]:
@@ -232,6 +234,23 @@ def check_lattice(anchor: Scene) -> None:
             f"The anchor {anchor.id!r} has a rotated geotransform; its rows and columns have to run along the "
             "axes of its CRS. Warp it north-up, for example with gdalwarp, or choose another anchor."
         )
+
+
+def check_anchor(anchor: Scene) -> None:
+    """Make sure that the anchor can be read, since every other item depends on it.
+
+    Raises
+    ------
+    InvalidStack
+        If its geotransform is rotated or sheared, or it holds no valid pixel.
+    UnreadableFile, MissingFile
+        If it, or a mask of it, is damaged.
+    """
+    check_lattice(anchor)
+    for mask in anchor.masks:
+        check_pixels(mask.header, None)
+    if not check_pixels(anchor.image, anchor.nodata):
+        raise InvalidStack(f"The anchor {anchor.id!r} holds no valid pixel; choose another one.")
 
 
 def unplaceable(scene: Scene, anchor: Scene, *, apart: bool = False) -> str | None:

@@ -269,6 +269,24 @@ def read_window(
         ) from error
 
 
+def check_pixels(header: RasterHeader, nodata: float | None) -> bool:
+    """Read all of a raster, a few blocks at a time, and say whether any pixel is valid.
+
+    Raises
+    ------
+    UnreadableFile, MissingFile
+        If it is damaged, or gone.
+    """
+    found = False
+    height, width = header.box.shape
+    with opened(header.path) as dataset:
+        rows = dataset.block_shapes[0][0] * max(1, 512 // dataset.block_shapes[0][0])
+        for row in range(0, height, rows):
+            values = read_window(dataset, list(range(header.count)), row, 0, (min(rows, height - row), width))
+            found = found or bool(valid_values(values, nodata).any())
+    return found
+
+
 def read_valid(
     dataset: DatasetReader | WarpedVRT, row: int, col: int, shape: tuple[int, int]
 ) -> NDArray[np.bool_]:

@@ -20,7 +20,7 @@ from coregstack.delivery import (
     file_plan,
     known_sources,
     known_times,
-    prepare_output,
+    output_folder,
     run_fingerprint,
     run_items,
     scene_facts,
@@ -35,7 +35,7 @@ from coregstack.grid import crs_of
 from coregstack.matching import match_options
 from coregstack.names import check_item_id
 from coregstack.opening import (
-    check_lattice,
+    check_anchor,
     find_scene,
     scenes_of,
     stack_scenes,
@@ -108,32 +108,32 @@ def to_geotiffs(
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     records = graph.records_of(*(aligned.coords[name].data for name in QUALITY))
     scenes = pristine_scenes(known)
-    prepare_output(folder, [Path(s.scene.image.path) for s in scenes or ()])
-    if scenes is None:
-        writer = SlabWriter(
-            output=str(folder.resolve()),
-            anchor_id=anchor,
-            box=known.box,
-            nodata=known.nodata,
-            bands=known.bands,
-        )
-        reports = compute_items(
-            [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
-            progress,
-            total=len(known.ids),
-        )
-    else:
-        boxes = {s.scene.id: s.scene.image.box for s in scenes}
-        settings = DeliverySettings(
-            output=str(folder.resolve()),
-            anchor_id=anchor,
-            anchor=boxes.get(anchor, known.box),
-            resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
-            cog=cog,
-            fingerprint=records.name,
-        )
-        plans = scene_plans([s.scene for s in scenes])
-        reports = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
+    with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]):
+        if scenes is None:
+            writer = SlabWriter(
+                output=str(folder.resolve()),
+                anchor_id=anchor,
+                box=known.box,
+                nodata=known.nodata,
+                bands=known.bands,
+            )
+            reports = compute_items(
+                [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
+                progress,
+                total=len(known.ids),
+            )
+        else:
+            boxes = {s.scene.id: s.scene.image.box for s in scenes}
+            settings = DeliverySettings(
+                output=str(folder.resolve()),
+                anchor_id=anchor,
+                anchor=boxes.get(anchor, known.box),
+                resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
+                cog=cog,
+                fingerprint=records.name,
+            )
+            plans = scene_plans([s.scene for s in scenes])
+            reports = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
     by_id = {report.id: report for report in reports}
     result = RunResult(
         output=str(folder),
@@ -202,31 +202,31 @@ def run_scenes(
         raise unreadable_files(unusable)
     reference = _anchor(scenes, anchor, [u.id for u in unusable])
     folder = Path(output)
-    prepare_output(folder, [Path(path) for path in paths])
-    plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
-    settings = DeliverySettings(
-        output=str(folder.resolve()),
-        anchor_id=reference.id,
-        anchor=reference.image.box,
-        resampling=resampling,
-        cog=cog,
-        fingerprint=run_fingerprint(reference, scenes, options),
-    )
-    reports = run_items(
-        plans,
-        {scene.id: scene for scene in scenes},
-        unusable,
-        settings,
-        partial(match_options, **options),
-        network=options.get("method") == "network",
-        overwrite=overwrite,
-        progress=progress,
-    )
-    result = RunResult(output=str(folder), anchor=reference.id, reports=reports, **scene_facts(scenes))
-    write_table(result)
-    if zarr is not None:
-        write_cube(zarr, scenes, reference, result, overwrite=overwrite)
-    return result
+    with output_folder(folder, [Path(path) for path in paths]):
+        plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
+        settings = DeliverySettings(
+            output=str(folder.resolve()),
+            anchor_id=reference.id,
+            anchor=reference.image.box,
+            resampling=resampling,
+            cog=cog,
+            fingerprint=run_fingerprint(reference, scenes, options),
+        )
+        reports = run_items(
+            plans,
+            {scene.id: scene for scene in scenes},
+            unusable,
+            settings,
+            partial(match_options, **options),
+            network=options.get("method") == "network",
+            overwrite=overwrite,
+            progress=progress,
+        )
+        result = RunResult(output=str(folder), anchor=reference.id, reports=reports, **scene_facts(scenes))
+        write_table(result)
+        if zarr is not None:
+            write_cube(zarr, scenes, reference, result, overwrite=overwrite)
+        return result
 
 
 def write_cube(
@@ -242,5 +242,5 @@ def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> 
     if isinstance(anchor, str) and Path(anchor).stem in unreadable:
         raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or mend its file.")
     found = find_scene(scenes, anchor)
-    check_lattice(found)
+    check_anchor(found)
     return found

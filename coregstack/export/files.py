@@ -106,6 +106,23 @@ def digests(path: Path) -> dict[str, str]:
     return {"md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
 
 
+def file_digest(path: Path, algorithm: str) -> str:
+    """One digest of a file, as hexadecimal text.
+
+    Raises
+    ------
+    UnreadableFile
+        If it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(
+                file, lambda: hashlib.new(algorithm, usedforsecurity=False)
+            ).hexdigest()
+    except OSError as error:
+        raise UnreadableFile(f"{str(path)!r} cannot be read ({error.strerror}).") from error
+
+
 def _read(file: BinaryIO) -> bytes:
     try:
         return file.read(_CHUNK)

@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from coregstack._version import __version__
 from coregstack.errors import CoregError, UnreadableFile
 from coregstack.export.evidence import STATE, keep_evidence
-from coregstack.export.files import copy_file, digests, staged
+from coregstack.export.files import copy_file, digests, file_digest, staged
 from coregstack.export.geotiff import Content, Movement, write_moved
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.grid import epsg_code, same_crs
@@ -166,7 +166,7 @@ def _deliver(
     try:
         for asset in plan.assets:
             check_source(asset)
-        treatment = treat(quality, same_crs=same_crs(box or _readable_box(plan), settings.anchor))
+        treatment = treat(quality, same_crs=_has_crs(plan, box, quality, settings.anchor))
         for asset in plan.assets:
             files.append(_write(asset, treatment, settings, held))  # noqa: PERF401 (what was written has to be known)
     except CoregError as error:
@@ -221,15 +221,15 @@ def check_source(asset: Asset) -> None:
     Raises
     ------
     UnreadableFile
-        If it has other digests, or cannot be read.
+        If it has another digest, or cannot be read.
     """
     if not asset.expected:
         return
-    found = digests(Path(asset.source))
-    wrong = [name for name, digest in asset.expected if found[name] != digest]
-    if wrong:
+    # one is enough, and of md5 and sha256 the one that sorts last is the stronger
+    algorithm, digest = max(asset.expected)
+    if file_digest(Path(asset.source), algorithm) != digest:
         raise UnreadableFile(
-            f"{asset.source!r} is not the file that the manifest describes: its {' and '.join(wrong)} differ. "
+            f"{asset.source!r} is not the file that the manifest describes: its {algorithm} is another. "
             "Fetch it again, or take it as it is by not verifying."
         )
 
@@ -239,7 +239,7 @@ def finished(plan: ItemPlan, settings: DeliverySettings) -> ItemReport | None:
     path = _state_path(plan, settings)
     try:
         noted = path.stat().st_mtime_ns
-        state = _note(path)
+        state = read_note(path)
         if state["fingerprint"] != _fingerprint(plan, settings):
             return None
         files = tuple(WrittenFile(**entry) for entry in state["files"])
@@ -253,10 +253,16 @@ def finished(plan: ItemPlan, settings: DeliverySettings) -> ItemReport | None:
         return None
 
 
-def _note(path: Path) -> dict[str, Any]:
-    """What an earlier run has noted of an item, if it is still what was written."""
-    state: dict[str, Any] = read_json(path, max_bytes=_MAX_NOTE_BYTES)
-    if state.pop("check") != _digest(state):
+def read_note(path: Path) -> dict[str, Any]:
+    """What a run has noted of an item.
+
+    Raises
+    ------
+    MissingFile, UnreadableFile
+        If there is no note, or it is not what was written.
+    """
+    state = read_json(path, max_bytes=_MAX_NOTE_BYTES)
+    if not isinstance(state, dict) or state.pop("check", None) != _digest(state):
         raise UnreadableFile(f"{str(path)!r} is damaged.")
     return state
 
@@ -264,8 +270,8 @@ def _note(path: Path) -> dict[str, Any]:
 def _noted_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:
     """Files that an earlier run has written of an item; none where no note can be trusted."""
     try:
-        return {file["path"] for file in _note(_state_path(plan, settings))["files"]}
-    except (CoregError, AttributeError, KeyError, TypeError):
+        return {file["path"] for file in read_note(_state_path(plan, settings))["files"]}
+    except CoregError:
         return set()
 
 
@@ -316,6 +322,13 @@ def _quality(value: Mapping[str, Any]) -> ItemQuality:
             "status": Status(value["status"]),
         }
     )
+
+
+def _has_crs(plan: ItemPlan, box: GeoBox | None, quality: ItemQuality, anchor: GeoBox) -> bool:
+    """Whether the item has the anchor's CRS; an image that will not be moved is not looked at."""
+    if quality.status not in (Status.ALREADY_ALIGNED, Status.COREGISTERED):
+        return True
+    return same_crs(box or _readable_box(plan), anchor)
 
 
 def _write(
@@ -427,6 +440,7 @@ def _remember(plan: ItemPlan, report: ItemReport, fingerprint: str, settings: De
     state = {
         "fingerprint": fingerprint,
         "quality": quality_as_json(report.quality),
+        "resampling": settings.resampling,
         "files": [asdict(f) for f in report.files],
     }
     with staged(_state_path(plan, settings)) as temporary:

@@ -23,6 +23,7 @@ from coregstack.orders.manifest import (
     ITEM_TYPE,
     MANIFEST_NAME,
     FileProblem,
+    ManifestEntry,
     read_manifest,
 )
 from coregstack.orders.naming import (
@@ -53,6 +54,8 @@ class Asset:
     """Its name, read."""
     annotations: Mapping[str, str]
     """Annotations of the manifest; empty where none lists the file."""
+    digests: Mapping[str, str]
+    """Digests of the manifest by algorithm; empty where none lists the file."""
 
     @property
     def product(self) -> str:
@@ -159,11 +162,11 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     """
     problems: list[FileProblem] = []
     files = _files(folders, problems)
-    annotations = _annotations(files, problems)
+    listed = _listed(files, problems)
     grouped: dict[str, list[Asset]] = defaultdict(list)
     others = []
     for relative, path in files.items():
-        asset = _asset(relative, path, annotations.get(relative, {}), problems)
+        asset = _asset(relative, path, listed.get(relative), problems)
         if relative.name == MANIFEST_NAME or asset.kind is Kind.QUALITY or _is_archive(relative):
             continue
         item_id = asset.annotations.get(ITEM_ID) or asset.name.item_id
@@ -193,11 +196,11 @@ def _files(folders: Iterable[Path], problems: list[FileProblem]) -> dict[PurePos
     return dict(sorted(files.items()))
 
 
-def _annotations(
+def _listed(
     files: Mapping[PurePosixPath, Path], problems: list[FileProblem]
-) -> dict[PurePosixPath, Mapping[str, str]]:
-    """Annotations of every file that a manifest lists."""
-    found: dict[PurePosixPath, Mapping[str, str]] = {}
+) -> dict[PurePosixPath, ManifestEntry]:
+    """What manifests say of every file that they list."""
+    found: dict[PurePosixPath, ManifestEntry] = {}
     for relative, path in files.items():
         if relative.name != MANIFEST_NAME:
             continue
@@ -210,16 +213,17 @@ def _annotations(
         for entry in manifest.entries:
             target = relative.parent / entry.path
             if target in files:
-                found.setdefault(target, entry.annotations)
+                found.setdefault(target, entry)
             else:
                 problems.append(_problem(target, f"{relative} lists this file, but it is not there."))
     return found
 
 
 def _asset(
-    relative: PurePosixPath, path: Path, annotations: Mapping[str, str], problems: list[FileProblem]
+    relative: PurePosixPath, path: Path, entry: ManifestEntry | None, problems: list[FileProblem]
 ) -> Asset:
     name = parse_name(relative.name)
+    annotations = {} if entry is None else entry.annotations
     if ITEM_ID in annotations:
         try:
             check_item_id(annotations[ITEM_ID])
@@ -229,7 +233,14 @@ def _asset(
     kind, asset_type = name.kind, annotations.get(ASSET_TYPE, "")
     if name.extension.lower() in RASTER_EXTENSIONS and asset_type.endswith(("udm", "udm2")):
         kind = Kind.UDM2 if asset_type.endswith("udm2") else Kind.UDM
-    return Asset(path=path, relative=relative, kind=kind, name=name, annotations=annotations)
+    return Asset(
+        path=path,
+        relative=relative,
+        kind=kind,
+        name=name,
+        annotations=annotations,
+        digests={} if entry is None else entry.digests,
+    )
 
 
 def _item(assets: list[Asset], known_id: str | None, problems: list[FileProblem]) -> DeliveredItem:

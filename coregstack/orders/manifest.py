@@ -64,6 +64,11 @@ class ManifestEntry:
     annotations: Mapping[str, str]
     """Planet's annotations, ``planet/item_id`` for example."""
 
+    @property
+    def digests(self) -> dict[str, str]:
+        """The digests that are given, by algorithm."""
+        return {name: value for name in _HEX if (value := getattr(self, name))}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
@@ -220,7 +225,7 @@ def verify(path: Path) -> tuple[FileProblem, ...]:
     manifest = read_manifest(path)
     problems = list(manifest.problems)
     for entry in manifest.entries:
-        message = _difference(path.parent, entry)
+        message = difference(path.parent, entry)
         if message:
             problems.append(FileProblem(path=entry.path.as_posix(), message=message))
     return tuple(problems)
@@ -250,12 +255,11 @@ def locate(root: Path, path: PurePosixPath) -> Path:
 
 
 def _as_json(entry: ManifestEntry) -> dict[str, Any]:
-    digests = {"md5": entry.md5, "sha256": entry.sha256}
     return {
         "path": entry.path.as_posix(),
         "media_type": entry.media_type,
         "size": entry.size,
-        "digests": {key: value for key, value in digests.items() if value},
+        "digests": entry.digests,
         "annotations": dict(sorted(entry.annotations.items())),
     }
 
@@ -297,14 +301,13 @@ def _digests(path: Path) -> tuple[int, dict[str, str]]:
     return size, {kind: algorithm.hexdigest() for kind, algorithm in hashes.items()}
 
 
-def _difference(root: Path, entry: ManifestEntry) -> str:
-    """Say how a file differs from its entry, or nothing."""
+def difference(root: Path, entry: ManifestEntry) -> str:
+    """Say how a file of a folder differs from its entry in a manifest; empty if it does not."""
     try:
         size, digests = _digests(locate(root, entry.path))
     except (UnsafePath, MissingFile, UnreadableFile) as error:
         return str(error)
     if entry.size is not None and entry.size != size:
         return f"The manifest says {entry.size} bytes, but the file has {size}."
-    expected = {"md5": entry.md5, "sha256": entry.sha256}
-    wrong = [kind for kind, value in expected.items() if value and value != digests[kind]]
+    wrong = [kind for kind, value in entry.digests.items() if value != digests[kind]]
     return f"The file's {' and '.join(wrong)} is not the one that the manifest holds." if wrong else ""

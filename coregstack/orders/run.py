@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,7 +18,7 @@ from coregstack.delivery import (
     TABLE,
     Progress,
     RunResult,
-    prepare_output,
+    output_folder,
     run_fingerprint,
     run_items,
     scene_facts,
@@ -25,14 +26,15 @@ from coregstack.delivery import (
 )
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.files import copy_file
-from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, written
+from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, check_source, written
 from coregstack.matching import match_options
-from coregstack.opening import check_lattice, find_scene, stack_scenes, unreadable_files
+from coregstack.opening import check_anchor, find_scene, stack_scenes, unreadable_files
 from coregstack.orders.archives import unpack
 from coregstack.orders.delivery import Delivery, scan_delivery
-from coregstack.orders.manifest import ManifestEntry, media_type, write_manifest
+from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
 from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
+from coregstack.orders.verification import verify_output
 from coregstack.policy import failure
 from coregstack.runs import write_cube
 from coregstack.scene import Scene
@@ -101,6 +103,7 @@ def run_order(
     zarr: Any = None,
     resampling: str = "cubic",
     overwrite: bool = False,
+    verify: bool = True,
     progress: Progress | None = None,
     **options: Any,
 ) -> RunResult:
@@ -120,6 +123,9 @@ def run_order(
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
     overwrite : bool
         Whether items that an earlier run has done are done again.
+    verify : bool
+        Whether inputs have to have the digests that their manifest gives, and the output is checked at the
+        end. An item with a file of another digest is delivered as it came, and named.
     progress : callable, optional
         Told how many items are done, and of how many.
     **options
@@ -154,26 +160,47 @@ def run_order(
         delivery = scan_delivery(*folders, item_ids=order.item_ids)
         wanted = set(order.item_ids)
         items = [item for item in delivery.items if item.item_id in wanted]
-        found = order_scenes(items, order.anchor_item)
+        found = order_scenes(items, order.anchor_item, verify=verify)
         anchor = _anchor(order, found, Path(input))
         target = Path(output)
-        prepare_output(target, [Path(input)])
-        reports = _run(order, found, anchor, target, resampling, options, overwrite, progress)
-        others, faults = _others(delivery, target)
-        result = RunResult(
-            output=str(target),
-            anchor=anchor.id,
-            reports=(*reports, *_missing(order, items)),
-            others=tuple(others),
-            faults=tuple(faults),
-            notes=(*order.notes, *_notes(delivery, order)),
-            **scene_facts(found.scenes),
-        )
+        with output_folder(target, [Path(input)]):
+            reports = _run(order, found, anchor, target, resampling, options, overwrite, progress)
+            taken = {file.path for report in reports for file in report.files} | {TABLE, MANIFEST_NAME}
+            others, faults = _others(delivery, target, taken, verify=verify)
+            result = RunResult(
+                output=str(target),
+                anchor=anchor.id,
+                reports=(*reports, *_missing(order, items)),
+                others=tuple(others),
+                faults=tuple(faults),
+                notes=(*order.notes, *_notes(delivery, order)),
+                **scene_facts(found.scenes),
+            )
+            return _conclude(result, order, zarr, found, anchor, overwrite=overwrite, verify=verify)
+
+
+def _conclude(
+    result: RunResult,
+    order: Order,
+    zarr: Any,
+    found: OrderScenes,
+    anchor: Scene,
+    *,
+    overwrite: bool,
+    verify: bool,
+) -> RunResult:
+    """Write what concerns the whole run, and check the output; the items are delivered whatever fails here."""
+    target, faults = Path(result.output), []
+    try:
         write_table(result)
         _write_manifest(target, order, result)
+        if verify:
+            faults += [f"Output check: {problem}" for problem in verify_output(target, pixels=False)]
         if zarr is not None:
             write_cube(zarr, found.scenes, anchor, result, overwrite=overwrite)
-    return result
+    except (CoregError, OSError) as error:
+        faults.append(str(error))
+    return replace(result, faults=(*result.faults, *faults))
 
 
 @contextmanager
@@ -186,7 +213,11 @@ def _input_folders(source: Path) -> Iterator[tuple[Path, ...]]:
 def _anchor(order: Order, found: OrderScenes, source: Path) -> Scene:
     for scene in found.scenes:
         if scene.id == order.anchor_item:
-            check_lattice(scene)
+            for plan in found.plans:
+                if plan.id == scene.id:
+                    for asset in plan.assets:
+                        check_source(asset)
+            check_anchor(scene)
             return scene
     for unusable in found.unusable:
         if unusable.id == order.anchor_item:
@@ -239,17 +270,22 @@ def _missing(order: Order, there: Sequence[Any]) -> list[ItemReport]:
     ]
 
 
-def _others(delivery: Delivery, target: Path) -> tuple[list[WrittenFile], list[str]]:
-    """Copy the files of no item; they go out as they came."""
+def _others(
+    delivery: Delivery, target: Path, taken: set[str], *, verify: bool
+) -> tuple[list[WrittenFile], list[str]]:
+    """Copy the files of no item as they came, unless a file of this run has their name."""
     files, faults = [], []
     for asset in passed_through(delivery.others):
         path = target / asset.folder / asset.name
+        if path.relative_to(target).as_posix() in taken:
+            continue
         try:
             copy_file(Path(asset.source), path)
+            files.append(written(path, str(target), dict(asset.annotations)))
+            if verify:
+                check_source(asset)
         except CoregError as error:
             faults.append(str(error))
-            continue
-        files.append(written(path, str(target), dict(asset.annotations)))
     return files, faults
 
 

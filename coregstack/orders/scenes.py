@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from coregstack.errors import CoregError
@@ -37,7 +37,7 @@ class OrderScenes:
     """All items with a file to deliver."""
 
 
-def order_scenes(items: Sequence[DeliveredItem], anchor_id: str) -> OrderScenes:
+def order_scenes(items: Sequence[DeliveredItem], anchor_id: str, *, verify: bool = True) -> OrderScenes:
     """Choose one image of every item to match in, and read the headers.
 
     Every item is matched in the anchor's product where it has it, else in its own best one.
@@ -48,6 +48,8 @@ def order_scenes(items: Sequence[DeliveredItem], anchor_id: str) -> OrderScenes:
         Items of one order, the anchor among them.
     anchor_id : str
         Id of the anchor.
+    verify : bool
+        Whether files have to have the digests that a manifest gives.
 
     Returns
     -------
@@ -61,10 +63,10 @@ def order_scenes(items: Sequence[DeliveredItem], anchor_id: str) -> OrderScenes:
     scenes, unusable, plans = [], [], []
     for item in items:
         image = images.get(item.item_id)
-        plans.append(item_plan(item, image))
+        plans.append(item_plan(item, image, verify=verify))
         if image is None:
             reason = "No orthorectified image of it was delivered."
-            unusable.append(Unusable(id=item.item_id, path="", reason=reason))
+            unusable.append(Unusable(id=item.item_id, path="", reason=reason, unreadable=False))
             continue
         header = headers[str(image.path)]
         if isinstance(header, CoregError):
@@ -79,12 +81,14 @@ def order_scenes(items: Sequence[DeliveredItem], anchor_id: str) -> OrderScenes:
     return OrderScenes(scenes=tuple(scenes), unusable=tuple(unusable), plans=tuple(plans))
 
 
-def item_plan(item: DeliveredItem, image: Asset | None) -> ItemPlan:
+def item_plan(item: DeliveredItem, image: Asset | None, *, verify: bool = True) -> ItemPlan:
     """All files of an item and their names in the output, the image that is matched first."""
     rasters = [asset for asset in (*item.images, *item.masks) if asset != image]
     first = [] if image is None else [image]
     assets = [_planned(asset, item) for asset in (*first, *rasters)]
     assets += [_planned(asset, item, passed=True) for asset in item.passthrough]
+    if not verify:
+        assets = [replace(asset, expected=()) for asset in assets]
     return ItemPlan(id=item.item_id, assets=tuple(assets))
 
 
@@ -112,6 +116,7 @@ def _planned(asset: Asset, item: DeliveredItem | None, *, passed: bool = False) 
         anchor_name=name if passed else output_name(name, "_anchor"),
         content=None if passed else _CONTENT[asset.kind],
         annotations=tuple(sorted(known.items())),
+        expected=tuple(sorted(asset.digests.items())),
     )
 
 
