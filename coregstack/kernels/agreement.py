@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 from coregstack.kernels.refine import Normal, Prepared, flatness, lead, normal, solve
 
 _STEPS = 8
+_SCOUTS = 12
+"""Windows that go ahead, and that are asked whether the match is better than elsewhere."""
+_NEAR = 0.05
+"""Once a step is shorter than this, all windows are fitted, px."""
 _CONVERGED = 0.004
 """Each step leaves about a tenth of its length to do, so this stops within 0.0005 px."""
 _OUTLYING = 4.0
@@ -92,23 +96,18 @@ def join(fits: dict[int, Fit]) -> Joint:
     return Joint(lag=lag, sigma=sigma, remark="; ".join(remarks))
 
 
-def fit(windows: Sequence[Prepared], halved: Sequence[Prepared], start: tuple[float, float]) -> Fit:
+def fit(windows: Sequence[Prepared], halved: Sequence[Prepared], start: NDArray[np.float64]) -> Fit:
     """Least squares over all windows, in which windows that disagree lose their weight.
 
     Windows differ by more than their own noise where relief, haze or change move parts of the
     scene. That spread is estimated (a random-effects model) and keeps a few very sharp windows from
     deciding alone.
     """
-    lag = np.array(start)
     noise = flatness(windows)
-    for _ in range(_STEPS):
-        parts = _Parts.of([normal(w, lag[0], lag[1], noise) for w in windows])
-        trust = parts.trust()
-        step, covariance = parts.joined(trust)
-        alone = lag + parts.steps
-        lag = lag + np.clip(step, -0.5, 0.5)
-        if np.abs(step).max() < _CONVERGED:
-            break
+    scouts = windows[:: -(-len(windows) // _SCOUTS)]
+    start, *_ = _settle(scouts, start, noise, _NEAR)
+    lag, alone, parts, covariance = _settle(windows, start, noise, _CONVERGED)
+    trust = parts.trust()
     return Fit(
         lag=lag,
         covariance=covariance,
@@ -117,8 +116,22 @@ def fit(windows: Sequence[Prepared], halved: Sequence[Prepared], start: tuple[fl
         weight=trust,
         blocks=parts.blocks,
         agreeing=parts.agreeing(trust),
-        lead=_significance(np.concatenate([lead(w, lag[0], lag[1], noise) for w in windows])),
+        lead=_significance(np.concatenate([lead(w, lag[0], lag[1], noise) for w in scouts])),
     )
+
+
+def _settle(
+    windows: Sequence[Prepared], lag: NDArray[np.float64], noise: tuple[float, float], within: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], _Parts, NDArray[np.float64]]:
+    """Step until steps are shorter than `within`: lag, each window's own, the last parts, covariance."""
+    for _ in range(_STEPS):
+        parts = _Parts.of([normal(w, lag[0], lag[1], noise) for w in windows])
+        step, covariance = parts.joined(parts.trust())
+        alone = lag + parts.steps
+        lag = lag + np.clip(step, -0.5, 0.5)
+        if np.abs(step).max() < within:
+            break
+    return lag, alone, parts, covariance
 
 
 def _significance(values: NDArray[np.float64]) -> float:

@@ -249,7 +249,7 @@ def normal(window: Prepared, y: float, x: float, noise: tuple[float, float]) -> 
     pull_x = sums[:, 5] - sums[:, 2] * step[0] - sums[:, 3] * step[1]
     pulls = np.stack([pull_y, pull_x])
     return Normal(
-        matrix=matrix, vector=total[4:], scatter=pulls @ pulls.T, blocks=np.count_nonzero(sums[:, 0])
+        matrix=matrix, vector=total[4:], scatter=pulls @ pulls.T, blocks=int(np.count_nonzero(sums[:, 0]))
     )
 
 

@@ -125,7 +125,7 @@ def _fit_bands(
         windows = [window for window in read if window is not None]
         if windows:
             full, halved = zip(*windows, strict=True)
-            rest = fit(full, halved, (start.rest_y, start.rest_x))
+            rest = fit(full, halved, np.array([start.rest_y, start.rest_x]))
             fits[one.band] = replace(rest, lag=rest.lag + whole, local=rest.local + whole)
             ties.append(_ties(full, fits[one.band], item.origin))
     if not fits:
