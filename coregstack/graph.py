@@ -44,7 +44,7 @@ CLEAR = "coregstack-clear-"
 ALIGNED = "coregstack-aligned-"
 DELIVERY = "coregstack-delivery-"
 _INDEX = "coregstack-index-"
-_SELECTIONS = ("getitem-", "rechunk-merge-", "rechunk-split-", "concatenate-")
+_SELECTIONS = ("getitem-", "rechunk-merge-", "rechunk-split-", "concatenate-", "transpose-")
 
 
 # --- stacks behind files -------------------------------------------------------------------------
