@@ -1,4 +1,4 @@
-"""The command line: `coregstack order | align | demo`."""
+"""The command line: `coregstack order | align | verify | demo`."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from coregstack.export.stac import require_pystac
 from coregstack.htmlreport import report as write_report
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
+from coregstack.orders.verification import verify_output
 from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.runs import run_scenes
 from coregstack.testing import SampleOrder, write_sample_order
@@ -50,11 +51,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     logging.basicConfig(
-        level=logging.INFO if options.verbose else logging.WARNING,
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    if not options.verbose:
+    if options.verbose:
+        logging.getLogger("coregstack").setLevel(logging.INFO)
+    else:
         # GDAL remarks on odd but readable headers once for every time that a file is opened
         logging.getLogger("rasterio").setLevel(logging.ERROR)
     try:
@@ -81,6 +83,7 @@ def _order(options: argparse.Namespace) -> int:
         zarr=options.zarr,
         resampling=options.resampling,
         overwrite=options.overwrite,
+        verify=not options.no_verify,
         progress=ProgressBar(sys.stderr),
         **_match_options(options),
     )
@@ -100,6 +103,18 @@ def _align(options: argparse.Namespace) -> int:
         **_match_options(options),
     )
     return _finish(result, options)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    problems = verify_output(Path(options.folder))
+    if options.json:
+        print(json.dumps({"output": options.folder, "problems": [str(problem) for problem in problems]}))
+        return WITH_PROBLEMS if problems else DELIVERED
+    for problem in problems:
+        print(f"problem: {problem}", file=sys.stderr)
+    if not options.quiet:
+        print(f"{len(problems)} problems in {options.folder}" if problems else f"{options.folder} is whole")
+    return WITH_PROBLEMS if problems else DELIVERED
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -212,6 +227,11 @@ def _parser() -> argparse.ArgumentParser:
     order.add_argument(
         "--input", required=True, metavar="DIR", help="folder or zip archive of the delivered order"
     )
+    order.add_argument(
+        "--no-verify",
+        action="store_true",
+        help="neither compare inputs with the digests of their manifest, nor check the output at the end",
+    )
     _run_arguments(order)
     align = _command(commands, "align", _align, "Align any GeoTIFF or JPEG 2000 scenes.",
         "coregstack align scenes/*.tif --anchor 20200630 --output aligned")  # fmt: skip
@@ -223,6 +243,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     align.add_argument("--cog", action="store_true", help="write shifted scenes as cloud-optimised GeoTIFF")
     _run_arguments(align)
+    verify = _command(commands, "verify", _verify, "Check an output folder: digests, sidecars, lattices, pixels.",
+        "coregstack verify aligned")  # fmt: skip
+    verify.add_argument("folder", metavar="OUTPUT", help="folder that order or align has written")
     demo = _command(commands, "demo", _demo, "Make a sample order with known shifts and align it; no download.",
         "coregstack demo")  # fmt: skip
     demo.add_argument(

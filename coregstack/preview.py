@@ -131,8 +131,8 @@ def _overview(source: ArraySource, valid: NDArray[np.bool_], longest: int) -> tu
     height, width = max(source.shape[0] // factor, 1), max(source.shape[1] // factor, 1)
     total, count = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
     steps = sorted({factor // 4, 3 * factor // 4})
-    for row in steps:
-        for col in steps:
+    for row in sorted({min(step, source.shape[0] - 1) for step in steps}):
+        for col in sorted({min(step, source.shape[1] - 1) for step in steps}):
             values = source.values[0, row::factor, col::factor][:height, :width].astype(np.float32)
             there = _plane(valid)[row::factor, col::factor][:height, :width] & np.isfinite(values)
             total += np.where(there, values, 0)
