@@ -31,7 +31,7 @@ _CUT = 4.0
 FLAT = 0.001
 _DECOY = 6
 """Offset, px, at which a match must be worse than where it is."""
-_RIM = 3
+_RIM = 4
 """Pixels this near to an unusable one are left out: the smoothing mixes them with it."""
 
 
