@@ -30,6 +30,7 @@ from coregstack.export.stac import write_stac
 from coregstack.matching import MatchOptions
 from coregstack.model import ItemQuality, Status
 from coregstack.network_graph import Items, scene_network
+from coregstack.notebook import table_html
 from coregstack.opening import Unusable, band_indexes, common_bands, unplaceable
 from coregstack.policy import failure
 from coregstack.scene import PlacedScene, Scene
@@ -130,6 +131,10 @@ class RunResult:
             collection_id=collection_id,
             tables=(TABLE,),
         )
+
+    def _repr_html_(self) -> str:
+        heading = f"{len(self.reports)} items aligned to {self.anchor}, written to {self.output}"
+        return table_html(self.to_dataframe(), heading, [*self.problems, *self.notes])
 
     def time_text(self, item_id: str) -> str:
         """Time of an item as ISO 8601 in UTC, empty where it is not known."""

@@ -80,6 +80,7 @@ def shifts(table: pd.DataFrame, *, ax: Any = None) -> Any:
             label="failed",
         )
     ax.set(xlabel=label, ylabel="shift to apply [px]", title="Shifts")
+    _spare_dates(ax, when)
     ax.grid(alpha=0.25)
     ax.legend(frameon=False, loc="best")
     return ax
@@ -109,6 +110,7 @@ def scores(table: pd.DataFrame, *, ax: Any = None) -> Any:
         ax.plot(when[own], before[own], shape, color=colour, markerfacecolor="white", markersize=5)
         ax.plot(when[own], after[own], shape, color=colour, markersize=6, label=status.replace("_", " "))
     ax.set(xlabel=label, ylabel="matching score [0 to 1]", title="Matching scores: before (hollow) and after")
+    _spare_dates(ax, when)
     ax.grid(alpha=0.25)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, loc="best")
@@ -116,7 +118,7 @@ def scores(table: pd.DataFrame, *, ax: Any = None) -> Any:
 
 
 def matches(quality: ItemQuality, *, title: str = "", ax: Any = None) -> Any:
-    """Plot the windows' shifts as arrows over the scene; windows that were set aside are dashed crosses.
+    """Plot the windows' shifts as arrows over the scene; windows that were set aside are crosses.
 
     Parameters
     ----------
@@ -249,6 +251,16 @@ def _moments(table: pd.DataFrame) -> tuple[NDArray[Any], str]:
     ):
         return table["time"].to_numpy("datetime64[ns]"), "time (UTC)"
     return np.arange(1, len(table) + 1), "item"
+
+
+def _spare_dates(ax: Any, when: NDArray[Any]) -> None:
+    """Labels of dates that do not run into each other, however narrow the axes."""
+    if when.dtype.kind == "M":
+        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+
+        locator = AutoDateLocator(maxticks=7)
+        ax.xaxis.set_major_locator(locator)
+        ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
 
 
 def _axes(ax: Any, size: tuple[float, float]) -> Any:

@@ -21,8 +21,6 @@ OVERVIEW = 160
 _ANCHOR_OVERVIEW = 3 * CHIP
 _QUALITY = 65
 _PLACES = 5
-_CONTRAST = 3.0
-"""Brightness is cut off this many interquartile ranges above the median of an overview."""
 _SPARSE = 4
 """Every so many pixels are looked at to tell how well a place serves."""
 
@@ -54,12 +52,12 @@ def picture_item(
     if estimate.shift is not None:
         after = _chip(item, valid, Shift(place.y - estimate.shift.y, place.x - estimate.shift.x))
     limits = _limits(before if after is None or not np.isfinite(after).any() else after)
-    factor, small = _overview(item, valid, OVERVIEW)
+    factor, small, clear = _overview(item, valid, OVERVIEW)
     picture = np.zeros((CHIP + small.shape[0], 3 * CHIP), np.uint8)
     for k, chip in enumerate((reference, before, after)):
         if chip is not None:
             picture[:CHIP, k * CHIP : (k + 1) * CHIP] = _bytes(chip, _limits(chip) if k == 0 else limits)
-    picture[CHIP:, : small.shape[1]] = _bytes(small, _limits(small, steady=True))
+    picture[CHIP:, : small.shape[1]] = _bytes(small, _limits(small[clear] if clear.any() else small))
     return Evidence(
         ties=estimate.ties,
         picture=_jpeg(picture),
@@ -72,10 +70,10 @@ def picture_item(
 
 def picture_anchor(anchor: ArraySource, ties: TiePoints) -> Evidence:
     """Show the anchor: its overview alone, larger than that of an item."""
-    factor, small = _overview(anchor, anchor.usable, _ANCHOR_OVERVIEW)
+    factor, small, clear = _overview(anchor, anchor.usable, _ANCHOR_OVERVIEW)
     return Evidence(
         ties=ties,
-        picture=_jpeg(_bytes(small, _limits(small, steady=True))),
+        picture=_jpeg(_bytes(small, _limits(small[clear] if clear.any() else small))),
         chips=None,
         overview=small.shape,
         origin=Shift(anchor.origin.y - 0.5, anchor.origin.x - 0.5),
@@ -125,11 +123,17 @@ def _chip(source: ArraySource, valid: NDArray[np.bool_], at: Shift) -> NDArray[n
     return translate(values, start=local, shape=(CHIP, CHIP), fill=np.nan).astype(np.float32, copy=False)
 
 
-def _overview(source: ArraySource, valid: NDArray[np.bool_], longest: int) -> tuple[int, NDArray[np.float32]]:
-    """A reduced image and by how much; four pixels of each block are read, so that the cost is its own size."""
+def _overview(
+    source: ArraySource, valid: NDArray[np.bool_], longest: int
+) -> tuple[int, NDArray[np.float32], NDArray[np.bool_]]:
+    """By how much an image is reduced, the reduced image, and where it is clear.
+
+    Four pixels of each block are read, so that the cost is that of the result's own size.
+    """
     factor = max(1, -(-max(source.shape) // longest))
     height, width = max(source.shape[0] // factor, 1), max(source.shape[1] // factor, 1)
     total, count = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    clear = np.ones((height, width), bool)
     steps = sorted({factor // 4, 3 * factor // 4})
     for row in sorted({min(step, source.shape[0] - 1) for step in steps}):
         for col in sorted({min(step, source.shape[1] - 1) for step in steps}):
@@ -137,21 +141,21 @@ def _overview(source: ArraySource, valid: NDArray[np.bool_], longest: int) -> tu
             there = _plane(valid)[row::factor, col::factor][:height, :width] & np.isfinite(values)
             total += np.where(there, values, 0)
             count += there
-    return factor, np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+            clear &= there & _plane(source.usable)[row::factor, col::factor][:height, :width]
+    image = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    return factor, image, clear
 
 
 def _plane(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return mask if mask.ndim == 2 else mask[0]
 
 
-def _limits(image: NDArray[np.float32], *, steady: bool = False) -> tuple[float, float]:
-    """1st and 99th percentile of what is there; if `steady`, the ground keeps its contrast beside clouds."""
-    there = image[np.isfinite(image)]
+def _limits(values: NDArray[np.float32]) -> tuple[float, float]:
+    """1st and 99th percentile of what is there."""
+    there = values[np.isfinite(values)]
     if there.size == 0:
         return 0.0, 1.0
-    low, quarter, middle, most, high = (float(v) for v in np.percentile(there, (1, 25, 50, 75, 99)))
-    if steady and most > quarter:
-        high = min(high, middle + _CONTRAST * (most - quarter))
+    low, high = (float(v) for v in np.percentile(there, (1, 99)))
     return low, max(high, low + 1e-6)
 
 

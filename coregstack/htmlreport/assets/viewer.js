@@ -84,6 +84,7 @@ function drawGround() {
   canvas.height = Math.round(height * zoom);
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
+  context.fillRect(0, 0, canvas.width, canvas.height);
   const top = area.origin[0], left = area.origin[1];
   const draw = (from, image, y) => context.drawImage(image, 0, y, from.overview[1], from.overview[0],
     (from.origin[1] - left) * zoom, (from.origin[0] - top) * zoom, from.overview[1] * from.factor * zoom, from.overview[0] * from.factor * zoom);
