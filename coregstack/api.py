@@ -11,7 +11,6 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from coregstack import graph
-from coregstack.delivery import known_times
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.grid import crs_name, offset, overlaps, same_pixels
 from coregstack.matching import MatchOptions, match_options
@@ -21,7 +20,7 @@ from coregstack.opening import find_scene, scenes_of, stack_scenes, unreadable_f
 from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.provenance import pristine_clear, pristine_scenes
 from coregstack.scene import PlacedScene
-from coregstack.stack import Stack, conform, find_anchor, like_given
+from coregstack.stack import Stack, conform, find_anchor, item_times, like_given
 from coregstack.warp import RESAMPLING
 
 OUTSIDE = "outside"
@@ -325,11 +324,10 @@ def _records(
 
 def _items(stack: Stack, anchor: int | None) -> Items:
     """What a network knows of the stack's items; an anchor from outside comes last."""
-    nat = np.datetime64("NaT", "ns")
-    times = known_times(stack)
-    names = stack.ids if anchor is not None else (*stack.ids, "the anchor")
-    stamps = np.array([times.get(name, nat) for name in names], "datetime64[ns]")
-    return Items(names=names, times=stamps, anchor=len(stack.ids) if anchor is None else anchor)
+    if anchor is not None:
+        return Items(names=stack.ids, times=item_times(stack), anchor=anchor)
+    times = np.append(item_times(stack), np.datetime64("NaT", "ns"))
+    return Items(names=(*stack.ids, "the anchor"), times=times, anchor=len(stack.ids))
 
 
 def _match_scenes(stack: Stack, anchor: int) -> list[PlacedScene] | None:

@@ -164,6 +164,14 @@ def _ids_from_times(array: xr.DataArray) -> tuple[str, ...]:
     return tuple(out)
 
 
+def item_times(stack: Stack) -> NDArray[np.datetime64]:
+    """Times of the items, NaT where they are not known."""
+    times = stack.array.coords.get("time")
+    if times is None or times.dtype.kind != "M":
+        return np.full(len(stack.ids), np.datetime64("NaT", "ns"))
+    return np.asarray(times.values, "datetime64[ns]")
+
+
 def stack_box(array: xr.DataArray) -> GeoBox:
     """Lattice and extent of a stack, from its coordinates and grid mapping.
 
