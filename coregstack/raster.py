@@ -291,8 +291,14 @@ def read_valid(
     dataset: DatasetReader | WarpedVRT, row: int, col: int, shape: tuple[int, int]
 ) -> NDArray[np.bool_]:
     """Validity by the raster's own alpha band or internal mask in a window, shape (y, x)."""
+    window = Window(col, row, shape[1], shape[0])
+    alpha = next(
+        (k for k, c in zip(dataset.indexes, dataset.colorinterp, strict=True) if c is ColorInterp.alpha), None
+    )
     try:
-        return dataset.dataset_mask(window=Window(col, row, shape[1], shape[0])) > 0
+        # GDAL takes an alpha band for a mask of the dataset only beside one or three others
+        mask = dataset.dataset_mask(window=window) if alpha is None else dataset.read(alpha, window=window)
+        return mask > 0
     except (RasterioError, MemoryError) as error:
         raise UnreadableFile(f"The mask of {dataset.name!r} cannot be read ({error}).") from error
 
@@ -328,6 +334,8 @@ def warped(
             tolerance=WARP_TOLERANCE,
             num_threads=1,
             warp_mem_limit=_WARP_MEMORY_MB,
+            # each band has nodata of its own
+            UNIFIED_SRC_NODATA="NO",
             **known,
         ) as view,
     ):
