@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -95,7 +96,7 @@ def _from_folder(folder: Path) -> Content:
             f"{str(folder)!r} holds no {TABLE}: it is not the output folder of a finished run. Name the folder "
             "that was given as output."
         )
-    lines = csv.DictReader(read_text(folder / TABLE, max_bytes=_MAX_TABLE).splitlines())
+    lines = csv.DictReader(io.StringIO(read_text(folder / TABLE, max_bytes=_MAX_TABLE), newline=""))
     try:
         items = tuple(_item(line, _files(folder, line["item"])) for line in lines)
     except (KeyError, ValueError, TypeError, csv.Error) as error:

@@ -1,0 +1,181 @@
+"""The report in a browser: seen, clicked, and used by keyboard alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coregstack import report
+from coregstack.delivery import RunResult
+
+from .conftest import opened
+from .test_report import HOSTILE, hostile  # noqa: F401 (a fixture)
+
+pytest.importorskip("selenium", reason="no selenium to drive a browser with")
+
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import WebDriverWait
+
+
+def texts(page: Any, selector: str) -> list[str]:
+    return [element.text for element in page.find_elements(By.CSS_SELECTOR, selector)]
+
+
+def pixels(page: Any, canvas: str) -> np.ndarray:
+    """Colours of a canvas, shape (pixel, 3)."""
+    script = (
+        "const c = document.getElementById(arguments[0]);"
+        "return [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].filter((v, k) => k % 16 < 3);"
+    )
+    return np.array(page.execute_script(script, canvas), float).reshape(-1, 3)
+
+
+def open_item(page: Any, item: str) -> None:
+    button = page.find_element(By.XPATH, f"//button[contains(@class, 'open') and text()='{item}']")
+    button.send_keys(Keys.ENTER)
+    WebDriverWait(page, 5).until(
+        lambda p: p.execute_script("return document.documentElement.dataset.opened") == item
+    )
+
+
+def no_errors(page: Any) -> None:
+    assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def test_table_and_charts_show_every_item(page: Any, result: RunResult) -> None:
+    assert texts(page, "td.id") == [found.id for found in result.reports]
+    assert len(page.find_elements(By.CSS_SELECTOR, "#chart-map .shape")) == 8
+    assert len(page.find_elements(By.CSS_SELECTOR, "#chart-scatter .point")) == sum(
+        found.quality.shift is not None for found in result.reports
+    )
+    no_errors(page)
+
+
+def test_status_and_words_narrow_the_table(page: Any) -> None:
+    button = page.find_element(By.XPATH, "//div[@id='statuses']/button[contains(., 'failed')]")
+    button.click()
+    assert button.get_attribute("aria-pressed") == "false"
+    assert "failed" not in texts(page, "tbody .status")
+    button.click()
+    page.find_element(By.ID, "search").send_keys("FAILED cloud")
+    assert texts(page, "tbody .status") == ["failed"]
+    assert page.find_element(By.ID, "shown").text == "1 of 8 items"
+    page.find_element(By.ID, "search").send_keys(" nonsense")
+    assert texts(page, "tbody td") == ["No item fits the search."]
+    no_errors(page)
+
+
+def test_heading_sorts_both_ways_with_unknown_last(page: Any) -> None:
+    heading = page.find_element(By.XPATH, "//th[contains(., 'Shift x')]/button")
+    for direction in (1, -1):
+        heading.send_keys(Keys.ENTER)
+        cells = [row[3] for row in table(page)]
+        known = [float(cell.replace("−", "-")) for cell in cells if cell]
+        assert known == sorted(known, reverse=direction < 0)
+        assert cells[len(known) :] == [""] * (8 - len(known))
+    assert page.find_element(By.CSS_SELECTOR, "th[aria-sort]").get_attribute("aria-sort") == "descending"
+
+
+def table(page: Any) -> list[list[str]]:
+    script = (
+        "return [...document.querySelectorAll('tbody tr')].map(r => [...r.cells].map(c => c.textContent))"
+    )
+    return page.execute_script(script)
+
+
+def test_overlay_loses_its_fringes_when_the_item_is_moved(page: Any) -> None:
+    open_item(page, "20220618_093957_18_24af")
+    before, after = (np.abs(np.diff(pixels(page, name)[:, :2])).mean() for name in ("before", "after"))
+    assert after < 0.7 * before
+    assert page.find_elements(By.CSS_SELECTOR, "#vectors .arrow.top")
+    assert "windows agree" in page.find_element(By.ID, "windows-caption").text
+    no_errors(page)
+
+
+def test_swipe_and_flicker_show_anchor_and_item(page: Any) -> None:
+    open_item(page, "20220618_093957_18_24af")
+    page.find_element(By.CSS_SELECTOR, "#modes input[value=Swipe]").click()
+    slider = page.find_element(By.ID, "swipe")
+    views = []
+    for key in (Keys.HOME, Keys.END):
+        slider.send_keys(key)
+        views.append(pixels(page, "before"))
+    assert np.abs(views[0] - views[1]).mean() > 3
+    assert all(np.ptp(view[:-400], axis=1).mean() < 2 for view in views)
+    page.find_element(By.CSS_SELECTOR, "#modes input[value=Flicker]").click()
+    hints = set()
+    WebDriverWait(page, 5, poll_frequency=0.1).until(
+        lambda p: hints.add(p.find_element(By.ID, "chips-hint").text) or len(hints) == 2
+    )
+    page.find_element(By.ID, "toggle").click()
+    assert page.find_element(By.ID, "toggle").text == "Play"
+    no_errors(page)
+
+
+def test_keyboard_alone_opens_pages_through_and_closes(page: Any, result: RunResult) -> None:
+    first = page.find_element(By.CSS_SELECTOR, "td .open")
+    first.send_keys(Keys.ENTER)
+    title = page.find_element(By.ID, "viewer-id")
+    assert title.text == result.reports[0].id
+    page.switch_to.active_element.send_keys(Keys.ARROW_RIGHT)
+    assert title.text == result.reports[1].id
+    page.switch_to.active_element.send_keys(Keys.ARROW_LEFT)
+    assert title.text == result.reports[0].id
+    page.switch_to.active_element.send_keys(Keys.ESCAPE)
+    assert not page.find_element(By.ID, "viewer").is_displayed()
+    assert page.switch_to.active_element == first
+    no_errors(page)
+
+
+def test_anchor_and_failed_items_open_too(page: Any, result: RunResult) -> None:
+    open_item(page, result.anchor)
+    assert not page.find_element(By.ID, "viewer-chips").is_displayed()
+    page.find_element(By.ID, "close").click()
+    open_item(page, "20220616_095015_39_2447")
+    assert page.find_element(By.ID, "before").is_displayed()
+    assert not page.find_element(By.ID, "after").is_displayed()
+    no_errors(page)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_in_light_and_dark(page: Any, scheme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    script = "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
+    ink, back = (luminance(colour) for colour in page.execute_script(script))
+    assert (ink > back) == (scheme == "dark")
+    assert (max(ink, back) + 0.05) / (min(ink, back) + 0.05) > 7  # the contrast that WCAG calls AAA
+
+
+def luminance(colour: str) -> float:
+    values = np.array([float(v) for v in colour[4:-1].split(",")]) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+@pytest.mark.parametrize("width", [380, 820, 1400])
+def test_page_is_never_wider_than_the_window(page: Any, width: int) -> None:
+    metrics = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    try:
+        page.refresh()
+        assert page.execute_script("return document.documentElement.scrollWidth") <= width
+        open_item(page, "20220618_093957_18_24af")
+        inner, outer = page.execute_script(
+            "const d = document.getElementById('viewer'); return [d.scrollWidth, d.clientWidth]"
+        )
+        assert inner <= outer
+    finally:
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_hostile_text_is_shown_and_never_run(browser: Any, hostile: Path) -> None:  # noqa: F811
+    page = opened(browser, report(hostile))
+    assert page.title == "Coregistration report"
+    assert page.find_elements(By.TAG_NAME, "img") == []
+    assert table(page)[1][0] == HOSTILE
+    no_errors(page)

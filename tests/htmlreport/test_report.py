@@ -1,0 +1,233 @@
+"""The report tells what the run tells, loads nothing from anywhere, and trusts no text it is given."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import hashlib
+import json
+import re
+import shutil
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import coregstack
+from coregstack import align, estimate, report, run_order
+from coregstack.delivery import TABLE, RunResult
+from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
+from coregstack.export.evidence import STATE
+from coregstack.testing import SampleOrder, sample_stack
+
+HOSTILE = '</script><script>document.title="taken"</script><img src=x onerror=alert(1)><!-- \u2028'
+
+
+class Page(HTMLParser):
+    """Elements of a page, and the text of its script and style blocks."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.count: Counter[str] = Counter()
+        self.attributes: list[tuple[str, str, str]] = []
+        self.blocks: dict[str, str] = {}
+        self._inside = ""
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.count[tag] += 1
+        known = {name: value or "" for name, value in attrs}
+        self.attributes += [(tag, name, value) for name, value in known.items()]
+        self._inside = known.get("id", tag) if tag in ("script", "style") else ""
+        if self._inside:
+            self.blocks[self._inside] = ""
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.blocks[self._inside] += data
+
+    @property
+    def data(self) -> Any:
+        """What the page is told."""
+        return json.loads(self.blocks["data"])
+
+
+@pytest.fixture(scope="module")
+def page(result: RunResult, tmp_path_factory: pytest.TempPathFactory) -> Page:
+    return Page(report(result, tmp_path_factory.mktemp("page") / "own name.html"))
+
+
+def test_report_lies_in_the_output_folder_unless_told_otherwise(result: RunResult) -> None:
+    assert report(result) == Path(result.output) / "report.html"
+
+
+def test_every_number_is_that_of_the_result(page: Page, result: RunResult) -> None:
+    table = result.to_dataframe()
+    assert [item["id"] for item in page.data["items"]] == list(table.index)
+    names = {"x": "shift_x", "y": "shift_y", "sx": "shift_sigma_x", "sy": "shift_sigma_y",
+             "before": "matching_score_before", "after": "matching_score_after"}  # fmt: skip
+    for item in page.data["items"]:
+        row = table.loc[item["id"]]
+        assert (item["status"], item["reason"]) == (row["status"], row["details"])
+        for key, name in names.items():
+            told = np.nan if item[key] is None else item[key]
+            np.testing.assert_allclose(told, float(row[name]), atol=1e-6)
+
+
+def test_folder_tells_what_the_result_tells(page: Page, result: RunResult, tmp_path: Path) -> None:
+    from_folder = Page(report(result.output, tmp_path / "report.html"))
+    assert from_folder.data["items"] == page.data["items"]
+    assert from_folder.data["anchor"] == result.anchor
+
+
+def test_resumed_run_still_has_all_pictures(sample_order: SampleOrder, page: Page, result: RunResult) -> None:
+    again = run_order(sample_order.payload, input=sample_order.folder, output=result.output)
+    assert all(found.resumed for found in again.reports)
+    blocks = Page(report(again)).blocks
+    assert [name for name in blocks if name.startswith("evidence-")] == [f"evidence-{k}" for k in range(8)]
+    assert {name: blocks[name] for name in blocks if name.startswith("evidence-")} == {
+        name: page.blocks[name] for name in page.blocks if name.startswith("evidence-")
+    }
+
+
+def test_footprints_are_those_of_the_files(page: Page, result: RunResult) -> None:
+    import rasterio
+
+    boxes = {item["id"]: item["box"] for item in page.data["items"]}
+    with rasterio.open(result.sources[result.anchor]) as anchor:
+        left, bottom, right, top = anchor.bounds
+    assert boxes[result.anchor] == [[left, top], [right, top], [right, bottom], [left, bottom]]
+    assert all(boxes.values())
+
+
+def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
+    links = [
+        value for _, name, value in page.attributes if name in ("src", "href", "srcset", "action", "data")
+    ]
+    assert links == ["#items"]
+    assert "@import" not in page.blocks["style"]
+    assert "url(" not in page.blocks["style"]
+    assert not re.search(
+        r"fetch\(|XMLHttpRequest|importScripts|innerHTML|document\.write", page.blocks["script"]
+    )
+
+
+def test_policy_lets_only_the_own_script_and_style_run(page: Page) -> None:
+    policy = next(value for tag, name, value in page.attributes if tag == "meta" and "default-src" in value)
+    assert "default-src 'none'" in policy
+    for name in ("script", "style"):
+        digest = base64.b64encode(hashlib.sha256(page.blocks[name].encode()).digest()).decode()
+        assert f"{name}-src 'sha256-{digest}'" in policy
+    assert "unsafe" not in policy
+
+
+@pytest.fixture
+def hostile(result: RunResult, tmp_path: Path) -> Path:
+    """A copy of a run whose ids and reasons are written by an enemy."""
+    folder = tmp_path / "hostile"
+    shutil.copytree(Path(result.output, STATE), folder / STATE)
+    with open(Path(result.output, TABLE), encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows[:3]:
+        row["details"] = HOSTILE
+    rows[1]["item"] = HOSTILE
+    with open(folder / TABLE, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def test_hostile_text_stays_text(hostile: Path, page: Page) -> None:
+    found = Page(report(hostile))
+    assert found.data["items"][0]["reason"] == HOSTILE
+    assert found.data["items"][1]["id"] == HOSTILE
+    assert found.count["script"] == page.count["script"] - 1
+    assert found.count["img"] == 0
+
+
+def test_thousand_items_stay_below_twenty_megabytes(result: RunResult, tmp_path: Path) -> None:
+    states = Path(result.output, STATE).glob("*.evidence")
+    largest = max(states, key=lambda path: path.stat().st_size).read_bytes()
+    with open(Path(result.output, TABLE), encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    (tmp_path / STATE).mkdir()
+    with open(tmp_path / TABLE, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        for k in range(1000):
+            writer.writerow(rows[k % len(rows)] | {"item": f"item_{k:04d}"})
+            (tmp_path / STATE / f"item_{k:04d}.evidence").write_bytes(largest)
+    assert report(tmp_path).stat().st_size < 20e6
+
+
+def test_damaged_evidence_costs_only_its_picture(hostile: Path, page: Page) -> None:
+    for k, path in enumerate(sorted((hostile / STATE).glob("*.evidence"))):
+        whole = path.read_bytes()
+        path.write_bytes((b"{", whole[: len(whole) // 2], b"\xff\xfe", b"[]", b'{"box": 3}')[k % 5])
+    found = Page(report(hostile))
+    assert len(found.data["items"]) == 8
+    assert not [name for name in found.blocks if name.startswith("evidence-")]
+
+
+def test_aligned_stack_is_reported_with_pictures(tmp_path: Path) -> None:
+    aligned = align(sample_stack(3, (224, 224), seed=5), anchor=1)
+    found = Page(report(aligned, tmp_path / "stack.html"))
+    assert [item["status"] for item in found.data["items"]] == aligned.status.values.tolist()
+    ties = json.loads(found.blocks["evidence-0"])["ties"]
+    told = found.data["items"][0]
+    # windows are those of the item before it was aligned
+    np.testing.assert_allclose(np.median(ties["shift_x"]), told["x"], atol=0.1)
+    np.testing.assert_allclose(np.median(ties["shift_y"]), told["y"], atol=0.1)
+
+
+def test_quality_is_reported_without_pictures(tmp_path: Path) -> None:
+    quality = estimate(sample_stack(3, (224, 224), seed=5), anchor=1)
+    found = Page(quality.coreg.report(tmp_path / "quality.html"))
+    assert len(found.data["items"]) == 3
+    assert found.data["anchor"] == quality.attrs["anchor"]
+
+
+def test_what_cannot_be_reported_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequest, match="float was given"):
+        report(3.5, tmp_path / "a.html")
+    with pytest.raises(MissingFile, match=re.escape(TABLE)):
+        report(tmp_path)
+    with pytest.raises(InvalidRequest, match="shift_y"):
+        report(sample_stack(2, (64, 64)), tmp_path / "a.html")
+    with pytest.raises(InvalidRequest, match="where the report goes"):
+        report(estimate(sample_stack(2, (64, 64)), anchor=0))
+    (tmp_path / TABLE).write_text("item,status\na,unheard of\n")
+    with pytest.raises(UnreadableFile, match="not the table of a run"):
+        report(tmp_path)
+    assert not list(tmp_path.glob("*.html"))
+
+
+def test_command_line_writes_it_unless_told_not_to(sample_order: SampleOrder, result: RunResult) -> None:
+    from coregstack.cli import main
+
+    path = Path(result.output, "report.html")
+    path.unlink(missing_ok=True)
+    order = [
+        "order",
+        str(sample_order.payload),
+        "--input",
+        str(sample_order.folder),
+        "--output",
+        result.output,
+        "-q",
+    ]
+    assert main([*order, "--no-report"]) == 0
+    assert not path.exists()
+    assert main(order) == 0
+    assert path.is_file()
+
+
+def test_it_is_a_function_of_the_package() -> None:
+    assert coregstack.report is report
