@@ -2,6 +2,7 @@
 
 from coregstack import accessor as _accessor  # noqa: F401  (registers `DataArray.coreg`)
 from coregstack._version import __version__
+from coregstack.anchoring import rank_anchors
 from coregstack.api import align, apply, estimate, open_scenes
 from coregstack.errors import CoregError
 from coregstack.export.cube import to_zarr
@@ -22,6 +23,7 @@ __all__ = [
     "open_order",
     "open_scenes",
     "open_stac",
+    "rank_anchors",
     "read_quality",
     "report",
     "run_order",

@@ -11,6 +11,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from coregstack import graph
+from coregstack.anchoring import AUTO, best_item, best_scene
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.grid import crs_name, offset, overlaps, same_pixels
 from coregstack.matching import MatchOptions, match_options
@@ -61,7 +62,9 @@ def open_scenes(
     paths : sequence of path-like
         GeoTIFF or JPEG 2000 files, one for each item.
     anchor : str, int or time
-        Item whose lattice is taken: its id, file name, time or position.
+        Item whose lattice is taken: its id, file name, time or position. "auto" chooses one as
+        `rank_anchors` ranks them, for which reduced images of all scenes are read at once; the choice is then
+        also what "auto" means for `estimate` and `align`.
     ids : sequence of str, optional
         Item ids; by default the file names without extension.
     times : sequence, optional
@@ -100,7 +103,11 @@ def open_scenes(
     scenes, unusable = scenes_of(paths, ids=ids, times=times)
     if unusable:
         raise unreadable_files(unusable)
-    return stack_scenes(scenes, find_scene(scenes, anchor), bands=bands, chunks=chunks)
+    if not _is_auto(anchor):
+        return stack_scenes(scenes, find_scene(scenes, anchor), bands=bands, chunks=chunks)
+    found, why = best_scene(scenes)
+    stack = stack_scenes(scenes, found, bands=bands, chunks=chunks)
+    return stack.assign_attrs(coregstack_anchor_chosen=found.id, coregstack_anchor_why=why)
 
 
 def estimate(
@@ -123,7 +130,9 @@ def estimate(
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
     anchor : str, time, int or DataArray
         Item id, timestamp or position of the anchor; or a scene from outside the stack, dims (band, y, x)
-        or (y, x), with the CRS and pixel size of the stack.
+        or (y, x), with the CRS and pixel size of the stack. "auto" chooses the item that `rank_anchors` puts
+        first, for which reduced images of all items are computed at once, and says why in the attribute
+        `anchor_why`.
     ids : sequence of str, optional
         Item ids, where the stack has no coordinate `id`; by default made from the times.
     mask : DataArray or bool, optional
@@ -178,8 +187,11 @@ def estimate(
         min_improvement=min_improvement,
         method=method,
     )
+    facts = {}
+    if _is_auto(anchor):
+        anchor, facts["anchor_why"] = best_item(known)
     records = _records(known, anchor, mask, options)
-    quality = _quality(known, records, options)
+    quality = _quality(known, records, options).assign_attrs(facts)
     name = OUTSIDE if isinstance(anchor, xr.DataArray) else known.ids[find_anchor(known, anchor)]
     return quality.assign_attrs(anchor=name)
 
@@ -276,6 +288,10 @@ def align(
     """
     check_resampling(resampling)
     return apply(stack, estimate(stack, anchor, **options), resampling=resampling)
+
+
+def _is_auto(anchor: Any) -> bool:
+    return isinstance(anchor, str) and anchor == AUTO
 
 
 def check_resampling(resampling: str) -> None:

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import math
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,11 +17,15 @@ from typing import Any
 import dask
 
 from coregstack._version import __version__
+from coregstack.anchoring import rank_scenes
 from coregstack.console import ProgressBar, format_table, show
 from coregstack.delivery import RunResult, row
 from coregstack.errors import CoregError
+from coregstack.matching import METHODS
+from coregstack.opening import scenes_of, unreadable_files
 from coregstack.export.stac import require_pystac
 from coregstack.htmlreport import report as write_report
+from coregstack.orders.folder import folder_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
 from coregstack.orders.verification import verify_output
@@ -103,6 +108,25 @@ def _align(options: argparse.Namespace) -> int:
         **_match_options(options),
     )
     return _finish(result, options)
+
+
+def _anchors(options: argparse.Namespace) -> int:
+    if len(options.scenes) == 1 and Path(options.scenes[0]).is_dir():
+        scenes, problems, control = folder_scenes(options.scenes[0])
+    else:
+        (scenes, problems), control = scenes_of(options.scenes), {}
+    if not scenes:
+        raise unreadable_files(problems)
+    table = rank_scenes(scenes, control)
+    for problem in problems:
+        print(f"problem: {problem.id}: {problem.reason}", file=sys.stderr)
+    if options.json:
+        print(table.reset_index().to_json(orient="records"))
+    else:
+        lines = [(str(item), f"{row.score:.3f}", str(row.why)) for item, row in table.iterrows()]
+        columns = shutil.get_terminal_size((110, 24)).columns
+        print(format_table([("anchor", "score", "why"), *lines], max(columns, 80)))
+    return WITH_PROBLEMS if problems else DELIVERED
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -239,10 +263,19 @@ def _parser() -> argparse.ArgumentParser:
         "scenes", nargs="+", metavar="SCENE", help="image files, one for each item, the anchor among them"
     )
     align.add_argument(
-        "--anchor", required=True, metavar="ID", help="the anchor: file name without extension, or time"
+        "--anchor",
+        required=True,
+        metavar="ID",
+        help="the anchor: file name without extension, or time; 'auto' chooses one, as `coregstack anchors` does",
     )
     align.add_argument("--cog", action="store_true", help="write shifted scenes as cloud-optimised GeoTIFF")
     _run_arguments(align)
+    anchors = _command(commands, "anchors", _anchors, "Rank scenes by how good an anchor each would make.",
+        "coregstack anchors order_folder")  # fmt: skip
+    anchors.add_argument(
+        "scenes", nargs="+", metavar="SCENE", help="image files, or the folder of a delivered order or of scenes"
+    )
+    _cluster_arguments(anchors)
     verify = _command(commands, "verify", _verify, "Check an output folder: digests, sidecars, lattices, pixels.",
         "coregstack verify aligned")  # fmt: skip
     verify.add_argument("folder", metavar="OUTPUT", help="folder that order or align has written")
@@ -298,7 +331,11 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="SCORE",
         help=f"least gain that a shift is applied for (default: {MIN_IMPROVEMENT})",
     )
-    match.add_argument("--method", help="how shifts are found (default: direct)")
+    match.add_argument(
+        "--method",
+        choices=METHODS,
+        help="direct: each item with the anchor; network: with others too, all pairs adjusted (default: direct)",
+    )
     match.add_argument("--resampling", default="cubic", choices=(*RESAMPLING, "none"),
         help="how pixels are moved; none moves only the geotransform (default: %(default)s)")  # fmt: skip
     _cluster_arguments(parser)

@@ -28,7 +28,7 @@ from coregstack.errors import CoregError
 from coregstack.graph import boxed, match_pixels, object_array, scene_array
 from coregstack.grid import frame_bounds, offset, union
 from coregstack.matching import MatchOptions, Reference, anchor_quality, prepare
-from coregstack.model import Shift
+from coregstack.model import NO_SHIFT, Shift
 from coregstack.network_matching import (
     SKETCH_SIDE,
     PairMatch,
@@ -45,7 +45,7 @@ from coregstack.network_matching import (
     solve,
 )
 from coregstack.overview import load_overview
-from coregstack.policy import failure
+from coregstack.policy import Thresholds, failure
 from coregstack.scene import MatchPixels, PlacedScene, load_match
 
 _SEED = "coregstack-network"
@@ -82,6 +82,13 @@ def scene_sketches(items: Sequence[PlacedScene], frame: GeoBox, band: int) -> da
         _sketch_scene, scene_array(items), band=band, grid=grid, dtype=object, meta=_NO_OBJECTS,
         name="coregstack-sketch-" + tokenize(items, band, grid.shape, tuple(grid.affine), str(grid.crs)),
     )  # fmt: skip
+
+
+def array_sketches(values: da.Array, clear: da.Array | None, *, nodata: float | None) -> da.Array:
+    """A `Sketch` of each time of an array of dims (time, 1, y, x), one task each."""
+    options = MatchOptions(bands=(0,), limits=Thresholds())
+    pixels = _loaded(values, clear, nodata, NO_SHIFT, options)
+    return da.map_blocks(_sketch_array, pixels, dtype=object, meta=_NO_OBJECTS)
 
 
 def scene_network(scenes: Sequence[PlacedScene], items: Items, options: MatchOptions) -> da.Array:
@@ -139,12 +146,7 @@ def array_network(
     time. What is `in_memory` anyhow is looked at here and now, so that the pairs can follow from it.
     """
     count = values.shape[0]
-    planes = [values.rechunk((1, -1, -1, -1)), "tbyx"]
-    planes += [] if clear is None else [clear.rechunk((1, -1, -1)), "tyx"]
-    pixels = da.blockwise(
-        _load_array, "t", *planes, options=options, nodata=nodata, origin=origin,
-        concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
-    )  # fmt: skip
+    pixels = _loaded(values, clear, nodata, origin, options)
     index = da.arange(count, chunks=1)
     sketches = da.map_blocks(_sketch_array, pixels, dtype=object, meta=_NO_OBJECTS)
     direct = da.map_blocks(
@@ -173,6 +175,18 @@ def array_network(
         for k, own in enumerate(partners)
     ]
     return _layer("coregstack-network-", finish, tasks, [again, apart, reference])
+
+
+def _loaded(
+    values: da.Array, clear: da.Array | None, nodata: float | None, origin: Shift, options: MatchOptions
+) -> da.Array:
+    """The `MatchPixels` of each time."""
+    planes = [values.rechunk((1, -1, -1, -1)), "tbyx"]
+    planes += [] if clear is None else [clear.rechunk((1, -1, -1)), "tyx"]
+    return da.blockwise(
+        _load_array, "t", *planes, options=options, nodata=nodata, origin=origin,
+        concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
+    )  # fmt: skip
 
 
 def _layer(prefix: str, function: Any, tasks: Sequence[tuple[Any, ...]], parts: Sequence[Any]) -> da.Array:

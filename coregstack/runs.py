@@ -11,6 +11,7 @@ from typing import Any
 import xarray as xr
 
 from coregstack import graph
+from coregstack.anchoring import AUTO, best_scene
 from coregstack.api import OUTSIDE, QUALITY, apply, check_resampling
 from coregstack.delivery import (
     Progress,
@@ -167,7 +168,7 @@ def run_scenes(
     paths : sequence of path-like
         GeoTIFF or JPEG 2000 files.
     anchor : str, int or time
-        The anchor's id, file name, time or position.
+        The anchor's id, file name, time or position; "auto" for the one that `rank_anchors` puts first.
     output : path-like
         Folder to write to; it is made.
     zarr : path or store, optional
@@ -200,7 +201,12 @@ def run_scenes(
     scenes, unusable = scenes_of(paths, ids=ids, times=times)
     if not scenes:
         raise unreadable_files(unusable)
-    reference = _anchor(scenes, anchor, [u.id for u in unusable])
+    notes: tuple[str, ...] = ()
+    if isinstance(anchor, str) and anchor == AUTO:
+        reference, why = best_scene(scenes)
+        notes = (f"Chosen as the anchor: {why}",)
+    else:
+        reference = _anchor(scenes, anchor, [u.id for u in unusable])
     folder = Path(output)
     with output_folder(folder, [Path(path) for path in paths]):
         plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
@@ -222,7 +228,7 @@ def run_scenes(
             overwrite=overwrite,
             progress=progress,
         )
-        result = RunResult(output=str(folder), anchor=reference.id, reports=reports, **scene_facts(scenes))
+        result = RunResult(output=str(folder), anchor=reference.id, reports=reports, notes=notes, **scene_facts(scenes))
         write_table(result)
         if zarr is not None:
             write_cube(zarr, scenes, reference, result, overwrite=overwrite)
