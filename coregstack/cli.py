@@ -21,10 +21,10 @@ from coregstack.anchoring import rank_scenes
 from coregstack.console import ProgressBar, format_table, show
 from coregstack.delivery import RunResult, row
 from coregstack.errors import CoregError
-from coregstack.matching import METHODS
-from coregstack.opening import scenes_of, unreadable_files
 from coregstack.export.stac import require_pystac
 from coregstack.htmlreport import report as write_report
+from coregstack.matching import METHODS
+from coregstack.opening import scenes_of, unreadable_files
 from coregstack.orders.folder import folder_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
