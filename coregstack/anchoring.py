@@ -183,7 +183,7 @@ def _table(scores: Sequence[AnchorScore], names: Sequence[str]) -> pd.DataFrame:
     rows = [
         {"item": names[one.item], "score": one.total, "area": one.area, "clear": one.clear}
         | one.parts
-        | {"why": one.sentence}
+        | {"why": one.sentence.removeprefix(f"{names[one.item]}: ")}
         for one in scores
     ]
     return pd.DataFrame(rows).set_index("item")

@@ -289,10 +289,16 @@ def _place(
     if len(path) > 2 and not (accepted and not likeness < ALIKE):
         partner = path[1]
         words.append(f"Scores are against {names[partner]}, aligned.")
+    shift, sigma = Shift(*solution.shift[item].tolist()), Shift(*solution.sigma[item].tolist())
+    if max(sigma) > UNSURE and direct is not None and direct.shift and direct.sigma:
+        shift, sigma, partner = direct.shift, direct.sigma, None
+        words = [
+            "Its match with the anchor is all that tells its shift, though the two look unlike: unchecked."
+        ]
     closure = float(solution.closure[item])
     return Place(
-        shift=Shift(*solution.shift[item].tolist()),
-        sigma=Shift(*solution.sigma[item].tolist()),
+        shift=shift,
+        sigma=sigma,
         reason=" ".join(filter(None, words)),
         partner=partner,
         partner_shift=NO_SHIFT if partner is None else Shift(*solution.shift[partner].tolist()),
