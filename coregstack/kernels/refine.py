@@ -22,9 +22,9 @@ from coregstack.model import PixelSource, Shift
 
 BLOCK = 8
 """Side of a block, px."""
-_CHANCE = 0.15
+_CHANCE = 0.05
 """Squared correlation that blocks of unlike texture reach by chance."""
-_FLOOR = 0.1
+_FLOOR = 0.3
 """Added to 1 - rho^2, so that a few blocks that match perfectly do not decide alone."""
 _CUT = 4.0
 """Residuals beyond this many standard deviations of their block count nothing (Tukey's biweight)."""
