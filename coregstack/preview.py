@@ -48,10 +48,13 @@ def picture_item(
     place = _place(anchor, item, estimate)
     reference = _chip(anchor, anchor.usable, place)
     before = _chip(item, valid, place)
-    after = None
+    at, after = place, None
     if estimate.shift is not None:
-        after = _chip(item, valid, Shift(place.y - estimate.shift.y, place.x - estimate.shift.x))
-    limits = _limits(before if after is None or not np.isfinite(after).any() else after)
+        at = Shift(place.y - estimate.shift.y, place.x - estimate.shift.x)
+        after = _chip(item, valid, at)
+    # contrast is that of the ground, where any of it is seen
+    ground = _chip(item, item.usable, at)
+    limits = _limits(ground if np.isfinite(ground).any() else before)
     factor, small, clear = _overview(item, valid, OVERVIEW)
     picture = np.zeros((CHIP + small.shape[0], 3 * CHIP), np.uint8)
     for k, chip in enumerate((reference, before, after)):

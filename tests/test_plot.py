@@ -1,0 +1,134 @@
+"""Plots draw the numbers they are given, with units, on the axes they are given."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+from coregstack import align, estimate
+from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest
+from coregstack.testing import sample_stack
+
+matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is an optional extra")
+matplotlib.use("agg")
+plt = pytest.importorskip("matplotlib.pyplot")
+
+
+@pytest.fixture(scope="module")
+def stack() -> xr.DataArray:
+    return sample_stack(4, (224, 224), seed=8, max_shift=2.0)
+
+
+@pytest.fixture(scope="module")
+def aligned(stack: xr.DataArray) -> xr.DataArray:
+    return align(stack, anchor=0).compute()
+
+
+@pytest.fixture(autouse=True)
+def figures() -> Iterator[None]:
+    yield
+    plt.close("all")
+
+
+@pytest.fixture
+def axes() -> Any:
+    return plt.figure(layout="constrained").subplots()
+
+
+@pytest.mark.parametrize("name", ["shifts", "scores"])
+def test_plots_of_all_items_are_drawn_where_asked_and_labelled(
+    name: str, aligned: xr.DataArray, axes: Any
+) -> None:
+    assert getattr(aligned.coreg.plot, name)(ax=axes) is axes
+    assert axes.get_xlabel() == "time (UTC)"
+    assert "[" in axes.get_ylabel()
+    assert axes.get_title()
+
+
+def test_shifts_are_those_of_the_stack(aligned: xr.DataArray, axes: Any) -> None:
+    aligned.coreg.plot.shifts(ax=axes)
+    drawn = {line.get_label(): line for line in axes.containers}
+    for name, words in (("shift_x", "x, right"), ("shift_y", "y, down")):
+        line = drawn[words].lines[0]
+        np.testing.assert_array_equal(line.get_ydata(), aligned[name])
+
+
+def test_quality_plots_itself_without_times_too(stack: xr.DataArray, axes: Any) -> None:
+    quality = estimate(stack, anchor=0).drop_vars("time")
+    assert quality.coreg.plot.shifts(ax=axes).get_xlabel() == "item"
+
+
+def test_failed_items_are_marked(axes: Any) -> None:
+    from coregstack import plot
+
+    table = pd.DataFrame(
+        {
+            "time": pd.to_datetime(["2024-01-01", "2024-02-01"]),
+            "status": ["coregistered", "failed"],
+            **{name: [1.0, np.nan] for name in ("shift_x", "shift_y", "shift_sigma_x", "shift_sigma_y")},
+        }
+    )
+    plot.shifts(table, ax=axes)
+    assert "failed" in axes.get_legend_handles_labels()[1]
+
+
+def test_matches_point_the_way_of_the_true_shift(stack: xr.DataArray, axes: Any) -> None:
+    item = str(stack.id.values[2])
+    assert stack.coreg.plot.matches(item, anchor=0, ax=axes) is axes
+    arrows = axes.collections[0]
+    truth = stack.isel(time=2)
+    np.testing.assert_allclose(np.median(arrows.U), truth.true_shift_x, atol=0.1)
+    np.testing.assert_allclose(np.median(arrows.V), truth.true_shift_y, atol=0.1)
+    assert "[px]" in axes.get_xlabel()
+    assert "[px]" in axes.get_ylabel()
+    assert item in axes.get_title(loc="left")
+
+
+def test_compare_shows_the_gain(aligned: xr.DataArray) -> None:
+    anchor, before, after, both = aligned.coreg.plot.compare(str(aligned.id.values[2]))
+    images = [np.asarray(one.images[0].get_array(), float) for one in (anchor, before, after)]
+    off = [np.median(np.abs(image - images[0])) for image in images]
+    assert off[2] < 0.8 * off[1]
+    assert np.asarray(both.images[0].get_array()).shape[2] == 3
+    assert all(one.get_xlabel() and one.get_title() for one in (anchor, before, after, both))
+
+
+def test_compare_takes_four_axes_and_no_other_number(aligned: xr.DataArray) -> None:
+    item = str(aligned.id.values[1])
+    given = plt.figure(layout="constrained").subplots(2, 2)
+    assert list(aligned.coreg.plot.compare(item, ax=given)) == list(given.ravel())
+    with pytest.raises(InvalidRequest, match="four axes, but ax holds 2"):
+        aligned.coreg.plot.compare(item, ax=given[0])
+
+
+def test_what_cannot_be_plotted_is_refused(stack: xr.DataArray, aligned: xr.DataArray) -> None:
+    with pytest.raises(InvalidRequest, match="is the anchor"):
+        aligned.coreg.plot.compare(str(stack.id.values[0]))
+    with pytest.raises(InvalidRequest, match="No item is called 'nobody'"):
+        aligned.coreg.plot.matches("nobody")
+    with pytest.raises(AnchorNotFound, match="anchor="):
+        stack.coreg.plot.matches(str(stack.id.values[1]))
+
+
+def test_missing_matplotlib_is_named_with_its_remedy(
+    aligned: xr.DataArray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    with pytest.raises(CoregError, match=r"pip install 'coregstack\[plot\]'") as caught:
+        aligned.coreg.plot.shifts()
+    assert isinstance(caught.value, ImportError)
+
+
+def test_axes_never_need_pyplot(aligned: xr.DataArray) -> None:
+    from matplotlib.figure import Figure
+
+    own = Figure().subplots()
+    aligned.coreg.plot.scores(ax=own)
+    assert not plt.get_fignums()
