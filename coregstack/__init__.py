@@ -9,6 +9,7 @@ from coregstack.export.cube import to_zarr
 from coregstack.export.tables import read_quality, write_quality
 from coregstack.export.ties import write_ties
 from coregstack.htmlreport import report
+from coregstack.inspection import inspect_folder
 from coregstack.orders.run import open_order, run_order
 from coregstack.runs import run_scenes, to_geotiffs
 from coregstack.stac_in import open_stac
@@ -20,6 +21,7 @@ __all__ = [
     "align",
     "apply",
     "estimate",
+    "inspect_folder",
     "open_order",
     "open_scenes",
     "open_stac",

@@ -18,11 +18,13 @@ import dask
 
 from coregstack._version import __version__
 from coregstack.anchoring import rank_scenes
-from coregstack.console import ProgressBar, format_table, show
+from coregstack.completion import SHELLS, completion_script
+from coregstack.console import ProgressBar, format_table, inspection_table, show
 from coregstack.delivery import RunResult, row
 from coregstack.errors import CoregError
 from coregstack.export.stac import require_pystac
 from coregstack.htmlreport import report as write_report
+from coregstack.inspection import inspect_folder, summarise
 from coregstack.matching import METHODS
 from coregstack.opening import scenes_of, unreadable_files
 from coregstack.orders.folder import folder_scenes
@@ -54,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 delivered, 2 the request is wrong and nothing was written, 3 delivered, but some inputs could
         not be read or written.
     """
-    options = _parser().parse_args(arguments)
+    options = build_parser().parse_args(arguments)
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
@@ -88,6 +90,7 @@ def _order(options: argparse.Namespace) -> int:
         zarr=options.zarr,
         resampling=options.resampling,
         overwrite=options.overwrite,
+        dry_run=options.dry_run,
         verify=not options.no_verify,
         progress=ProgressBar(sys.stderr),
         **_match_options(options),
@@ -104,6 +107,7 @@ def _align(options: argparse.Namespace) -> int:
         resampling=options.resampling,
         cog=options.cog,
         overwrite=options.overwrite,
+        dry_run=options.dry_run,
         progress=ProgressBar(sys.stderr),
         **_match_options(options),
     )
@@ -139,6 +143,28 @@ def _verify(options: argparse.Namespace) -> int:
     if not options.quiet:
         print(f"{len(problems)} problems in {options.folder}" if problems else f"{options.folder} is whole")
     return WITH_PROBLEMS if problems else DELIVERED
+
+
+def _inspect(options: argparse.Namespace) -> int:
+    table = inspect_folder(options.folder, anchor=options.anchor)
+    if options.json:
+        items = json.loads(table.reset_index().to_json(orient="records", date_format="iso"))
+        print(
+            json.dumps({"anchor": table.attrs["anchor"], "items": items, "problems": table.attrs["problems"]})
+        )
+        return DELIVERED
+    if not options.quiet:
+        print(inspection_table(table))
+        print()
+    for problem in table.attrs["problems"]:
+        print(f"problem: {problem}", file=sys.stderr)
+    print("\n".join(summarise(table)))
+    return DELIVERED
+
+
+def _completion(options: argparse.Namespace) -> int:
+    print(completion_script(build_parser(), options.shell), end="")
+    return DELIVERED
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -179,13 +205,13 @@ def _truth_table(sample: SampleOrder, result: RunResult) -> str:
 
 
 def _finish(result: RunResult, options: argparse.Namespace) -> int:
-    if getattr(options, "stac", False):
+    if getattr(options, "stac", False) and not result.dry_run:
         try:
             result.to_stac()
         except CoregError as error:
             result = replace(result, faults=(*result.faults, f"STAC: {error}"))
     written = None
-    if not getattr(options, "no_report", False):
+    if not getattr(options, "no_report", False) and not result.dry_run:
         try:
             written = str(write_report(result))
         except CoregError as error:
@@ -236,7 +262,8 @@ class SchedulerNotFound(CoregError, ConnectionError):
     """A dask scheduler that does not answer."""
 
 
-def _parser() -> argparse.ArgumentParser:
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
     parser = argparse.ArgumentParser(
         prog="coregstack",
         description="Align a stack of satellite scenes to one anchor scene, to hundredths of a pixel.",
@@ -279,6 +306,21 @@ def _parser() -> argparse.ArgumentParser:
     verify = _command(commands, "verify", _verify, "Check an output folder: digests, sidecars, lattices, pixels.",
         "coregstack verify aligned")  # fmt: skip
     verify.add_argument("folder", metavar="OUTPUT", help="folder that order or align has written")
+    inspect = _command(commands, "inspect", _inspect,
+        "Say what is in a folder, and what would be refused, and why; nothing is written.",
+        "coregstack inspect order_folder")  # fmt: skip
+    inspect.add_argument("folder", metavar="DIR", help="folder of a delivered order, or of any scenes")
+    inspect.add_argument(
+        "--anchor", metavar="ID", help="item the others are held against (default: the best overlap)"
+    )
+    completion = commands.add_parser(
+        "completion",
+        help="Print a script that completes commands and options in a shell.",
+        description="Print a script that completes commands and options in a shell.",
+        epilog='Example: eval "$(coregstack completion bash)"',
+    )
+    completion.set_defaults(run=_completion, json=False, quiet=False, verbose=False)
+    completion.add_argument("shell", choices=SHELLS, help="which shell reads it")
     demo = _command(commands, "demo", _demo, "Make a sample order with known shifts and align it; no download.",
         "coregstack demo")  # fmt: skip
     demo.add_argument(
@@ -304,6 +346,9 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--zarr", metavar="PATH", help="write the aligned cube as well")
     parser.add_argument(
         "--stac", action="store_true", help="describe the output as a STAC collection in stac/collection.json"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="match and decide only, and print the table; write nothing"
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="do everything anew, not only what is missing"

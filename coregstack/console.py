@@ -9,6 +9,8 @@ import time
 from collections.abc import Sequence
 from typing import TextIO
 
+import pandas as pd
+
 from coregstack.delivery import RunResult
 from coregstack.export.items import ItemReport
 from coregstack.model import Status
@@ -111,10 +113,31 @@ def format_table(lines: Sequence[Sequence[str]], width: int) -> str:
     return "\n".join(out)
 
 
+def inspection_table(table: pd.DataFrame) -> str:
+    """One line an item of what `coregstack.inspect_folder` found."""
+    lines: list[tuple[str, ...]] = [("item", "time", "size", "pixel", "CRS", "masks", "overlap", "note")]
+    for item, found in zip(table.index, table.to_dict("records"), strict=True):
+        seen = found["rows"] is not None and found["rows"] == found["rows"]
+        lines.append(
+            (
+                str(item),
+                "" if pd.isna(found["time"]) else f"{found['time']:%Y-%m-%d %H:%M:%S}",
+                f"{found['rows']:.0f} x {found['cols']:.0f}" if seen else "",
+                f"{found['pixel_y']:g} x {found['pixel_x']:g}" if seen else "",
+                found["crs"],
+                found["masks"],
+                f"{found['overlap']:.2f}" if seen else "",
+                f"would be refused: {found['refused']}" if found["refused"] else found["notes"],
+            )
+        )
+    return format_table(lines, max(shutil.get_terminal_size((110, 24)).columns, 100))
+
+
 def summary(result: RunResult) -> str:
     """How many items have which status, and where the output lies."""
     counts = [f"{result.count(status)} {status}" for status in Status if result.count(status)]
-    return f"{len(result.reports)} items: {', '.join(counts)}. Written to {result.output}"
+    end = "Nothing was written" if result.dry_run else f"Written to {result.output}"
+    return f"{len(result.reports)} items: {', '.join(counts)}. {end}"
 
 
 def show(result: RunResult, *, table: bool = True) -> None:

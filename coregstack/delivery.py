@@ -34,7 +34,6 @@ from coregstack.notebook import table_html
 from coregstack.opening import Unusable, band_indexes, common_bands, unplaceable
 from coregstack.policy import failure
 from coregstack.scene import PlacedScene, Scene
-from coregstack.stack import Stack
 
 if TYPE_CHECKING:
     import pystac
@@ -66,6 +65,8 @@ class RunResult:
     """Item id to time of acquisition (UTC), of items whose time is known."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Item id to the input image that was matched, of items that were read from files."""
+    dry_run: bool = False
+    """Whether items were only matched and decided upon, and nothing was written."""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -265,32 +266,6 @@ def deliver_records(
 def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
     """Plans of scenes that are no order: every item has one image, named by its id."""
     return [file_plan(scene.id, scene.image.path) for scene in scenes]
-
-
-def scene_facts(scenes: Iterable[Scene]) -> dict[str, Any]:
-    """Times and sources of scenes, as `RunResult` takes them."""
-    read = list(scenes)
-    return {
-        "times": {scene.id: scene.time for scene in read if not np.isnat(scene.time)},
-        "sources": {scene.id: scene.image.path for scene in read},
-    }
-
-
-def known_times(stack: Stack) -> dict[str, np.datetime64]:
-    """Item id to time of a stack's items, of those whose time is known."""
-    times = stack.array.coords.get("time")
-    if times is None or times.dtype.kind != "M":
-        return {}
-    values = times.values.astype("datetime64[ns]")
-    return {item: time for item, time in zip(stack.ids, values, strict=True) if not np.isnat(time)}
-
-
-def known_sources(stack: Stack) -> dict[str, str]:
-    """Item id to what a stack's item was opened from, of those that tell."""
-    source = stack.array.coords.get("source")
-    if source is None or source.dims != ("time",):
-        return {}
-    return {item: str(where) for item, where in zip(stack.ids, source.values, strict=True) if where}
 
 
 def file_plan(item_id: str, path: str) -> ItemPlan:

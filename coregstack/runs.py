@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,9 @@ from coregstack.delivery import (
     compute_items,
     deliver_records,
     file_plan,
-    known_sources,
-    known_times,
     output_folder,
     run_fingerprint,
     run_items,
-    scene_facts,
     scene_plans,
     write_table,
 )
@@ -32,6 +30,7 @@ from coregstack.errors import InvalidStack, UnreadableFile
 from coregstack.export.cube import to_zarr
 from coregstack.export.items import DeliverySettings
 from coregstack.export.slabs import SlabWriter
+from coregstack.facts import scene_facts, stack_facts
 from coregstack.grid import crs_of
 from coregstack.matching import match_options
 from coregstack.names import check_item_id
@@ -140,8 +139,7 @@ def to_geotiffs(
         output=str(folder),
         anchor=anchor,
         reports=tuple(by_id[i] for i in known.ids),
-        times=known_times(known),
-        sources=known_sources(known),
+        **stack_facts(known),
     )
     write_table(result)
     return result
@@ -158,6 +156,7 @@ def run_scenes(
     resampling: str = "cubic",
     cog: bool = False,
     overwrite: bool = False,
+    dry_run: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> RunResult:
@@ -179,6 +178,8 @@ def run_scenes(
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
     cog, overwrite, progress
         As in `to_geotiffs`.
+    dry_run : bool
+        Whether items are only matched and decided upon; nothing is written then.
     **options
         `band`, `max_shift`, `threshold`, `min_improvement`, `method` of `coregstack.estimate`.
 
@@ -208,7 +209,7 @@ def run_scenes(
     else:
         reference = _anchor(scenes, anchor, [u.id for u in unusable])
     folder = Path(output)
-    with output_folder(folder, [Path(path) for path in paths]):
+    with nullcontext() if dry_run else output_folder(folder, [Path(path) for path in paths]):
         plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
         settings = DeliverySettings(
             output=str(folder.resolve()),
@@ -217,6 +218,7 @@ def run_scenes(
             resampling=resampling,
             cog=cog,
             fingerprint=run_fingerprint(reference, scenes, options),
+            dry_run=dry_run,
         )
         reports = run_items(
             plans,
@@ -228,7 +230,16 @@ def run_scenes(
             overwrite=overwrite,
             progress=progress,
         )
-        result = RunResult(output=str(folder), anchor=reference.id, reports=reports, notes=notes, **scene_facts(scenes))
+        result = RunResult(
+            output=str(folder),
+            anchor=reference.id,
+            reports=reports,
+            dry_run=dry_run,
+            notes=notes,
+            **scene_facts(scenes),
+        )
+        if dry_run:
+            return result
         write_table(result)
         if zarr is not None:
             write_cube(zarr, scenes, reference, result, overwrite=overwrite)

@@ -92,6 +92,8 @@ class DeliverySettings:
     """What all items of the run depend on: the anchor, the options, the version."""
     digests: bool = False
     """Whether reports tell the digests of what was written."""
+    dry_run: bool = False
+    """Whether items are only reported on, and nothing is written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,9 @@ def deliver_item(
         Problems are named in it; nothing is raised for a damaged file or a full disk.
     """
     log.info("item %s: %s; %s", plan.id, quality.status, quality.details, extra={"item": plan.id})
+    if settings.dry_run:
+        problems = (quality.details,) if quality.unreadable else ()
+        return ItemReport(id=plan.id, quality=replace(quality, evidence=None), files=(), problems=problems)
     try:
         return _deliver(plan, quality, settings, held)
     except Exception as error:
@@ -411,7 +416,8 @@ def _box_of(plan: ItemPlan) -> GeoBox | None:
 
 
 def _epsg_after(box: GeoBox | None, treatment: Treatment, settings: DeliverySettings) -> int | None:
-    if box is None or not treatment.placed or same_crs(box, settings.anchor):
+    stays = not treatment.placed or settings.resampling == "none"
+    if box is None or stays or same_crs(box, settings.anchor):
         return None
     return epsg_code(settings.anchor)
 

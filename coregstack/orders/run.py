@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -21,12 +21,12 @@ from coregstack.delivery import (
     output_folder,
     run_fingerprint,
     run_items,
-    scene_facts,
     write_table,
 )
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.files import copy_file
 from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, check_source, written
+from coregstack.facts import scene_facts
 from coregstack.matching import match_options
 from coregstack.opening import check_anchor, find_scene, stack_scenes, unreadable_files
 from coregstack.orders.archives import unpack
@@ -104,6 +104,7 @@ def run_order(
     resampling: str = "cubic",
     overwrite: bool = False,
     verify: bool = True,
+    dry_run: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> RunResult:
@@ -126,6 +127,8 @@ def run_order(
     verify : bool
         Whether inputs have to have the digests that their manifest gives, and the output is checked at the
         end. An item with a file of another digest is delivered as it came, and named.
+    dry_run : bool
+        Whether items are only matched and decided upon; nothing is written then.
     progress : callable, optional
         Told how many items are done, and of how many.
     **options
@@ -155,16 +158,26 @@ def run_order(
     """
     order = read_payload(payload)
     check_resampling(resampling)
-    match_options(("1",), **{key: value for key, value in options.items() if key != "band"})
     with _input_folders(Path(input)) as folders:
         delivery = scan_delivery(*folders, item_ids=order.item_ids)
         wanted = set(order.item_ids)
         items = [item for item in delivery.items if item.item_id in wanted]
         found = order_scenes(items, order.anchor_item, verify=verify)
         anchor = _anchor(order, found, Path(input))
+        match_options(anchor.bands, **options)
         target = Path(output)
-        with output_folder(target, [Path(input)]):
-            reports = _run(order, found, anchor, target, resampling, options, overwrite, progress)
+        settings = _settings(order, found, anchor, target, resampling, options, dry_run=dry_run)
+        with nullcontext() if dry_run else output_folder(target, [Path(input)]):
+            reports = _run(found, settings, options, overwrite, progress)
+            if dry_run:
+                return RunResult(
+                    output=str(target),
+                    anchor=anchor.id,
+                    reports=(*reports, *_missing(order, items)),
+                    notes=(*order.notes, *_notes(delivery, order)),
+                    dry_run=True,
+                    **scene_facts(found.scenes),
+                )
             taken = {file.path for report in reports for file in report.files} | {TABLE, MANIFEST_NAME}
             others, faults = _others(delivery, target, taken, verify=verify)
             result = RunResult(
@@ -228,17 +241,17 @@ def _anchor(order: Order, found: OrderScenes, source: Path) -> Scene:
     )
 
 
-def _run(
+def _settings(
     order: Order,
     found: OrderScenes,
     anchor: Scene,
     target: Path,
     resampling: str,
     options: Mapping[str, Any],
-    overwrite: bool,
-    progress: Progress | None,
-) -> tuple[ItemReport, ...]:
-    settings = DeliverySettings(
+    *,
+    dry_run: bool,
+) -> DeliverySettings:
+    return DeliverySettings(
         output=str(target.resolve()),
         anchor_id=anchor.id,
         anchor=anchor.image.box,
@@ -246,7 +259,17 @@ def _run(
         cog=order.cog,
         digests=True,
         fingerprint=run_fingerprint(anchor, found.scenes, options),
+        dry_run=dry_run,
     )
+
+
+def _run(
+    found: OrderScenes,
+    settings: DeliverySettings,
+    options: Mapping[str, Any],
+    overwrite: bool,
+    progress: Progress | None,
+) -> tuple[ItemReport, ...]:
     return run_items(
         found.plans,
         {scene.id: scene for scene in found.scenes},
