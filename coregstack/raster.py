@@ -44,7 +44,7 @@ GDAL_OPTIONS: Mapping[str, Any] = {
 LOSSLESS = frozenset({"DEFLATE", "LZW", "ZSTD", "PACKBITS", "LZMA"})
 """Codecs that a moved raster inherits from its source; any other source is written with deflate."""
 
-WARP_TOLERANCE = 0.001
+WARP_TOLERANCE = 1e-5
 """How far, in pixels, GDAL's approximated transformation may lie from the exact one."""
 
 _WARP_MEMORY_MB = 64
