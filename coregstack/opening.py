@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -21,7 +22,7 @@ from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, Invali
 from coregstack.grid import crs_name, footprint, frame_bounds, offset, overlaps, union
 from coregstack.names import check_item_id
 from coregstack.provenance import BAND_POSITION
-from coregstack.raster import RasterHeader, check_pixels, read_header
+from coregstack.raster import RasterHeader, check_pixels, limit, read_header
 from coregstack.scene import PlacedScene, Scene
 from coregstack.stack import positions_of_time
 from coregstack.times import time_from_name, time_from_text
@@ -174,6 +175,11 @@ def place(
     """Scenes on the smallest box of the anchor's lattice that holds them all, and that box."""
     lattice = anchor.image.box
     box = union([scene.image.box for scene in scenes], lattice)
+    if math.prod(box.shape) > limit("COREGSTACK_MAX_STACK_PIXELS", 10**12):
+        raise InvalidStack(
+            f"On the anchor's lattice the scenes span {box.shape[0]} x {box.shape[1]} pixels. Leave out what lies far "
+            "away, or raise COREGSTACK_MAX_STACK_PIXELS."
+        )
     names = common_bands(scenes, anchor, bands)
     dtype = np.result_type(*(scene.image.dtype for scene in scenes))
     fills = [f for f in (anchor.nodata, *(scene.nodata for scene in scenes)) if f is not None]

@@ -47,6 +47,9 @@ LOSSLESS = frozenset({"DEFLATE", "LZW", "ZSTD", "PACKBITS", "LZMA"})
 WARP_TOLERANCE = 1e-5
 """How far, in pixels, GDAL's approximated transformation may lie from the exact one."""
 
+MAX_PIXELS = "COREGSTACK_MAX_PIXELS", 4_000_000_000
+"""Environment variable and default of the most pixels in each band that a file may claim or be given."""
+
 _WARP_MEMORY_MB = 64
 
 
@@ -219,7 +222,7 @@ def _driver(path: str) -> str:
 
 
 def _check_claims(path: str, dataset: DatasetReader) -> None:
-    pixels = limit("COREGSTACK_MAX_PIXELS", 4_000_000_000)
+    pixels = limit(*MAX_PIXELS)
     bands = limit("COREGSTACK_MAX_BANDS", 1000)
     if dataset.width * dataset.height > pixels or dataset.count > bands:
         raise UnreadableFile(
@@ -319,27 +322,32 @@ def warped(
     result is an alpha band that tells what is covered.
     """
     known = {} if scale is None else {"YSCALE": repr(scale[0]), "XSCALE": repr(scale[1])}
-    with (
-        gdal(),
-        WarpedVRT(
-            dataset,
-            crs=crs_of(box).to_wkt(),
-            transform=box.affine,
-            height=box.shape[0],
-            width=box.shape[1],
-            resampling=Resampling[resampling],
-            src_nodata=nodata,
-            nodata=nodata,
-            add_alpha=nodata is None and ColorInterp.alpha not in dataset.colorinterp,
-            tolerance=WARP_TOLERANCE,
-            num_threads=1,
-            warp_mem_limit=_WARP_MEMORY_MB,
-            # each band has nodata of its own
-            UNIFIED_SRC_NODATA="NO",
-            **known,
-        ) as view,
-    ):
-        yield view
+    with gdal():
+        try:
+            view = WarpedVRT(
+                dataset,
+                crs=crs_of(box).to_wkt(),
+                transform=box.affine,
+                height=box.shape[0],
+                width=box.shape[1],
+                resampling=Resampling[resampling],
+                src_nodata=nodata,
+                nodata=nodata,
+                add_alpha=nodata is None and ColorInterp.alpha not in dataset.colorinterp,
+                tolerance=WARP_TOLERANCE,
+                num_threads=1,
+                warp_mem_limit=_WARP_MEMORY_MB,
+                # each band has nodata of its own
+                UNIFIED_SRC_NODATA="NO",
+                **known,
+            )
+        except (RasterioError, OverflowError) as error:
+            raise UnreadableFile(
+                f"{dataset.name!r} cannot be put onto the lattice of the anchor ({error}). Check that pixel sizes "
+                "and CRSs are right."
+            ) from error
+        with view:
+            yield view
 
 
 def valid_values(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
@@ -359,8 +367,14 @@ def created(path: str, source: DatasetReader, box: GeoBox) -> Iterator[DatasetWr
     Raises
     ------
     UnreadableFile
-        If the file cannot be written, for example because the disk is full.
+        If the file cannot be written, for example because the disk is full, or would have more than
+        ``COREGSTACK_MAX_PIXELS`` pixels.
     """
+    if math.prod(box.shape) > limit(*MAX_PIXELS):
+        raise UnreadableFile(
+            f"On the lattice of the anchor {source.name!r} would have {box.shape[0]} x {box.shape[1]} pixels. Check "
+            f"its pixel size and CRS, or raise {MAX_PIXELS[0]}."
+        )
     with gdal():
         try:
             with rasterio.open(path, "w", **_profile(source, box)) as target:

@@ -205,12 +205,17 @@ def run_scenes(
     notes: tuple[str, ...] = ()
     if isinstance(anchor, str) and anchor == AUTO:
         reference, why = best_scene(scenes)
+        check_anchor(reference)
         notes = (f"Chosen as the anchor: {why}",)
     else:
         reference = _anchor(scenes, anchor, [u.id for u in unusable])
     folder = Path(output)
+    asked = {
+        name: k for k, name in enumerate(ids if ids is not None else (Path(path).stem for path in paths))
+    }
     with nullcontext() if dry_run else output_folder(folder, [Path(path) for path in paths]):
         plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
+        plans.sort(key=lambda plan: asked[plan.id])
         settings = DeliverySettings(
             output=str(folder.resolve()),
             anchor_id=reference.id,

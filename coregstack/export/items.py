@@ -206,12 +206,11 @@ def _deliver(
         files=tuple(files),
         problems=tuple(dict.fromkeys(problems)),
     )
-    if problems:
-        return report
     try:
-        _remember(plan, report, before, settings)
+        # an item with problems is noted for what was written, and done again by the next run
+        _remember(plan, report, "" if problems else before, settings)
     except CoregError as error:
-        return replace(report, problems=(str(error),))
+        return replace(report, problems=(*report.problems, str(error)))
     return report
 
 

@@ -1,0 +1,37 @@
+"""Sound inputs that stand beside the bad ones, and what becomes of them when nothing is wrong."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import recipes
+
+from coregstack import run_scenes
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Digest of every file of a folder, without the notes of runs."""
+    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in paths
+        if ".coregstack" not in path.parts
+    }
+
+
+@pytest.fixture(scope="session")
+def sound(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
+    """An anchor and a good scene, and the output of an undisturbed run over both."""
+    folder = tmp_path_factory.mktemp("sound")
+    recipes.write_tiff(folder / "anchor.tif", recipes.pixels((0.0, 0.0)))
+    recipes.write_tiff(folder / "good.tif")
+    output = tmp_path_factory.mktemp("undisturbed")
+    run_scenes([folder / "anchor.tif", folder / "good.tif"], anchor="anchor", output=output)
+    good = {name: digest for name, digest in tree(output).items() if name.startswith("good")}
+    assert sorted(good) == ["good_coreg.tif", "good_coreg_qa_metadata.json"]
+    return SimpleNamespace(
+        folder=folder, anchor=folder / "anchor.tif", good=folder / "good.tif", digests=good
+    )
