@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,16 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask
 import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
 from dask.base import tokenize
-from dask.callbacks import Callback
 from numpy.typing import NDArray
 
 from coregstack import graph
+from coregstack.computing import Progress, compute_items
 from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
 from coregstack.export.files import PART, WriteError, staged
 from coregstack.export.geotiff import Content
@@ -40,10 +38,6 @@ if TYPE_CHECKING:
 
 TABLE = "coregistration.csv"
 """Name of the table of all items in an output folder."""
-
-Progress = Callable[[int, int], None]
-"""Told how many items are done, and of how many."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
@@ -217,9 +211,10 @@ def run_items(
                 known[plan.id] = failure(reason)
     groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, options)
     known |= refused
-    parts = []
+    parts, order = [], []
     for names, group in groups.items():
         matched = [p for p in group if p.id not in done]
+        order += [p.id for p in matched]
         if matched and network:
             able = [scenes[p.id] for p in group]
             records = _network(able, anchor, names, options(names))[[group.index(p) for p in matched]]
@@ -229,8 +224,9 @@ def run_items(
     if left := [p for p in plans if p.id in known and p.id not in done]:
         records = graph.object_array("coregstack-known-", [known[p.id] for p in left])
         parts.append(graph.deliveries(left, records, settings))
+        order += [p.id for p in left]
     reports = dict(done)
-    for report in compute_items(parts, progress, total=len(plans), before=len(done)):
+    for report in compute_items(parts, progress, total=len(plans), before=len(done), ids=order):
         reports[report.id] = report
     return tuple(reports[plan.id] for plan in plans)
 
@@ -259,7 +255,8 @@ def deliver_records(
     reports = [report for report in done if report is not None]
     if left:
         tasks = graph.deliveries([plans[k] for k in left], records[left], settings)
-        reports += compute_items([tasks], progress, total=len(plans), before=len(reports))
+        ids = [plans[k].id for k in left]
+        reports += compute_items([tasks], progress, total=len(plans), before=len(reports), ids=ids)
     return reports
 
 
@@ -370,56 +367,6 @@ def _on_anchor(scene: Scene, anchor: Scene, names: tuple[str, ...]) -> PlacedSce
         dtype=scene.image.dtype,
         fill=scene.nodata or 0,
     )
-
-
-def compute_items(
-    parts: Sequence[da.Array], progress: Progress | None, *, total: int, before: int = 0
-) -> list[ItemReport]:
-    """Compute arrays of reports, one block an item, on whatever scheduler is active.
-
-    An active `distributed.Client` is used as it is; else dask's threads.
-    """
-    count = before
-    tell = progress or (lambda done, of: None)
-    tell(count, total)
-    if not parts:
-        return []
-    client = _active_client()
-    if client is not None:
-        from distributed import as_completed
-
-        blocks = [block for part in parts for block in part.to_delayed().ravel()]
-        reports = []
-        for future in as_completed(client.compute(blocks)):
-            reports.append(future.result()[0])
-            count += 1
-            tell(count, total)
-        return reports
-
-    def counted(key: Any, *_: Any) -> None:
-        nonlocal count
-        if isinstance(key, tuple) and str(key[0]).startswith(graph.DELIVERY):
-            count += 1
-            tell(count, total)
-
-    with Callback(posttask=counted):
-        computed = dask.compute(*parts)
-    return [report for part in computed for report in part]
-
-
-def _active_client() -> Any | None:
-    """The user's client, where there is one; distributed is not imported just to ask."""
-    if "distributed" not in sys.modules or dask.config.get("scheduler", None) not in (
-        None,
-        "dask.distributed",
-    ):
-        return None
-    from distributed import default_client
-
-    try:
-        return default_client()
-    except ValueError:
-        return None
 
 
 def write_table(result: RunResult) -> None:
