@@ -4,6 +4,7 @@ from coregstack import accessor as _accessor  # noqa: F401  (registers `DataArra
 from coregstack._version import __version__
 from coregstack.anchoring import rank_anchors
 from coregstack.api import align, apply, estimate, open_scenes
+from coregstack.appending import append
 from coregstack.errors import CoregError
 from coregstack.export.cube import to_zarr
 from coregstack.export.tables import read_quality, write_quality
@@ -19,6 +20,7 @@ __all__ = [
     "CoregError",
     "__version__",
     "align",
+    "append",
     "apply",
     "estimate",
     "inspect_folder",

@@ -24,7 +24,7 @@ from coregstack.names import check_item_id
 from coregstack.provenance import BAND_POSITION
 from coregstack.raster import RasterHeader, check_pixels, limit, read_header
 from coregstack.scene import PlacedScene, Scene
-from coregstack.stack import positions_of_time
+from coregstack.stack import Stack, positions_of_time
 from coregstack.times import time_from_name, time_from_text
 
 CHUNK = 2048
@@ -145,6 +145,53 @@ def stack_scenes(
     """
     check_lattice(anchor)
     placed, box = place(scenes, anchor, bands)
+    return placed_stack(placed, box, chunks)
+
+
+def scenes_on(scenes: Sequence[Scene], like: Stack) -> xr.DataArray:
+    """A lazy stack of scenes on the very grid of another stack, with its bands, dtype and nodata value.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+        In the order that the stack shall have; what lies beyond the grid is left out.
+    like : Stack
+        The other stack.
+
+    Raises
+    ------
+    InvalidStack
+        If a scene has not the stack's bands, or no place on its grid.
+    """
+    kept = like.nodata is not None
+    for scene in scenes:
+        named = all(name in scene.bands for name in like.bands)
+        if not named and len(scene.bands) != len(like.bands):
+            raise InvalidStack(
+                f"The scene {scene.id!r} has the bands {', '.join(scene.bands)}, where {', '.join(like.bands)} "
+                "are needed."
+            )
+        frame_bounds(scene.image.box, like.box)
+    placed = [
+        PlacedScene(
+            scene=scene,
+            lattice=like.box,
+            bands=like.bands,
+            indexes=band_indexes(scene, like.bands),
+            dtype=like.array.dtype.name,
+            fill=float(like.nodata) if like.nodata is not None else scene.nodata or 0,
+        )
+        for scene in scenes
+    ]
+    stack = placed_stack(placed, like.box, None)
+    return stack if kept else stack.rio.write_nodata(None)
+
+
+def placed_stack(
+    placed: Sequence[PlacedScene], box: GeoBox, chunks: int | tuple[int, int] | None
+) -> xr.DataArray:
+    """A lazy stack of scenes that were placed on one box."""
+    scenes = [item.scene for item in placed]
     size = _chunk_sizes(chunks, (box.shape[0], box.shape[1]))
     first = placed[0]
     affine = box.affine

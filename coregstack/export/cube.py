@@ -102,7 +102,7 @@ def to_zarr(
     >>> cube.red.rio.crs.to_epsg(), int(cube.red[1, 2, 3]), int(cube.red.rio.nodata)
     (32633, 23, 0)
     """
-    cube = _cube_of(aligned, unaligned)
+    cube = cube_of(aligned, unaligned)
     root = open_cube(store, storage_options, overwrite=overwrite)
     memory = Memory(items=[], fingerprints=[], dropped={}) if root is None else read_memory(root)
     dropped: dict[str, str] = {}
@@ -132,7 +132,7 @@ def to_zarr(
     return None
 
 
-def _cube_of(aligned: xr.DataArray, unaligned: Unaligned) -> Cube:
+def cube_of(aligned: xr.DataArray, unaligned: Unaligned) -> Cube:
     if unaligned not in get_args(Unaligned):
         raise InvalidRequest(f'unaligned has to be "keep", "drop" or "mask", but {unaligned!r} was given.')
     stack = conform(aligned)
