@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from coregstack.delivery import RunResult
+from coregstack.delivery import TABLE, RunResult
 from coregstack.errors import InvalidRequest, MissingFile
-from coregstack.export.evidence import STATE, kept_evidence
+from coregstack.export.evidence import kept_evidence
 from coregstack.export.ties import tie_table
 from coregstack.rematch import qualities, rematch
 
@@ -62,17 +62,28 @@ def tie_points(source: Any, *, anchor: Hashable | None = None, **options: Any) -
 
 def _kept(folder: Path) -> pd.DataFrame:
     ties, box = {}, None
-    for path in sorted((folder / STATE).glob("*.evidence")):
-        kept = kept_evidence(folder, path.stem)
+    for item in _items(folder):
+        kept = kept_evidence(folder, item)
         if kept is None:
             continue
         if kept.evidence.chips is None:
             # only the anchor has no chips
             box = kept.box
         else:
-            ties[path.stem] = kept.evidence.ties
+            ties[item] = kept.evidence.ties
     if box is None:
         raise MissingFile(
-            f"{str(folder)!r} keeps no tie points: it is not the output folder of a finished run."
+            f"{str(folder)!r} keeps no tie points. Name the output folder of a finished order or alignment of "
+            "files; of a stack, pass the stack itself."
         )
     return tie_table(ties, box)
+
+
+def _items(folder: Path) -> list[str]:
+    """Ids in the table of a run; a folder may still hold evidence of items that have left it since."""
+    try:
+        return pd.read_csv(folder / TABLE, usecols=["item"], dtype=str, keep_default_na=False)[
+            "item"
+        ].tolist()
+    except (OSError, ValueError):
+        return []

@@ -51,7 +51,8 @@ function sigmaText(value) {
 }
 const length = (item) => (known(item.x) ? Math.hypot(item.x, item.y) : null);
 const sigma = (item) => (known(item.sx) ? Math.max(item.sx, item.sy) : null);
-const dateText = (item) => (item.date === null ? "" : item.time.slice(0, 19).replace("T", " "));
+// where only the day is known, midnight stands for it
+const dateText = (item) => (item.date === null ? "" : item.time.slice(0, 19).replace("T00:00:00", "").replace("T", " "));
 
 function median(values) {
   const sorted = values.filter(known).sort((a, b) => a - b);
@@ -66,7 +67,7 @@ function mark(status) {
 }
 const statusLabel = (status) => html("span", { class: "status" }, mark(status), STATUSES[status]);
 
-// In an SVG that says how it is to be read, a length in metres beside one in pixels.
+// A length in metres beside one in pixels, where the map counts in metres.
 function metres(pixels) {
   return known(pixels) && report.metres ? `${fixed(pixels * report.metres, pixels * report.metres < 10 ? 2 : 1)} m` : "";
 }

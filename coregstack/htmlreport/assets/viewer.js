@@ -146,6 +146,11 @@ const AFTER = {
   failed: "No shift is known, so there is no after.",
 };
 
+function address(hash) {
+  // a page that is shown inside another, as in a notebook, may not change its address
+  try { history.replaceState(null, "", hash); } catch { /* then it has none to share */ }
+}
+
 async function openItem(k) {
   const item = items[k], evidence = evidenceOf(k), anchor = items.find((other) => other.status === "anchor");
   const ground = anchor ? evidenceOf(anchor.k) : null;
@@ -164,7 +169,7 @@ async function openItem(k) {
   byId("before").setAttribute("aria-label", `${item.id} before, against the anchor`);
   byId("after").setAttribute("aria-label", `${item.id} after, against the anchor`);
   byId("after").parentNode.hidden = !known(item.x);
-  history.replaceState(null, "", `#item-${k + 1}`);
+  address(`#item-${k + 1}`);
   if (!byId("viewer").open) byId("viewer").showModal();
   if (!evidence) return;
   const pictures = await Promise.all([pictureOf(evidence), ground ? pictureOf(ground) : null]);
@@ -197,7 +202,7 @@ function startViewer() {
   byId("next").addEventListener("click", () => step(1));
   const viewer = byId("viewer");
   byId("close").addEventListener("click", () => viewer.close());
-  viewer.addEventListener("close", () => { play(false); history.replaceState(null, "", location.pathname + location.search); });
+  viewer.addEventListener("close", () => { play(false); address("#"); });
   viewer.addEventListener("click", (event) => { if (event.target === viewer) viewer.close(); });
   viewer.addEventListener("keydown", (event) => {
     if (event.target.matches("input")) return;
