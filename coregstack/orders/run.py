@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -13,6 +13,7 @@ from typing import Any
 
 import xarray as xr
 
+from coregstack.appending import grow_cube
 from coregstack.api import check_resampling
 from coregstack.delivery import (
     TABLE,
@@ -101,6 +102,7 @@ def run_order(
     input: str | os.PathLike[str],
     output: str | os.PathLike[str],
     zarr: Any = None,
+    append: bool = False,
     resampling: str = "cubic",
     overwrite: bool = False,
     verify: bool = True,
@@ -120,6 +122,9 @@ def run_order(
         Folder to write to; the input's folders are kept below it.
     zarr : path or store, optional
         Where to write the aligned cube as well; see `coregstack.to_zarr`.
+    append : bool
+        Whether the items are appended to the cube that `zarr` holds, aligned to its own anchor; see
+        `coregstack.append`. Items that it holds already are left alone.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
     overwrite : bool
@@ -158,6 +163,8 @@ def run_order(
     """
     order = read_payload(payload)
     check_resampling(resampling)
+    if append and zarr is None:
+        raise InvalidRequest("append=True needs to know which cube to append to: name it with zarr=...")
     with _input_folders(Path(input)) as folders:
         delivery = scan_delivery(*folders, item_ids=order.item_ids)
         wanted = set(order.item_ids)
@@ -189,7 +196,10 @@ def run_order(
                 notes=(*order.notes, *_notes(delivery, order)),
                 **scene_facts(found.scenes),
             )
-            return _conclude(result, order, zarr, found, anchor, overwrite=overwrite, verify=verify)
+            write = partial(write_cube, overwrite=overwrite)
+            if append:
+                write = partial(grow_cube, options={**options, "resampling": resampling})
+            return _conclude(result, order, zarr, found, anchor, write=write, verify=verify)
 
 
 def _conclude(
@@ -199,7 +209,7 @@ def _conclude(
     found: OrderScenes,
     anchor: Scene,
     *,
-    overwrite: bool,
+    write: Callable[..., None],
     verify: bool,
 ) -> RunResult:
     """Write what concerns the whole run, and check the output; the items are delivered whatever fails here."""
@@ -210,7 +220,7 @@ def _conclude(
         if verify:
             faults += [f"Output check: {problem}" for problem in verify_output(target, pixels=False)]
         if zarr is not None:
-            write_cube(zarr, found.scenes, anchor, result, overwrite=overwrite)
+            write(zarr, found.scenes, anchor, result)
     except (CoregError, OSError) as error:
         faults.append(str(error))
     return replace(result, faults=(*result.faults, *faults))
