@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,13 @@ import pandas as pd
 import xarray as xr
 
 from coregstack.api import apply, check_resampling, estimate
+from coregstack.delivery import RunResult
 from coregstack.errors import AnchorNotFound, InvalidRequest
+from coregstack.export._memory import open_cube
 from coregstack.export.append import open_grown, write_behind
 from coregstack.model import Status
-from coregstack.opening import scenes_of, scenes_on, unreadable_files
+from coregstack.opening import scenes_of, scenes_on, unplaceable, unreadable_files
+from coregstack.runs import write_cube
 from coregstack.scene import Scene
 from coregstack.stack import Stack, conform, item_times
 
@@ -109,6 +112,30 @@ def append_scenes(
 ) -> xr.Dataset:
     """As `append`, of scenes whose headers were read."""
     return _append(scenes, store, resampling, storage_options, options)
+
+
+def grow_cube(
+    store: Any, scenes: Sequence[Scene], anchor: Scene, result: RunResult, options: Mapping[str, Any]
+) -> None:
+    """Append the scenes of a run to a cube, or write it where there is none yet.
+
+    Parameters
+    ----------
+    store : path, URL, mapping or zarr Store
+        Of the cube.
+    scenes : sequence of Scene
+        Those that have no place on the anchor's lattice are left out.
+    anchor : Scene
+        Of the run; the cube keeps its own.
+    result : RunResult
+        What the run found, for a cube that is new.
+    options : mapping
+        As `append` takes them, `resampling` and `method` among them.
+    """
+    if open_cube(store, None, overwrite=False) is None:
+        write_cube(store, scenes, anchor, result, overwrite=False)
+        return
+    append_scenes([s for s in scenes if unplaceable(s, anchor, apart=True) is None], store, **options)
 
 
 def _append(

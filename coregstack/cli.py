@@ -88,6 +88,7 @@ def _order(options: argparse.Namespace) -> int:
         input=options.input,
         output=options.output,
         zarr=options.zarr,
+        append=options.append,
         resampling=options.resampling,
         overwrite=options.overwrite,
         dry_run=options.dry_run,
@@ -282,6 +283,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--no-verify",
         action="store_true",
         help="neither compare inputs with the digests of their manifest, nor check the output at the end",
+    )
+    order.add_argument(
+        "--append",
+        action="store_true",
+        help="append the items to the cube named by --zarr, aligned to its own anchor",
     )
     _run_arguments(order)
     align = _command(commands, "align", _align, "Align any GeoTIFF or JPEG 2000 scenes.",

@@ -12,7 +12,7 @@ import coregstack
 from coregstack.appending import append
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack, MissingFile
 from coregstack.export import append as writing
-from coregstack.testing import sample_stack
+from coregstack.testing import sample_stack, write_sample_order
 
 
 @pytest.fixture(scope="module")
@@ -113,3 +113,20 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     coregstack.to_zarr(coregstack.align(dates[1:3], anchor=dates[0]), tmp_path / "outside.zarr")
     with pytest.raises(AnchorNotFound, match="does not hold its anchor"):
         append(dates[4:], tmp_path / "outside.zarr")
+
+
+def test_an_order_grows_the_cube_of_another(tmp_path: Path) -> None:
+    order = write_sample_order(tmp_path / "order", size=200)
+    cube = tmp_path / "cube.zarr"
+    with pytest.raises(InvalidRequest, match="zarr="):
+        coregstack.run_order(order.payload, input=order.folder, output=tmp_path / "out", append=True)
+    first = coregstack.run_order(
+        order.payload, input=order.folder, output=tmp_path / "out", zarr=cube, append=True
+    )
+    count = xr.open_zarr(cube).sizes["time"]
+    again = coregstack.run_order(
+        order.payload, input=order.folder, output=tmp_path / "again", zarr=cube, append=True
+    )
+    assert not first.faults
+    assert not again.faults
+    assert xr.open_zarr(cube).sizes["time"] == count <= len(first.reports)

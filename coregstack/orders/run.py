@@ -13,8 +13,8 @@ from typing import Any
 
 import xarray as xr
 
-from coregstack.appending import grow_cube
 from coregstack.api import check_resampling
+from coregstack.appending import grow_cube
 from coregstack.delivery import (
     TABLE,
     Progress,
