@@ -107,7 +107,7 @@ def to_geotiffs(
     folder = Path(output)
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     records = graph.records_of(*(aligned.coords[name].data for name in QUALITY))
-    scenes = pristine_scenes(known)
+    scenes = pristine_scenes(known, moved=True)
     with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]):
         if scenes is None:
             writer = SlabWriter(
@@ -196,6 +196,18 @@ def run_scenes(
         If the anchor cannot be read.
     InvalidRequest, OutputConflict
         If the request cannot be honoured; nothing was written then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from coregstack.testing import sample_stack
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = [f"{folder}/{name}.tif" for name in "abc"]
+    ...     for path, scene in zip(paths, sample_stack(3, shape=(256, 256)), strict=True):
+    ...         scene.drop_vars("clear").rio.to_raster(path)
+    ...     result = run_scenes(paths, anchor="a", output=f"{folder}/out")
+    >>> result.to_dataframe().status.to_dict()
+    {'a': 'anchor', 'b': 'coregistered', 'c': 'coregistered'}
     """
     check_resampling(resampling)
     match_options(("1",), **{key: value for key, value in options.items() if key != "band"})
