@@ -1,0 +1,25 @@
+"""Every benchmark of whole runs works and prints tables whose numbers are numbers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
+
+
+@pytest.mark.parametrize("name", ["throughput", "scaling", "resume"])
+def test_quick_mode_prints_tables(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / f"{name}.py"), "--quick"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    lines = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if line.startswith("| ")]
+    assert len(lines) >= 3
+    assert all(
+        any(char.isdigit() for char in cell) for line in lines for cell in line[2:3] if line[0][0].isdigit()
+    )
+    assert "NO" not in done.stdout.split()
