@@ -70,11 +70,13 @@ def open_clear(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> da.Arra
     )  # fmt: skip
 
 
-def origin_scenes(array: da.Array) -> list[PlacedScene] | None:
+def origin_scenes(array: da.Array, *, moved: bool) -> list[PlacedScene] | None:
     """The scenes whose pixels an array holds unchanged, or None if it was computed upon.
 
-    An array is unchanged if its graph does nothing but read (and move) scenes, select, join and rechunk.
+    An array is unchanged if its graph does nothing but read scenes, select, join and rechunk; and, where
+    `moved` says so, move them.
     """
+    readers = (PIXELS, CLEAR, ALIGNED) if moved else (PIXELS, CLEAR)
     graph = array.__dask_graph__()
     if not isinstance(graph, HighLevelGraph):
         return None
@@ -88,7 +90,7 @@ def origin_scenes(array: da.Array) -> list[PlacedScene] | None:
         if name.startswith(SCENES):
             layer = graph.layers[name]
             found += [_literal(layer[key])[0] for key in sorted(layer)]
-        elif name.startswith((PIXELS, CLEAR, ALIGNED)):
+        elif name.startswith(readers):
             queue += [dep for dep in graph.dependencies[name] if dep.startswith(SCENES)]
         elif name.startswith(_SELECTIONS):
             queue += graph.dependencies[name]

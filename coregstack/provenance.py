@@ -16,30 +16,32 @@ BAND_POSITION = "source_band"
 """Coordinate that tells, whatever bands are called, which ones of those that were opened a stack holds."""
 
 
-def pristine_scenes(stack: Stack) -> list[PlacedScene] | None:
+def pristine_scenes(stack: Stack, *, moved: bool = False) -> list[PlacedScene] | None:
     """The scenes behind each time of a stack, placed on the stack's own box.
 
     Parameters
     ----------
     stack : Stack
         Any stack.
+    moved : bool
+        Whether an aligned stack counts, whose pixels are those of its files, but elsewhere.
 
     Returns
     -------
     list of PlacedScene or None
-        None if the stack was not opened from files, or if anything but selecting, joining, rechunking
-        and aligning was done with its pixels since.
+        None if the stack was not opened from files, or if anything but selecting, joining and rechunking
+        was done with its pixels since.
     """
-    return _scenes(stack, stack.array.data)
+    return _scenes(stack, stack.array.data, moved=moved)
 
 
 def pristine_clear(stack: Stack) -> bool:
     """Whether the usable mask of a stack is the one that belongs to its files."""
-    return stack.clear is not None and _scenes(stack, stack.clear.data) is not None
+    return stack.clear is not None and _scenes(stack, stack.clear.data, moved=False) is not None
 
 
-def _scenes(stack: Stack, array: da.Array) -> list[PlacedScene] | None:
-    found = graph.origin_scenes(array)
+def _scenes(stack: Stack, array: da.Array, *, moved: bool) -> list[PlacedScene] | None:
+    found = graph.origin_scenes(array, moved=moved)
     if found is None or stack.box.crs is None or not {"source", BAND_POSITION} <= set(stack.array.coords):
         return None
     by_item = {(scene.scene.id, scene.scene.image.path): scene for scene in found}

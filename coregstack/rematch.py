@@ -85,7 +85,7 @@ def rematch(stack: xr.DataArray, anchor: Hashable | None = None, **options: Any)
     if name is None or (anchor is None and name == OUTSIDE):
         raise AnchorNotFound("This stack does not say what it was aligned to: name the item with anchor=...")
     index = find_anchor(known, name)
-    scenes = pristine_scenes(known)
+    scenes = pristine_scenes(known, moved=True)
     return Rematch(
         stack=known,
         anchor=index,

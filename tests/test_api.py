@@ -265,6 +265,14 @@ def test_aligned_items_are_nearer_to_the_anchor(stack: xr.DataArray, quality: xr
     assert (again.matching_score_before[1:] > quality.matching_score_before[1:]).all()
 
 
+def test_what_is_aligned_stays_aligned(files: list[Path]) -> None:
+    aligned = align(open_scenes(files, anchor=0), anchor=0)
+    again = estimate(aligned, anchor=0).compute()
+    assert (np.abs(again.shift_x[1:]) < 0.05).all()
+    assert set(again.status.values[1:]) <= {"already_aligned", "no_improvement"}
+    np.testing.assert_array_equal(apply(aligned, again).values, aligned.values)
+
+
 def test_resampling_none_leaves_the_pixels(stack: xr.DataArray, quality: xr.Dataset) -> None:
     left = apply(stack, quality, resampling="none")
     np.testing.assert_array_equal(left.values, stack.values)
