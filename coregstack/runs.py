@@ -221,6 +221,7 @@ def run_scenes(
         notes = (f"Chosen as the anchor: {why}",)
     else:
         reference = _anchor(scenes, anchor, [u.id for u in unusable])
+    match_options(reference.bands, **options)
     folder = Path(output)
     asked = {
         name: k for k, name in enumerate(ids if ids is not None else (Path(path).stem for path in paths))

@@ -165,6 +165,7 @@ def run_order(
     check_resampling(resampling)
     if append and zarr is None:
         raise InvalidRequest("append=True needs to know which cube to append to: name it with zarr=...")
+    match_options(("1",), **{key: value for key, value in options.items() if key != "band"})
     with _input_folders(Path(input)) as folders:
         delivery = scan_delivery(*folders, item_ids=order.item_ids)
         wanted = set(order.item_ids)
