@@ -12,7 +12,7 @@ from coregstack import report
 from coregstack.delivery import RunResult
 
 from .conftest import opened
-from .test_report import HOSTILE, hostile  # noqa: F401 (a fixture)
+from .test_report import HOSTILE, hostile, many  # noqa: F401 (fixtures)
 
 pytest.importorskip("selenium", reason="no selenium to drive a browser with")
 
@@ -64,6 +64,7 @@ def test_status_and_words_narrow_the_table(page: Any) -> None:
     page.find_element(By.ID, "search").send_keys("FAILED cloud")
     assert texts(page, "tbody .status") == ["failed"]
     assert page.find_element(By.ID, "shown").text == "1 of 8 items"
+    WebDriverWait(page, 5).until(lambda p: len(p.find_elements(By.CSS_SELECTOR, "#chart-map .shape")) == 1)
     page.find_element(By.ID, "search").send_keys(" nonsense")
     assert texts(page, "tbody td") == ["No item fits the search."]
     no_errors(page)
@@ -138,6 +139,22 @@ def test_anchor_and_failed_items_open_too(page: Any, result: RunResult) -> None:
     open_item(page, "20220616_095015_39_2447")
     assert page.find_element(By.ID, "before").is_displayed()
     assert not page.find_element(By.ID, "after").is_displayed()
+    no_errors(page)
+
+
+def test_rows_of_many_items_come_as_they_are_scrolled_to(browser: Any, many: Path) -> None:  # noqa: F811
+    page = opened(browser, report(many))
+    assert page.find_element(By.ID, "shown").text == "1000 items"
+    assert 100 <= len(table(page)) < 1000
+    script = (
+        "const [box, done] = [document.querySelector('.scroll'), arguments[0]];"
+        "const down = () => { box.scrollTop = box.scrollHeight; setTimeout(() =>"
+        " box.querySelectorAll('tbody tr').length < 1000 ? down() : done(true), 20); }; down()"
+    )
+    assert page.execute_async_script(script)
+    assert [row[0] for row in table(page)] == [f"item_{k:04d}" for k in range(1000)]
+    page.find_element(By.ID, "search").send_keys("item_0987")
+    assert [row[0] for row in table(page)] == ["item_0987"]
     no_errors(page)
 
 

@@ -26,6 +26,7 @@ summarise();
 startTable();
 startViewer();
 select();
+drawCharts(shown);
 let pending = 0;
 window.addEventListener("resize", () => { cancelAnimationFrame(pending); pending = requestAnimationFrame(() => drawCharts(shown)); });
 function follow() {

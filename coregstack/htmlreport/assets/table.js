@@ -26,7 +26,21 @@ function rowFor(item) {
   });
   return html("tr", { onclick: () => openItem(item.k) }, ...cells);
 }
-const rows = items.map(rowFor);
+// Rows are made as they are scrolled to: a thousand at once take the browser a second to lay out.
+const STEP = 150;
+const rows = [];
+let drawn = 0;
+
+function drawMore() {
+  const body = byId("table").tBodies[0];
+  body.append(...shown.slice(drawn, drawn + STEP).map((item) => (rows[item.k] ??= rowFor(item))));
+  drawn = Math.min(drawn + STEP, shown.length);
+}
+
+function scrolled(event) {
+  const box = event.currentTarget;
+  if (drawn < shown.length && box.scrollTop + 2 * box.clientHeight > box.scrollHeight) drawMore();
+}
 
 function compare(a, b) {
   const value = COLUMNS[choice.column].value, left = value(a), right = value(b);
@@ -40,10 +54,19 @@ function select() {
   shown = items.filter((item) => !choice.hidden.has(item.status) && choice.words.every((word) => item.words.includes(word)));
   if (choice.column !== null) shown.sort(compare);
   const body = byId("table").tBodies[0];
-  body.replaceChildren(...shown.map((item) => rows[item.k]));
+  body.replaceChildren();
+  byId("table").parentNode.scrollTop = 0;
+  drawn = 0;
+  drawMore();
   if (!shown.length) body.append(html("tr", {}, html("td", { class: "empty", colspan: COLUMNS.length }, "No item fits the search.")));
   byId("shown").textContent = shown.length === items.length ? `${items.length} items` : `${shown.length} of ${items.length} items`;
-  drawCharts(shown);
+}
+
+let waiting = 0;
+function selectAndDraw() {
+  select();
+  clearTimeout(waiting);
+  waiting = setTimeout(() => drawCharts(shown), 120);
 }
 
 function sortBy(k) {
@@ -62,8 +85,10 @@ function startTable() {
     html("th", { scope: "col", class: column.kind }, html("button", { type: "button", onclick: () => sortBy(k) }, column.name))));
   byId("search").addEventListener("input", (event) => {
     choice.words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
-    select();
+    selectAndDraw();
   });
+  byId("table").parentNode.addEventListener("scroll", scrolled, { passive: true });
+  window.addEventListener("beforeprint", () => { while (drawn < shown.length) drawMore(); });
   for (const status of Object.keys(STATUSES)) {
     const count = items.filter((item) => item.status === status).length;
     if (!count) continue;
@@ -73,7 +98,7 @@ function startTable() {
       const hide = !choice.hidden.has(status);
       if (hide) choice.hidden.add(status); else choice.hidden.delete(status);
       button.setAttribute("aria-pressed", String(!hide));
-      select();
+      selectAndDraw();
     });
     byId("statuses").append(button);
   }

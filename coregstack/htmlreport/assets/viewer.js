@@ -98,7 +98,11 @@ function drawGround() {
 function drawArrows(root, ties, extent) {
   root.replaceChildren();
   const item = view.item, caption = byId("windows-caption");
-  if (!ties.y.length) { caption.replaceChildren("No window was matched."); return; }
+  byId("arrows").hidden = !ties.y.length;
+  if (!ties.y.length) {
+    caption.replaceChildren(item.status === "anchor" ? "The anchor: all other items are matched with it." : "No single windows are known.");
+    return;
+  }
   const rest = view.arrows === "Residual" && known(item.x);
   const dy = ties.shift_y.map((v) => v - (rest ? item.y : 0)), dx = ties.shift_x.map((v) => v - (rest ? item.x : 0));
   const kept = dy.map((v, k) => (ties.inlier[k] ? Math.hypot(v, dx[k]) : 0)).filter(Boolean);
@@ -164,6 +168,8 @@ async function openItem(k) {
   facts(item, evidence);
   byId("viewer-chips").hidden = !evidence || !evidence.chips;
   byId("viewer-windows").hidden = !evidence;
+  byId("grounds").hidden = !ground || item === anchor;
+  byId("viewer-bare").hidden = Boolean(evidence);
   byId("after-caption").textContent = AFTER[item.status] || "";
   byId("before-caption").textContent = "Before: the item as it came.";
   byId("before").setAttribute("aria-label", `${item.id} before, against the anchor`);
