@@ -170,7 +170,8 @@ def _completion(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     folder = Path(options.folder)
-    print(f"Making a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
+    if not options.json:
+        print(f"Making a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
     sample = write_sample_order(folder / "order")
     result = run_order(
         sample.payload,
@@ -306,7 +307,10 @@ def build_parser() -> argparse.ArgumentParser:
     anchors = _command(commands, "anchors", _anchors, "Rank scenes by how good an anchor each would make.",
         "coregstack anchors order_folder")  # fmt: skip
     anchors.add_argument(
-        "scenes", nargs="+", metavar="SCENE", help="image files, or the folder of a delivered order or of scenes"
+        "scenes",
+        nargs="+",
+        metavar="SCENE",
+        help="image files, or the folder of a delivered order or of scenes",
     )
     _cluster_arguments(anchors)
     verify = _command(commands, "verify", _verify, "Check an output folder: digests, sidecars, lattices, pixels.",
@@ -398,8 +402,14 @@ def _cluster_arguments(parser: argparse.ArgumentParser) -> None:
         "--scheduler", metavar="ADDRESS", help="a running dask cluster, for example tcp://10.0.0.1:8786"
     )
     where.add_argument(
-        "--workers", type=int, metavar="N", help="threads of this machine (default: all cores)"
+        "--workers", type=_count, metavar="N", help="threads of this machine (default: all cores)"
     )
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on was expected, not {text!r}")
+    return int(text)
 
 
 def _band(text: str) -> str | int:

@@ -1,0 +1,269 @@
+"""The command line: one command does the job, its exit code tells how it went, its words what to do."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import xarray as xr
+
+from coregstack import cli
+from coregstack.console import ProgressBar
+from coregstack.testing import SampleOrder, sample_stack, write_sample_order
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """An anchor and two shifted scenes."""
+    folder = tmp_path_factory.mktemp("scenes")
+    stack: xr.DataArray = sample_stack(3, (176, 192), seed=4, max_shift=2.5, cloud_cover=0)
+    paths = []
+    for name, scene in zip(("anchor", "first", "second"), stack.drop_vars("clear"), strict=True):
+        paths.append(str(folder / f"{name}.tif"))
+        scene.rio.to_raster(paths[-1])
+    return paths
+
+
+@pytest.fixture(scope="module")
+def order(tmp_path_factory: pytest.TempPathFactory) -> SampleOrder:
+    return write_sample_order(tmp_path_factory.mktemp("order") / "order", size=224, seed=4)
+
+
+def align(scenes: list[str], output: Path, *more: str) -> int:
+    return cli.main(["align", *scenes, "--anchor", "anchor", "--output", str(output), *more])
+
+
+# --- delivered
+
+
+def test_scenes_are_aligned_in_one_command(
+    scenes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert align(scenes, tmp_path / "out") == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    lines = printed.out.splitlines()
+    assert lines[0].split()[:2] == ["item", "status"]
+    assert [line.split()[:2] for line in lines if line.startswith(("anchor", "first", "second"))] == [
+        ["anchor", "anchor"],
+        ["first", "coregistered"],
+        ["second", "coregistered"],
+    ]
+    assert f"3 items: 1 anchor, 2 coregistered. Written to {tmp_path / 'out'}" in printed.out
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert {"anchor_anchor.tif", "first_coreg.tif", "second_coreg.tif", "coregistration.csv"} <= names
+    assert align(scenes, tmp_path / "out", "--quiet") == 0
+    assert "why" not in capsys.readouterr().out
+
+
+def test_json_is_all_that_is_printed(
+    scenes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = align(scenes, tmp_path / "out", "--json", "--workers", "1", "--resampling", "none", "--band", "-2")
+    assert code == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["anchor"] == "anchor"
+    assert [item["status"] for item in told["items"]] == ["anchor", "coregistered", "coregistered"]
+    assert told["items"][0]["shift_x"] is None
+    assert isinstance(told["items"][1]["shift_x"], float)
+    assert told["problems"] == []
+
+
+def test_options_reach_the_run(scenes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--threshold", "0.01", "--zarr", str(tmp_path / "cube.zarr"), "--cog", "--max-shift", "5"]
+    assert align(scenes, tmp_path / "out", "--json", *options) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {item["status"] for item in told["items"][1:]} == {"already_aligned"}
+    assert (tmp_path / "cube.zarr").is_dir()
+
+
+def test_an_order_is_run_in_one_command(
+    order: SampleOrder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call = ["order", str(order.payload), "--input", str(order.folder), "--output", str(tmp_path / "out")]
+    assert cli.main([*call, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {item["item"] for item in told["items"]} == set(order.truth)
+    assert (tmp_path / "out" / "manifest.json").is_file()
+
+
+def test_a_running_cluster_is_used(
+    scenes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=None
+    ) as cluster:
+        assert align(scenes, tmp_path / "far", "--scheduler", cluster.scheduler_address, "--no-report") == 0
+    assert align(scenes, tmp_path / "near", "--no-report") == 0
+    for name in ("first_coreg.tif", "second_coreg.tif", "coregistration.csv"):
+        assert (tmp_path / "far" / name).read_bytes() == (tmp_path / "near" / name).read_bytes()
+
+
+def test_the_demo_recovers_the_truth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli, "write_sample_order", partial(write_sample_order, size=224, seed=4))
+    assert cli.main(["demo", str(tmp_path / "demo"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["items"]) == 8
+    assert cli.main(["demo", str(tmp_path / "again")]) == 0
+    printed = capsys.readouterr().out
+    assert "Recovered against true shifts, px:" in printed
+    assert "cannot be known" in printed
+    # a folder that holds something is not written over
+    assert cli.main(["demo", str(tmp_path / "again")]) == 2
+
+
+# --- refused
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (["--anchor", "nobody"], "The anchor 'nobody' names no scene; one is expected"),
+        (["--band", "swir"], "There is no band 'swir'"),
+        (["--band", "9"], "There is no band 9"),
+        (["--threshold", "3"], "threshold has to lie between 0 and 1"),
+        (["--max-shift", "-1"], "max_shift has to be a positive number"),
+        (["--workers", "0"], "workers"),
+        (["--output", "SCENES"], "inputs are never written to"),
+    ],
+)
+def test_a_wrong_request_is_told_and_writes_nothing(
+    scenes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], change: list[str], words: str
+) -> None:
+    folder = Path(scenes[0]).parent
+    before = sorted(folder.iterdir())
+    change = [str(folder) if part == "SCENES" else part for part in change]
+    try:
+        code: Any = align(scenes, tmp_path / "out", *change)
+    except SystemExit as left:
+        code = left.code
+    assert code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert words in printed.err
+    assert "Traceback" not in printed.err
+    assert not (tmp_path / "out").exists()
+    assert sorted(folder.iterdir()) == before
+
+
+def test_an_output_inside_the_input_is_refused(
+    order: SampleOrder, capsys: pytest.CaptureFixture[str]
+) -> None:
+    inside = order.folder / "out"
+    code = cli.main(["order", str(order.payload), "--input", str(order.folder), "--output", str(inside)])
+    assert code == 2
+    assert "overlap; inputs are never written to" in capsys.readouterr().err
+    assert not inside.exists()
+
+
+def test_errors_have_the_shape_of_the_api_on_request(
+    scenes: list[str], order: SampleOrder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert align(scenes, tmp_path / "out", "--anchor", "nobody", "--json") == 2
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    told = json.loads(printed.out)
+    assert set(told) == {"field", "general"}
+    assert told["general"][0]["message"].startswith("The anchor 'nobody'")
+    payload = json.loads(order.payload.read_text())
+    payload["tools"] = [{"coregister": {"anchor_item": "20200101_000000_ffff"}}]
+    wrong = tmp_path / "payload.json"
+    wrong.write_text(json.dumps(payload))
+    call = ["order", str(wrong), "--input", str(order.folder), "--output", str(tmp_path / "out"), "--json"]
+    assert cli.main(call) == 2
+    told = json.loads(capsys.readouterr().out)
+    assert "20200101_000000_ffff" in json.dumps(told)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments", [[], ["align"], ["align", "a.tif", "--anchor", "a"], ["order", "p.json"], ["polish"]]
+)
+def test_usage_errors_exit_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main(arguments)
+    assert left.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: coregstack")
+
+
+# --- delivered with problems
+
+
+def test_a_scene_that_cannot_be_read_is_named_and_the_exit_code_is_3(
+    scenes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = tmp_path / "bad.tif"
+    bad.write_text("no raster")
+    assert align([*scenes, str(bad)], tmp_path / "out") == 3
+    printed = capsys.readouterr()
+    assert "problem: bad:" in printed.err
+    assert (tmp_path / "out" / "first_coreg.tif").is_file()
+    assert (tmp_path / "out" / "bad.tif").read_text() == "no raster"
+    assert align([*scenes, str(bad)], tmp_path / "out", "--json") == 3
+    told = json.loads(capsys.readouterr().out)
+    assert len(told["problems"]) == 1
+
+
+def test_an_item_that_cannot_be_matched_is_no_problem(
+    scenes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert align(scenes, tmp_path / "out", "--min-improvement", "1", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert {item["status"] for item in told["items"][1:]} == {"no_improvement"}
+
+
+# --- what a user sees
+
+
+@pytest.mark.parametrize("command", ["order", "align", "demo"])
+def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        cli.main([command, "--help"])
+    assert left.value.code == 0
+    text = capsys.readouterr().out
+    assert f"Example: coregstack {command}" in " ".join(text.split())
+    if command != "demo":
+        for option in (
+            "--output",
+            "--zarr",
+            "--scheduler",
+            "--workers",
+            "--threshold",
+            "--max-shift",
+            "--band",
+        ):
+            assert option in text
+
+
+def test_the_program_runs_as_a_module_and_tells_its_exit_codes() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "coregstack.cli", "--help"], capture_output=True, text=True, check=True
+    )
+    text = " ".join(done.stdout.split())
+    assert "0 delivered; 2 the request is wrong, nothing was written; 3 delivered, but some files" in text
+
+
+def test_progress_is_shown_on_a_terminal_alone() -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    shown, silent = Terminal(), io.StringIO()
+    for stream in (shown, silent):
+        bar = ProgressBar(stream)
+        for done in range(4):
+            bar(done, 3)
+    assert silent.getvalue() == ""
+    assert "1/3 items" in shown.getvalue()
+    assert "left" in shown.getvalue()
+    assert shown.getvalue().rstrip(" ").endswith("\n")
