@@ -1,8 +1,13 @@
 """Other packages' estimators behind one signature: the shift of an item against an anchor, or None.
 
-Each takes what it can of the masks. A peer that is not installed is left out. AROSICS needs GDAL's
-own Python bindings, which have no wheels: in a conda environment, ``conda install -c conda-forge
-arosics scikit-image opencv`` and ``pip install -e .`` brings all of them into one run.
+Each takes what it can of the masks. A peer that is not installed is left out. AROSICS needs GDAL's own
+Python bindings, which have no wheels: with Python 3.12, `gdal-wheel` stands in for them::
+
+    pip install -e . scikit-image opencv-python-headless cartopy cmocean dill folium geojson geopandas \\
+        plotly pyogrio pyshp spectral scikit-learn pykrige gdal-wheel
+    pip install --no-deps arosics geoarray py-tools-ds
+
+In a conda environment ``conda install -c conda-forge arosics scikit-image opencv`` does the same.
 """
 
 from __future__ import annotations
@@ -10,6 +15,7 @@ from __future__ import annotations
 import importlib.util
 import warnings
 from collections.abc import Callable
+from unittest.mock import patch
 
 import numpy as np
 from cases import Pair
@@ -88,26 +94,35 @@ def opencv_ecc(pair: Pair):
 def _arosics(pair: Pair, local: bool):
     from arosics import COREG, COREG_LOCAL
     from geoarray import GeoArray
+    from pyproj import CRS
 
-    frame = ((600000.0, 1.0, 0.0, 5000000.0, 0.0, -1.0), "EPSG:32633")
+    frame = ((600000.0, 1.0, 0.0, 5000000.0, 0.0, -1.0), CRS.from_epsg(32633).to_wkt("WKT1_GDAL"))
     first, second = (GeoArray(image, *frame) for image in (pair.anchor, pair.item))
     masks = {
         "mask_baddata_ref": GeoArray(~pair.anchor_usable, *frame),
         "mask_baddata_tgt": GeoArray(~pair.item_usable, *frame),
     }
-    quiet = {"q": True, "max_shift": 100, "CPUs": 1}
+    quiet = {"q": True, "max_shift": 100, "CPUs": 1, "fmt_out": "GTIFF"}
+    side = max(64, min(256, min(pair.anchor.shape) * 2 // 3))
     try:
-        with warnings.catch_warnings():
+        # without this check of its default output format, which is never written, local matching needs ENVI
+        with warnings.catch_warnings(), patch("arosics.CoReg.gdal.GetDriverByName", return_value=True):
             warnings.simplefilter("ignore")
             if local:
                 work = COREG_LOCAL(
-                    first, second, grid_res=64, window_size=(128, 128), progress=False, **quiet, **masks
+                    first,
+                    second,
+                    grid_res=max(8, side // 4),
+                    window_size=(max(64, side // 2),) * 2,
+                    progress=False,
+                    **quiet,
+                    **masks,
                 )
                 ties = work.CoRegPoints_table.query("OUTLIER == False and ABS_SHIFT >= 0")
                 if ties.empty:
                     return None, None, "no tie points"
                 return (float(ties.Y_SHIFT_PX.median()), float(ties.X_SHIFT_PX.median())), None, ""
-            work = COREG(first, second, ws=(256, 256), **quiet, **masks)
+            work = COREG(first, second, ws=(side, side), **quiet, **masks)
             work.calculate_spatial_shifts()
             return (float(work.y_shift_px), float(work.x_shift_px)), None, ""
     except Exception as error:
