@@ -1,6 +1,6 @@
 // Charts: plain SVG, redrawn when the width or the choice of items changes.
 const HEIGHT = 300;
-const ROOM = { top: 14, right: 16, bottom: 34, left: 58 };
+const ROOM = { top: 14, right: 16, bottom: 34, left: 76 };
 
 function nice(low, high, count) {
   const rough = (high - low) / Math.max(count, 1) || 1;
@@ -72,7 +72,7 @@ function frame(width, height, top, bottom, vertical, xTicks, yLabel, xLabel) {
     }
   }
   group.append(svg("line", { class: "axis", x1: ROOM.left, x2: width - ROOM.right, y1: bottom, y2: bottom }),
-    svg("text", { transform: `translate(13 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, yLabel));
+    svg("text", { transform: `translate(12 ${(top + bottom) / 2}) rotate(-90)`, "text-anchor": "middle" }, yLabel));
   if (xLabel) group.append(svg("text", { x: (ROOM.left + width - ROOM.right) / 2, y: height - 3, "text-anchor": "middle" }, xLabel));
   return group;
 }
