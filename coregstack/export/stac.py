@@ -178,7 +178,7 @@ def _properties(report: ItemReport, anchor: str) -> dict[str, Any]:
     found = {
         "anchor": anchor,
         "status": str(quality.status),
-        **{name: None if value is None else [value.x, value.y] for name, value in pair.items()},
+        **{name: None if value is None else [float(value.x), float(value.y)] for name, value in pair.items()},
         "matching_score_before": quality.before,
         "matching_score_after": quality.after,
         "matching_score_improvement": quality.improvement,
