@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import dask
@@ -248,7 +249,9 @@ def _assess_scene(
 
 
 def _anchor_quality(reference: Reference | ItemQuality) -> ItemQuality:
-    return ANCHOR_QUALITY if isinstance(reference, ItemQuality) else anchor_quality(reference)
+    if isinstance(reference, ItemQuality):
+        return replace(ANCHOR_QUALITY, details=reference.details, unreadable=True)
+    return anchor_quality(reference)
 
 
 def _unmatched(scene: PlacedScene, error: Exception) -> ItemQuality:

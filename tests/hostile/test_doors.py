@@ -1,0 +1,306 @@
+"""Nothing that comes from outside reaches beyond its folder, or makes anything run."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import recipes
+from conftest import tree
+from recipes import as_text, payload, write_tiff, zip_bytes
+
+from coregstack import run_order, run_scenes
+from coregstack.errors import CoregError, InvalidRequest, MissingFile, OutputConflict, UnreadableFile
+from coregstack.model import Status
+from coregstack.raster import opened, read_header, read_window
+
+IDS = ["20240101_100000_0e3a", "20240102_100000_0e3a"]
+HOSTILE_IDS = [
+    "../up", "/etc/passwd", "a/b", "a\\b", "..", ".", "", " ", "a\0b", "a\nb", "C:x", "x" * 300, "\u202eabc", 7, None,
+    [],
+]  # fmt: skip
+ODD_NAMES = ["with space", "-leading-dash", "quo'te\"s", "ünïcode-日本", "a;rm -rf ~", "$(touch owned)", "a#b?c=d&e",
+             "100%", "x" * 180, "ends with dot.", "http:", "zip+file"]  # fmt: skip
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Path:
+    folder = tmp_path / "order"
+    folder.mkdir()
+    write_tiff(folder / f"{IDS[0]}_3B_AnalyticMS.tif", recipes.pixels((0.0, 0.0)))
+    write_tiff(folder / f"{IDS[1]}_3B_AnalyticMS.tif")
+    return folder
+
+
+@pytest.mark.parametrize("item", HOSTILE_IDS, ids=repr)
+def test_ids_that_are_paths_are_refused_before_any_work(item: object, order: Path, tmp_path: Path) -> None:
+    with pytest.raises(CoregError):
+        run_order(payload([IDS[0], item], IDS[0]), input=order, output=tmp_path / "out")
+    with pytest.raises(CoregError):
+        run_scenes(sorted(order.iterdir()), ids=[IDS[0], item], anchor=IDS[0], output=tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["order"]
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_names_are_names_and_nothing_else(name: str, sound: SimpleNamespace, tmp_path: Path) -> None:
+    odd = tmp_path / f"{name}.tif"
+    odd.write_bytes(sound.good.read_bytes())
+    result = run_scenes([sound.anchor, odd], anchor="anchor", output=tmp_path / "out")
+    assert not result.problems
+    assert result.reports[1].id == name
+    assert (tmp_path / "out" / f"{name}_coreg.tif").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([odd.name, "out"])
+
+
+@pytest.mark.parametrize(
+    "name", ["/vsicurl/http://127.0.0.1:9/a.tif", "/vsimem/a.tif", "/vsizip/a.zip/a.tif", "http://127.0.0.1:9/a.tif",
+             "zip://a.zip!a.tif", "GTIFF_DIR:1:a.tif", "MEM:::DATAPOINTER=1", "/dev/stdin", "/proc/self/environ"]
+)  # fmt: skip
+def test_connection_strings_are_no_files(name: str) -> None:
+    with pytest.raises((MissingFile, UnreadableFile)):
+        read_header(name)
+
+
+@pytest.mark.parametrize("driver", ["PNG", "HFA", "ENVI", "netCDF", "GPKG", "XYZ", "AAIGrid"])
+def test_no_driver_is_tried_beyond_the_listed_ones(driver: str, tmp_path: Path) -> None:
+    starts = {
+        "PNG": b"\x89PNG\r\n\x1a\n", "HFA": b"EHFA_HEADER_TAG", "ENVI": b"ENVI\n", "netCDF": b"CDF\x01",
+        "GPKG": b"SQLite format 3\0", "XYZ": b"0 0 1\n1 0 2\n", "AAIGrid": b"ncols 2\nnrows 2\n",
+    }  # fmt: skip
+    path = tmp_path / "a.tif"
+    path.write_bytes(starts[driver] + bytes(1000))
+    with pytest.raises(UnreadableFile, match="neither GeoTIFF nor JPEG 2000"):
+        read_header(path)
+
+
+def test_files_beside_a_raster_change_nothing(sound: SimpleNamespace, tmp_path: Path) -> None:
+    alone, beside = tmp_path / "alone", tmp_path / "beside"
+    for folder in (alone, beside):
+        folder.mkdir()
+        (folder / "a.tif").write_bytes(sound.good.read_bytes())
+    other = sound.anchor.read_bytes()
+    for name in ("a.tif.ovr", "a.tif.msk", "a.ovr", "a.tif.msk.ovr"):
+        (beside / name).write_bytes(other)
+    (beside / "a.tfw").write_text("1\n0\n0\n-1\n0\n0\n")
+    (beside / "a.tif.aux.xml").write_text(
+        "<PAMDataset><SRS>EPSG:3857</SRS><GeoTransform>0,1,0,0,0,-1</GeoTransform>"
+        '<Metadata><MDI key="acquired">1999-01-01</MDI></Metadata>'
+        '<Metadata domain="OVERVIEWS"><MDI key="OVERVIEW_FILE">/etc/passwd</MDI></Metadata>'
+        '<PAMRasterBand band="1"><NoDataValue>1234</NoDataValue></PAMRasterBand></PAMDataset>'
+    )
+    (beside / "a.imd").write_text("junk")
+    headers = [read_header(folder / "a.tif") for folder in (alone, beside)]
+    facts = [(h.box, h.nodata, h.tags, h.names, h.internal_mask) for h in headers]
+    assert facts[0] == facts[1]
+    with opened(str(alone / "a.tif")) as a, opened(str(beside / "a.tif")) as b:
+        assert a.overviews(1) == b.overviews(1) == []
+        whole = [0, 1, 2, 3], 0, 0, (192, 192)
+        assert (read_window(a, *whole) == read_window(b, *whole)).all()
+    assert sorted(path.name for path in alone.iterdir()) == ["a.tif"]
+
+
+def test_the_network_is_never_asked(sound: SimpleNamespace, tmp_path: Path) -> None:
+    asked = []
+
+    class Listener(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Listener)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/a.tif"
+        texts = (
+            f"/vsicurl/{url}",
+            f"<VRTDataset><SourceFilename>{url}</SourceFilename></VRTDataset>",
+            f"<GDAL_WMS><Service name='TMS'><ServerUrl>{url}</ServerUrl></Service></GDAL_WMS>",
+        )
+        for k, text in enumerate(texts):
+            bad = tmp_path / f"bad{k}.tif"
+            bad.write_text(text)
+            result = run_scenes([sound.anchor, bad], anchor="anchor", output=tmp_path / f"out{k}")
+            assert result.problems
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert asked == []
+
+
+def test_links_out_of_the_input_are_not_followed(order: Path, tmp_path: Path) -> None:
+    secret = tmp_path / "secret.txt"
+    secret.write_text("mine")
+    (order / f"{IDS[1]}_notes.txt").symlink_to(secret)
+    (order / "elsewhere").symlink_to(tmp_path)
+    (order / "dangling.tif").symlink_to(tmp_path / "nothing")
+    result = run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / "out")
+    assert not any(
+        "mine" in path.read_text("latin1") for path in (tmp_path / "out").rglob("*") if path.is_file()
+    )
+    assert sum("link" in note for note in result.notes) == 3
+
+
+def test_a_link_in_the_output_is_replaced_and_not_written_through(
+    sound: SimpleNamespace, tmp_path: Path
+) -> None:
+    mine = tmp_path / "mine.tif"
+    mine.write_text("mine")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "good_coreg.tif").symlink_to(mine)
+    result = run_scenes([sound.anchor, sound.good], anchor="anchor", output=tmp_path / "out")
+    assert not result.problems
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "out" / "good_coreg.tif").is_symlink()
+
+
+def test_manifests_do_not_reach_out(order: Path, tmp_path: Path) -> None:
+    (tmp_path / "secret.tif").write_bytes(b"mine")
+    entries = [
+        {"path": path, "digests": {}, "annotations": {"planet/item_id": item}}
+        for path, item in (
+            ("../secret.tif", IDS[1]), ("/etc/passwd", IDS[1]), (f"{IDS[1]}_3B_AnalyticMS.tif", "../../up"),
+            ("a\u0000b", "x"), (7, IDS[1]), ("x" * 5000, IDS[1]),
+        )
+    ]  # fmt: skip
+    (order / "manifest.json").write_bytes(as_text({"files": entries}))
+    result = run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / "out")
+    assert [report.quality.status for report in result.reports] == [Status.ANCHOR, Status.COREGISTERED]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["order", "out", "secret.tif"]
+    assert len(result.notes) >= 5
+
+
+def test_wrong_digests_are_found_and_can_be_overruled(order: Path, tmp_path: Path) -> None:
+    names = [f"{item}_3B_AnalyticMS.tif" for item in IDS]
+    files = [{"path": names[0], "digests": {}}, {"path": names[1], "digests": {"md5": "0" * 32}}]
+    (order / "manifest.json").write_bytes(as_text({"files": files}))
+    result = run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / "out")
+    assert result.reports[1].quality.status is Status.FAILED
+    assert "md5" in result.problems[0]
+    assert (tmp_path / "out" / names[1]).read_bytes() == (order / names[1]).read_bytes()
+    again = run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / "out", verify=False)
+    assert again.reports[1].quality.status is Status.COREGISTERED
+    assert not (tmp_path / "out" / names[1]).exists()
+    files[0]["digests"] = {"sha256": "0" * 64}
+    (order / "manifest.json").write_bytes(as_text({"files": files}))
+    with pytest.raises(UnreadableFile, match="not the file that the manifest describes"):
+        run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("name", recipes.JSON_TEXTS)
+def test_texts_that_are_no_payload(name: str, order: Path, tmp_path: Path) -> None:
+    path = tmp_path / "payload.json"
+    path.write_bytes(recipes.JSON_TEXTS[name])
+    with pytest.raises(InvalidRequest):
+        run_order(path, input=order, output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", recipes.JSON_TEXTS)
+def test_texts_that_are_no_manifest_or_metadata_do_no_harm(name: str, order: Path, tmp_path: Path) -> None:
+    for file in (
+        "manifest.json",
+        f"{IDS[1]}_metadata.json",
+        f"{IDS[1]}_coreg_qa_metadata.json",
+        f"{IDS[1]}.json",
+    ):
+        (order / file).write_bytes(recipes.JSON_TEXTS[name])
+    result = run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / "out")
+    assert result.reports[1].quality.status is Status.COREGISTERED
+    assert not result.problems
+
+
+def test_xml_is_passed_on_and_never_expanded(order: Path, tmp_path: Path) -> None:
+    bomb = b'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>'
+    (order / f"{IDS[1]}_3B_AnalyticMS_metadata.xml").write_bytes(bomb)
+    run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / "out")
+    assert (tmp_path / "out" / f"{IDS[1]}_3B_AnalyticMS_metadata.xml").read_bytes() == bomb
+
+
+@pytest.mark.parametrize("member", ["../up.tif", "/up.tif", "a/../../up.tif", "a\\..\\..\\up.tif"])
+def test_archives_that_lead_out(member: str, order: Path, tmp_path: Path) -> None:
+    (order / "more.zip").write_bytes(zip_bytes({"a.txt": b"x", member: b"x"}))
+    with pytest.raises(CoregError, match="not unpacked"):
+        run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["order"]
+
+
+def test_an_order_in_an_archive(order: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "order.zip"
+    archive.write_bytes(zip_bytes({path.name: path.read_bytes() for path in order.iterdir()}))
+    result = run_order(payload(IDS, IDS[0]), input=archive, output=tmp_path / "out")
+    assert result.reports[1].quality.status is Status.COREGISTERED
+
+
+def test_an_earlier_output_as_input(order: Path, tmp_path: Path) -> None:
+    first = run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / "first")
+    (tmp_path / "first" / "report.html").write_text("<script>")
+    second = run_order(payload(IDS, IDS[0]), input=tmp_path / "first", output=tmp_path / "second")
+    assert not first.problems
+    assert not second.problems
+    assert [report.quality.status for report in second.reports] == [Status.ANCHOR, Status.ALREADY_ALIGNED]
+    assert (tmp_path / "second" / "coregistration.csv").read_text().startswith("item,")
+
+
+def test_scenes_that_would_be_written_under_one_name(sound: SimpleNamespace, tmp_path: Path) -> None:
+    for name in ("a.tif", "a_coreg.tif"):
+        (tmp_path / name).write_bytes(sound.good.read_bytes())
+    paths = [sound.anchor, tmp_path / "a.tif", tmp_path / "a_coreg.tif"]
+    with pytest.raises(InvalidRequest, match="a_coreg"):
+        run_scenes(paths, anchor="anchor", output=tmp_path / "out")
+    with pytest.raises(InvalidRequest, match="unique"):
+        run_scenes([*paths[:2], paths[1]], anchor="anchor", output=tmp_path / "out")
+
+
+@pytest.mark.parametrize("place", ["", "out", "deeper/out", "..", "../order"])
+def test_output_and_input_do_not_overlap(place: str, order: Path) -> None:
+    before = tree(order)
+    with pytest.raises(OutputConflict, match="overlap"):
+        run_order(payload(IDS, IDS[0]), input=order, output=order / place)
+    assert tree(order) == before
+
+
+def test_outputs_that_cannot_be_written(order: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for place in ("file", "file/deeper", "/proc/coregstack", "/dev/null/x"):
+        with pytest.raises((OutputConflict, UnreadableFile)):
+            run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / place)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_notes_of_another_hand_are_not_believed(sound: SimpleNamespace, tmp_path: Path) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine"
+    mine.write_text("mine")
+    paths = [sound.anchor, sound.good]
+    run_scenes(paths, anchor="anchor", output=out)
+    note = out / ".coregstack" / "good.json"
+    value = json.loads(note.read_text())
+    value["files"] = [{"path": "../mine", "size": 4, "md5": "", "sha256": ""}]
+    texts = [json.dumps(value), "[" * 100_000, "", "{}", "\0" * 100, json.dumps({**value, "quality": 7})]
+    for text in texts:
+        note.write_text(text)
+        result = run_scenes(paths, anchor="anchor", output=out)
+        assert [report.resumed for report in result.reports] == [True, False]
+        assert mine.read_text() == "mine"
+        assert tree(out)["good_coreg.tif"] == sound.digests["good_coreg.tif"]
+
+
+def test_names_that_are_no_text(sound: SimpleNamespace, tmp_path: Path) -> None:
+    raw = os.fsencode(tmp_path) + b"/bad\xff.tif"
+    with open(raw, "wb") as file:
+        file.write(sound.good.read_bytes())
+    with pytest.raises(CoregError):
+        run_scenes([sound.anchor, os.fsdecode(raw)], anchor="anchor", output=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
