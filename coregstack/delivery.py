@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 TABLE = "coregistration.csv"
 """Name of the table of all items in an output folder."""
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
     """What a run has done."""
