@@ -26,6 +26,9 @@ NUMBERS = {
 }
 """Variables of a quality that are numbers, and their units."""
 
+NETWORK = {"redundancy": "1", "closure": "px"}
+"""Numbers that only a quality of the network method holds, and their units."""
+
 WORDS = ("status", "details")
 """Variables of a quality that are text."""
 
@@ -149,7 +152,7 @@ def _table(quality: xr.Dataset) -> pd.DataFrame:
     if missing or "time" not in quality.dims:
         raise InvalidStack(f"The quality lacks {missing or ['time']}; pass what estimate returned.")
     known = quality.compute()
-    names = [n for n in (*_KEYS, *WORDS, *NUMBERS, *_EXTRA) if n in known.variables]
+    names = [n for n in (*_KEYS, *WORDS, *NUMBERS, *NETWORK, *_EXTRA) if n in known.variables]
     return pd.DataFrame({name: known[name].values for name in names})
 
 
@@ -160,8 +163,9 @@ def _dataset(table: pd.DataFrame, attrs: dict[str, Any]) -> xr.Dataset:
     unknown = sorted(set(table["status"]) - {str(status) for status in Status})
     if unknown:
         raise ValueError(f"it holds the status {unknown[0]!r}, which is none of {[str(s) for s in Status]}")
+    numbers = {name: units for name, units in (NUMBERS | NETWORK).items() if name in table}
     variables: dict[str, Any] = {
-        name: ("time", table[name].to_numpy(np.float64), {"units": units}) for name, units in NUMBERS.items()
+        name: ("time", table[name].to_numpy(np.float64), {"units": units}) for name, units in numbers.items()
     }
     variables |= {name: ("time", table[name].fillna("").astype(str).to_numpy(object)) for name in WORDS}
     coords: dict[str, Any] = {}

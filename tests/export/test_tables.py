@@ -37,6 +37,16 @@ def test_a_quality_comes_back_exactly(quality: xr.Dataset, tmp_path: Path, endin
         assert again.attrs == quality.attrs
 
 
+def test_what_only_a_network_knows_comes_back_too(
+    small_stack: xr.DataArray, tmp_path: Path, ending: str
+) -> None:
+    quality = coregstack.estimate(small_stack, anchor=0, method="network").compute()
+    again = coregstack.read_quality(coregstack.write_quality(quality, tmp_path / f"quality.{ending}"))
+    assert {"redundancy", "closure"} <= set(again.data_vars)
+    for name in quality.variables:
+        np.testing.assert_array_equal(again[name].values, quality[name].values, err_msg=str(name))
+
+
 def test_what_was_read_can_be_applied(
     quality: xr.Dataset, small_stack: xr.DataArray, tmp_path: Path, ending: str
 ) -> None:
