@@ -196,7 +196,7 @@ def compare(name: str, dates: int) -> None:
             {
                 "method": label,
                 "aligned": f"{got.sum()}/{others.sum()}",
-                "rmse": np.sqrt(np.mean(away[got] ** 2)),
+                "rmse": np.sqrt(np.mean(away[got] ** 2)) if got.any() else np.nan,
                 "worst": away[got].max(initial=0),
                 "wrong": int((away[got] > WRONG).sum()),
                 "refused by direct, within 0.05 px": f"{(away[refused] < 0.05).sum()}/{refused.sum()}",
