@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import math
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
