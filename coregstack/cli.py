@@ -279,36 +279,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"coregstack {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    order = _command(commands, "order", _order, "Coregister a delivered Planet order as its payload asks.",
-        "coregstack order payload.json --input order_folder --output aligned")  # fmt: skip
-    order.add_argument("payload", help="JSON file: the order's payload, or the finished order's description")
-    order.add_argument(
-        "--input", required=True, metavar="DIR", help="folder or zip archive of the delivered order"
-    )
-    order.add_argument(
-        "--no-verify",
-        action="store_true",
-        help="neither compare inputs with the digests of their manifest, nor check the output at the end",
-    )
-    order.add_argument(
-        "--append",
-        action="store_true",
-        help="append the items to the cube named by --zarr, aligned to its own anchor",
-    )
-    _run_arguments(order)
-    align = _command(commands, "align", _align, "Align any GeoTIFF or JPEG 2000 scenes.",
-        "coregstack align scenes/*.tif --anchor 20200630 --output aligned")  # fmt: skip
-    align.add_argument(
-        "scenes", nargs="+", metavar="SCENE", help="image files, one for each item, the anchor among them"
-    )
-    align.add_argument(
-        "--anchor",
-        required=True,
-        metavar="ID",
-        help="the anchor: file name without extension, or time; 'auto' chooses one, as `coregstack anchors` does",
-    )
-    align.add_argument("--cog", action="store_true", help="write shifted scenes as cloud-optimised GeoTIFF")
-    _run_arguments(align)
+    _order_command(commands)
+    _align_command(commands)
     anchors = _command(commands, "anchors", _anchors, "Rank scenes by how good an anchor each would make.",
         "coregstack anchors order_folder")  # fmt: skip
     anchors.add_argument(
@@ -343,6 +315,42 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _cluster_arguments(demo)
     return parser
+
+
+def _order_command(commands: Any) -> None:
+    order = _command(commands, "order", _order, "Coregister a delivered Planet order as its payload asks.",
+        "coregstack order payload.json --input order_folder --output aligned")  # fmt: skip
+    order.add_argument("payload", help="JSON file: the order's payload, or the finished order's description")
+    order.add_argument(
+        "--input", required=True, metavar="DIR", help="folder or zip archive of the delivered order"
+    )
+    order.add_argument(
+        "--no-verify",
+        action="store_true",
+        help="neither compare inputs with the digests of their manifest, nor check the output at the end",
+    )
+    order.add_argument(
+        "--append",
+        action="store_true",
+        help="append the items to the cube named by --zarr, aligned to its own anchor",
+    )
+    _run_arguments(order)
+
+
+def _align_command(commands: Any) -> None:
+    align = _command(commands, "align", _align, "Align any GeoTIFF or JPEG 2000 scenes.",
+        "coregstack align scenes/*.tif --anchor 20200630 --output aligned")  # fmt: skip
+    align.add_argument(
+        "scenes", nargs="+", metavar="SCENE", help="image files, one for each item, the anchor among them"
+    )
+    align.add_argument(
+        "--anchor",
+        required=True,
+        metavar="ID",
+        help="the anchor: file name without extension, or time; 'auto' chooses one, as `coregstack anchors` does",
+    )
+    align.add_argument("--cog", action="store_true", help="write shifted scenes as cloud-optimised GeoTIFF")
+    _run_arguments(align)
 
 
 def _command(commands: Any, name: str, run: Any, text: str, example: str) -> argparse.ArgumentParser:
