@@ -386,7 +386,7 @@ def test_chunks_of_files_do_not_change_a_bit(files: list[Path], chunks: Any) -> 
 def cluster() -> Iterator[Any]:
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None) as made:
+    with LocalCluster(n_workers=1, threads_per_worker=2, processes=True, dashboard_address=":0") as made:
         yield made
 
 

@@ -99,7 +99,7 @@ def test_a_running_cluster_is_used(
     from distributed import LocalCluster
 
     with LocalCluster(
-        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=None
+        n_workers=1, threads_per_worker=2, processes=False, protocol="tcp", dashboard_address=":0"
     ) as cluster:
         assert align(scenes, tmp_path / "far", "--scheduler", cluster.scheduler_address, "--no-report") == 0
     assert align(scenes, tmp_path / "near", "--no-report") == 0
