@@ -30,8 +30,8 @@ from arosics import COREG, DESHIFTER
 
 def one(job):
     anchor, item, out = job
-    coreg = COREG(anchor, item, max_shift=8, ws=(256, 256), r_b4match=3, s_b4match=3, nodata=(0, 0),
-                  fmt_out='GTIFF', q=True, CPUs=1, progress=False, ignore_errors=True)
+    coreg = COREG(anchor, item, max_shift=8, ws=(256, 256), r_b4match=3, s_b4match=3, nodata=(0, 0), q=True,
+                  fmt_out='GTIFF', CPUs=1, progress=False, ignore_errors=True)
     coreg.calculate_spatial_shifts()
     if not coreg.success:
         return False

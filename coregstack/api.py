@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Hashable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -319,7 +318,13 @@ def _records(
         return graph.scene_records(scenes, inside, reference, options)
     clear = _clear(stack, mask)
     data = stack.array.data[:, list(options.bands)]
-    inner = replace(options, bands=tuple(range(len(options.bands))))
+    inner = MatchOptions(
+        bands=tuple(range(len(options.bands))),
+        mean=options.mean,
+        max_shift=options.max_shift,
+        limits=options.limits,
+        method=options.method,
+    )
     if inside is not None:
         usable = None if clear is None else clear[inside : inside + 1]
         reference = graph.array_reference(data[inside : inside + 1], usable, stack.nodata, inner)

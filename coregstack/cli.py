@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import math
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -78,10 +77,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(f"coregstack: {error}", file=sys.stderr)
         return WRONG_REQUEST
-    except BrokenPipeError:
-        # whoever read the table has closed the pipe, as `head` does: the run itself is done
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DELIVERED
     except KeyboardInterrupt:
         print("coregstack: interrupted; run the same command again to do what is left.", file=sys.stderr)
         return 130

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
+from pyproj.exceptions import ProjError
 
 from coregstack.errors import InvalidStack
 from coregstack.model import NO_SHIFT, Shift
@@ -28,6 +29,7 @@ WHOLE_PIXEL = 1e-6
 
 _EDGE_POINTS = 21
 _SAME_SIZE = 0.02
+_LARGEST_SCALE = 1e9
 
 
 def same_crs(a: GeoBox, b: GeoBox) -> bool:
@@ -89,6 +91,8 @@ def frame_bounds(box: GeoBox, anchor: GeoBox) -> tuple[float, float, float, floa
         )
     cols, rows = _at(~anchor.affine, np.asarray(x), np.asarray(y))
     edges = rows.min(), rows.max(), cols.min(), cols.max()
+    if not np.isfinite(edges).all():
+        raise InvalidStack("A geotransform holds numbers too large or too small to compute with: check it.")
     return tuple(_whole(float(edge)) for edge in edges)  # type: ignore[return-value]
 
 
@@ -124,6 +128,15 @@ def overlaps(box: GeoBox, anchor: GeoBox) -> bool:
     return min(bottom, height) - max(top, 0) >= 1 and min(right, width) - max(left, 0) >= 1
 
 
+def same_place(a: GeoBox, b: GeoBox) -> bool:
+    """Whether two boxes have one shape, and corners that lie on each other to a millionth of a pixel."""
+    if a.shape != b.shape:
+        return False
+    corners = [(0, 0), (a.shape[1], a.shape[0])]
+    gaps = [np.subtract(~a.affine * (b.affine * corner), corner) for corner in corners]
+    return bool(np.abs(gaps).max() < WHOLE_PIXEL)
+
+
 def lattice_like(box: GeoBox, anchor: GeoBox) -> GeoBox:
     """A box with the anchor's origin and CRS and the pixel size of `box`.
 
@@ -138,9 +151,19 @@ def lattice_like(box: GeoBox, anchor: GeoBox) -> GeoBox:
 
 
 def pixel_scale(box: GeoBox, anchor: GeoBox) -> tuple[float, float]:
-    """Height and width of a pixel of `box` in pixels of the anchor."""
+    """Height and width of a pixel of `box` in pixels of the anchor.
+
+    Raises
+    ------
+    InvalidStack
+        If the two have nothing in common: one is more than a billion times as large as the other.
+    """
     rows, cols = _pixel_size(box, anchor)
     scale_y, scale_x = rows / abs(anchor.affine.e), cols / abs(anchor.affine.a)
+    if not (min(scale_y, scale_x) > 1 / _LARGEST_SCALE and max(scale_y, scale_x) < _LARGEST_SCALE):
+        raise InvalidStack(
+            f"A pixel is {scale_y:.3g} x {scale_x:.3g} times as large as the anchor's: check both geotransforms."
+        )
     if not same_crs(box, anchor):
         # the same nominal pixel size comes out a little different in another projection
         scale_y = 1.0 if abs(scale_y - 1) < _SAME_SIZE else scale_y
@@ -191,8 +214,17 @@ def epsg_code(box: GeoBox) -> int | None:
 
 
 def transformer(source: CRS, target: CRS) -> Transformer:
-    """Coordinate transformation in (x, y) order."""
-    return Transformer.from_crs(source.proj, target.proj, always_xy=True)
+    """Coordinate transformation in (x, y) order.
+
+    Raises
+    ------
+    InvalidStack
+        If there is none between the two.
+    """
+    try:
+        return Transformer.from_crs(source.proj, target.proj, always_xy=True)
+    except ProjError as error:
+        raise InvalidStack(f"There is no transformation from {source} to {target} ({error}).") from error
 
 
 def _pixel_size(box: GeoBox, anchor: GeoBox) -> tuple[float, float]:

@@ -38,8 +38,6 @@ class MatchOptions:
 
     bands: tuple[int, ...]
     """Match bands, counted among the stack's bands; the first is the one that is scored."""
-    names: tuple[str, ...] = ()
-    """What the match bands are called, for reasons in words."""
     mean: bool = False
     """Whether the mean of the bands is the match image."""
     max_shift: float | None = None
@@ -81,14 +79,7 @@ def match_options(
         raise InvalidRequest(f"method is one of {', '.join(METHODS)}, not {method!r}.")
     positions, mean = match_bands(bands, band)
     limits = Thresholds(threshold=threshold, min_improvement=min_improvement)
-    return MatchOptions(
-        bands=positions,
-        names=("mean",) if mean else tuple(bands[k] for k in positions),
-        mean=mean,
-        max_shift=max_shift,
-        limits=limits,
-        method=method,
-    )
+    return MatchOptions(bands=positions, mean=mean, max_shift=max_shift, limits=limits, method=method)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -133,9 +124,7 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
     -------
     ItemQuality
     """
-    estimate = estimate_shift(
-        reference.prepared, item.source, max_shift=options.max_shift, names=options.names
-    )
+    estimate = estimate_shift(reference.prepared, item.source, max_shift=options.max_shift)
     scores = matching_scores(
         reference.source, item.source, estimate.shift, band=0, value_range=reference.value_range
     )

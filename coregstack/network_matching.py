@@ -166,10 +166,7 @@ def match_with_anchor(
 ) -> PairMatch:
     """Match an item with the anchor; `positions` are those of anchor and item."""
     source = _seen_from(reference.source, item.source)
-    return _matched(
-        estimate_shift(reference.prepared, source, max_shift=options.max_shift, names=options.names),
-        positions,
-    )
+    return _matched(estimate_shift(reference.prepared, source, max_shift=options.max_shift), positions)
 
 
 def match_with_partners(

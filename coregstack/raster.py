@@ -15,6 +15,7 @@ import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader, DatasetWriter
@@ -46,6 +47,9 @@ LOSSLESS = frozenset({"DEFLATE", "LZW", "ZSTD", "PACKBITS", "LZMA"})
 
 WARP_TOLERANCE = 1e-5
 """How far, in pixels, GDAL's approximated transformation may lie from the exact one."""
+
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""What rasterio raises: its own errors, and where it forgets to turn them into its own, GDAL's."""
 
 MAX_PIXELS = "COREGSTACK_MAX_PIXELS", 4_000_000_000
 """Environment variable and default of the most pixels in each band that a file may claim or be given."""
@@ -134,7 +138,7 @@ def opened(path: str) -> Iterator[DatasetReader]:
         try:
             # an absolute path is never taken for a connection string or a virtual file system
             dataset = rasterio.open(os.path.abspath(path), driver=_driver(path), sharing=False)
-        except (RasterioError, NotGeoreferencedWarning, UnicodeError) as error:
+        except (*GDAL_ERRORS, NotGeoreferencedWarning, UnicodeError) as error:
             raise UnreadableFile(
                 f"{path!r} cannot be read as GeoTIFF or JPEG 2000 ({error}). Check that the file is complete."
             ) from error
@@ -166,30 +170,42 @@ def read_header(path: str | os.PathLike[str]) -> RasterHeader:
     """
     path = os.path.abspath(os.fspath(path))
     with opened(path) as dataset:
-        _check_claims(path, dataset)
-        stat = os.stat(path)
-        flags = dataset.mask_flag_enums
-        alpha = next((i for i, c in enumerate(dataset.colorinterp) if c is ColorInterp.alpha), None)
-        return RasterHeader(
-            path=path,
-            driver=dataset.driver,
-            box=_box(path, dataset),
-            count=dataset.count,
-            dtype=dataset.dtypes[0],
-            nodata=_nodata(dataset),
-            names=tuple(dataset.descriptions),
-            alpha=alpha,
-            internal_mask=any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags),
-            tags=tuple(sorted(dataset.tags().items())),
-            size=stat.st_size,
-            modified=stat.st_mtime_ns,
-        )
+        try:
+            return _header(path, dataset)
+        except (*GDAL_ERRORS, UnicodeError) as error:
+            raise UnreadableFile(
+                f"The header of {path!r} is damaged ({error}): fetch the file again."
+            ) from error
+
+
+def _header(path: str, dataset: DatasetReader) -> RasterHeader:
+    _check_claims(path, dataset)
+    stat = os.stat(path)
+    flags = dataset.mask_flag_enums
+    alpha = next((i for i, c in enumerate(dataset.colorinterp) if c is ColorInterp.alpha), None)
+    return RasterHeader(
+        path=path,
+        driver=dataset.driver,
+        box=_box(path, dataset),
+        count=dataset.count,
+        dtype=dataset.dtypes[0],
+        nodata=_nodata(dataset),
+        names=tuple(dataset.descriptions),
+        alpha=alpha,
+        internal_mask=any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags),
+        tags=tuple(sorted(dataset.tags().items())),
+        size=stat.st_size,
+        modified=stat.st_mtime_ns,
+    )
 
 
 def _box(path: str, dataset: DatasetReader) -> GeoBox:
     try:
-        return GeoBox(dataset.shape, dataset.transform, dataset.crs.to_string())
-    except (RasterioError, ValueError) as error:
+        box = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_string())
+        if box.crs is None or not (box.crs.projected or box.crs.geographic):
+            raise ValueError("it is neither projected nor geographic")
+        return box
+    except (*GDAL_ERRORS, ValueError) as error:
         raise UnreadableFile(
             f"{path!r} has a CRS that is not understood ({error}). Set it, for example with gdal_edit.py."
         ) from error
@@ -265,7 +281,7 @@ def read_window(
     """
     try:
         return dataset.read([b + 1 for b in bands], window=Window(col, row, shape[1], shape[0]))
-    except (RasterioError, MemoryError, IndexError) as error:
+    except (*GDAL_ERRORS, MemoryError, IndexError) as error:
         raise UnreadableFile(
             f"Pixels of {dataset.name!r} cannot be read ({error.__cause__ or error}). "
             "The file is damaged: fetch it again."
@@ -302,7 +318,7 @@ def read_valid(
         # GDAL takes an alpha band for a mask of the dataset only beside one or three others
         mask = dataset.dataset_mask(window=window) if alpha is None else dataset.read(alpha, window=window)
         return mask > 0
-    except (RasterioError, MemoryError) as error:
+    except (*GDAL_ERRORS, MemoryError) as error:
         raise UnreadableFile(f"The mask of {dataset.name!r} cannot be read ({error}).") from error
 
 
@@ -341,7 +357,7 @@ def warped(
                 UNIFIED_SRC_NODATA="NO",
                 **known,
             )
-        except (RasterioError, OverflowError) as error:
+        except (*GDAL_ERRORS, OverflowError) as error:
             raise UnreadableFile(
                 f"{dataset.name!r} cannot be put onto the lattice of the anchor ({error}). Check that pixel sizes "
                 "and CRSs are right."
@@ -380,7 +396,7 @@ def created(path: str, source: DatasetReader, box: GeoBox) -> Iterator[DatasetWr
             with rasterio.open(path, "w", **_profile(source, box)) as target:
                 copy_metadata(source, target)
                 yield target
-        except (RasterioError, ValueError) as error:
+        except (*GDAL_ERRORS, ValueError) as error:
             raise UnreadableFile(f"{path!r} cannot be written ({error.__cause__ or error}).") from error
     check_complete(path)
 

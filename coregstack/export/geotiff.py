@@ -16,7 +16,8 @@ from rasterio.windows import Window
 from coregstack import raster
 from coregstack.errors import UnreadableFile
 from coregstack.export.files import copy_file, staged
-from coregstack.grid import footprint, frame_bounds, lattice_like, moved, scaled_shift
+from coregstack.export.georeference import translate_georeference
+from coregstack.grid import footprint, frame_bounds, lattice_like, moved, same_place, scaled_shift
 from coregstack.held import Held, file_of
 from coregstack.model import Shift
 from coregstack.raster import RasterHeader
@@ -153,11 +154,9 @@ def _write_georeference(header: RasterHeader, path: Path, movement: Movement) ->
     box = moved(header.box, movement.anchor, movement.shift)
     if header.driver == "GTiff":
         copy_file(Path(header.path), path)
-        with (
-            raster.gdal(),
-            rasterio.open(str(path), "r+", driver="GTiff", IGNORE_COG_LAYOUT_BREAK="YES") as out,
-        ):
-            out.transform = box.affine
+        translate_georeference(path, box.affine.c - header.box.affine.c, box.affine.f - header.box.affine.f)
+        if not same_place(raster.read_header(path).box, box):
+            raise UnreadableFile(f"The geotransform of {header.path!r} could not be changed as it should be.")
         return
     with raster.opened(header.path) as dataset, raster.created(str(path), dataset, box) as out:
         for row, col, height, width in _blocks((box.shape[0], box.shape[1]), out):
@@ -181,7 +180,7 @@ def _make_cloud_optimised(path: Path, header: RasterHeader, content: Content) ->
                 bigtiff="IF_SAFER",
                 num_threads="1",
             )
-    except rasterio.errors.RasterioError as error:
+    except raster.GDAL_ERRORS as error:
         raise UnreadableFile(f"{str(path)!r} cannot be written as COG ({error}).") from error
     finally:
         plain.unlink(missing_ok=True)

@@ -9,7 +9,6 @@ from typing import Any
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
-from rasterio.errors import RasterioError
 
 from coregstack import raster
 from coregstack.errors import CoregError
@@ -71,7 +70,7 @@ class SlabWriter:
             with raster.gdal(), rasterio.open(path, "w", **profile) as out:
                 out.write(values)
                 out.descriptions = self.bands
-        except RasterioError as error:
+        except raster.GDAL_ERRORS as error:
             raise WriteError(f"{str(path)!r} cannot be written ({error}).") from error
 
     def _sidecar(self, folder: Path, item_id: str, quality: ItemQuality, name: str) -> Path:

@@ -65,7 +65,7 @@ class Joint:
     """Names the bands that disagree, or is empty."""
 
 
-def join(fits: dict[int, Fit], names: Sequence[str] = ()) -> Joint:
+def join(fits: dict[int, Fit]) -> Joint:
     """One lag for all bands, nearer to those that know it better.
 
     Bands see the same ground, so their noise is taken as wholly dependent: a second band does not
@@ -89,7 +89,7 @@ def join(fits: dict[int, Fit], names: Sequence[str] = ()) -> Joint:
     sigma = np.sqrt(np.square(weight @ noise) + alike)
     tell = away > np.maximum(_TOLD, 3 * np.hypot(*noise.T))
     remarks = [
-        f"band {names[b] if b < len(names) else b + 1} says ({dy:+.2f}, {dx:+.2f}) px from the others"
+        f"band {b + 1} says ({dy:+.2f}, {dx:+.2f}) px from the others"
         for b, (dy, dx), apart in zip(bands, lags - lag, tell, strict=True)
         if apart
     ]

@@ -56,7 +56,7 @@ def prepare_anchor(anchor: PixelSource) -> PreparedAnchor:
 
 
 def estimate_shift(
-    anchor: PreparedAnchor, item: PixelSource, *, max_shift: float | None = None, names: Sequence[str] = ()
+    anchor: PreparedAnchor, item: PixelSource, *, max_shift: float | None = None
 ) -> ShiftEstimate:
     """Estimate by how much an item must be shifted to match the anchor.
 
@@ -68,8 +68,6 @@ def estimate_shift(
         Match bands of the item, in the anchor's order.
     max_shift
         Largest shift along either axis that is believed, px; None is a quarter of the overlap.
-    names
-        What the match bands are called where a reason names them; by default they are counted from 1.
 
     Returns
     -------
@@ -101,7 +99,7 @@ def estimate_shift(
         reach = max(quarter[0], limit[0]), max(quarter[1], limit[1])
         found = search(anchor, item, area, reach, _BUDGET)
         fits, ties = _fit_bands(anchor.source, item, found)
-        joint = join(fits, names)
+        joint = join(fits)
         shift = Shift(joint.lag[0] - item.origin.y, joint.lag[1] - item.origin.x)
         _check(found, fits, joint)
         if abs(shift.y) > limit[0] + 0.5 or abs(shift.x) > limit[1] + 0.5:

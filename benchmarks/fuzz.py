@@ -1,0 +1,430 @@
+"""Throw damaged and made-up inputs at everything that reads what comes from outside.
+
+    python benchmarks/fuzz.py --minutes 30
+    python benchmarks/fuzz.py --kind rasters --seed 0 --only 1234      one input again
+
+Every input is made from the kind, the seed and its number, so that each can be made again. A worker process
+takes one kind; an input that ends in anything but a result or an error of the package counts as a failure, and
+so does one that kills the worker, takes longer than the time limit, or leaves a file outside the output.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "hostile"))
+
+import recipes  # noqa: E402
+
+from coregstack import grid, names, raster  # noqa: E402
+from coregstack.errors import CoregError  # noqa: E402
+from coregstack.export.geotiff import Content, Movement, write_moved  # noqa: E402
+from coregstack.export.items import read_note  # noqa: E402
+from coregstack.export.sidecar import read_sidecar  # noqa: E402
+from coregstack.model import Shift  # noqa: E402
+from coregstack.opening import check_anchor, image_bands, unplaceable  # noqa: E402
+from coregstack.orders.archives import unpack  # noqa: E402
+from coregstack.orders.delivery import scan_delivery  # noqa: E402
+from coregstack.orders.item_metadata import read_item_metadata  # noqa: E402
+from coregstack.orders.naming import output_name, parse_name  # noqa: E402
+from coregstack.orders.payload import read_payload  # noqa: E402
+from coregstack.scene import Mask, MaskKind, PlacedScene, Scene, load_match, read_clear  # noqa: E402
+from coregstack.times import time_from_name, time_from_text  # noqa: E402
+
+LIMIT_S = 20
+"""An input that takes longer hangs."""
+MEMORY = 8 * 2**30
+"""Address space of a worker; an input that claims more has to be refused, not to be allocated."""
+
+Rng = np.random.Generator
+ANCHOR = GeoBox((recipes.SIZE, recipes.SIZE), recipes.TRANSFORM, recipes.CRS)
+IDS = ["20240101_100000_0e3a", "20240102_100000_0e3a"]
+
+
+def mutated(rng: Rng, data: bytes) -> bytes:
+    """Bytes changed, cut, repeated, moved or replaced by telling numbers, more often near the beginning."""
+    out = bytearray(data)
+    for _ in range(int(rng.integers(1, 9))):
+        reach = min(len(out), 600) if rng.random() < 0.6 else len(out)
+        at = int(rng.integers(0, max(reach, 1)))
+        match int(rng.integers(0, 7)):
+            case 0 | 1:
+                out[at : at + 1] = rng.bytes(1)
+            case 2:
+                size = int(rng.choice([2, 4, 8]))
+                out[at : at + size] = int(rng.choice([0, 1, 255, 65535, 2**31 - 1, 2**32 - 1])).to_bytes(
+                    8, "little"
+                )[:size]
+            case 3:
+                del out[at : at + int(rng.integers(1, 64))]
+            case 4:
+                out[at:at] = out[at : at + int(rng.integers(1, 64))]
+            case 5:
+                out[at:at] = rng.bytes(int(rng.integers(1, 16)))
+            case _:
+                if rng.random() < 0.3:
+                    del out[int(rng.integers(0, len(out) + 1)) :]
+    return bytes(out)
+
+
+def text(rng: Rng, longest: int = 40) -> str:
+    """A name as nobody should give one."""
+    alphabet = (
+        "ab01_-.~ /\\:%$'\"\n\0\x7f\u202e\u00fc\u65e5\U0001f6f0\ud800"
+        + "20240101_100000_0e3a_3B_AnalyticMS_udm2.tif"
+    )
+    parts = [
+        "..",
+        "/",
+        "_coreg",
+        "_anchor",
+        ".tif",
+        "_udm2",
+        IDS[0],
+        "_3B_AnalyticMS",
+        "CON",
+        "",
+        "_metadata.json",
+    ]
+    pick = [str(rng.choice(list(alphabet))) for _ in range(int(rng.integers(0, longest)))]
+    pick += [str(rng.choice(parts)) for _ in range(int(rng.integers(0, 4)))]
+    rng.shuffle(pick)
+    return "".join(pick) * int(rng.choice([1, 1, 1, 1, 20]))
+
+
+def value(rng: Rng, depth: int = 0) -> Any:
+    """Any JSON value."""
+    kinds: list[Callable[[], Any]] = [
+        lambda: None, lambda: bool(rng.integers(0, 2)), lambda: int(rng.integers(-5, 5)), lambda: 10**400,
+        lambda: float(rng.normal()), lambda: 1e308, lambda: text(rng), lambda: "x" * 5000,
+    ]  # fmt: skip
+    if depth < 4:
+        kinds += [
+            lambda: [value(rng, depth + 1) for _ in range(int(rng.integers(0, 4)))],
+            lambda: {text(rng, 8): value(rng, depth + 1) for _ in range(int(rng.integers(0, 4)))},
+        ]
+    return kinds[int(rng.integers(0, len(kinds)))]()
+
+
+def changed(rng: Rng, document: Any) -> Any:
+    """A JSON document with some of its values replaced by others, and keys added or taken away."""
+    if rng.random() < 0.08:
+        return value(rng)
+    if isinstance(document, dict):
+        items = {key: changed(rng, item) for key, item in document.items() if rng.random() > 0.04}
+        return items | ({text(rng, 10): value(rng)} if rng.random() < 0.05 else {})
+    if isinstance(document, list):
+        return [
+            changed(rng, item) for item in document for _ in range(int(rng.choice([0, 1, 1, 1, 1, 1, 2])))
+        ]
+    return document
+
+
+def rasters(rng: Rng, folder: Path) -> None:
+    """A damaged raster as an item: header, pixels, and moved onto the anchor's lattice."""
+    kind = int(rng.integers(0, 5))
+    data = (
+        recipes.jp2_bytes()
+        if kind == 0
+        else recipes.tiff_bytes(["deflate", "none", "lzw", "packbits"][kind - 1])
+    )
+    path = folder / "in" / ("a.jp2" if kind == 0 else "a.tif")
+    path.write_bytes(mutated(rng, data))
+    header = raster.read_header(path)
+    scene = Scene(id="a", time=np.datetime64("NaT", "ns"), image=header, bands=image_bands(header))
+    unplaceable(scene, scene)
+    if rng.random() < 0.1:
+        check_anchor(scene)
+    if unplaceable(Scene(id="b", time=scene.time, image=header, bands=scene.bands), _anchor()) is None:
+        load_match(_placed(scene), (0,), mean=False, reach=8.0)
+    movement = Movement(anchor=ANCHOR, shift=Shift(0.3, -1.2), resampling=str(rng.choice(["cubic", "none"])))
+    write_moved(str(path), folder / "out" / "a.tif", Content.IMAGE, movement)
+
+
+def masks(rng: Rng, folder: Path) -> None:
+    """A damaged mask beside a sound image."""
+    image = folder / "sound.tif"
+    if not image.exists():
+        image.write_bytes(recipes.tiff_bytes())
+    path = folder / "in" / "udm2.tif"
+    path.write_bytes(mutated(rng, recipes.mask_bytes()))
+    header, kind = raster.read_header(image), MaskKind(str(rng.choice(["udm", "udm2"])))
+    mask = Mask(header=raster.read_header(path), kind=kind)
+    scene = Scene(
+        id="a", time=np.datetime64("NaT", "ns"), image=header, bands=image_bands(header), masks=(mask,)
+    )
+    read_clear(_placed(scene), (0, 0, recipes.SIZE, recipes.SIZE))
+    movement = Movement(anchor=ANCHOR, shift=Shift(0.3, -1.2), resampling="cubic")
+    write_moved(str(path), folder / "out" / "udm2.tif", Content(str(kind)), movement)
+
+
+def _anchor() -> Scene:
+    header = raster.RasterHeader(
+        path="anchor.tif", driver="GTiff", box=ANCHOR, count=4, dtype="uint16", nodata=0.0, names=(None,) * 4,
+        alpha=None, internal_mask=False, tags=(), size=0, modified=0,
+    )  # fmt: skip
+    return Scene(id="anchor", time=np.datetime64("NaT", "ns"), image=header, bands=("1", "2", "3", "4"))
+
+
+def _placed(scene: Scene) -> PlacedScene:
+    return PlacedScene(
+        scene=scene,
+        lattice=ANCHOR,
+        bands=("1",),
+        indexes=(0,),
+        dtype=scene.image.dtype,
+        fill=scene.nodata or 0,
+    )
+
+
+def payloads(rng: Rng, folder: Path) -> None:
+    """A payload with parts of it changed, as a mapping and as text."""
+    document = changed(
+        rng, recipes.payload(IDS, IDS[0], tools=[{"coregister": {"anchor_item": IDS[0]}}, {"clip": {}}])
+    )
+    order = read_payload(document) if rng.random() < 0.5 else read_payload(json.dumps(document))
+    assert order.anchor_item in order.item_ids
+    assert all(names.check_item_id(item) for item in order.item_ids)
+
+
+def jsons(rng: Rng, folder: Path) -> None:
+    """Damaged bytes of every JSON file that is read."""
+    documents = [
+        {"properties": {"acquired": "2024-01-01T10:00:00Z", "cloud_cover": 0.5, "item_type": "PSScene"}},
+        {"target_item": "a", "anchor_item": "b", "pixel_shift": [0.5, 1.5], "output_item": ["a.tif"]},
+        {"fingerprint": "a", "files": [{"path": "a.tif", "size": 1}], "quality": {}, "check": "0"},
+        {"files": [{"path": "a.tif", "digests": {"md5": "0" * 32}, "annotations": {}}]},
+    ]
+    path = folder / "in" / "a.json"
+    path.write_bytes(mutated(rng, json.dumps(documents[int(rng.integers(0, 4))]).encode()))
+    for read in (read_item_metadata, read_sidecar, read_note, read_payload):
+        try:
+            read(path)
+        except CoregError:
+            continue
+
+
+def manifests(rng: Rng, folder: Path) -> None:
+    """An order whose manifest is changed, and whose files are named oddly."""
+    files = [{"path": f"{i}_3B_AnalyticMS.tif", "size": 3, "media_type": "image/tiff", "digests": {"md5": "0" * 32},
+              "annotations": {"planet/item_id": i, "planet/asset_type": "ortho_udm2"}} for i in IDS]  # fmt: skip
+    where = folder / "in" / "order"
+    where.mkdir()
+    for name in [f"{i}_3B_AnalyticMS.tif" for i in IDS] + [text(rng) for _ in range(3)]:
+        try:
+            (where / name.replace("/", "")[:80]).write_bytes(b"abc")
+        except (OSError, ValueError):
+            continue
+    document = changed(rng, {"name": "", "files": files})
+    (where / "manifest.json").write_bytes(json.dumps(document).encode("utf-8", "surrogatepass"))
+    for item in scan_delivery(where, item_ids=IDS).items:
+        names.check_item_id(item.item_id)
+
+
+def any_names(rng: Rng, folder: Path) -> None:
+    """Names and ids: what is taken stays one name, and what is written of it too."""
+    name = text(rng)
+    time_from_name(name)
+    time_from_text(name)
+    asset = parse_name(name)
+    for suffix in ("_coreg", "_anchor", ""):
+        out = output_name(name, suffix)
+        assert out.count("/") == name.count("/")
+    assert asset.name == name
+    try:
+        kept = names.safe_relative(name)
+        assert not kept.is_absolute()
+        assert ".." not in kept.parts
+        assert (folder / kept).resolve().is_relative_to(folder.resolve())
+    except CoregError:
+        pass
+    assert PurePosixPath(names.check_item_id(name)).name == name
+
+
+def geometry(rng: Rng, folder: Path) -> None:
+    """Boxes anywhere, of any size, orientation and CRS, against each other."""
+    codes = [
+        "EPSG:32633",
+        "EPSG:32733",
+        "EPSG:4326",
+        "EPSG:3857",
+        "EPSG:3031",
+        "EPSG:32601",
+        "EPSG:5041",
+        "EPSG:27700",
+    ]
+
+    def box() -> GeoBox:
+        size = 10.0 ** rng.uniform(-9, 7, 4) * rng.choice([-1, 1], 4)
+        skew = rng.choice([0, 0, 0, 1], 2)
+        origin = rng.choice([0.0, 6e5, 5e6, 180.0, -90.0, 1e12], 2) * rng.uniform(-1, 1, 2)
+        affine = Affine(size[0], size[1] * skew[0], origin[0], size[2] * skew[1], size[3], origin[1])
+        shape = tuple(int(n) for n in 10.0 ** rng.uniform(0, 6, 2))
+        return GeoBox(shape, affine, str(rng.choice(codes)))
+
+    a, b = box(), box()
+    if rng.random() < 0.3:
+        b = GeoBox(b.shape, b.affine, a.crs)
+    if a.affine.is_degenerate or b.affine.is_degenerate:
+        return
+    grid.same_pixels(a, b)
+    grid.overlaps(a, b)
+    top, bottom, left, right = grid.frame_bounds(a, b)
+    assert top <= bottom
+    assert left <= right
+    held = grid.footprint(a, b, Shift(*rng.normal(0, 5, 2)))
+    assert min(held.shape) >= 1
+    grid.union([a, b], b)
+    grid.lattice_like(a, b)
+    grid.moved(a, b, Shift(0.5, 1.5))
+
+
+def zips(rng: Rng, folder: Path) -> None:
+    """Damaged and made-up archives."""
+    members = {"a.tif": b"pixels" * 50, "PSScene/b.xml": b"<a/>", "manifest.json": b"{}"}
+    members |= {text(rng) or "c": rng.bytes(20) for _ in range(int(rng.integers(0, 3)))}
+    try:
+        data = recipes.zip_bytes(members)
+    except ValueError:
+        data = recipes.zip_bytes({"a.tif": b"pixels" * 50})
+    path = folder / "in" / "order.zip"
+    path.write_bytes(data if rng.random() < 0.3 else mutated(rng, data))
+    for where in unpack(path, folder / "out" / "unpacked"):
+        scan_delivery(where)
+
+
+KINDS: dict[str, Callable[[Rng, Path], None]] = {
+    "rasters": rasters, "masks": masks, "payloads": payloads, "json": jsons, "manifests": manifests,
+    "names": any_names, "geometry": geometry, "zips": zips,
+}  # fmt: skip
+
+
+def one(kind: str, seed: int, number: int, folder: Path) -> str:
+    """Try one input; the failure in words, or "taken", or "refused"."""
+    rng = np.random.default_rng([seed, list(KINDS).index(kind), number])
+    for part in ("in", "out"):
+        shutil.rmtree(folder / part, ignore_errors=True)
+        (folder / part).mkdir(parents=True)
+    try:
+        KINDS[kind](rng, folder)
+        end = "taken"
+    except CoregError as error:
+        end = "refused" if str(error).strip() else "an error without a word"
+    except Exception:
+        end = traceback.format_exc()
+    outside = {path.name for path in folder.iterdir()} - {"in", "out", "sound.tif", "number", "ends"}
+    left = [path.name for path in (folder / "out").rglob("*.part")]
+    return f"files outside the output: {outside}; half-written: {left}" if outside or left else end
+
+
+def work(kind: str, seed: int, numbers: Iterable[int], folder: Path, deadline: float = np.inf) -> None:
+    """Try inputs one after another; the number of the one at hand and the end of each are kept in files."""
+    warnings.simplefilter("ignore")
+    with open(folder / "ends", "a", encoding="utf-8") as ends:
+        for number in numbers:
+            if time.time() > deadline:
+                return
+            (folder / "number").write_text(str(number))
+            signal.alarm(LIMIT_S)
+            end = one(kind, seed, number, folder)
+            signal.alarm(0)
+            ends.write(json.dumps([number, end]) + "\n")
+            ends.flush()
+
+
+def supervise(kind: str, seed: int, count: int, deadline: float, folder: Path) -> list[tuple[int, str]]:
+    """Run workers until all inputs are tried; one that dies is named by the input that it died of."""
+    start, dead = 0, []
+    while start < count and time.time() < deadline:
+        command = [sys.executable, __file__, "--worker", kind, "--seed", str(seed), "--first", str(start),
+                   "--inputs", str(count), "--until", str(deadline), "--folder", str(folder)]  # fmt: skip
+        worker = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+        if worker.returncode == 0:
+            break
+        number = int((folder / "number").read_text()) if (folder / "number").exists() else start
+        why = "took too long" if worker.returncode == -signal.SIGALRM else f"died ({worker.returncode})"
+        dead.append((number, f"{why}: {worker.stderr[-300:]}"))
+        start = number + 1
+    lines = (folder / "ends").read_text("utf-8").splitlines() if (folder / "ends").exists() else []
+    return [*((number, end) for number, end in map(json.loads, lines)), *dead]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fuzz and print a table; 1 if anything failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--minutes", type=float, default=1.0, help="for all kinds together (default: %(default)s)"
+    )
+    parser.add_argument("--inputs", type=int, default=10**9, help="at most so many of each kind")
+    parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", type=int, help="try this one input here and print its end")
+    for hidden in ("--worker", "--first", "--until", "--folder"):
+        parser.add_argument(hidden, help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.worker:
+        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
+        numbers = range(int(options.first), options.inputs)
+        work(options.worker, options.seed, numbers, Path(options.folder), float(options.until))
+        return 0
+    kinds = options.kind or list(KINDS)
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
+        if options.only is not None:
+            print(one(kinds[0], options.seed, options.only, Path(scratch)))
+            return 0
+        return _report(kinds, options, Path(scratch))
+
+
+def _report(kinds: Sequence[str], options: argparse.Namespace, scratch: Path) -> int:
+    failed = 0
+    print(
+        f"seed {options.seed}\n\n| kind | inputs | taken | refused | failed | inputs/s |\n|---|---|---|---|---|---|"
+    )
+    left = options.minutes * 60
+    for place, kind in enumerate(kinds):
+        began = time.time()
+        folder = scratch / kind
+        folder.mkdir()
+        ends = supervise(kind, options.seed, options.inputs, began + left / (len(kinds) - place), folder)
+        took = time.time() - began
+        left -= took
+        counts = {end: sum(found == end for _, found in ends) for end in ("taken", "refused")}
+        bad = [(number, end) for number, end in ends if end not in counts]
+        failed += len(bad)
+        rate = len(ends) / max(took, 1e-9)
+        print(
+            f"| {kind} | {len(ends)} | {counts['taken']} | {counts['refused']} | {len(bad)} | {rate:.0f} |",
+            flush=True,
+        )
+        for number, end in bad[:20]:
+            print(
+                f"--kind {kind} --seed {options.seed} --only {number}: {end.strip().splitlines()[-1]}",
+                file=sys.stderr,
+            )
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(main())
