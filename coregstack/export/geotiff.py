@@ -23,8 +23,8 @@ from coregstack.model import Shift
 from coregstack.raster import RasterHeader
 from coregstack.warp import placed, placed_valid
 
-BLOCK = 512, 4096
-"""Rows and columns that are moved at once, whole tiles of the output."""
+BLOCK = 2048, 2048
+"""Rows and columns that are moved at once, whole tiles of the output; large, so that few tiles are decoded twice."""
 
 
 class Content(StrEnum):

@@ -38,6 +38,35 @@ def find_usable(values, valid, nodata, usable, full) -> None:
 
 
 @_compiled
+def copy_usable(values, valid, nodata, corner, background, out) -> None:
+    """Fill `out` (y, x) with usable pixels from row and column `corner` on, else with ``background[0]``.
+
+    `valid` and `nodata` are as for `find_usable`.
+    """
+    height, width = values.shape
+    low = min(max(0, -corner[1]), out.shape[1])
+    high = max(min(out.shape[1], width - corner[1]), low)
+    for i in range(out.shape[0]):
+        row, target = i + corner[0], out[i]
+        if row < 0 or row >= height:
+            target[:] = background[0]
+            continue
+        target[:low] = background[0]
+        target[high:] = background[0]
+        source = values[row, low + corner[1] : high + corner[1]]
+        part = target[low:high]
+        for j in range(part.size):
+            part[j] = source[j] if np.isfinite(source[j]) else background[0]
+        if nodata.size:
+            for j in range(part.size):
+                part[j] = part[j] if source[j] != nodata[0] else background[0]
+        if valid.size:
+            use = valid[row, low + corner[1] : high + corner[1]]
+            for j in range(part.size):
+                part[j] = part[j] if use[j] else background[0]
+
+
+@_compiled
 def interpolate(values, usable, full, first, nearest, weights_y, weights_x, marks, nodata, out) -> None:
     """Fill `out` (y, x) with separable sums over taps.
 

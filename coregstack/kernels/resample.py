@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.errors import InvalidRequest
-from coregstack.kernels._interpolate import BLOCK, find_usable, interpolate
+from coregstack.kernels._interpolate import BLOCK, copy_usable, find_usable, interpolate
 from coregstack.kernels._taps import Taps, taps_at
 from coregstack.model import Shift
 
@@ -28,6 +28,7 @@ def translate(
     valid: NDArray[np.bool_] | None = None,
     nodata: float | None = None,
     fill: float | None = None,
+    out: NDArray[np.generic] | None = None,
 ) -> NDArray[np.generic]:
     """Interpolate an image at positions one pixel apart, from a real-valued start on.
 
@@ -57,6 +58,8 @@ def translate(
         marks nothing.
     fill : float, optional
         What invalid output pixels become: by default `nodata`, else NaN for floats and 0 for others.
+    out : ndarray, optional
+        Contiguous array of the result's shape and dtype to write to; a new one by default.
 
     Returns
     -------
@@ -86,17 +89,18 @@ def translate(
     rows, cols = taps_at(kernel, start.y), taps_at(kernel, start.x)
     bands = values[None] if values.ndim == 2 else values
     masks = None if valid is None else np.broadcast_to(valid, bands.shape)
-    out = np.empty((bands.shape[0], *shape), dtype)
+    target = np.empty((bands.shape[0], *shape), dtype) if out is None else out.reshape(-1, *shape)
+    whole = rows.weights.size == cols.weights.size == 1
     for k, band in enumerate(bands):
         mask = np.ones((0, 0), bool) if masks is None else np.ascontiguousarray(masks[k])
+        if whole:
+            copy_usable(band, mask, empty, (rows.nearest, cols.nearest), background, target[k])
+            continue
         usable = np.empty(band.shape, bool)
         full = np.empty((band.shape[0], -(-band.shape[1] // BLOCK)), bool)
         find_usable(band, mask, empty, usable, full)
-        if rows.weights.size == cols.weights.size == 1:
-            _copy(band, usable, rows.nearest, cols.nearest, background, out[k])
-        else:
-            _interpolate(band, usable, full, rows, cols, background, empty, out[k])
-    return out.reshape(*values.shape[:-2], *shape)
+        _interpolate(band, usable, full, rows, cols, background, empty, target[k])
+    return target.reshape(*values.shape[:-2], *shape)
 
 
 def translate_mask(valid: NDArray[np.bool_], *, start: Shift, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -206,22 +210,6 @@ def _fill_value(fill: float | None, nodata: NDArray[np.generic], dtype: np.dtype
     if not value.size:
         raise InvalidRequest(f"The fill value {fill!r} does not fit in {dtype}: give one that does.")
     return value
-
-
-def _copy(
-    band: NDArray[np.generic],
-    usable: NDArray[np.bool_],
-    top: int,
-    left: int,
-    background: NDArray[np.generic],
-    out: NDArray[np.generic],
-) -> None:
-    out[...] = background[0]
-    low_y, high_y = max(0, -top), min(out.shape[0], band.shape[0] - top)
-    low_x, high_x = max(0, -left), min(out.shape[1], band.shape[1] - left)
-    if low_y < high_y and low_x < high_x:
-        source = slice(low_y + top, high_y + top), slice(low_x + left, high_x + left)
-        np.copyto(out[low_y:high_y, low_x:high_x], band[source], where=usable[source])
 
 
 def _interpolate(

@@ -224,7 +224,7 @@ class _Pair:
         images = np.empty((len(starts), *shape), np.float32)
         for image, start in zip(images, starts, strict=True):
             near = Shift(start.y - rows.start, start.x - cols.start)
-            image[...] = translate(values, start=near, shape=shape, kernel=_KERNEL, valid=valid, fill=np.nan)
+            translate(values, start=near, shape=shape, kernel=_KERNEL, valid=valid, fill=np.nan, out=image)
         return images
 
 
