@@ -50,7 +50,9 @@ class ArraySource:
     def read(self, band: int, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Pixels and usable-mask of a window; pixels that are not usable hold 0."""
         values = self.values[band, rows, cols]
-        return take(values, self._usable(band, rows, cols), self._mark(values.dtype))
+        usable = self._usable(band, rows, cols)
+        # loops over contiguous rows are several times as fast
+        return take(np.ascontiguousarray(values), np.ascontiguousarray(usable), self._mark(values.dtype))
 
     def overview(self, band: int, factor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Block means over usable pixels and the usable share of each block."""
@@ -106,13 +108,14 @@ def take(
     out = np.empty(values.shape, np.float32)
     mask = np.empty(values.shape, np.bool_)
     for y in range(values.shape[0]):
-        for x in range(values.shape[1]):
-            mask[y, x] = usable[y, x] & np.isfinite(values[y, x])
+        source, here, target = values[y], mask[y], out[y]
+        for x in range(source.size):
+            here[x] = usable[y, x] & np.isfinite(source[x])
         if nodata.size:
-            for x in range(values.shape[1]):
-                mask[y, x] &= values[y, x] != nodata[0]
-        for x in range(values.shape[1]):
-            out[y, x] = np.float32(values[y, x]) if mask[y, x] else np.float32(0)
+            for x in range(source.size):
+                here[x] &= source[x] != nodata[0]
+        for x in range(source.size):
+            target[x] = np.float32(source[x]) if here[x] else np.float32(0)
     return out, mask
 
 
