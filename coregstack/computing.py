@@ -77,7 +77,10 @@ def _on_cluster(client: Any, parts: Sequence[da.Array], ids: Sequence[str]) -> I
     blocks = [block for part in parts for block in part.to_delayed().ravel()]
     futures = client.compute(blocks)
     names = dict(zip((future.key for future in futures), ids, strict=False))
-    for future in as_completed(futures):
+    waiting = as_completed(futures)
+    # a report that has come is let go, so that a lost worker does not bring its item back
+    del futures
+    for future in waiting:
         error = future.exception()
         if error is None:
             yield future.result()[0]

@@ -417,6 +417,14 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[None]:
             f"{str(output)!r} cannot be made ({error.strerror}). Choose another folder."
         ) from error
     with locked(output):
-        for left in output.rglob(f".*{PART}"):
-            left.unlink(missing_ok=True)
-        yield
+        _clear(output)
+        try:
+            yield
+        finally:
+            # a lost worker leaves what it was writing
+            _clear(output)
+
+
+def _clear(output: Path) -> None:
+    for left in output.rglob(f".*{PART}"):
+        left.unlink(missing_ok=True)
