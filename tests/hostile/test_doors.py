@@ -14,7 +14,7 @@ import recipes
 from conftest import tree
 from recipes import as_text, payload, write_tiff, zip_bytes
 
-from coregstack import run_order, run_scenes
+from coregstack import report, run_order, run_scenes
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, OutputConflict, UnreadableFile
 from coregstack.model import Status
 from coregstack.raster import opened, read_header, read_window
@@ -304,3 +304,15 @@ def test_names_that_are_no_text(sound: SimpleNamespace, tmp_path: Path) -> None:
     with pytest.raises(CoregError):
         run_scenes([sound.anchor, os.fsdecode(raw)], anchor="anchor", output=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_report_shows_names_and_runs_none(sound: SimpleNamespace, tmp_path: Path) -> None:
+    name = "<img src=x onerror=alert(1)>\"'&{{7*7}}"
+    for item, data in ((name, sound.good.read_bytes()), (f"{name}2", b"junk")):
+        (tmp_path / f"{item}.tif").write_bytes(data)
+    scenes = [sound.anchor, *sorted(tmp_path.iterdir())]
+    result = run_scenes(scenes, anchor="anchor", output=tmp_path / "out")
+    page = report(result).read_text("utf-8")
+    assert len(result.reports) == 3
+    assert "<img src=x" not in page
+    assert "onerror" in page

@@ -1,0 +1,131 @@
+"""Whatever is amiss in an output folder is found, and named by its file."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from coregstack import run_order, run_scenes
+from coregstack.cli import main
+from coregstack.errors import MissingFile, UnreadableFile
+from coregstack.export.georeference import translate_georeference
+from coregstack.orders.manifest import describe_file, read_manifest, write_manifest
+from coregstack.orders.verification import verify_output
+from coregstack.testing import write_sample_order
+
+MOVED = "PSScene/20220604_094733_61_247a_3B_AnalyticMS_SR_8b_coreg_clip.tif"
+SIDECAR = "PSScene/20220604_094733_61_247a_coreg_qa_metadata.json"
+ANCHOR = "PSScene/20220612_094512_27_2465_3B_AnalyticMS_SR_8b_anchor_clip.tif"
+
+
+@pytest.fixture(scope="module")
+def delivered(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("verification")
+    order = write_sample_order(folder / "order", size=200)
+    result = run_order(order.payload, input=order.folder, output=folder / "out")
+    assert not result.problems
+    return folder / "out"
+
+
+@pytest.fixture
+def output(delivered: Path, tmp_path: Path) -> Path:
+    shutil.copytree(delivered, tmp_path / "out")
+    return tmp_path / "out"
+
+
+def listed_anew(output: Path) -> None:
+    """Give a manifest the digests of the files as they are now."""
+    old = read_manifest(output / "manifest.json")
+    there = [entry for entry in old.entries if (output / entry.path).exists()]
+    write_manifest(output, [describe_file(output, entry.path, entry.annotations) for entry in there])
+
+
+def edit(path: Path, **values: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+DAMAGE: dict[str, tuple[str, Callable[[Path], object], bool, str]] = {
+    "a flipped bit": (MOVED, flip, False, "sha256"),
+    "a file gone": (MOVED, Path.unlink, False, "there is none"),
+    "a file that nobody wrote": ("PSScene/more.tif", Path.touch, False, "No run has listed it"),
+    "a file half-written": ("PSScene/.a.part", Path.touch, False, "half-written"),
+    "a number out of range": (SIDECAR, lambda path: edit(path, matching_score_before=7), True, "maximum"),
+    "a status of no kind": (SIDECAR, lambda path: edit(path, status="fine"), True, "fine"),
+    "a sidecar of another item": (SIDECAR, lambda path: edit(path, target_item="other"), True, "another item"),
+    "a sidecar of other files": (SIDECAR, lambda path: edit(path, output_item=["x.tif"]), True, "x.tif"),
+    "a sidecar that is no JSON": (SIDECAR, lambda path: path.write_text("{"), True, "JSON"),
+    "a raster off the lattice": (MOVED, lambda path: translate_georeference(path, 3e-6, 0), True, "1e-06 px off"),
+    "a raster that breaks off": (MOVED, cut, True, "cannot be read"),
+    "an anchor that breaks off": (ANCHOR, cut, True, "cannot be read"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_damage_is_found(name: str, output: Path) -> None:
+    file, harm, hidden, words = DAMAGE[name]
+    harm(output / file)
+    if hidden:
+        listed_anew(output)
+    problems = verify_output(output)
+    assert any(problem.path == file and words in problem.message for problem in problems)
+    assert {problem.path for problem in problems} <= {file, SIDECAR}
+
+
+def test_a_whole_output(delivered: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert verify_output(delivered) == ()
+    assert main(["verify", str(delivered)]) == 0
+    assert "is whole" in capsys.readouterr().out
+
+
+def test_the_command_tells_by_its_exit_code(
+    output: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (output / MOVED).unlink()
+    assert main(["verify", str(output), "--json"]) == 3
+    assert MOVED in json.loads(capsys.readouterr().out)["problems"][0]
+    assert main(["verify", str(tmp_path / "nothing")]) == 2
+    (output / "manifest.json").write_text("[]")
+    assert main(["verify", str(output)]) == 2
+
+
+def test_what_is_no_output(tmp_path: Path) -> None:
+    with pytest.raises(MissingFile, match="no such folder"):
+        verify_output(tmp_path / "nothing")
+    with pytest.raises(MissingFile, match="nothing to check"):
+        verify_output(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(UnreadableFile):
+        verify_output(tmp_path)
+
+
+@pytest.mark.parametrize("resampling", ["nearest", "none"])
+def test_scenes_without_manifest_are_known_by_their_notes(
+    resampling: str, delivered: Path, tmp_path: Path
+) -> None:
+    order = delivered.parent / "order" / "PSScene"
+    scenes = [
+        path
+        for path in sorted(order.glob("*_SR_8b_clip.tif"))
+        if "_2465_" in path.name or "_247a_" in path.name
+    ]
+    anchor = next(path for path in scenes if "_2465_" in path.name)
+    run_scenes(scenes, anchor=anchor, output=tmp_path, resampling=resampling)
+    assert verify_output(tmp_path) == ()
+    (moved,) = tmp_path.glob("*_coreg.tif")
+    moved.write_bytes(moved.read_bytes() + b"more")
+    (problem,) = verify_output(tmp_path)
+    assert problem.path == moved.name
