@@ -178,6 +178,13 @@ def test_a_killed_run_is_finished_by_the_next(
     assert not list(output.rglob("*.part"))
 
 
+def test_what_a_lost_worker_was_writing_is_cleared_away(scenes: list[Path], tmp_path: Path) -> None:
+    left = tmp_path / "out" / ".0123456789abcdef.part"
+    run_scenes(scenes[:2], anchor=0, output=tmp_path / "out", progress=lambda done, of: left.touch())
+    assert (tmp_path / "out" / "coregistration.csv").exists()
+    assert not left.exists()
+
+
 def test_an_item_that_the_cluster_cannot_do_is_named(cluster: LocalCluster) -> None:
     values = graph.object_array("coregstack-values-", ["first", "second"])
     broken = values.map_blocks(_only_first, dtype=object, meta=np.empty(0, object))
