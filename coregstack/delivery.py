@@ -384,16 +384,12 @@ def write_table(result: RunResult) -> None:
         writer.writerows(rows)
 
 
-@contextmanager
-def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[None]:
-    """An output folder for one run alone: made, and cleared of what a killed run left half-written.
+def check_apart(output: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output that is or holds an input, or lies in an input folder.
 
     Raises
     ------
     OutputConflict
-        If the output is or holds an input, lies in an input folder, is a file, or is written by another run.
-    WriteError
-        If it cannot be made.
     """
     output = output.resolve()
     for path in inputs:
@@ -408,6 +404,21 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[None]:
                 f"The output {str(output)!r} and the input {str(where)!r} overlap; inputs are never written to. "
                 "Choose an output folder beside the input."
             )
+
+
+@contextmanager
+def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[None]:
+    """An output folder for one run alone: made, and cleared of what a killed run left half-written.
+
+    Raises
+    ------
+    OutputConflict
+        If the output is or holds an input, lies in an input folder, is a file, or is written by another run.
+    WriteError
+        If it cannot be made.
+    """
+    check_apart(output, inputs)
+    output = output.resolve()
     if output.exists() and not output.is_dir():
         raise OutputConflict(f"The output {str(output)!r} is a file; a folder was expected.")
     try:

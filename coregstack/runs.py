@@ -17,6 +17,7 @@ from coregstack.api import OUTSIDE, QUALITY, apply, check_resampling
 from coregstack.delivery import (
     Progress,
     RunResult,
+    check_apart,
     compute_items,
     deliver_records,
     file_plan,
@@ -223,6 +224,8 @@ def run_scenes(
         reference = _anchor(scenes, anchor, [u.id for u in unusable])
     match_options(reference.bands, **options)
     folder = Path(output)
+    if isinstance(zarr, str | os.PathLike):
+        check_apart(Path(zarr), map(Path, paths))
     asked = {
         name: k for k, name in enumerate(ids if ids is not None else (Path(path).stem for path in paths))
     }

@@ -19,6 +19,7 @@ from coregstack.delivery import (
     TABLE,
     Progress,
     RunResult,
+    check_apart,
     output_folder,
     run_fingerprint,
     run_items,
@@ -174,6 +175,8 @@ def run_order(
         anchor = _anchor(order, found, Path(input))
         match_options(anchor.bands, **options)
         target = Path(output)
+        if isinstance(zarr, str | os.PathLike):
+            check_apart(Path(zarr), [Path(input)])
         settings = _settings(order, found, anchor, target, resampling, options, dry_run=dry_run)
         with nullcontext() if dry_run else output_folder(target, [Path(input)]):
             reports = _run(found, settings, options, overwrite, progress)

@@ -14,7 +14,6 @@ from typing import Any
 import jsonschema
 from odc.geo.geobox import GeoBox
 
-from coregstack.delivery import TABLE
 from coregstack.errors import CoregError, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE
 from coregstack.export.files import PART
@@ -39,7 +38,6 @@ LATTICE_TOLERANCE = 1e-9
 """How far from the anchor's lattice the corner of a moved raster may lie, in pixels of the anchor."""
 
 _SIDECAR = "_coreg_qa_metadata.json"
-_EXTRAS = (MANIFEST_NAME, TABLE, "report.html", "stac")
 _MAX_SIDECAR_BYTES = 2**20
 _THREADS = 4
 
@@ -49,7 +47,7 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
 
     Checked are the size and digests of every file against the manifest (without one, the sizes that the run
     has noted); every sidecar against its JSON Schema; that moved rasters lie on the anchor's lattice; that
-    aligned rasters can be read; and that no file lies there that no run has listed.
+    aligned rasters can be read; and that no raster, sidecar or half-written file lies there that no run has listed.
 
     Parameters
     ----------
@@ -241,12 +239,15 @@ def _off_lattice(header: RasterHeader, anchor: GeoBox) -> float:
 
 
 def _leftovers(output: Path, listed: Iterable[PurePosixPath]) -> list[FileProblem]:
+    """Files that may be taken for a result and are none; what else lies in the folder is its owner's."""
     known = set(listed)
     problems = []
     for path in sorted(output.rglob("*")):
         relative = PurePosixPath(path.relative_to(output).as_posix())
-        if relative.parts[0] in (STATE, *_EXTRAS) or path.is_dir() or relative in known:
+        half = path.name.endswith(PART)
+        result = path.name.endswith(_SIDECAR) or path.suffix.lower() in RASTER_EXTENSIONS
+        if STATE in relative.parts or relative in known or not (half or result) or path.is_dir():
             continue
-        words = "It was left half-written." if path.name.endswith(PART) else "No run has listed it."
+        words = "It was left half-written." if half else "No run has listed it."
         problems.append(FileProblem(path=str(relative), message=words))
     return problems

@@ -247,6 +247,8 @@ def test_an_order_in_an_archive(order: Path, tmp_path: Path) -> None:
 def test_an_earlier_output_as_input(order: Path, tmp_path: Path) -> None:
     first = run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / "first")
     (tmp_path / "first" / "report.html").write_text("<script>")
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "notes.txt").write_text("of the folder's owner")
     second = run_order(payload(IDS, IDS[0]), input=tmp_path / "first", output=tmp_path / "second")
     assert not first.problems
     assert not second.problems
@@ -269,7 +271,12 @@ def test_output_and_input_do_not_overlap(place: str, order: Path) -> None:
     before = tree(order)
     with pytest.raises(OutputConflict, match="overlap"):
         run_order(payload(IDS, IDS[0]), input=order, output=order / place)
+    with pytest.raises(OutputConflict, match="overlap"):
+        run_order(
+            payload(IDS, IDS[0]), input=order, output=order.parent / "o", zarr=order / place, overwrite=True
+        )
     assert tree(order) == before
+    assert sorted(path.name for path in order.parent.iterdir()) == ["order"]
 
 
 def test_outputs_that_cannot_be_written(order: Path, tmp_path: Path) -> None:
