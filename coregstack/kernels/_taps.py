@@ -99,8 +99,9 @@ def _allpass(fraction: float) -> tuple[int, NDArray[np.float64]]:
     floor_to_nearest = int(fraction >= 0.5)
     delta = fraction - floor_to_nearest
     phase, waves, solve = _allpass_design()
-    wanted = waves @ np.exp(1j * delta * phase)
-    weights = solve @ np.concatenate((wanted.real, (1.0, delta)))
+    # sums, not products of matrices: for those BLAS would wake threads that cost more than the work
+    wanted = (waves.real * np.cos(delta * phase) - waves.imag * np.sin(delta * phase)).sum(axis=1)
+    weights = (solve * np.concatenate((wanted, (1.0, delta)))).sum(axis=1)
     return floor_to_nearest - _ALLPASS_REACH, weights
 
 
