@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.refine import Normal, Prepared, flatness, lead, normal, solve
+from coregstack.kernels.refine import Normal, Windows, decoys, flatness, normal
+from coregstack.kernels.symmetric import inverse, product, squared, with_spread
 
 _STEPS = 8
 _SCOUTS = 12
@@ -96,7 +96,7 @@ def join(fits: dict[int, Fit]) -> Joint:
     return Joint(lag=lag, sigma=sigma, remark="; ".join(remarks))
 
 
-def fit(windows: Sequence[Prepared], halved: Sequence[Prepared], start: NDArray[np.float64]) -> Fit:
+def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
     """Least squares over all windows, in which windows that disagree lose their weight.
 
     Windows differ by more than their own noise where relief, haze or change move parts of the
@@ -104,34 +104,49 @@ def fit(windows: Sequence[Prepared], halved: Sequence[Prepared], start: NDArray[
     deciding alone.
     """
     noise = flatness(windows)
-    scouts = windows[:: -(-len(windows) // _SCOUTS)]
-    start, *_ = _settle(scouts, start, noise, _NEAR)
-    lag, alone, parts, covariance = _settle(windows, start, noise, _CONVERGED)
-    trust = parts.trust()
+    every = -(-len(windows.anchor) // _SCOUTS)
+    scouts = windows.every(every)
+    start = _settle(scouts, start, noise, _NEAR).lag
+    found = _settle(windows, start, noise, _CONVERGED)
+    trust = found.parts.trust()
+    lead = found.parts.weights[::every] - decoys(scouts, found.lag, noise)
     return Fit(
-        lag=lag,
-        covariance=covariance,
-        looks=_between_looks(halved, lag, trust),
-        local=alone,
+        lag=found.lag,
+        covariance=found.covariance,
+        looks=_between_looks(halved, found.lag, trust),
+        local=found.alone,
         weight=trust,
-        blocks=parts.blocks,
-        agreeing=parts.agreeing(trust),
-        lead=_significance(np.concatenate([lead(w, lag[0], lag[1], noise) for w in scouts])),
+        blocks=int(np.count_nonzero(found.parts.weights)),
+        agreeing=found.parts.agreeing(trust),
+        lead=_significance(lead.ravel()),
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Settled:
+    """Where the steps have ended."""
+
+    lag: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    """Of the lag, shape (2, 2)."""
+    alone: NDArray[np.float64]
+    """The lag that each window would have alone, shape (n, 2)."""
+    parts: _Parts
+    """The windows' steps from where the last step began."""
+
+
 def _settle(
-    windows: Sequence[Prepared], lag: NDArray[np.float64], noise: tuple[float, float], within: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], _Parts, NDArray[np.float64]]:
-    """Step until steps are shorter than `within`: lag, each window's own, the last parts, covariance."""
+    windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64], within: float
+) -> _Settled:
+    """Step until steps are shorter than `within`."""
     for _ in range(_STEPS):
-        parts = _Parts.of([normal(w, lag[0], lag[1], noise) for w in windows])
+        parts = _Parts.of(normal(windows, lag, noise))
         step, covariance = parts.joined(parts.trust())
         alone = lag + parts.steps
         lag = lag + np.clip(step, -0.5, 0.5)
         if np.abs(step).max() < within:
             break
-    return lag, alone, parts, covariance
+    return _Settled(lag=lag, covariance=covariance, alone=alone, parts=parts)
 
 
 def _significance(values: NDArray[np.float64]) -> float:
@@ -142,15 +157,14 @@ def _significance(values: NDArray[np.float64]) -> float:
     return float(values.mean() / max(float(values.std(ddof=1)) / np.sqrt(len(values)), 1e-12))
 
 
-def _between_looks(halved: Sequence[Prepared], lag: NDArray[np.float64], trust: NDArray[np.float64]) -> float:
+def _between_looks(halved: Windows, lag: NDArray[np.float64], trust: NDArray[np.float64]) -> float:
     """Variance of the shift, per axis, that another look at the same ground reveals, px^2.
 
     Where light, shadow or growth differ between the dates, all windows err alike and their
     agreement proves nothing. But what is fine and what is coarse in the scene is then seldom moved
     equally: the difference between full and half resolution, beyond its noise, measures that.
     """
-    noise = flatness(halved)
-    parts = _Parts.of([normal(w, lag[0] / 2, lag[1] / 2, noise) for w in halved])
+    parts = _Parts.of(normal(halved, lag / 2, flatness(halved)))
     step, covariance = parts.joined(trust * (parts.share > 0))
     return max(0.0, 4 * float(step @ step - np.trace(covariance)) / 2)
 
@@ -162,53 +176,56 @@ class _Parts:
     steps: NDArray[np.float64]
     """Shape (n, 2)."""
     precision: NDArray[np.float64]
-    """Inverse covariance of each step about the common one, shape (n, 2, 2)."""
+    """Inverse covariance of each step about the common one: (yy, yx, xx), shape (n, 3)."""
     share: NDArray[np.float64]
     """Part of all information that lies in each window, shape (n,)."""
-    blocks: int
-    """Blocks that say something."""
+    weights: NDArray[np.float64]
+    """Weight of every block, shape (n, blocks)."""
 
     @classmethod
-    def of(cls, normals: Sequence[Normal]) -> _Parts:
-        matrices = np.array([n.matrix for n in normals])
-        steps = np.array([solve(n.matrix, n.vector) for n in normals])
-        inverses = np.linalg.pinv(matrices, rcond=1e-6, hermitian=True)
-        share = np.trace(matrices, axis1=1, axis2=2)
-        share = share / max(float(share.sum()), 1e-300)
+    def of(cls, normals: Normal) -> _Parts:
+        matrices = normals.matrix
+        inverses = inverse(matrices)
+        steps = product(inverses, normals.vector)
+        share = _trace(matrices) / max(float(_trace(matrices).sum()), 1e-300)
         # One figure for all windows says how far the blocks scatter beyond what their weights
         # promise: in a single window it would rest on too few blocks.
-        blocks = np.array([n.blocks for n in normals])
-        scatter = np.array([n.scatter for n in normals])
-        promised = np.einsum("nij,nji->n", scatter, inverses) / 2 * (blocks / np.maximum(blocks - 2, 1))
+        blocks = np.count_nonzero(normals.weights, axis=1)
+        double = normals.scatter * inverses * (1, 2, 1)
+        promised = double.sum(axis=1) / 2 * (blocks / np.maximum(blocks - 2, 1))
         noise = max(float(share @ promised), 1e-12)
-        variance = noise * np.trace(inverses, axis1=1, axis2=2) / 2
+        variance = noise * _trace(inverses) / 2
         away = steps - _weighted_median(steps, share)
         excess = np.square(away).sum(axis=1) / _MEDIAN_CHI2 - variance
         spread2 = max(0.0, float(_weighted_median(excess[:, None], share)[0])) if len(steps) >= _FEW else 0.0
-        precision = matrices @ np.linalg.inv(noise * np.eye(2) + spread2 * matrices)
-        return cls(steps=steps, precision=precision, share=share, blocks=int(blocks.sum()))
+        precision = with_spread(matrices, noise, spread2)
+        return cls(steps=steps, precision=precision, share=share, weights=normals.weights)
 
     def trust(self) -> NDArray[np.float64]:
         """Tukey's biweight of each window's distance from the windows' median."""
         if np.count_nonzero(self.share) < _FEW:
             return (self.share > 0).astype(float)
         away = self.steps - _weighted_median(self.steps, self.share)
-        distance = np.einsum("ni,nij,nj->n", away, self.precision, away) / (2 * _OUTLYING**2)
+        distance = squared(self.precision, away) / (2 * _OUTLYING**2)
         return np.where(self.share > 0, np.square(1 - np.minimum(distance, 1)), 0.0)
 
     def agreeing(self, trust: NDArray[np.float64]) -> float:
         """Part of the precision that lies in trusted windows."""
-        weight = np.trace(self.precision, axis1=1, axis2=2)
+        weight = _trace(self.precision)
         return float((trust > 0) @ weight / max(float(weight.sum()), 1e-300))
 
     def joined(self, trust: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The common step and its covariance."""
-        weight = trust[:, None, None] * self.precision
-        total = weight.sum(axis=0)
-        step = solve(total, np.einsum("nij,nj->i", weight, self.steps))
-        away = self.steps - step
-        misfit = float(np.einsum("ni,nij,nj->", away, weight, away)) / max(2 * (trust.sum() - 1), 1)
-        return step, np.linalg.pinv(total, rcond=1e-9, hermitian=True) * max(1.0, misfit)
+        weight = trust[:, None] * self.precision
+        covariance = inverse(weight.sum(axis=0))
+        step = product(covariance, product(weight, self.steps).sum(axis=0))
+        misfit = float(squared(weight, self.steps - step).sum()) / max(2 * (trust.sum() - 1), 1)
+        yy, yx, xx = covariance * max(1.0, misfit)
+        return step, np.array([[yy, yx], [yx, xx]])
+
+
+def _trace(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    return matrices[:, 0] + matrices[:, 2]
 
 
 def _weighted_median(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -127,7 +127,7 @@ def _peaks(
             raise Refusal(f"the {name} has no usable texture: it is clouded, nodata or flat throughout")
     middle = round(centre[0]), round(centre[1])
     steps = int(np.ceil(reach[0])) + 2, int(np.ceil(reach[1])) + 2
-    surfaces = [_surface(a, b, middle, steps) for a, b in pairs]
+    surfaces = _surfaces(pairs, middle, steps)
     own = [_unrivalled(surface) for surface in surfaces]
     plain = [peak for peak in own if isinstance(peak, Peak)]
     if len(plain) == len(own):
@@ -140,10 +140,14 @@ def _peaks(
     return [peak if isinstance(peak, Peak) else joint for peak in own]
 
 
-def _surface(anchor: Look, item: Look, middle: tuple[int, int], steps: tuple[int, int]) -> Surface:
+def _surfaces(
+    pairs: Sequence[tuple[Look, Look]], middle: tuple[int, int], steps: tuple[int, int]
+) -> list[Surface]:
     """Agreement at lags of the whole scenes' overviews, of which the looks may be parts."""
+    anchor, item = pairs[0]
     start = middle[0] - anchor.top + item.top, middle[1] - anchor.left + item.left
-    return replace(correlate(anchor.values, item.values, start, steps), centre=middle)
+    first, second = (np.stack([pair[k].values for pair in pairs]) for k in (0, 1))
+    return [replace(surface, centre=middle) for surface in correlate(first, second, start, steps)]
 
 
 def _unrivalled(surface: Surface) -> Peak | Refusal:
@@ -192,14 +196,12 @@ def _vote(
     Windows that were `heard` in the overviews are added up; all are asked whether they contradict.
     """
     start, reach = Lag.of(*lag), max(16, factor + 4)
-    surfaces, total = [], None
-    for box in boxes:
-        first, usable, second, usable_item = read_pair(anchor, item, band, grown(box, reach // 2), start)
-        there = orientation(first, usable), orientation(second, usable_item)
-        surfaces.append(correlate(*there, (0, 0), (reach, reach)))
-        if box in heard:
-            total = surfaces[-1] if total is None else total + surfaces[-1]
-    peak = total.peak(_LEAST_PAIRS) if total is not None else None
+    read = [read_pair(anchor, item, band, grown(box, reach // 2), start) for box in boxes]
+    first = np.stack([orientation(values, usable) for values, usable, _, _ in read])
+    second = np.stack([orientation(values, usable) for _, _, values, usable in read])
+    surfaces = correlate(first, second, (0, 0), (reach, reach))
+    votes = [surface for surface, box in zip(surfaces, boxes, strict=True) if box in heard]
+    peak = reduce(add, votes).peak(_LEAST_PAIRS) if votes else None
     # Straight lines (roads, furrows) agree with themselves over a whole window, so that even a perfect peak
     # stands out little from the surface round it: what tells is that no other place comes near to it.
     if peak is None or peak.rival > _AMBIGUOUS:

@@ -74,33 +74,41 @@ def _vertex(line: NDArray[np.float64], k: int) -> float:
 
 
 def correlate(
-    anchor: NDArray[np.complex64],
-    item: NDArray[np.complex64],
+    anchors: NDArray[np.complex64],
+    items: NDArray[np.complex64],
     centre: tuple[int, int],
     reach: tuple[int, int],
-) -> Surface:
-    """Agreement of two orientation images at all lags within `reach` of `centre`.
+) -> list[Surface]:
+    """Agreement of pairs of orientation images at all lags within `reach` of `centre`.
 
     Parameters
     ----------
-    anchor, item
-        Orientations, 0 where unusable; shapes may differ.
+    anchors, items
+        Orientations, 0 where unusable, shapes (n, y, x), whose rows and columns may differ.
     centre, reach
         Lags searched, per axis: ``centre - reach`` to ``centre + reach``; ``anchor[p] = item[p - lag]``.
     """
     # Lags outside those asked for may wrap onto each other, so the transform needs no room for them.
     span = [
         scipy.fft.next_fast_len(max(a + r + max(0, -c), b + r + max(0, c)))
-        for a, b, c, r in zip(anchor.shape, item.shape, centre, reach, strict=True)
+        for a, b, c, r in zip(anchors.shape[1:], items.shape[1:], centre, reach, strict=True)
     ]
     rows, cols = (np.arange(c - r, c + r + 1) % n for c, r, n in zip(centre, reach, span, strict=True))
-    product = scipy.fft.fft2(anchor, span) * np.conj(scipy.fft.fft2(item, span))
-    agreement = scipy.fft.ifft2(product, overwrite_x=True).real[np.ix_(rows, cols)]
-    here, there = (scipy.fft.rfft2((o != 0).astype(np.float32), span) for o in (anchor, item))
-    pairs = scipy.fft.irfft2(here * np.conj(there), span)[np.ix_(rows, cols)]
-    return Surface(
-        agreement=agreement.astype(np.float64), pairs=np.maximum(pairs, 0).astype(np.float64), centre=centre
-    )
+    product = scipy.fft.fft2(anchors, span) * np.conj(scipy.fft.fft2(items, span))
+    agreement = scipy.fft.ifft2(product, overwrite_x=True).real[:, rows[:, None], cols]
+    masks = anchors != 0, items != 0
+    pairs: list[NDArray[np.float32]] = []
+    for k, (here, there) in enumerate(zip(*masks, strict=True)):
+        # bands of one scene mostly have one mask
+        if k and np.array_equal(here, masks[0][k - 1]) and np.array_equal(there, masks[1][k - 1]):
+            pairs.append(pairs[-1])
+            continue
+        first, second = (scipy.fft.rfft2(mask.astype(np.float32), span) for mask in (here, there))
+        pairs.append(np.maximum(scipy.fft.irfft2(first * np.conj(second), span)[np.ix_(rows, cols)], 0))
+    return [
+        Surface(agreement=a.astype(np.float64), pairs=p.astype(np.float64), centre=centre)
+        for a, p in zip(agreement, pairs, strict=True)
+    ]
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -6,7 +6,8 @@ that are not usable take no part in either.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -16,10 +17,10 @@ SMOOTH = 1.0
 """Standard deviation of the smoothing, px: low enough in high frequencies to be shifted exactly."""
 TREND = 2.0
 """Standard deviation of the local mean that is subtracted, px."""
-REACH = 6 + 4
-"""Pixels round a window that its band-passed values depend on."""
 _TREND_RADIUS = 6
 _SMOOTH_RADIUS = 4
+REACH = _TREND_RADIUS + _SMOOTH_RADIUS
+"""Pixels round a window that its band-passed values depend on."""
 
 
 @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -65,26 +66,46 @@ def orientation(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArr
     return result
 
 
-@njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
-def _convolve(
-    image: NDArray[np.float32], down: NDArray[np.float32], along: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Separable correlation with odd kernels of one radius; zero beyond the edge."""
-    height, width = image.shape
-    radius = len(down) // 2
-    columns = np.zeros((height, width), np.float32)
-    for y in range(height):
-        for k in range(max(-radius, -y), min(radius, height - 1 - y) + 1):
-            weight = down[k + radius]
+def _convolver(radius: int) -> Callable[..., Any]:
+    """A compiled separable correlation with taps of one radius; zero beyond the edge.
+
+    With the number of taps known, the compiler keeps the sums in registers: ten times as fast.
+    """
+    count = 2 * radius + 1
+
+    @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+    def convolve(
+        image: NDArray[np.float32],
+        down: NDArray[np.float32],
+        along: NDArray[np.float32],
+        out: NDArray[np.float32],
+    ) -> None:
+        height, width = image.shape
+        row = np.zeros(width + 2 * radius, np.float32)
+        for y in range(height):
+            if radius <= y < height - radius:
+                for x in range(width):
+                    total = np.float32(0)
+                    for k in range(count):
+                        total += down[k] * image[y - radius + k, x]
+                    row[radius + x] = total
+            else:
+                row[:] = 0
+                for k in range(max(-radius, -y), min(radius, height - 1 - y) + 1):
+                    for x in range(width):
+                        row[radius + x] += down[k + radius] * image[y + k, x]
             for x in range(width):
-                columns[y, x] += weight * image[y + k, x]
-    result = np.zeros((height, width), np.float32)
-    for y in range(height):
-        for k in range(-radius, radius + 1):
-            weight = along[k + radius]
-            for x in range(max(0, -k), min(width, width - k)):
-                result[y, x] += weight * columns[y, x + k]
-    return result
+                total = np.float32(0)
+                for k in range(count):
+                    total += along[k] * row[x + k]
+                out[y, x] = total
+
+    return convolve
+
+
+smooth_into = _convolver(_SMOOTH_RADIUS)
+"""Fill an image (its last argument) with another one, smoothed down and along by `smooth_taps`."""
+_trend_into = _convolver(_TREND_RADIUS)
 
 
 def _gauss(sigma: float, radius: int, at: float = 0.0) -> NDArray[np.float32]:
@@ -93,7 +114,22 @@ def _gauss(sigma: float, radius: int, at: float = 0.0) -> NDArray[np.float32]:
     return (taps / taps.sum()).astype(np.float32)
 
 
-_TREND_TAPS = _gauss(TREND, _TREND_RADIUS)
+def smooth_taps(at: float) -> NDArray[np.float32]:
+    """Taps that smooth by a Gaussian of `SMOOTH` px and read the image `at` pixels further on.
+
+    Smoothing and moving are one step: taps of a Gaussian that sits between pixels. An interpolating
+    kernel of few taps moves high frequencies by too little or too much (a cubic one makes 0.04 px of
+    0.33); a Gaussian of 1 px has next to nothing left there that could be moved wrongly.
+
+    Examples
+    --------
+    >>> ramp = np.tile(np.arange(30, dtype=np.float32), (30, 1))
+    >>> out = np.empty_like(ramp)
+    >>> smooth_into(ramp, smooth_taps(0.0), smooth_taps(0.25), out)
+    >>> round(float(out[15, 15]), 3)
+    15.25
+    """
+    return _gauss(SMOOTH, _SMOOTH_RADIUS, at)
 
 
 def high_pass(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -105,46 +141,55 @@ def high_pass(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray
     Parameters
     ----------
     values
-        Image, shape (y, x).
+        Images, shape (n, y, x).
     usable
-        Mask of the same shape.
+        Masks of the same shape.
 
     Examples
     --------
-    >>> flat = np.full((20, 20), 7, np.float32)
+    >>> flat = np.full((1, 20, 20), 7, np.float32)
     >>> bool(np.abs(high_pass(flat, flat > 0)).max() < 1e-6)
     True
     """
-    count = np.count_nonzero(usable)
-    if not count:
-        return np.zeros(values.shape, np.float32)
-    # Taking the mean off first keeps single precision from eating the texture of bright scenes.
-    level = np.float32(values.sum(where=usable, dtype=np.float64) / count)
-    centred = np.where(usable, values - level, np.float32(0))
-    total = _convolve(centred, _TREND_TAPS, _TREND_TAPS)
-    if count == usable.size:
-        return centred - total / _share_of_all(usable.shape)
-    share = _convolve(usable.astype(np.float32), _TREND_TAPS, _TREND_TAPS)
-    return np.where(usable, centred - total / np.maximum(share, np.float32(1e-6)), np.float32(0))
+    out = np.empty(values.shape, np.float32)
+    taps = _gauss(TREND, _TREND_RADIUS)
+    # What the taps find of a line that is usable throughout: less than 1 near its ends.
+    edge_y, edge_x = (np.convolve(np.ones(n), taps, "same").astype(np.float32) for n in values.shape[1:])
+    _high_pass(values, usable, taps, edge_y, edge_x, out)
+    return out
 
 
-@lru_cache(maxsize=16)
-def _share_of_all(shape: tuple[int, int]) -> NDArray[np.float32]:
-    """What the trend's taps find of an image that is usable throughout: less than 1 near the edge."""
-    return _convolve(np.ones(shape, np.float32), _TREND_TAPS, _TREND_TAPS)
-
-
-def smooth_at(image: NDArray[np.float32], y: float, x: float) -> NDArray[np.float32]:
-    """The image smoothed by a Gaussian of `SMOOTH` px and read `y` rows and `x` columns further on.
-
-    Smoothing and moving are one step: taps of a Gaussian that sits between pixels. An interpolating
-    kernel of few taps moves high frequencies by too little or too much (a cubic one makes 0.04 px of
-    0.33); a Gaussian of 1 px has next to nothing left there that could be moved wrongly.
-
-    Examples
-    --------
-    >>> ramp = np.tile(np.arange(30, dtype=np.float32), (30, 1))
-    >>> round(float(smooth_at(ramp, 0.0, 0.25)[15, 15]), 3)
-    15.25
-    """
-    return _convolve(image, _gauss(SMOOTH, _SMOOTH_RADIUS, y), _gauss(SMOOTH, _SMOOTH_RADIUS, x))
+@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"}, error_model="numpy")  # type: ignore[untyped-decorator]
+def _high_pass(
+    values: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    taps: NDArray[np.float32],
+    edge_y: NDArray[np.float32],
+    edge_x: NDArray[np.float32],
+    out: NDArray[np.float32],
+) -> None:
+    centred = np.empty(values.shape[1:], np.float32)
+    trend, share = np.empty_like(centred), np.empty_like(centred)
+    for n in range(len(values)):
+        image, mask = values[n], usable[n]
+        count, total = 0, 0.0
+        for y in range(image.shape[0]):
+            for x in range(image.shape[1]):
+                count += mask[y, x]
+                total += np.float64(image[y, x]) if mask[y, x] else 0.0
+        # Taking the mean off first keeps single precision from eating the texture of bright scenes.
+        level = np.float32(total / max(count, 1))
+        for y in range(image.shape[0]):
+            for x in range(image.shape[1]):
+                centred[y, x] = image[y, x] - level if mask[y, x] else np.float32(0)
+        _trend_into(centred, taps, taps, trend)
+        if count < mask.size:
+            _trend_into(mask.astype(np.float32), taps, taps, share)
+        for y in range(image.shape[0]):
+            if count == mask.size:
+                for x in range(image.shape[1]):
+                    out[n, y, x] = centred[y, x] - trend[y, x] / (edge_y[y] * edge_x[x])
+            else:
+                for x in range(image.shape[1]):
+                    mean = trend[y, x] / max(share[y, x], np.float32(1e-6))
+                    out[n, y, x] = centred[y, x] - mean if mask[y, x] else np.float32(0)

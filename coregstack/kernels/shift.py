@@ -10,7 +10,7 @@ import numpy as np
 from coregstack.kernels.agreement import Fit, Joint, fit, join
 from coregstack.kernels.coarse import Found, Refusal, search
 from coregstack.kernels.overview import PreparedAnchor, factor_for, look
-from coregstack.kernels.refine import Prepared, prepare
+from coregstack.kernels.refine import Windows, prepare
 from coregstack.kernels.windows import Lag, overlap
 from coregstack.model import PixelSource, Shift, ShiftEstimate, TiePoints
 
@@ -121,27 +121,25 @@ def _fit_bands(
     for one in found:
         start = Lag.of(*one.lag)
         whole = np.array([start.whole_y, start.whole_x], float)
-        read = (prepare(anchor, item, one.band, box, start) for box in one.windows)
-        windows = [window for window in read if window is not None]
-        if windows:
-            full, halved = zip(*windows, strict=True)
-            rest = fit(full, halved, np.array([start.rest_y, start.rest_x]))
+        windows = prepare(anchor, item, one.band, one.windows, start)
+        if windows is not None:
+            rest = fit(*windows, np.array([start.rest_y, start.rest_x]))
             fits[one.band] = replace(rest, lag=rest.lag + whole, local=rest.local + whole)
-            ties.append(_ties(full, fits[one.band], item.origin))
+            ties.append(_ties(windows[0], one.band, fits[one.band], item.origin))
     if not fits:
         raise Refusal("too few windows: where the overviews match, the pixels are not usable in both")
     return fits, _stacked(ties)
 
 
-def _ties(windows: Sequence[Prepared], one: Fit, origin: Shift) -> TiePoints:
+def _ties(windows: Windows, band: int, one: Fit, origin: Shift) -> TiePoints:
     return TiePoints(
-        y=np.array([w.centre.y for w in windows]),
-        x=np.array([w.centre.x for w in windows]),
+        y=windows.centres[:, 0],
+        x=windows.centres[:, 1],
         shift_y=one.local[:, 0] - origin.y,
         shift_x=one.local[:, 1] - origin.x,
         weight=one.weight,
         inlier=one.weight > 0,
-        band=np.full(len(windows), windows[0].band, np.int64),
+        band=np.full(len(windows.centres), band, np.int64),
     )
 
 
