@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import cases
 import numpy as np
 import peers
+import xarray as xr
 from cases import Image, Mask, Pair, read
-from scipy.ndimage import gaussian_filter, shift, sobel
+from scipy.ndimage import binary_dilation, gaussian_filter, label, shift
+from scipy.optimize import minimize
 
+import coregstack
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 
@@ -65,26 +68,53 @@ def _closure(name: str, estimate: peers.Estimator | None, bands: tuple[int, ...]
 
 
 def ndvi(_: dict[str, peers.Estimator]) -> Iterator[str]:
-    """Clear dates of the NDVI series, before and after, by an estimator of another kind."""
+    """Clear dates of the NDVI series by an estimator of another kind, as they are and where they were put."""
     dates = sorted(p.name[3:18] for p in (cases.DATA / "s2_ndvi_slovenia_10m").glob("*_ndvi.tif"))
-    scenes = {d: _ndvi_scene(d) for d in dates}
-    value, usable = scenes[NDVI_ANCHOR]
-    anchor = prepare_anchor(ArraySource(values=value[None], usable=usable))
-    before, after, refused = [], [], 0
-    for date in dates:
-        item, clear = scenes[date]
-        found = estimate_shift(anchor, ArraySource(values=item[None], usable=clear))
-        refused += found.shift is None
-        if clear.mean() > 0.98 and date != NDVI_ANCHOR and found.shift is not None:
-            before.append(_edges_apart(value, item))
-            after.append(_edges_apart(value, shift(item, found.shift, order=3, mode="nearest")))
-    for name, left in (("as they are", before), ("shifted", after)):
-        spread = np.std(left, axis=0)
-        robust = 1.4826 * np.median(np.abs(left - np.median(left, axis=0)), axis=0)
-        yield (
-            f"NDVI series, clear dates       {name:20s} {len(left)} dates: standard deviation "
-            f"({spread[0]:.2f}, {spread[1]:.2f}) px, robust ({robust[0]:.2f}, {robust[1]:.2f}); {refused} dates refused"
+    scenes = {date: _ndvi_scene(date) for date in dates}
+    clear = [date for date in dates if scenes[date][1].mean() > 0.98]
+    line = _lasting_line([scenes[date][0] for date in clear])
+    own = {date: _line_shift(scenes[NDVI_ANCHOR][0], scenes[date][0], line) for date in clear}
+    own.pop(NDVI_ANCHOR)
+    yield _ndvi_row("as they are", own, dict.fromkeys(own, (0.0, 0.0)))
+    for method in ("direct", "network"):
+        found = _ndvi_shifts(scenes, method)
+        left = {date: found[date] for date in own if date in found}
+        yield f"{_ndvi_row(method, own, left)}; {len(found)} of {len(dates)} dates known"
+
+
+def _ndvi_row(name: str, own: dict[str, tuple[float, float]], found: dict[str, tuple[float, float]]) -> str:
+    rest = np.array([np.subtract(own[date], found[date]) for date in found])
+    spread, most = np.std(rest, axis=0), np.abs(rest - np.median(rest, axis=0)).max(axis=0)
+    return (
+        f"NDVI series, clear dates       {name:20s} {len(rest)} dates: standard deviation "
+        f"({spread[0]:.2f}, {spread[1]:.2f}) px, most ({most[0]:.2f}, {most[1]:.2f})"
+    )
+
+
+def _ndvi_shifts(scenes: dict[str, tuple[Image, Mask]], method: str) -> dict[str, tuple[float, float]]:
+    """Shifts of the dates that are known, by date."""
+    values, usable = (np.stack(part) for part in zip(*scenes.values(), strict=True))
+    times = [np.datetime64(f"{d[:4]}-{d[4:6]}-{d[6:8]}", "ns") for d in scenes]
+    stack = xr.DataArray(
+        values,
+        dims=("time", "y", "x"),
+        coords={
+            "time": times, "id": ("time", list(scenes)),
+            "y": 5.1e6 - 10.0 * np.arange(values.shape[1]), "x": 5e5 + 10.0 * np.arange(values.shape[2]),
+        },
+    ).rio.write_crs("EPSG:32633").rio.write_nodata(-32768)  # fmt: skip
+    clear = xr.DataArray(usable, dims=stack.dims, coords={k: stack[k] for k in ("time", "y", "x")})
+    quality = coregstack.estimate(stack, anchor=NDVI_ANCHOR, mask=clear, method=method).compute()
+    known = quality.shift_y.notnull().values
+    return {
+        str(date): (float(y), float(x))
+        for date, y, x in zip(
+            quality.id.values[known],
+            quality.shift_y.values[known],
+            quality.shift_x.values[known],
+            strict=True,
         )
+    }
 
 
 def _ndvi_scene(date: str) -> tuple[Image, Mask]:
@@ -92,27 +122,37 @@ def _ndvi_scene(date: str) -> tuple[Image, Mask]:
     return value, (value != -32768) & (read(NDVI.format(date, "clm")) != 1)
 
 
-def _edges_apart(first: Image, second: Image) -> tuple[float, float]:
-    """Shift between the edge strengths of two images: plain correlation, tapered, within 2 px.
+def _lasting_line(images: list[Image]) -> Mask:
+    """Where the longest line lies that is darker than its surroundings over the years: a road, and its verge.
 
-    Edges stay where they are when crops turn from dark to bright, so their strength can be correlated
-    over a year. This shares nothing with the estimator but the images.
+    The forest round it looks another way with every season, so that its texture proves little.
     """
+    typical = np.median([_flattened(image) for image in images], axis=0)
+    parts, _ = label(binary_dilation(typical < np.percentile(typical, 6)))
+    sizes = np.bincount(parts.ravel())
+    longest = parts == 1 + int(np.argmax(sizes[1:]))
+    # above the bridge, its dark pixels are those of a village
+    longest[:12] = False
+    return binary_dilation(longest, iterations=3)
 
-    def edges(image: Image) -> Image:
-        smooth = gaussian_filter(image, 0.7)
-        strength = np.hypot(sobel(smooth, 0), sobel(smooth, 1))
-        taper = np.outer(np.hanning(image.shape[0]), np.hanning(image.shape[1]))
-        return (strength - gaussian_filter(strength, 6)) * taper
 
-    product = np.fft.fft2(edges(first)) * np.conj(np.fft.fft2(edges(second)))
-    reach = np.arange(-2, 2.001, 0.02)
-    fy, fx = (np.fft.fftfreq(n) for n in first.shape)
-    surface = (
-        np.exp(2j * np.pi * np.outer(reach, fy)) @ product @ np.exp(2j * np.pi * np.outer(fx, reach))
-    ).real
-    y, x = np.unravel_index(np.argmax(surface), surface.shape)
-    return float(reach[y]), float(reach[x])
+def _line_shift(anchor: Image, item: Image, line: Mask) -> tuple[float, float]:
+    """Shift that brings the line in the item onto that in the anchor: plain correlation, sign and all.
+
+    It shares nothing with the estimator but the images.
+    """
+    first, second = _flattened(anchor)[line], _flattened(item)
+
+    def miss(offset: Sequence[float]) -> float:
+        return -float(np.corrcoef(first, shift(second, offset, order=3, mode="nearest")[line])[0, 1])
+
+    start = min(itertools.product(np.arange(-3, 3.1, 0.5), np.arange(-2, 2.1, 0.5)), key=miss)
+    y, x = minimize(miss, start, method="Nelder-Mead", options={"xatol": 0.01, "fatol": 1e-5}).x
+    return float(y), float(x)
+
+
+def _flattened(image: Image) -> Image:
+    return image - gaussian_filter(image, 5)
 
 
 def speed(_: dict[str, peers.Estimator]) -> Iterator[str]:

@@ -1,4 +1,8 @@
-"""Compiled sums of the fit: what every block of 8 x 8 pixels says of the shift."""
+"""Compiled sums of the fit: what every block of 8 x 8 pixels says of the shift.
+
+Nowhere may the compiler change the order of sums (`fastmath`): it would not choose the same order in every
+process, and workers would not agree to the bit.
+"""
 # mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
@@ -20,7 +24,6 @@ _FLOOR = 0.3
 _CUT = 4.0
 """Residuals beyond this many standard deviations of their block count nothing (Tukey's biweight)."""
 _compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
-_summing = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz", "contract"})
 
 
 @_compiled
@@ -30,7 +33,8 @@ def block_sums(anchor, item, usable, margin, taps, noise, out) -> None:
     `anchor`, `item` and `usable` are (n, y, x), of which `margin` pixels on every side only serve the filters;
     `taps` (4, k) smooth the anchor down and along, then the item, each moved by half the shift;
     `noise` holds the variance of anchor and item. A row of `out` is (weight, m_yy, m_yx, m_xx, r_y, r_x): `m` and `r`
-    give the step of the shift, ``m @ step = r``. Blocks that say nothing hold 0.
+    give the step of the shift, ``m @ step = r``. The weight is negative where the contrast is reversed; blocks that
+    say nothing hold 0.
     """
     first, second = np.empty_like(anchor[0]), np.empty_like(item[0])
     scratch = np.empty((8, _PIXELS), np.float32)
@@ -84,7 +88,7 @@ def _gather(first, second, usable, top, left, down, along, scratch) -> int:
     return count
 
 
-@_summing
+@_compiled
 def _weigh(scratch, count, noise):
     """Detrend anchor and item in `scratch`: weight, correlation, power of both; weight 0 where they say nothing."""
     if count < _LEAST or not _centre(scratch, count):
@@ -105,7 +109,7 @@ def _weigh(scratch, count, noise):
     return count * (square - _CHANCE) / (1 - square + _FLOOR), rho, power_a, power_b
 
 
-@_summing
+@_compiled
 def _centre(scratch, count) -> bool:
     """Count rows and columns of the usable pixels from their mean; False where the pixels span no plane."""
     r, c, keep = scratch[0], scratch[1], scratch[2]
@@ -130,7 +134,7 @@ def _centre(scratch, count) -> bool:
     return True
 
 
-@_summing
+@_compiled
 def _detrend(scratch, count, values) -> None:
     """Take the best plane off the usable pixels of `values`, which stay 0 elsewhere."""
     r, c, keep = scratch[0], scratch[1], scratch[2]
@@ -146,7 +150,7 @@ def _detrend(scratch, count, values) -> None:
         values[k] -= keep[k] * mean + slope_r * r[k] + slope_c * c[k]
 
 
-@_summing
+@_compiled
 def _equations(first, second, top, left, scratch, count, weight, rho, power_a, power_b, out) -> None:
     """Weighted normal equations of one block, whose detrended pixels are in `scratch`."""
     scale_a = np.float32(1 / np.sqrt(power_a))
@@ -179,6 +183,6 @@ def _equations(first, second, top, left, scratch, count, weight, rho, power_a, p
         xx += gx * along[k]
         ry += gy * e
         rx += gx * e
-    out[0] = weight
+    out[0] = weight if rho > 0 else -weight
     out[1], out[2], out[3] = weight * yy, weight * yx, weight * xx
     out[4], out[5] = weight * ry, weight * rx

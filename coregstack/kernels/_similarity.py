@@ -9,7 +9,6 @@ import numpy as np
 WINDOW = 7
 _TILE = 512
 _compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
-_summing = numba.njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc", "nsz"})
 
 
 @_compiled
@@ -29,27 +28,45 @@ def join(anchor, usable, images) -> None:
                 images[k, i, j] = images[k, i, j] if usable[i, j] else np.float32(0)
 
 
-@_summing
+@_compiled
 def add_moments(image, total, square) -> None:
     """Fill `total` and `square` (y,) with the sum and the sum of squares of each row of `image` (y, x)."""
+    values = np.empty(image.shape[1])
     for i in range(image.shape[0]):
-        first, second = 0.0, 0.0
         for j in range(image.shape[1]):
-            value = np.float64(image[i, j])
-            first += value
-            second += value * value
-        total[i], square[i] = first, second
+            values[j] = np.float64(image[i, j])
+        total[i] = _fold(values)
+        for j in range(image.shape[1]):
+            values[j] = np.float64(image[i, j]) ** 2
+        square[i] = _fold(values)
 
 
-@_summing
+@_compiled
 def add_errors(anchor, image, usable, gain, offset, error) -> None:
     """Fill `error` (y,) with each row's sum of ``(anchor - gain * image - offset)**2`` over usable pixels."""
+    square = np.empty(usable.shape[1])
     for i in range(error.size):
-        total = 0.0
         for j in range(usable.shape[1]):
             miss = anchor[i, j] - gain * image[i, j] - offset
-            total += miss * miss if usable[i, j] else 0.0
-        error[i] = total
+            square[j] = miss * miss if usable[i, j] else 0.0
+        error[i] = _fold(square)
+
+
+@_compiled
+def _fold(values) -> float:
+    """Sum of `values`, which are overwritten: halves are added until one number is left.
+
+    The compiler turns this into vector instructions without leave to change the order of the sum, so that
+    every process gets the same bits.
+    """
+    n = values.size
+    while n > 1:
+        half = (n + 1) // 2
+        left, right = values[:half], values[half:n]
+        for j in range(right.size):
+            left[j] += right[j]
+        n = half
+    return values[0] if values.size else 0.0
 
 
 @_compiled

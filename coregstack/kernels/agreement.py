@@ -23,10 +23,18 @@ _MEDIAN_CHI2 = 1.386
 """Median of the squared length of a vector of two independent unit normals."""
 _METHOD = 0.0005
 """What the method itself gets wrong when all is well, px."""
+_ALIKE = 0.2
+"""Part of the variance between windows that all windows have in common: whole regions change alike."""
+_SAMPLING = 0.003
+"""What full and half resolution differ by because one is sampled more coarsely, px."""
 _ODD = 0.3
 """Of three bands or more, one further than this from the median is left out, px."""
 _TOLD = 0.1
 """A band further than this from the median is named, px."""
+_MINOR = 0.1
+"""Blocks of the rarer contrast that have less of the weight than this are chance."""
+_OPPOSED = 3.0
+"""Standard deviations by which blocks of either contrast must differ to count as different."""
 _FEW = 5
 """Fewer windows than this cannot outvote one of them."""
 
@@ -41,6 +49,10 @@ class Fit:
     """Of the lag, px^2, shape (2, 2), as far as the windows err apart from each other."""
     looks: float
     """Variance per axis of what they err alike, px^2."""
+    opposed: float
+    """Distance between what blocks of kept and of reversed contrast say, px; 0 where it may be chance."""
+    minor: float
+    """Part of the blocks' weight that those of the rarer contrast have, 0 to 0.5."""
     local: NDArray[np.float64]
     """The lag that each window would have alone, shape (n, 2)."""
     weight: NDArray[np.float64]
@@ -74,18 +86,21 @@ def join(fits: dict[int, Fit]) -> Joint:
     bands = list(fits)
     lags = np.array([fits[b].lag for b in bands])
     noise = np.sqrt(np.array([np.diag(fits[b].covariance) for b in bands]) + _METHOD**2)
-    looks = np.array([fits[b].looks for b in bands])
+    # Without the blocks of the rarer contrast, the lag would move by their part of the distance.
+    looks = np.array([fits[b].looks + (fits[b].minor * fits[b].opposed) ** 2 / 2 for b in bands])
     away = np.hypot(*(lags - np.median(lags, axis=0)).T)
     odd = (away > np.maximum(_ODD, 3 * np.hypot(*noise.T) + 3 * np.sqrt(looks))) & (len(bands) > 2)
     common = looks[~odd].mean() + lags[~odd].var(axis=0).mean()
     weight = np.where(odd, 0.0, 1 / (np.square(noise).mean(axis=1) + common))
     weight /= weight.sum()
     lag = weight @ lags
-    # Looks and bands measure the same thing, what light and growth do to the scene, so their mean
-    # counts; the few bands are a sample of all that might have been, hence the factor.
-    count = max(1, len(bands) - 1)
-    between = np.square(lags - lag).T @ np.where(odd, 1 / len(bands), weight) * len(bands) / count
-    alike = weight @ looks if len(bands) == 1 else (weight @ looks + between) / 2
+    # One band errs by what its looks or its distance from the other bands say, whichever is more. What
+    # bands differ by averages out, what they have in common does not.
+    count = np.count_nonzero(~odd)
+    between = np.square(lags - lag).T @ weight * count / max(1, count - 1)
+    alike = np.maximum(weight @ looks, between) - between * (count - 1) / count
+    # A band left out shows that bands can be wrong by that much.
+    alike += np.square(lags[odd] - lag).sum(axis=0) / len(bands) ** 2
     sigma = np.sqrt(np.square(weight @ noise) + alike)
     tell = away > np.maximum(_TOLD, 3 * np.hypot(*noise.T))
     remarks = [
@@ -109,11 +124,14 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
     start = _settle(scouts, start, noise, _NEAR).lag
     found = _settle(windows, start, noise, _CONVERGED)
     trust = found.parts.trust()
-    lead = found.parts.weights[::every] - decoys(scouts, found.lag, noise)
+    opposed, minor = _between_signs(windows, found, trust, noise)
+    lead = np.abs(found.parts.weights[::every]) - decoys(scouts, found.lag, noise)
     return Fit(
         lag=found.lag,
         covariance=found.covariance,
-        looks=_between_looks(halved, found.lag, trust),
+        looks=_between_looks(halved, found.lag, trust) + _ALIKE * found.parts.spread,
+        opposed=opposed,
+        minor=minor,
         local=found.alone,
         weight=trust,
         blocks=int(np.count_nonzero(found.parts.weights)),
@@ -136,11 +154,11 @@ class _Settled:
 
 
 def _settle(
-    windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64], within: float
+    windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64], within: float, sign: int = 0
 ) -> _Settled:
-    """Step until steps are shorter than `within`."""
+    """Step until steps are shorter than `within`; `sign` is that of `normal`."""
     for _ in range(_STEPS):
-        parts = _Parts.of(normal(windows, lag, noise))
+        parts = _Parts.of(normal(windows, lag, noise, sign=sign))
         step, covariance = parts.joined(parts.trust())
         alone = lag + parts.steps
         lag = lag + np.clip(step, -0.5, 0.5)
@@ -166,7 +184,27 @@ def _between_looks(halved: Windows, lag: NDArray[np.float64], trust: NDArray[np.
     """
     parts = _Parts.of(normal(halved, lag / 2, flatness(halved)))
     step, covariance = parts.joined(trust * (parts.share > 0))
-    return max(0.0, 4 * float(step @ step - np.trace(covariance)) / 2)
+    return max(0.0, 4 * float(step @ step - np.trace(covariance)) / 2 - _SAMPLING**2)
+
+
+def _between_signs(
+    windows: Windows, found: _Settled, trust: NDArray[np.float64], noise: NDArray[np.float64]
+) -> tuple[float, float]:
+    """How far apart blocks of kept and of reversed contrast put the lag, px, and the rarer kind's weight.
+
+    A texture that repeats itself roughly, as tree crowns and their shadows do, matches its own reversal half a
+    period off. Where both kinds of blocks count, they have to mean one shift.
+    """
+    weights = found.parts.weights * (trust > 0)[:, None]
+    kept = weights[weights > 0].sum() / max(np.abs(weights).sum(), 1e-300)
+    minor = float(min(kept, 1 - kept))
+    if minor < _MINOR:
+        return 0.0, minor
+    same, turned = (_settle(windows, found.lag, noise, _NEAR, sign) for sign in (1, -1))
+    apart = same.lag - turned.lag
+    chance = same.covariance + turned.covariance
+    sure = apart @ np.linalg.pinv(chance) @ apart > _OPPOSED**2
+    return float(np.hypot(*apart)) if sure else 0.0, minor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +217,8 @@ class _Parts:
     """Inverse covariance of each step about the common one: (yy, yx, xx), shape (n, 3)."""
     share: NDArray[np.float64]
     """Part of all information that lies in each window, shape (n,)."""
+    spread: float
+    """Variance per axis between the windows' steps, beyond their own noise, px^2."""
     weights: NDArray[np.float64]
     """Weight of every block, shape (n, blocks)."""
 
@@ -199,7 +239,7 @@ class _Parts:
         excess = np.square(away).sum(axis=1) / _MEDIAN_CHI2 - variance
         spread2 = max(0.0, float(_weighted_median(excess[:, None], share)[0])) if len(steps) >= _FEW else 0.0
         precision = with_spread(matrices, noise, spread2)
-        return cls(steps=steps, precision=precision, share=share, weights=normals.weights)
+        return cls(steps=steps, precision=precision, share=share, spread=spread2, weights=normals.weights)
 
     def trust(self) -> NDArray[np.float64]:
         """Tukey's biweight of each window's distance from the windows' median."""

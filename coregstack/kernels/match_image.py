@@ -73,7 +73,7 @@ def _convolver(radius: int) -> Callable[..., Any]:
     """
     count = 2 * radius + 1
 
-    @njit(cache=True, nogil=True, fastmath=True)  # type: ignore[untyped-decorator]
+    @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
     def convolve(
         image: NDArray[np.float32],
         down: NDArray[np.float32],
@@ -159,7 +159,7 @@ def high_pass(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray
     return out
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "nsz"}, error_model="numpy")  # type: ignore[untyped-decorator]
+@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
 def _high_pass(
     values: NDArray[np.float32],
     usable: NDArray[np.bool_],

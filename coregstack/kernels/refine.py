@@ -156,16 +156,21 @@ class Normal:
     scatter: NDArray[np.float64]
     """Sum of the squares of the blocks' own pulls: (yy, yx, xx), shape (n, 3)."""
     weights: NDArray[np.float64]
-    """Weight of each block, 0 where it says nothing, shape (n, blocks)."""
+    """Weight of each block, negative where its contrast is reversed, 0 where it says nothing, shape (n, blocks)."""
 
 
-def normal(windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64]) -> Normal:
+def normal(
+    windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64], *, sign: int = 0
+) -> Normal:
     """Normal equations of windows for a lag (y, x) beyond the whole pixels that they were read at.
 
-    `noise` is the variance, in anchor and item, below which a block counts as flat.
+    `noise` is the variance, in anchor and item, below which a block counts as flat. Only blocks that keep
+    their contrast are heard where `sign` is 1, only those that reverse it where it is -1.
     """
     sums = np.zeros((*windows.blocks, 6))
     block_sums(windows.anchor, windows.item, windows.usable, windows.margin, _taps(lag), noise, sums)
+    if sign:
+        sums[np.sign(sums[..., 0]) != sign] = 0
     total = sums.sum(axis=1)
     step = product(inverse(total[:, 1:4]), total[:, 4:])[:, None]
     pulls = sums[..., 4:] - product(sums[..., 1:4], step)

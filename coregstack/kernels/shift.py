@@ -29,6 +29,11 @@ _LEAD = 4.0
 _LEAST_BLOCKS = 10
 _MAJORITY = 0.4
 """Part of the windows' weight that has to agree."""
+_TORN = 0.04
+"""Most that the square of the rarer contrast's weight, times its distance from the other, may be, px.
+
+Of pairs of real dates, those matched wrongly reach 0.05 and more, those matched rightly 0.03 at most.
+"""
 NO_TIES = TiePoints(
     **{name: np.zeros(0) for name in ("y", "x", "shift_y", "shift_x", "weight")},
     inlier=np.zeros(0, np.bool_),
@@ -162,6 +167,11 @@ def _check(found: Sequence[Found], fits: dict[int, Fit], joint: Joint) -> None:
         )
     if best.agreeing < _MAJORITY:
         raise Refusal(f"the windows disagree: only {best.agreeing:.0%} of their weight supports one shift")
+    if best.minor**2 * best.opposed > _TORN:
+        raise Refusal(
+            "the windows disagree: what kept its contrast and what reversed it lie "
+            f"{best.opposed:.1f} px apart, as in a texture that changed with light or season"
+        )
     away = max(float(np.hypot(*(fits[f.band].lag - f.lag))) for f in found if f.band in fits)
     if not away < _ASTRAY:
         raise Refusal(f"the windows disagree: search and fit differ by {away:.1f} px")

@@ -373,6 +373,23 @@ def test_halves_that_moved_apart_are_refused_or_very_unsure() -> None:
     assert found.shift is None or (found.sigma is not None and found.sigma.x > 0.3)
 
 
+def mixed(distance: tuple[int, int]) -> tuple[Image, Image, Shift]:
+    """A pair in which half of the fields reverse their contrast and lie `distance` quarter pixels off the others."""
+    anchor, item, truth = known_pair(seed=4, size=256)
+    _, other, _ = known_pair(seed=4, size=256, offset=(5 + distance[0], -7 + distance[1]))
+    field = np.arange(256) // 24
+    return anchor, np.where((field[:, None] + field) % 2, item, -other).astype(np.float32), truth
+
+
+def test_kept_and_reversed_contrast_have_to_mean_one_shift() -> None:
+    anchor, item, truth = mixed((0, 0))
+    assert off(estimate(anchor, item), truth) < 0.02
+    anchor, item, _ = mixed((3, 0))
+    found = estimate(anchor, item)
+    assert found.shift is None
+    assert "reversed" in found.reason
+
+
 def test_shift_beyond_the_largest_believed_is_refused_by_name() -> None:
     anchor, item, truth = known_pair(offset=(30, 22))
     found = estimate(anchor, item, max_shift=5)
@@ -413,3 +430,23 @@ def test_years_apart_cut_at_whole_pixels(data_dir: Path) -> None:
     second = estimate(anchor, scenes[1][113:625, 88:600])
     assert first.shift is not None
     assert off(second, (first.shift.y + 13, first.shift.x - 12)) < 0.06
+
+
+def test_forest_whose_shadows_moved_is_refused(data_dir: Path) -> None:
+    """Against a leafless spring day, the crowns of two summers match their own gaps, a pixel beside the roads."""
+    import rasterio
+
+    folder = data_dir / "s2_ndvi_slovenia_10m"
+    images, clear = {}, {}
+    for date in ("20170401T100022", "20160814T100604", "20170824T100022", "20171013T100012"):
+        with rasterio.open(folder / f"s2_{date}_ndvi.tif") as dataset:
+            images[date] = dataset.read(1)
+        with rasterio.open(folder / f"s2_{date}_clm.tif") as dataset:
+            clear[date] = (dataset.read(1) != 1) & (images[date] != -32768)
+    anchor, *summer, autumn = images
+    for date in summer:
+        found = estimate(images[anchor], images[date], usable=clear[date], anchor_usable=clear[anchor])
+        assert found.shift is None
+        assert "reversed" in found.reason
+    found = estimate(images[anchor], images[autumn], usable=clear[autumn], anchor_usable=clear[anchor])
+    assert off(found, (-0.87, 0.2)) < 0.25
