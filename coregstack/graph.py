@@ -220,7 +220,7 @@ def _fields(records: NDArray[np.object_], get: Callable[[ItemQuality], Any], out
 def _prepare_scene(item: PlacedScene, options: MatchOptions) -> Reference | ItemQuality:
     """The anchor, or what becomes of every other item where it cannot be read any more."""
     try:
-        return prepare(load_match(item, options.bands, mean=options.mean, reach=0))
+        return prepare(load_match(item, options.bands, mean=options.mean, reach=0, alone=True))
     except CoregError as error:
         return failure(f"The anchor cannot be read: {error}", unreadable=True)
 

@@ -91,10 +91,13 @@ def hold(
 
 
 @contextmanager
-def file_of(header: RasterHeader, held: Held | None) -> Iterator[DatasetReader]:
-    """The open file of a raster: the one that is open already, else opened for as long as it takes."""
+def file_of(header: RasterHeader, held: Held | None, *, alone: bool = False) -> Iterator[DatasetReader]:
+    """The open file of a raster: the one that is open already, else opened for as long as it takes.
+
+    `alone` is as for `coregstack.raster.gdal`.
+    """
     if held is not None and held.dataset is not None:
         yield held.dataset
         return
-    with opened(header.path) as dataset:
+    with opened(header.path, alone=alone) as dataset:
         yield dataset

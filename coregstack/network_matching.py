@@ -122,7 +122,7 @@ def sketch_pixels(pixels: MatchPixels) -> Sketch:
     factor = max(1, -(-max(source.shape) // SKETCH_SIDE))
     values, share = source.overview(0, factor)
     valid = pixels.valid if pixels.valid.ndim == 2 else pixels.valid[0]
-    return sketch(values, share, block_means(valid.astype(np.uint8), valid, factor)[1])
+    return sketch(values, share, block_means(valid.astype(np.uint8), valid, np.empty(0, np.uint8), factor)[1])
 
 
 def plan_by_looks(

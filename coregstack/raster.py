@@ -97,9 +97,12 @@ class RasterHeader:
 
 
 @contextmanager
-def gdal() -> Iterator[None]:
-    """Settings under which files are opened; enter it in every task that touches a file."""
-    with rasterio.Env(**GDAL_OPTIONS):
+def gdal(*, alone: bool = False) -> Iterator[None]:
+    """Settings under which files are opened; enter it in every task that touches a file.
+
+    `alone` tells that nothing else can run meanwhile, so that GDAL may decode with all cores.
+    """
+    with rasterio.Env(**{**GDAL_OPTIONS, **({"GDAL_NUM_THREADS": "ALL_CPUS"} if alone else {})}):
         yield
 
 
@@ -122,8 +125,8 @@ def limit(name: str, default: int) -> int:
 
 
 @contextmanager
-def opened(path: str) -> Iterator[DatasetReader]:
-    """Open a raster for reading, by an allowed driver only.
+def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
+    """Open a raster for reading, by an allowed driver only; `alone` is as for `gdal`.
 
     Raises
     ------
@@ -134,7 +137,7 @@ def opened(path: str) -> Iterator[DatasetReader]:
     """
     if not os.path.isfile(path):
         raise MissingFile(f"There is no file {path!r}. Check the path, or whether it was moved meanwhile.")
-    with gdal():
+    with gdal(alone=alone):
         try:
             # an absolute path is never taken for a connection string or a virtual file system
             dataset = rasterio.open(os.path.abspath(path), driver=_driver(path), sharing=False)
@@ -289,7 +292,7 @@ def read_window(
 
 
 def check_pixels(header: RasterHeader, nodata: float | None) -> bool:
-    """Read all of a raster, a few blocks at a time, and say whether any pixel is valid.
+    """Read all of a raster, a few blocks at a time with all cores, and say whether any pixel is valid.
 
     Raises
     ------
@@ -298,7 +301,7 @@ def check_pixels(header: RasterHeader, nodata: float | None) -> bool:
     """
     found = False
     height, width = header.box.shape
-    with opened(header.path) as dataset:
+    with opened(header.path, alone=True) as dataset:
         rows = dataset.block_shapes[0][0] * max(1, 512 // dataset.block_shapes[0][0])
         for row in range(0, height, rows):
             values = read_window(dataset, list(range(header.count)), row, 0, (min(rows, height - row), width))

@@ -217,6 +217,7 @@ def load_match(
     mean: bool,
     reach: float | None,
     held: Held | None = None,
+    alone: bool = False,
 ) -> MatchPixels:
     """Read what the estimator and the score need of one scene.
 
@@ -237,6 +238,8 @@ def load_match(
         Largest shift that is looked for, px; None for a quarter of the overlap.
     held : Held, optional
         What of the image is open and in memory already.
+    alone : bool
+        Whether all else waits for this scene, so that it may be decoded with all cores.
 
     Raises
     ------
@@ -250,7 +253,7 @@ def load_match(
     window = _region(box, lattice, origin, reach)
     if not native:
         window = int(origin.y) + window[0], int(origin.x) + window[1], *window[2:]
-    with file_of(scene.image, held) as dataset:
+    with file_of(scene.image, held, alone=alone) as dataset:
         read = _native_bands if native else _warped_bands
         values, valid, empty = read(item, dataset, held, bands, window)
     usable = valid

@@ -159,7 +159,7 @@ def _translated(
     local = Shift(start.y - rows.start, start.x - cols.start)
     for k, band in enumerate(bands):
         opacity = band == header.alpha
-        out[k] = translate(
+        translate(
             values[k],
             start=local,
             shape=(height, width),
@@ -167,6 +167,7 @@ def _translated(
             valid=None if opacity else valid,
             nodata=None if opacity else nodata,
             fill=fill[k],
+            out=out[k],
         )
     return out
 

@@ -34,7 +34,10 @@ def find_usable(values, valid, nodata, usable, full) -> None:
             for j in range(row.size):
                 target[j] &= valid[i, j]
         for k in range(full.shape[1]):
-            full[i, k] = target[k * BLOCK : (k + 1) * BLOCK].all()
+            block, pixels = target[k * BLOCK : (k + 1) * BLOCK], 0
+            for j in range(block.size):
+                pixels += block[j]
+            full[i, k] = pixels == block.size
 
 
 @_compiled
@@ -83,8 +86,9 @@ def interpolate(values, usable, full, first, nearest, weights_y, weights_x, mark
     missing = np.empty(columns + taps_x - 1, np.bool_)
     sums = np.empty(columns, weights_y.dtype)
     share = np.empty(columns, weights_y.dtype)
-    for tile in range(0, out.shape[1], _TILE):
-        n = min(_TILE, out.shape[1] - tile)
+    edges = _tiles(out.shape[1], first[1], width, taps_x)
+    for k in range(len(edges) - 1):
+        tile, n = edges[k], edges[k + 1] - edges[k]
         span = n + taps_x - 1
         left = first[1] + tile
         low = min(max(0, -left), span)
@@ -119,13 +123,30 @@ def interpolate(values, usable, full, first, nearest, weights_y, weights_x, mark
 
 
 @_compiled
+def _tiles(columns, first, width, taps):
+    """Where tiles of the output begin and end: those with all their taps inside are apart from the edges."""
+    low = min(max(0, -first), columns)
+    high = max(min(width - taps + 1 - first, columns), low)
+    edges = [0]
+    for stop in (low, high, columns):
+        while edges[-1] < stop:
+            edges.append(min(edges[-1] + _TILE, stop))
+    return edges
+
+
+@_compiled
 def _weigh_rows(values, left, weights, line) -> None:
     real = line.dtype.type
     cols = slice(left, left + line.size)
-    first, weight = values[0, cols], weights[0]
-    for j in range(line.size):
-        line[j] = weight * real(first[j])
-    for t in range(1, weights.size):
+    line[:] = 0
+    whole = weights.size // 4 * 4
+    for t in range(0, whole, 4):
+        # Four taps a pass, in the order of one at a time, spare the line most of its way to memory.
+        a, b, c, d = values[t, cols], values[t + 1, cols], values[t + 2, cols], values[t + 3, cols]
+        u, v, w, x = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
+        for j in range(line.size):
+            line[j] = line[j] + u * real(a[j]) + v * real(b[j]) + w * real(c[j]) + x * real(d[j])
+    for t in range(whole, weights.size):
         weight, source = weights[t], values[t, cols]
         for j in range(line.size):
             line[j] += weight * real(source[j])
@@ -145,10 +166,14 @@ def _weigh_usable_rows(values, usable, left, weights, line, cover, missing) -> N
 
 @_compiled
 def _weigh_columns(line, weights, sums) -> None:
-    weight = weights[0]
-    for j in range(sums.size):
-        sums[j] = weight * line[j]
-    for t in range(1, weights.size):
+    sums[:] = 0
+    whole = weights.size // 4 * 4
+    for t in range(0, whole, 4):
+        a, b, c, d = line[t:], line[t + 1 :], line[t + 2 :], line[t + 3 :]
+        u, v, w, x = weights[t], weights[t + 1], weights[t + 2], weights[t + 3]
+        for j in range(sums.size):
+            sums[j] = sums[j] + u * a[j] + v * b[j] + w * c[j] + x * d[j]
+    for t in range(whole, weights.size):
         weight, source = weights[t], line[t:]
         for j in range(sums.size):
             sums[j] += weight * source[j]

@@ -78,6 +78,7 @@ def add_similarity(anchor, images, usable, gains, offsets, c1, c2, windows, simi
     """
     count = images.shape[0]
     columns = min(_TILE + WINDOW - 1, usable.shape[1])
+    # whole, x, xx of the anchor, then y, yy, xy of each image
     sums = np.empty((3 + 3 * count, columns))
     boxes = np.empty((3 + 3 * count, columns))
     local = np.empty(columns)
@@ -86,71 +87,80 @@ def add_similarity(anchor, images, usable, gains, offsets, c1, c2, windows, simi
         span = slice(tile, tile + n + WINDOW - 1)
         sums[:] = 0
         for i in range(usable.shape[0]):
-            _add_row(anchor[i, span], usable[i, span], 1.0, sums[:3])
-            for k in range(count):
-                _add_image_row(anchor[i, span], images[k, i, span], 1.0, sums[3 + 3 * k : 6 + 3 * k])
             old = i - WINDOW
+            _add_row(anchor[i, span], usable[i, span], 1.0, sums)
             if old >= 0:
-                _add_row(anchor[old, span], usable[old, span], -1.0, sums[:3])
-                for k in range(count):
-                    _add_image_row(anchor[old, span], images[k, old, span], -1.0, sums[3 + 3 * k : 6 + 3 * k])
+                _add_row(anchor[old, span], usable[old, span], -1.0, sums)
+            for k in range(count):
+                own = sums[3 + 3 * k : 6 + 3 * k]
+                _add_image_row(anchor[i, span], images[k, i, span], 1.0, own)
+                if old >= 0:
+                    _add_image_row(anchor[old, span], images[k, old, span], -1.0, own)
             top = i - WINDOW + 1
             if top >= 0:
-                _box(sums, local, boxes[:, :n])
-                for j in range(n):
-                    windows[top] += boxes[0, j] == WINDOW**2
+                _box(sums, n, boxes)
+                windows[top] += _count(boxes[0], n)
                 for k in range(count):
-                    _compare(
-                        boxes[:3, :n], boxes[3 + 3 * k : 6 + 3 * k, :n], gains[k], offsets[k], c1, c2, local
-                    )
-                    total = 0.0
-                    for j in range(n):
-                        total += local[j]
-                    similarity[k, top] += total
+                    y, yy, xy = boxes[3 + 3 * k], boxes[4 + 3 * k], boxes[5 + 3 * k]
+                    _compare(boxes[0], boxes[1], boxes[2], y, yy, xy, n, gains[k], offsets[k], c1, c2, local)
+                    similarity[k, top] += _fold(local[:n])
+
+
+# Loops of few arrays each, all of them contiguous to the compiler: else it works on one number at a time.
 
 
 @_compiled
 def _add_row(anchor, usable, sign, sums) -> None:
+    whole, first, second = sums[0], sums[1], sums[2]
     for j in range(usable.size):
-        x = np.float64(anchor[j])
-        sums[0, j] += sign * usable[j]
-        sums[1, j] += sign * x
-        sums[2, j] += sign * (x * x)
+        whole[j] += sign * np.float64(usable[j])
+    for j in range(anchor.size):
+        first[j] += sign * np.float64(anchor[j])
+    for j in range(anchor.size):
+        second[j] += sign * (np.float64(anchor[j]) * np.float64(anchor[j]))
 
 
 @_compiled
 def _add_image_row(anchor, image, sign, sums) -> None:
+    first, second, mixed = sums[0], sums[1], sums[2]
     for j in range(image.size):
-        x, y = np.float64(anchor[j]), np.float64(image[j])
-        sums[0, j] += sign * y
-        sums[1, j] += sign * (y * y)
-        sums[2, j] += sign * (x * y)
+        first[j] += sign * np.float64(image[j])
+    for j in range(image.size):
+        second[j] += sign * (np.float64(image[j]) * np.float64(image[j]))
+    for j in range(image.size):
+        mixed[j] += sign * (np.float64(anchor[j]) * np.float64(image[j]))
 
 
 @_compiled
-def _box(sums, pairs, boxes) -> None:
-    """Fill `boxes` (m, n) with the sums of seven neighbours along the rows of `sums`; `pairs` is scratch."""
+def _box(sums, n, boxes) -> None:
+    """Fill the first `n` columns of `boxes` with the sums of seven neighbours along the rows of `sums`."""
     for m in range(sums.shape[0]):
-        source, target = sums[m], boxes[m]
-        for j in range(target.size + 5):
-            pairs[j] = source[j] + source[j + 1]
-        for j in range(target.size):
-            target[j] = (pairs[j] + pairs[j + 2]) + (pairs[j + 4] + source[j + 6])
+        s, target = sums[m], boxes[m]
+        for j in range(n):
+            target[j] = ((s[j] + s[j + 1]) + (s[j + 2] + s[j + 3])) + ((s[j + 4] + s[j + 5]) + s[j + 6])
 
 
 @_compiled
-def _compare(x, y, gain, offset, c1, c2, local) -> None:
+def _count(whole, n) -> int:
+    windows = 0
+    for j in range(n):
+        windows += whole[j] == WINDOW**2
+    return windows
+
+
+@_compiled
+def _compare(whole, x, xx, y, yy, xy, n, gain, offset, c1, c2, local) -> None:
     pixels = WINDOW**2
     mean, sample = 1 / pixels, 1 / (pixels - 1)
-    for j in range(x.shape[1]):
-        mean_x, mean_y = x[1, j] * mean, y[0, j] * mean
-        var_x = (x[2, j] - x[1, j] * mean_x) * sample
-        var_y = (y[1, j] - y[0, j] * mean_y) * (sample * gain * gain)
-        cov = (y[2, j] - x[1, j] * mean_y) * (sample * gain)
+    for j in range(n):
+        mean_x, mean_y = x[j] * mean, y[j] * mean
+        var_x = (xx[j] - x[j] * mean_x) * sample
+        var_y = (yy[j] - y[j] * mean_y) * (sample * gain * gain)
+        cov = (xy[j] - x[j] * mean_y) * (sample * gain)
         mean_y = gain * mean_y + offset
         alike = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
         most = (mean_x * mean_x + mean_y * mean_y + c1) * (var_x + var_y + c2)
-        local[j] = alike / most if x[0, j] == pixels else 0.0
+        local[j] = alike / most if whole[j] == pixels else 0.0
 
 
 @_compiled

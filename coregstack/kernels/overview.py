@@ -85,7 +85,7 @@ def _orientations(source: PixelSource, band: int, factor: int, box: Box) -> NDAr
     for top in range(box.top, box.bottom, step):
         strip = slice(top * factor, min(top + step, box.bottom) * factor)
         pixels, usable = source.read(band, strip, slice(box.left * factor, box.right * factor))
-        mean, share = block_means(pixels, usable, factor)
+        mean, share = block_means(pixels, usable, pixels[0, :0], factor)
         means.append(mean)
         shares.append(share)
     return orientation(np.concatenate(means), np.concatenate(shares) >= 0.5)
