@@ -22,7 +22,7 @@ def inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     >>> inverse(np.array([2.0, 1.0, 1.0])).tolist(), inverse(np.array([2.0, 0.0, 0.0])).tolist()
     ([1.0, -1.0, 2.0], [0.5, 0.0, 0.0])
     """
-    yy, yx, xx = np.moveaxis(matrix, -1, 0)
+    yy, yx, xx = (matrix[..., k] for k in range(3))
     det, trace = yy * xx - yx * yx, yy + xx
     regular = det > _SINGULAR * trace * trace
     adjugate = np.stack([xx, -yx, yy], axis=-1) / np.where(regular, det, 1.0)[..., None]
@@ -39,8 +39,8 @@ def product(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray
     >>> product(np.array([2.0, 1.0, 4.0]), np.array([1.0, 1.0])).tolist()
     [3.0, 5.0]
     """
-    yy, yx, xx = np.moveaxis(matrix, -1, 0)
-    y, x = np.moveaxis(vector, -1, 0)
+    yy, yx, xx = (matrix[..., k] for k in range(3))
+    y, x = vector[..., 0], vector[..., 1]
     return np.stack([yy * y + yx * x, yx * y + xx * x], axis=-1)
 
 
@@ -65,7 +65,7 @@ def with_spread(matrix: NDArray[np.float64], noise: float, spread: float) -> NDA
     >>> with_spread(np.array([2.0, 0.0, 0.0]), 1.0, 0.5).tolist()
     [1.0, 0.0, 0.0]
     """
-    myy, myx, mxx = np.moveaxis(matrix, -1, 0)
+    myy, myx, mxx = (matrix[..., k] for k in range(3))
     yy, yx, xx = noise + spread * myy, spread * myx, noise + spread * mxx
     adjugate = np.stack([myy * xx - myx * yx, myx * yy - myy * yx, mxx * yy - myx * yx], axis=-1)
     return adjugate / (yy * xx - yx * yx)[..., None]
