@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -77,21 +78,32 @@ class Joint:
     """Names the bands that disagree, or is empty."""
 
 
-def join(fits: dict[int, Fit]) -> Joint:
+def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
     """One lag for all bands, nearer to those that know it better.
 
     Bands see the same ground, so their noise is taken as wholly dependent: a second band does not
     make the result surer, and bands that differ make it less sure.
+
+    Parameters
+    ----------
+    fits
+        Band to what its windows say.
+    kin
+        Band to the one that stands for all bands of its texture. They err alike, and so have one vote together.
     """
     bands = list(fits)
+    groups = [kin[b] for b in bands]
     lags = np.array([fits[b].lag for b in bands])
     noise = np.sqrt(np.array([np.diag(fits[b].covariance) for b in bands]) + _METHOD**2)
     # Without the blocks of the rarer contrast, the lag would move by their part of the distance.
     looks = np.array([fits[b].looks + (fits[b].minor * fits[b].opposed) ** 2 / 2 for b in bands])
     away = np.hypot(*(lags - np.median(lags, axis=0)).T)
-    odd = (away > np.maximum(_ODD, 3 * np.hypot(*noise.T) + 3 * np.sqrt(looks))) & (len(bands) > 2)
+    # two bands of one texture do not outvote the only one of another
+    odd = (away > np.maximum(_ODD, 3 * np.hypot(*noise.T) + 3 * np.sqrt(looks))) & (len(set(groups)) != 2)
+    odd &= len(bands) > 2
     common = looks[~odd].mean() + lags[~odd].var(axis=0).mean()
-    weight = np.where(odd, 0.0, 1 / (np.square(noise).mean(axis=1) + common))
+    voices = np.array([sum(g == own for g, o in zip(groups, odd, strict=True) if not o) for own in groups])
+    weight = np.where(odd, 0.0, 1 / (np.square(noise).mean(axis=1) + common) / np.maximum(voices, 1))
     weight /= weight.sum()
     lag = weight @ lags
     # One band errs by what its looks or its distance from the other bands say, whichever is more. What

@@ -104,7 +104,7 @@ def estimate_shift(
         reach = max(quarter[0], limit[0]), max(quarter[1], limit[1])
         found = search(anchor, item, area, reach, _BUDGET)
         fits, ties = _fit_bands(anchor.source, item, found)
-        joint = join(fits)
+        joint = join(fits, {one.band: one.kin for one in found})
         shift = Shift(joint.lag[0] - item.origin.y, joint.lag[1] - item.origin.x)
         _check(found, fits, joint)
         if abs(shift.y) > limit[0] + 0.5 or abs(shift.x) > limit[1] + 0.5:

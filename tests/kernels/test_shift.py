@@ -297,6 +297,16 @@ def test_bands_that_disagree_widen_sigma_and_are_named() -> None:
     assert "band 2 says" in far.reason
 
 
+def test_bands_of_one_texture_have_one_vote_together() -> None:
+    anchor, item, _ = known_pair(size=256)
+    other, moved, _ = known_pair(size=256, seed=9, offset=(6, -7))
+    single = estimate(np.stack([anchor, other]), np.stack([item, moved]))
+    double = estimate(np.stack([anchor, other, anchor]), np.stack([item, moved, item]))
+    assert single.shift is not None
+    assert double.shift is not None
+    assert np.hypot(double.shift.y - single.shift.y, double.shift.x - single.shift.x) < 0.03
+
+
 def test_a_band_without_texture_does_no_harm() -> None:
     anchor, item, truth = known_pair()
     rng = np.random.default_rng(0)
