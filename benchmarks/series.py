@@ -147,7 +147,10 @@ def _line_shift(anchor: Image, item: Image, line: Mask) -> tuple[float, float]:
         return -float(np.corrcoef(first, shift(second, offset, order=3, mode="nearest")[line])[0, 1])
 
     start = min(itertools.product(np.arange(-3, 3.1, 0.5), np.arange(-2, 2.1, 0.5)), key=miss)
-    y, x = minimize(miss, start, method="Nelder-Mead", options={"xatol": 0.01, "fatol": 1e-5}).x
+    # The simplex that scipy starts from by default is all but a point where the start is 0.
+    simplex = np.add(start, [(0, 0), (0.25, 0), (0, 0.25)])
+    options = {"xatol": 0.01, "fatol": 1e-5, "initial_simplex": simplex}
+    y, x = minimize(miss, start, method="Nelder-Mead", options=options).x
     return float(y), float(x)
 
 
