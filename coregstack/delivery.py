@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from coregstack import graph
 from coregstack.computing import Progress, compute_items
 from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
-from coregstack.export.files import PART, WriteError, staged
+from coregstack.export.files import PART, WriteError, resolved, staged
 from coregstack.export.geotiff import Content
 from coregstack.export.items import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile, finished
 from coregstack.export.lock import locked
@@ -391,9 +391,9 @@ def check_apart(output: Path, inputs: Iterable[Path]) -> None:
     ------
     OutputConflict
     """
-    output = output.resolve()
+    output = resolved(output)
     for path in inputs:
-        where = path.resolve()
+        where = resolved(path)
         folder = where if where.is_dir() else where.parent
         if (
             output == folder
@@ -415,10 +415,10 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[None]:
     OutputConflict
         If the output is or holds an input, lies in an input folder, is a file, or is written by another run.
     WriteError
-        If it cannot be made.
+        If it cannot be made or locked.
     """
     check_apart(output, inputs)
-    output = output.resolve()
+    output = resolved(output)
     if output.exists() and not output.is_dir():
         raise OutputConflict(f"The output {str(output)!r} is a file; a folder was expected.")
     try:
@@ -437,5 +437,8 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[None]:
 
 
 def _clear(output: Path) -> None:
-    for left in output.rglob(f".*{PART}"):
-        left.unlink(missing_ok=True)
+    # what cannot be removed harms no file of the run; the check of the output tells of it
+    with suppress(OSError):
+        for left in output.rglob(f".*{PART}"):
+            with suppress(OSError):
+                left.unlink()

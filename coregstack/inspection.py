@@ -91,7 +91,7 @@ def summarise(table: pd.DataFrame) -> list[str]:
 
 
 def _found(root: Path) -> tuple[list[Scene], list[Unusable], list[str]]:
-    if root.is_file():
+    if os.path.isfile(root):
         raise MissingFile(f"{str(root)!r} is a file; a folder was expected. Unpack an archive first.")
     delivery = scan_delivery(root)
     problems = [str(problem) for problem in delivery.problems]

@@ -29,6 +29,7 @@ from coregstack.delivery import (
 )
 from coregstack.errors import InvalidStack, UnreadableFile
 from coregstack.export.cube import to_zarr
+from coregstack.export.files import resolved
 from coregstack.export.items import DeliverySettings
 from coregstack.export.slabs import SlabWriter
 from coregstack.facts import scene_facts, stack_facts
@@ -112,7 +113,7 @@ def to_geotiffs(
     with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]):
         if scenes is None:
             writer = SlabWriter(
-                output=str(folder.resolve()),
+                output=str(resolved(folder)),
                 anchor_id=anchor,
                 box=known.box,
                 nodata=known.nodata,
@@ -126,7 +127,7 @@ def to_geotiffs(
         else:
             boxes = {s.scene.id: s.scene.image.box for s in scenes}
             settings = DeliverySettings(
-                output=str(folder.resolve()),
+                output=str(resolved(folder)),
                 anchor_id=anchor,
                 anchor=boxes.get(anchor, known.box),
                 resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
@@ -233,7 +234,7 @@ def run_scenes(
         plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
         plans.sort(key=lambda plan: asked[plan.id])
         settings = DeliverySettings(
-            output=str(folder.resolve()),
+            output=str(resolved(folder)),
             anchor_id=reference.id,
             anchor=reference.image.box,
             resampling=resampling,

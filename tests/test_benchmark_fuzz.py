@@ -24,14 +24,14 @@ def fuzz() -> ModuleType:
     return module
 
 
-KINDS = ["rasters", "masks", "payloads", "json", "manifests", "names", "geometry", "zips"]
+KINDS = ["geotiff", "jpeg2000", "masks", "payloads", "json", "manifests", "names", "geometry", "zips"]
 
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_few_inputs_of_each_kind(kind: str, fuzz: ModuleType, tmp_path: Path) -> None:
     assert list(fuzz.KINDS) == KINDS
-    ends = [fuzz.one(kind, 7, number, tmp_path) for number in range(40)]
+    ends = [fuzz.one(kind, 7, number, tmp_path) for number in range(15)]
     assert set(ends) <= {"taken", "refused"}, ends
 
 
@@ -53,5 +53,28 @@ def test_what_it_looks_for_it_finds(
 
 
 def test_the_command_makes_a_table(fuzz: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
-    assert fuzz.main(["--kind", "names", "--inputs", "3", "--minutes", "2"]) == 0
-    assert "| names | 3 |" in capsys.readouterr().out
+    assert fuzz.main(["--kind", "names", "--inputs", "3"]) == 0
+    printed = capsys.readouterr().out
+    assert "| names | 3 |" in printed
+    assert "3 inputs, 0 failures" in printed
+
+
+def test_a_worker_that_dies_is_named_and_the_next_goes_on(
+    fuzz: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import runpy, sys, os\n"
+        f"sys.argv[0] = {fuzz.__file__!r}\n"
+        "first = int(sys.argv[sys.argv.index('--first') + 1])\n"
+        "if first == 0:\n"
+        "    open('number', 'w').write('1')\n"
+        "    os.kill(os.getpid(), 9)\n"
+        f"runpy.run_path({fuzz.__file__!r}, run_name='__main__')\n"
+    )
+    monkeypatch.setattr(fuzz, "__file__", str(script))
+    folder = tmp_path / "names"
+    folder.mkdir()
+    ends = dict(fuzz.supervise("names", 0, 4, float("inf"), folder))
+    assert "died (-9)" in ends.pop(1)
+    assert set(ends) == {2, 3}

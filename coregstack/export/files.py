@@ -23,6 +23,27 @@ class WriteError(UnreadableFile):
     """A file that cannot be written."""
 
 
+def resolved(path: Path) -> Path:
+    """A path as absolute and without links.
+
+    Raises
+    ------
+    WriteError
+        If no file can have it: it is too long, goes round in links, or holds NUL.
+
+    Examples
+    --------
+    >>> resolved(Path("/usr/../output")).as_posix()
+    '/output'
+    """
+    try:
+        found = path.resolve()
+        found.exists()  # tells of names that are too long
+    except (OSError, RuntimeError, ValueError) as error:
+        raise WriteError(f"{str(path)!a} cannot be a folder or file ({error}). Choose another.") from error
+    return found
+
+
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
     """A place to write a file that becomes `path` in one step when all went well.

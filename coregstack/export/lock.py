@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from coregstack.errors import OutputConflict
@@ -20,6 +21,10 @@ except ImportError:  # no POSIX system: the runs are not kept apart
 
 LOCK = "lock"
 """Name of the lock file in the folder where a run keeps its notes."""
+
+_MAX_HOLDER_BYTES = 200
+# a link is not followed, and a pipe without a reader is not waited for
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 log = logging.getLogger(__name__)
 
@@ -42,36 +47,64 @@ def locked(output: Path) -> Iterator[None]:
     OutputConflict
         If another run holds it; the message names its host and process.
     WriteError
-        If the folder cannot be written.
+        If the lock cannot be made: the folder cannot be written, or something that is no file, such as a
+        folder or a link, lies in its place.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder, locked(Path(folder)):
+    ...     (Path(folder) / STATE / LOCK).is_file()
+    True
     """
     path = output / STATE / LOCK
     try:
         path.parent.mkdir(exist_ok=True)
-        file = path.open("a+", encoding="utf-8", errors="replace")
+        descriptor = os.open(path, _FLAGS, 0o666)
     except OSError as error:
-        raise WriteError(
-            f"{str(output)!r} cannot be written ({error.strerror}). Check its permissions, or choose another folder."
-        ) from error
-    with file:
-        _acquire(file.fileno(), output, path)
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
+        raise _unusable(path, error.strerror) from error
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _unusable(path, "it is no file")
+        _acquire(descriptor, output)
+        # who holds the lock is only told to others: a full disk does not undo the lock
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())
         try:
             yield
         finally:
-            file.truncate(0)
+            with suppress(OSError):
+                os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
 
 
-def _acquire(descriptor: int, output: Path, path: Path) -> None:
+def _unusable(path: Path, reason: str | None) -> WriteError:
+    return WriteError(
+        f"The lock {str(path)!r} cannot be written ({reason}). Check the folder's permissions, remove what lies in "
+        "its place, or choose another folder."
+    )
+
+
+def _acquire(descriptor: int, output: Path) -> None:
     if fcntl is None:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
-        holder = path.read_text("utf-8", errors="replace")[:200] or "unknown"
         raise OutputConflict(
-            f"Another run ({holder}) is writing to {str(output)!r}. Wait for its end, or choose another folder."
+            f"Another run ({_holder(descriptor)}) is writing to {str(output)!r}. Wait for its end, or choose "
+            "another folder."
         ) from error
     except OSError as error:
         log.warning("no lock on %s: %s; do not start a second run on it", output, error)
+
+
+def _holder(descriptor: int) -> str:
+    """What the holder has written of itself, as far as it can be shown."""
+    try:
+        text = os.read(descriptor, _MAX_HOLDER_BYTES).decode("utf-8", errors="replace")
+    except OSError:
+        return "unknown"
+    return "".join(character for character in text if character.isprintable()) or "unknown"

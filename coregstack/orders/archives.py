@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import stat
 from collections.abc import Iterable
@@ -78,12 +79,12 @@ def unpack(source: Path, into: Path, *, limits: UnpackLimits | None = None) -> t
         If a file to be unpacked is already there, or two have one name.
     """
     limits = limits or UnpackLimits()
-    if source.is_dir():
+    if os.path.isdir(source):
         archives = {
             archive: into / archive.relative_to(source).with_suffix("") for archive in find_archives(source)
         }
         folders = [source, into] if archives else [source]
-    elif source.is_file():
+    elif os.path.isfile(source):
         archives, folders = {source: into}, [into]
     else:
         raise MissingFile(f"{source} has to be a folder or a zip archive, but there is nothing at this path.")
@@ -91,7 +92,6 @@ def unpack(source: Path, into: Path, *, limits: UnpackLimits | None = None) -> t
     if total > limits.max_bytes:
         raise UnreadableFile(_too_large(source, f"{total} bytes", f"{limits.max_bytes} bytes"))
     for archive, folder in archives.items():
-        folder.mkdir(parents=True, exist_ok=True)
         _extract(archive, folder)
     return tuple(folders)
 
@@ -143,10 +143,10 @@ def _extract(archive: Path, folder: Path) -> None:
     with _opened(archive) as file:
         for member in file.infolist():
             target = folder / safe_relative(member.filename)
-            if member.is_dir():
-                target.mkdir(parents=True, exist_ok=True)
-                continue
             try:
+                if member.is_dir():
+                    target.mkdir(parents=True, exist_ok=True)
+                    continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 # Mode x opens nothing that is there already, a link least of all. The reader stops at the
                 # size that the directory gives, which was checked.

@@ -35,9 +35,9 @@ def list_files(root: Path) -> tuple[dict[PurePosixPath, Path], tuple[FileProblem
     MissingFile
         If there is no folder at the path.
     """
-    base = root.resolve()
-    if not base.is_dir():
+    if not os.path.isdir(root):
         raise MissingFile(f"{root} has to be a folder, but there is none at this path.")
+    base = Path(os.path.realpath(root))
     files: dict[PurePosixPath, Path] = {}
     problems: list[FileProblem] = []
 
@@ -50,7 +50,7 @@ def list_files(root: Path) -> tuple[dict[PurePosixPath, Path], tuple[FileProblem
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != _NOT_DATA]
         for name in (*linked, *names):
             path = Path(folder, name)
-            if name.startswith(".") or (name in linked and path.resolve().is_relative_to(base)):
+            if name.startswith(".") or (name in linked and _within(path, base)):
                 continue
             relative = path.relative_to(base).as_posix()
             try:
@@ -62,8 +62,13 @@ def list_files(root: Path) -> tuple[dict[PurePosixPath, Path], tuple[FileProblem
     return dict(sorted(files.items())), tuple(sorted(problems, key=str))
 
 
+def _within(path: Path, base: Path) -> bool:
+    """Whether a path lies in a folder after all links; one that goes round in links does not stop this."""
+    return Path(os.path.realpath(path)).is_relative_to(base)
+
+
 def _regular(path: Path, base: Path) -> Path:
-    if path.is_symlink() and not path.resolve().is_relative_to(base):
+    if path.is_symlink() and not _within(path, base):
         raise UnsafePath("A link leads out of the folder: it is not followed.")
     if not path.is_file():
         raise MissingFile("It is no regular file, or a link to nothing: it is left out.")

@@ -26,7 +26,7 @@ from coregstack.delivery import (
     write_table,
 )
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.files import copy_file
+from coregstack.export.files import copy_file, resolved
 from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, check_source, written
 from coregstack.facts import scene_facts
 from coregstack.matching import match_options
@@ -84,7 +84,7 @@ def open_order(
     >>> stack = open_order("order_folder", anchor="20200630_164149_0e3a")  # doctest: +SKIP
     """
     root = Path(folder)
-    if root.is_file():
+    if os.path.isfile(root):
         raise InvalidRequest(f"{str(root)!r} is a file; a folder was expected. Unpack it, or use run_order.")
     delivery = scan_delivery(root)
     if not delivery.items:
@@ -266,7 +266,7 @@ def _settings(
     dry_run: bool,
 ) -> DeliverySettings:
     return DeliverySettings(
-        output=str(target.resolve()),
+        output=str(resolved(target)),
         anchor_id=anchor.id,
         anchor=anchor.image.box,
         resampling=resampling,

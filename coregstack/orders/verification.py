@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -79,7 +80,7 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
     ...     verify_output(Path(folder, "out"))
     ()
     """
-    if not output.is_dir():
+    if not os.path.isdir(output):
         raise MissingFile(
             f"{str(output)!r} has to be the output folder of a run, but there is no such folder."
         )

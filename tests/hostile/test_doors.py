@@ -14,9 +14,10 @@ import recipes
 from conftest import tree
 from recipes import as_text, payload, write_tiff, zip_bytes
 
-from coregstack import report, run_order, run_scenes
+from coregstack import open_order, report, run_order, run_scenes
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, OutputConflict, UnreadableFile
 from coregstack.model import Status
+from coregstack.orders.verification import verify_output
 from coregstack.raster import opened, read_header, read_window
 
 IDS = ["20240101_100000_0e3a", "20240102_100000_0e3a"]
@@ -285,6 +286,45 @@ def test_outputs_that_cannot_be_written(order: Path, tmp_path: Path) -> None:
         with pytest.raises((OutputConflict, UnreadableFile)):
             run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / place)
     assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_paths_that_no_file_can_have(order: Path, sound: SimpleNamespace, tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    scenes = [sound.anchor, sound.good]
+    for name in ("x" * 300, "a\0b", "loop", "loop/deeper", "a/" * 3000):
+        path = f"{tmp_path}/{name}"
+        for attempt in (
+            lambda: run_scenes(scenes, anchor="anchor", output=path),  # noqa: B023 (called at once)
+            lambda: run_scenes(scenes, anchor="anchor", output=tmp_path / "out", zarr=path),  # noqa: B023
+            lambda: run_scenes([*scenes, path], anchor="anchor", output=tmp_path / "out"),  # noqa: B023
+            lambda: run_order(payload(IDS, IDS[0]), input=path, output=tmp_path / "out"),  # noqa: B023
+            lambda: run_order(path, input=order, output=tmp_path / "out"),  # noqa: B023
+            lambda: open_order(path, anchor=IDS[0]),  # noqa: B023
+            lambda: verify_output(Path(path)),  # noqa: B023
+        ):
+            with pytest.raises(CoregError):
+                attempt()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["loop", "order"]
+
+
+def test_links_that_go_round_and_pipes_are_left_out(order: Path, tmp_path: Path) -> None:
+    for name, target in (("self", "self"), ("a.tif", "b.tif"), ("b.tif", "a.tif")):
+        (order / name).symlink_to(order / target)
+    for name in ("pipe.tif", "manifest.json"):
+        os.mkfifo(order / name)
+    result = run_order(payload(IDS, IDS[0]), input=order, output=tmp_path / "out")
+    assert not result.problems
+    assert {note.split(":")[0] for note in result.notes} == {
+        "self", "a.tif", "b.tif", "pipe.tif", "manifest.json"
+    }  # fmt: skip
+
+
+def test_an_output_that_holds_a_folder_named_as_a_half_written_file(
+    sound: SimpleNamespace, tmp_path: Path
+) -> None:
+    (tmp_path / "out" / ".x.part").mkdir(parents=True)
+    result = run_scenes([sound.anchor, sound.good], anchor="anchor", output=tmp_path / "out")
+    assert not result.problems
 
 
 def test_notes_of_another_hand_are_not_believed(sound: SimpleNamespace, tmp_path: Path) -> None:

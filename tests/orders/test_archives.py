@@ -154,3 +154,11 @@ def test_names_that_collide_are_refused(tmp_path: Path) -> None:
 def test_a_source_has_to_be_there(tmp_path: Path) -> None:
     with pytest.raises(MissingFile, match="folder or a zip archive"):
         unpack(tmp_path / "none", tmp_path / "into")
+
+
+def test_archives_whose_folders_collide_are_refused(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    make_zip(source / "a.zip", {"b": b"a file where the other archive needs a folder"})
+    make_zip(source / "a" / "b.zip", {"c/": b""})
+    with pytest.raises(CoregError):
+        unpack(source, tmp_path / "out")
