@@ -44,6 +44,7 @@ PIXELS = "coregstack-pixels-"
 CLEAR = "coregstack-clear-"
 ALIGNED = "coregstack-aligned-"
 DELIVERY = "coregstack-delivery-"
+FIELD = "coregstack-field-"
 _INDEX = "coregstack-index-"
 _SELECTIONS = ("getitem-", "rechunk-merge-", "rechunk-split-", "concatenate-", "transpose-")
 
@@ -203,7 +204,10 @@ def array_records(
 
 def field(records: da.Array, name: str, get: Callable[[ItemQuality], Any], dtype: Any) -> da.Array:
     """One quality variable out of the records."""
-    return da.map_blocks(_fields, records, get=get, out=dtype, dtype=dtype, meta=np.empty(0, dtype))
+    return da.map_blocks(
+        _fields, records, get=get, out=dtype, dtype=dtype, meta=np.empty(0, dtype),
+        name=f"{FIELD}{name}-{tokenize(records.name, name)}",
+    )  # fmt: skip
 
 
 def _flags(count: int, anchor: int | None) -> da.Array:
@@ -298,10 +302,48 @@ def match_pixels(
 # --- delivery ------------------------------------------------------------------------------------
 
 
-def records_of(*fields: da.Array) -> da.Array:
-    """An `ItemQuality` for each time, put together from the variables of a quality Dataset."""
+def records_of(*fields: Any) -> da.Array:
+    """An `ItemQuality` for each time, put together from the variables of a quality Dataset.
+
+    Where all variables are lazy and untouched, these are the very records that they were taken out of, whose
+    evidence comes along.
+    """
     arrays = [_by_time(f) for f in fields]
-    return da.map_blocks(_join_fields, *arrays, dtype=object, meta=np.empty(0, object))
+    records = _origin_records(arrays)
+    if records is None:
+        records = da.map_blocks(_join_fields, *arrays, dtype=object, meta=np.empty(0, object))
+    return records
+
+
+def _origin_records(fields: Sequence[da.Array]) -> da.Array | None:
+    """The records behind variables, or None if anything but selecting was done with one of them."""
+    found = {tuple(_record_key(f, k) for k in range(len(f))) for f in fields}
+    keys = [key for key in next(iter(found)) if key is not None]
+    if len(found) > 1 or len(keys) < len(fields[0]):
+        return None
+    names = {key[0] for key in keys}
+    known: list[Any] = [da.Array(fields[0].dask, name, ((1,),), dtype=object) for name in names]
+    name = "coregstack-records-" + tokenize(keys)
+    graph = HighLevelGraph.from_collections(name, {(name, k): key for k, key in enumerate(keys)}, known)
+    return da.Array(graph, name, ((1,) * len(keys),), meta=np.empty(0, object))
+
+
+def _record_key(field: da.Array, position: int) -> tuple[str, int] | None:
+    """The task that a variable's value for one time was taken out of."""
+    key = (field.name, position)
+    while key[0].startswith(_SELECTIONS):
+        blocks = _needed_blocks(field, key)
+        if len(blocks) != 1:
+            return None
+        (key,) = blocks
+    return _needed_blocks(field, key)[0] if key[0].startswith(FIELD) else None
+
+
+def _needed_blocks(array: da.Array, key: tuple[str, int]) -> list[tuple[str, int]]:
+    """Blocks that a task of an array's graph takes; a selection may take its indexes from a task as well."""
+    graph: Any = array.__dask_graph__()
+    needed = graph.layers[key[0]].get_dependencies(key, graph.get_all_external_keys())
+    return [block for block in needed if isinstance(block, tuple)]
 
 
 def deliveries(plans: Sequence[ItemPlan], records: da.Array, settings: DeliverySettings) -> da.Array:

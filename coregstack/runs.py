@@ -63,6 +63,10 @@ def to_geotiffs(
     and items that are not shifted byte for byte, shifted items on the anchor's lattice with their whole
     footprint, interpolated once. Any other stack is written as its pixels are.
 
+    Where the quality is still lazy, windows and small pictures are kept beside the items, so that
+    `coregstack.report` and `coregstack.tie_points` of the folder show them; a quality that was computed first
+    carries none.
+
     Parameters
     ----------
     aligned : DataArray

@@ -7,14 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import rasterio
 import xarray as xr
 from rasterio.transform import Affine
 
-from coregstack import align, apply, estimate, open_scenes, run_scenes, to_geotiffs
+from coregstack import align, apply, estimate, open_scenes, run_scenes, tie_points, to_geotiffs
 from coregstack.delivery import RunResult
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack, OutputConflict, UnreadableFile
+from coregstack.export.evidence import STATE
 from coregstack.model import Status
 from coregstack.testing import sample_stack
 
@@ -113,6 +115,40 @@ def test_a_stack_from_files_is_written_from_these_files(
     to_geotiffs(piece, tmp_path / "piece")
     name = "first_coreg.tif"
     assert (tmp_path / "piece" / name).read_bytes() == (Path(run.output) / name).read_bytes()
+
+
+def shown(folder: Path | str) -> dict[str, str]:
+    """What is kept of each item for a report."""
+    return {path.name: path.read_text("utf-8") for path in Path(folder, STATE).glob("*.evidence")}
+
+
+def test_a_stack_from_files_keeps_what_a_run_keeps_for_its_report(
+    run: RunResult, scenes: list[Path], tmp_path: Path
+) -> None:
+    opened = open_scenes(scenes, anchor="anchor")
+    aligned = align(opened, anchor="anchor")
+    to_geotiffs(aligned, tmp_path / "whole")
+    assert shown(tmp_path / "whole") == shown(run.output) != {}
+    to_geotiffs(aligned.isel(time=[3, 0, 1]), tmp_path / "some")
+    assert shown(tmp_path / "some").items() <= shown(run.output).items()
+    assert len(shown(tmp_path / "some")) == 3
+    pd.testing.assert_frame_equal(tie_points(tmp_path / "whole"), tie_points(run))
+    # what was computed or changed is not what was matched
+    edited = apply(
+        opened, estimate(opened, anchor="anchor").assign(shift_x=lambda quality: quality.shift_x + 1)
+    )
+    to_geotiffs(edited, tmp_path / "whole")
+    assert shown(tmp_path / "whole") == {}
+
+
+def test_a_stack_without_files_keeps_what_was_matched(stack: xr.DataArray, tmp_path: Path) -> None:
+    written = to_geotiffs(align(stack, anchor=0), tmp_path)
+    assert len(shown(tmp_path)) == 3
+    assert all(report.quality.evidence is None for report in written.reports)
+    ties = tie_points(tmp_path)
+    for report in written.reports[1:]:
+        own = ties[(ties["item"] == report.id) & ties.inlier]
+        np.testing.assert_allclose(own[["shift_y", "shift_x"]].median(), report.quality.shift, atol=0.1)
 
 
 def test_a_second_writing_does_nothing(scenes: list[Path], tmp_path: Path) -> None:

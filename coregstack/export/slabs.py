@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack import raster
 from coregstack.errors import CoregError
+from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import WriteError, staged
 from coregstack.export.items import ItemReport, written
 from coregstack.export.sidecar import quality_record, write_sidecar
@@ -47,8 +48,10 @@ class SlabWriter:
             files.append(written(path, self.output))
             if quality.status is not Status.ANCHOR:
                 files.append(written(self._sidecar(folder, item_id, quality, path.name), self.output))
+            keep_evidence(folder, item_id, quality.evidence, self.box)
         except CoregError as error:
             problems.append(str(error))
+        quality = replace(quality, evidence=None)
         return ItemReport(id=item_id, quality=quality, files=tuple(files), problems=tuple(problems))
 
     def _write(self, path: Path, values: NDArray[Any]) -> None:
