@@ -20,11 +20,12 @@ SMALLEST_SIGMA = 1e-3
 """No shift is believed to be known better than this, px."""
 UNKNOWN_SIGMA = 0.1
 """Sigma of a shift that came without one, px, where no other pair tells."""
-UNLIKE_SIGMA = 0.02
-"""Sigma of the bias, px, of a pair whose likeness is 0.6; e times that for every 1/12 less, to at most 3 px.
+UNLIKE_SIGMA = 0.03
+"""Sigma of the bias, px, of a pair whose likeness is 0.6; e times that for every 1/9 less, to at most 3 px.
 
-So were the matches of one seasonal series off from those of its likest pairs: by 0.01 px at a likeness of
-0.7, 0.03 at 0.55, 0.1 at 0.4, and by more than 1 px under 0.3, where their own sigmas still said 0.07 px.
+From what a lasting line tells, the matches of one seasonal series were off, along the rows, by 0.1 px at a
+likeness of 0.65, 0.3 at 0.45, and by more than 1 px under 0.3, where their own sigmas still said 0.25 px;
+along the columns by a third of that. The law lies between the two: part of the difference is the line's own.
 """
 UNCHECKED_WIDENING = 2.0
 """Factor on the sigma of a pair that no closed loop checks."""
@@ -203,7 +204,7 @@ def _bias(likeness: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     if likeness.shape != (count,):
         raise InvalidRequest(f"likeness needs one entry for each of the {count} pairs, not {likeness.shape}.")
     unlike = np.where(np.isnan(likeness), np.inf, likeness)
-    return np.minimum(UNLIKE_SIGMA * np.exp(12 * (0.6 - unlike)), 3.0)
+    return np.minimum(UNLIKE_SIGMA * np.exp(9 * (0.6 - unlike)), 3.0)
 
 
 def _connected(

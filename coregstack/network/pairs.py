@@ -75,8 +75,9 @@ def choose_pairs(
     """Choose the pairs of items to match for a network.
 
     Every item is paired with the anchor. The other pairs are those of the forest that joins all items by the
-    likeliest pairs, and for each item its likest partners by content, date and season in turn: `neighbours`
-    a item on average, so that there are at most ``(1 + neighbours / 2) n`` pairs.
+    likeliest pairs, and for each item its likest partners by season, content and date in turn: `neighbours`
+    an item on average, so that there are at most ``(1 + neighbours / 2) n`` pairs. Season comes first, as two
+    dates of one season also agree in light and shadow, which move a match and do not show in content.
 
     Parameters
     ----------
@@ -117,7 +118,7 @@ def choose_pairs(
     forest = _forest(items, anchor, first, second, value[0])
     chosen = set(forest)
     load = np.bincount(np.array(forest, np.int64).reshape(-1), minlength=count)
-    for kind in [(3, 1, 2)[k % 3] for k in range(neighbours // 2 - 1)]:
+    for kind in [(2, 3, 1)[k % 3] for k in range(neighbours // 2 - 1)]:
         order = np.lexsort((second, -value[kind], first))
         starts = np.searchsorted(first[order], np.arange(count + 1))
         for item in np.lexsort((items.days, load)):
