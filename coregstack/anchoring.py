@@ -14,8 +14,8 @@ from coregstack.kernels.descriptor import similarity
 from coregstack.matching import match_bands
 from coregstack.network import AnchorScore
 from coregstack.network import rank_anchors as rank_measures
-from coregstack.network_graph import array_sketches, network_frame, scene_sketches
-from coregstack.network_matching import Sketch
+from coregstack.network.graph import array_sketches, network_frame, scene_sketches
+from coregstack.network.matching import Sketch
 from coregstack.opening import check_lattice, place, unplaceable
 from coregstack.provenance import pristine_clear, pristine_scenes
 from coregstack.scene import Scene

@@ -16,7 +16,7 @@ from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.grid import crs_name, offset, overlaps, same_pixels
 from coregstack.matching import MatchOptions, match_options
 from coregstack.model import NO_SHIFT, Shift
-from coregstack.network_graph import Items, array_network, scene_network
+from coregstack.network.graph import Items, array_network, scene_network
 from coregstack.opening import find_scene, scenes_of, stack_scenes, unreadable_files
 from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.provenance import pristine_clear, pristine_scenes

@@ -27,7 +27,7 @@ from coregstack.export.lock import locked
 from coregstack.export.stac import write_stac
 from coregstack.matching import MatchOptions
 from coregstack.model import ItemQuality, Status
-from coregstack.network_graph import Items, scene_network
+from coregstack.network.graph import Items, scene_network
 from coregstack.notebook import table_html
 from coregstack.opening import Unusable, band_indexes, common_bands, unplaceable
 from coregstack.policy import failure

@@ -29,7 +29,7 @@ from coregstack.graph import boxed, match_pixels, object_array, scene_array
 from coregstack.grid import frame_bounds, offset, union
 from coregstack.matching import MatchOptions, Reference, anchor_quality, prepare
 from coregstack.model import NO_SHIFT, Shift
-from coregstack.network_matching import (
+from coregstack.network.matching import (
     SKETCH_SIDE,
     PairMatch,
     Place,

@@ -20,7 +20,8 @@ from coregstack.kernels.shift import NO_TIES, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource, block_means
 from coregstack.matching import MatchOptions, Reference, value_range
 from coregstack.model import NO_SHIFT, ItemQuality, Shift, ShiftEstimate
-from coregstack.network import NetworkSolution, adjust, choose_pairs
+from coregstack.network.adjust import NetworkSolution, adjust
+from coregstack.network.pairs import choose_pairs
 from coregstack.policy import decide
 from coregstack.preview import picture_item
 from coregstack.scene import MatchPixels
