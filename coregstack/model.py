@@ -136,6 +136,8 @@ class Evidence:
     """Frame position of the upper left corner of the overview's first pixel."""
     factor: int
     """Side of an overview's pixel, px of the frame."""
+    against: str | None = None
+    """Id of the item, other than the anchor, that the item was matched with; None for the anchor."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

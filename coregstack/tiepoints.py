@@ -33,7 +33,10 @@ def tie_points(source: Any, *, anchor: Hashable | None = None, **options: Any) -
     DataFrame
         One row a window: `item`; `x`, `y` of its middle in the anchor's CRS (``attrs["crs"]``); `row`, `col`
         of its middle in the anchor, px; its own `shift_x` (right) and `shift_y` (down), px; `weight`, 0 to
-        1; `inlier`; `band`, counted among the match bands. `coregstack.write_ties` writes it.
+        1; `inlier`; `band`, counted among the match bands; `against`, the item it was matched with: the
+        anchor, or, in a run of ``method="network"`` that reached the item only through others, the one of
+        them that it was scored against. Then `shift_x` and `shift_y` hold the way on to the anchor too.
+        `coregstack.write_ties` writes it.
 
     Raises
     ------
@@ -52,7 +55,8 @@ def tie_points(source: Any, *, anchor: Hashable | None = None, **options: Any) -
     if isinstance(source, xr.DataArray):
         again = rematch(source, anchor, **options)
         found = ((item, quality.evidence) for item, quality in qualities(again))
-        return tie_table({item: kept.ties for item, kept in found if kept is not None}, again.box)
+        items = {item: kept for item, kept in found if kept is not None}
+        return tie_table(items, again.box, again.stack.ids[again.anchor])
     if anchor is not None or options:
         raise InvalidRequest(
             "anchor and match options are for stacks; what a run has written tells them itself."
@@ -61,22 +65,22 @@ def tie_points(source: Any, *, anchor: Hashable | None = None, **options: Any) -
 
 
 def _kept(folder: Path) -> pd.DataFrame:
-    ties, box = {}, None
+    items, anchor, box = {}, "", None
     for item in _items(folder):
         kept = kept_evidence(folder, item)
         if kept is None:
             continue
         if kept.evidence.chips is None:
             # only the anchor has no chips
-            box = kept.box
+            anchor, box = item, kept.box
         else:
-            ties[item] = kept.evidence.ties
+            items[item] = kept.evidence
     if box is None:
         raise MissingFile(
             f"{str(folder)!r} keeps no tie points. Name the output folder of a finished order or alignment of "
             "files; of a stack, pass the stack itself."
         )
-    return tie_table(ties, box)
+    return tie_table(items, box, anchor)
 
 
 def _items(folder: Path) -> list[str]:

@@ -133,6 +133,20 @@ class TestApart:
         assert set(table.status[1:]) <= {"coregistered", "already_aligned"}
         assert "does not overlap the anchor" in table.details.iloc[5]
         assert "Placed through" in table.details.iloc[5]
+        ties = coregstack.tie_points(tmp_path / "out")
+        for k in range(1, 6):
+            own = ties[(ties["item"] == f"part_{k}") & ties.inlier]
+            # what a window says of the way to the anchor, and where it lies, whomever it was seen with
+            np.testing.assert_allclose(own[["shift_y", "shift_x"]].median(), truth[k], atol=0.15)
+            left = [0, 0, 110, 250, 380, 520][k]
+            # at most half a window hangs over the edge
+            assert own.col.between(left - 32, left + 332).all()
+            assert own.row.between(-32, 332).all()
+            # all windows of an item are seen with one other
+            assert own.against.nunique() == 1
+        against = ties.groupby("item").against.first()
+        assert against["part_1"] == "part_0"
+        assert against["part_5"] in ("part_3", "part_4")
 
     def test_directly_they_fail(self, row: list[Path], tmp_path: Path) -> None:
         table = coregstack.run_scenes(row, anchor=0, output=tmp_path / "out").to_dataframe()

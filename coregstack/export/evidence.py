@@ -69,6 +69,7 @@ def keep_evidence(output: Path, item_id: str, evidence: Evidence | None, box: Ge
         "overview": [int(size) for size in evidence.overview],
         "origin": evidence.origin,
         "factor": evidence.factor,
+        "against": evidence.against,
         "ties": {name: getattr(evidence.ties, name).tolist() for name in TiePoints.__slots__},
     }
     with staged(path) as temporary:
@@ -89,6 +90,7 @@ def kept_evidence(output: Path, item_id: str) -> KeptEvidence | None:
             overview=tuple(int(size) for size in value["overview"]),
             origin=_pair(value["origin"]),
             factor=int(value["factor"]),
+            against=None if value["against"] is None else str(value["against"]),
         )
         box = None if value["box"] is None else _box_from_json(value["box"])
         return KeptEvidence(box=box, evidence=evidence)

@@ -20,41 +20,45 @@ from pyproj.enums import WktVersion
 from coregstack.errors import InvalidRequest
 from coregstack.export.files import staged
 from coregstack.grid import crs_of, transformer
-from coregstack.model import TiePoints
+from coregstack.model import Evidence
 
-COLUMNS = ("item", "x", "y", "row", "col", "shift_x", "shift_y", "weight", "inlier", "band")
+COLUMNS = ("item", "x", "y", "row", "col", "shift_x", "shift_y", "weight", "inlier", "band", "against")
 """Columns of a table of tie points."""
 
 _DEGREE_DIGITS = 9
 _APPLICATION, _VERSION = 0x47504B47, 10300
 _LAYER = "tie_points"
-_SQL_TYPES = {"item": "TEXT", "inlier": "BOOLEAN", "band": "INTEGER"}
+_SQL_TYPES = {"item": "TEXT", "against": "TEXT", "inlier": "BOOLEAN", "band": "INTEGER"}
 
 
-def tie_table(ties: Mapping[str, TiePoints], anchor: GeoBox) -> pd.DataFrame:
+def tie_table(items: Mapping[str, Evidence], anchor: GeoBox, anchor_id: str) -> pd.DataFrame:
     """Put the tie points of items into one table.
 
     Parameters
     ----------
-    ties : mapping
-        Item id to its tie points.
+    items : mapping
+        Item id to its evidence.
     anchor : GeoBox
         The anchor's box: the frame that the points are counted in.
+    anchor_id : str
+        What the anchor is called.
 
     Returns
     -------
     DataFrame
         One row a window: `item`; `x`, `y` of the window's middle in the anchor's CRS; its `row` and `col` in
         the anchor, px; its own `shift_x` and `shift_y`, px; its `weight`, 0 to 1, in the agreement; `inlier`,
-        whether it agrees with the shift; `band`, counted among the match bands. The CRS is in
-        ``attrs["crs"]``, where the anchor has one.
+        whether it agrees with the shift; `band`, counted among the match bands; `against`, the item that it
+        was matched with. The CRS is in ``attrs["crs"]``, where the anchor has one.
     """
     parts = []
-    for item, found in ties.items():
+    for item, evidence in items.items():
+        found = evidence.ties
         col, row, place = found.x + 0.5, found.y + 0.5, anchor.affine
         x, y = place.a * col + place.b * row + place.c, place.d * col + place.e * row + place.f
-        values = {"x": x, "y": y, "row": found.y, "col": found.x}
-        values |= {name: getattr(found, name) for name in COLUMNS[5:]}
+        values: dict[str, Any] = {"x": x, "y": y, "row": found.y, "col": found.x}
+        values |= {name: getattr(found, name) for name in ("shift_x", "shift_y", "weight", "inlier", "band")}
+        values["against"] = evidence.against or anchor_id
         parts.append(pd.DataFrame({"item": [item] * len(found.y), **values}))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
     if anchor.crs is not None:

@@ -242,6 +242,7 @@ def evidence_json(kept: KeptEvidence) -> str:
         "overview": evidence.overview,
         "origin": evidence.origin,
         "factor": evidence.factor,
+        "against": evidence.against,
         "ties": ties,
     }
     return json.dumps(value, separators=(",", ":"))

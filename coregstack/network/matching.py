@@ -8,7 +8,7 @@ anchor is reached through others, and then scored against the aligned item befor
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ from coregstack.kernels.score import matching_scores
 from coregstack.kernels.shift import NO_TIES, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource, block_means
 from coregstack.matching import MatchOptions, Reference, value_range
-from coregstack.model import NO_SHIFT, ItemQuality, Shift, ShiftEstimate
+from coregstack.model import NO_SHIFT, ItemQuality, Shift, ShiftEstimate, TiePoints
 from coregstack.network.adjust import NetworkSolution, adjust
 from coregstack.network.pairs import choose_pairs
 from coregstack.policy import decide
@@ -63,6 +63,8 @@ class PairMatch:
     """Shift of `second` onto `first`; None where they could not be matched."""
     sigma: Shift | None
     reason: str
+    ties: TiePoints = field(default=NO_TIES, compare=False, repr=False)
+    """The windows that were matched, in the frame that counts from the first pixel of `first`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,6 +92,12 @@ class Place:
     """The partner's own shift, 0 for the anchor."""
     redundancy: float | None
     closure: float | None
+    against: str | None = None
+    """Id of the partner, None for the anchor."""
+    ties: TiePoints = field(default=NO_TIES, compare=False, repr=False)
+    """Windows that item and partner were matched in, as `PairMatch` holds them."""
+    turned: bool = False
+    """Whether the item was the one that was taken as the anchor of that pair."""
 
 
 NOWHERE = Place(
@@ -191,7 +199,12 @@ def match_with_partners(
 def _matched(estimate: ShiftEstimate, positions: tuple[int, int]) -> PairMatch:
     first, second = positions
     return PairMatch(
-        first=first, second=second, shift=estimate.shift, sigma=estimate.sigma, reason=estimate.reason
+        first=first,
+        second=second,
+        shift=estimate.shift,
+        sigma=estimate.sigma,
+        reason=estimate.reason,
+        ties=estimate.ties,
     )
 
 
@@ -242,7 +255,7 @@ def solve(
     for k, match in enumerate(matches):
         if anchor in (match.first, match.second):
             direct[match.first + match.second - anchor] = k
-    return [
+    places = [
         NOWHERE
         if item == anchor
         else _place(
@@ -256,6 +269,28 @@ def solve(
         )
         for item in range(len(names))
     ]
+    pairs = {frozenset((match.first, match.second)): match for match in matches}
+    return [
+        _with_windows(
+            place,
+            pairs.get(frozenset((item, anchor if place.partner is None else place.partner))),
+            item,
+            names,
+        )
+        for item, place in enumerate(places)
+    ]
+
+
+def _with_windows(place: Place, match: PairMatch | None, item: int, names: Sequence[str]) -> Place:
+    """A place that knows what its item and the one it is scored against say of each other."""
+    if match is None:
+        return place
+    return replace(
+        place,
+        against=None if place.partner is None else names[place.partner],
+        ties=match.ties,
+        turned=match.first == item,
+    )
 
 
 def _likeness(matches: Sequence[PairMatch], sketches: Sequence[Sketch | None]) -> NDArray[np.float64]:
@@ -348,11 +383,14 @@ def conclude(
     still, seen = replace(against, origin=NO_SHIFT), replace(item.source, origin=back)
     scale = reference.value_range if partner is None else value_range(partner)
     scores = matching_scores(still, seen, place.shift, band=0, value_range=scale)
-    estimate = ShiftEstimate(shift=place.shift, sigma=place.sigma, reason=place.reason, ties=NO_TIES)
+    ties = _windows(place, back)
+    estimate = ShiftEstimate(shift=place.shift, sigma=place.sigma, reason=place.reason, ties=ties)
     evidence = picture_item(still, seen, item.valid, estimate)
     corner, origin = evidence.chips, evidence.origin
     evidence = replace(
         evidence,
+        ties=replace(ties, y=ties.y + ahead.y, x=ties.x + ahead.x),
+        against=place.against,
         chips=None if corner is None else Shift(corner.y + ahead.y, corner.x + ahead.x),
         origin=Shift(origin.y + ahead.y, origin.x + ahead.x),
     )
@@ -360,3 +398,29 @@ def conclude(
         decide(estimate, scores, options.limits),
         redundancy=place.redundancy, closure=place.closure, evidence=evidence,
     )  # fmt: skip
+
+
+def _windows(place: Place, back: Shift) -> TiePoints:
+    """An item's windows in the frame of the aligned item that it is scored against.
+
+    Each window's shift is what it says of the item's way to the anchor: the partner's own shift is part of it.
+
+    Parameters
+    ----------
+    place : Place
+        Of the item.
+    back : Shift
+        Position of the item's first pixel in that frame.
+    """
+    ties, more = place.ties, place.partner_shift
+    if not place.turned:
+        return replace(ties, shift_y=ties.shift_y + more.y, shift_x=ties.shift_x + more.x)
+    # all is seen from the other side
+    own = place.shift or NO_SHIFT
+    return replace(
+        ties,
+        y=ties.y + back.y + own.y,
+        x=ties.x + back.x + own.x,
+        shift_y=more.y - ties.shift_y,
+        shift_x=more.x - ties.shift_x,
+    )

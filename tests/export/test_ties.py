@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,11 @@ def ties() -> TiePoints:
 
 @pytest.fixture
 def table(ties: TiePoints) -> pd.DataFrame:
-    return tie_table({"20240601_a": ties, 'odd "id", <b>': ties}, BOX)
+    own = Evidence(
+        ties=ties, picture=b"", chips=Shift(0.0, 0.0), overview=(1, 1), origin=Shift(0.0, 0.0), factor=1
+    )
+    items = {"20240601_a": own, 'odd "id", <b>': replace(own, against="20240601_a")}
+    return tie_table(items, BOX, "20240501_a")
 
 
 def test_points_lie_at_the_windows_middles(table: pd.DataFrame, ties: TiePoints) -> None:
@@ -44,6 +49,7 @@ def test_points_lie_at_the_windows_middles(table: pd.DataFrame, ties: TiePoints)
     x, y = rasterio.transform.xy(BOX.affine, ties.y, ties.x)  # pixel centres, as rasterio places them
     np.testing.assert_allclose(table.x[:12], x, rtol=0, atol=1e-6)
     np.testing.assert_allclose(table.y[:12], y, rtol=0, atol=1e-6)
+    assert table.against.tolist() == ["20240501_a"] * 12 + ["20240601_a"] * 12
 
 
 @pytest.mark.parametrize("name", ["ties.gpkg", "ties.geojson"])
@@ -76,7 +82,7 @@ def test_geopackage_is_a_sound_database_that_says_what_it_is(table: pd.DataFrame
 def test_crs_without_epsg_code_and_no_points_are_written_too(tmp_path: Path) -> None:
     pyogrio = pytest.importorskip("pyogrio", reason="no pyogrio to read vectors with")
     own = "+proj=laea +lat_0=47 +lon_0=11 +datum=WGS84 +units=m"
-    none = tie_table({}, GeoBox((4, 4), Affine(3, 0, 0, 0, -3, 0), own))
+    none = tie_table({}, GeoBox((4, 4), Affine(3, 0, 0, 0, -3, 0), own), "anchor")
     info = pyogrio.read_info(write_ties(none, tmp_path / "none.gpkg"))
     assert info["features"] == 0
     assert "Lambert" in info["crs"]
@@ -100,6 +106,7 @@ def test_evidence_survives_being_kept(ties: TiePoints, tmp_path: Path) -> None:
         overview=(20, 24),
         origin=Shift(-1.5, 2.25),
         factor=5,
+        against="other",
     )
     keep_evidence(tmp_path, "item", evidence, BOX)
     kept = kept_evidence(tmp_path, "item")
@@ -107,7 +114,7 @@ def test_evidence_survives_being_kept(ties: TiePoints, tmp_path: Path) -> None:
     assert kept.box == BOX
     for name in TiePoints.__slots__:
         np.testing.assert_array_equal(getattr(kept.evidence.ties, name), getattr(ties, name))
-    names = ("picture", "chips", "overview", "origin", "factor")
+    names = ("picture", "chips", "overview", "origin", "factor", "against")
     assert all(getattr(kept.evidence, name) == getattr(evidence, name) for name in names)
     keep_evidence(tmp_path, "item", None, BOX)
     assert kept_evidence(tmp_path, "item") is None

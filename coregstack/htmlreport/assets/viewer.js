@@ -8,6 +8,11 @@ function evidenceOf(k) {
   return block ? JSON.parse(block.textContent) : null;
 }
 
+// What an item is shown against: the anchor, or the aligned item that a network of pairs scored it against.
+function reference(evidence) {
+  return evidence && evidence.against ? `item ${evidence.against} (aligned)` : "the anchor";
+}
+
 function pictureOf(evidence) {
   return new Promise((resolve, reject) => {
     const image = new Image();
@@ -58,10 +63,11 @@ function drawChips() {
   if (!view.image || !view.evidence.chips) return;
   drawChip(byId("before"), 1);
   drawChip(byId("after"), 2);
+  const other = reference(view.evidence);
   const hints = {
-    Overlay: `The anchor is red, the item cyan: what lies in the same place is grey, what does not has coloured fringes. ${CHIP} px across, at full resolution.`,
-    Swipe: "Left of the line the anchor, right of it the item. Drag in a picture or move the slider.",
-    Flicker: `Shown now: ${view.showAnchor ? "the anchor" : "the item"}. What is aligned stands still.`,
+    Overlay: `${other[0].toUpperCase()}${other.slice(1)} is red, the item cyan: what lies in the same place is grey, what does not has coloured fringes. ${CHIP} px across, at full resolution.`,
+    Swipe: `Left of the line ${other}, right of it the item. Drag in a picture or move the slider.`,
+    Flicker: `Shown now: ${view.showAnchor ? other : "the item"}. What is aligned stands still.`,
   };
   byId("chips-hint").textContent = hints[view.mode];
   byId("swipe-label").hidden = view.mode !== "Swipe";
@@ -136,6 +142,7 @@ function facts(item, evidence) {
   add("Score after", fixed(item.after, 4));
   add("Gain", signed(item.gain, 4));
   if (evidence && evidence.ties.y.length) add("Windows", `${evidence.ties.inlier.filter(Boolean).length} of ${evidence.ties.y.length} agree`);
+  if (evidence && evidence.against) add("Windows against", `${evidence.against}, aligned; the item is reached only through others`);
   if (item.files.length) {
     list.push(html("dt", { class: "wide" }, "Files written"),
       html("dd", { class: "wide" }, html("ul", {}, ...item.files.map((file) => html("li", {}, file)))));
@@ -172,8 +179,8 @@ async function openItem(k) {
   byId("viewer-bare").hidden = Boolean(evidence);
   byId("after-caption").textContent = AFTER[item.status] || "";
   byId("before-caption").textContent = "Before: the item as it came.";
-  byId("before").setAttribute("aria-label", `${item.id} before, against the anchor`);
-  byId("after").setAttribute("aria-label", `${item.id} after, against the anchor`);
+  byId("before").setAttribute("aria-label", `${item.id} before, against ${reference(evidence)}`);
+  byId("after").setAttribute("aria-label", `${item.id} after, against ${reference(evidence)}`);
   byId("after").parentNode.hidden = !known(item.x);
   address(`#item-${k + 1}`);
   if (!byId("viewer").open) byId("viewer").showModal();
