@@ -30,6 +30,10 @@ DRIVERS: Mapping[str, tuple[bytes, ...]] = {
     "JP2OpenJPEG": (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51"),
 }
 """GDAL drivers that a file may be opened with, by its first bytes: GeoTIFF (and COG), JPEG 2000."""
+_JP2 = DRIVERS["JP2OpenJPEG"][0]
+_SUPERBOXES = frozenset({b"jp2h", b"asoc", b"res ", b"uinf"})
+"""Boxes of JPEG 2000 that hold boxes."""
+_MAX_NESTED_BOXES = 16
 
 GDAL_OPTIONS: Mapping[str, Any] = {
     # files beside a raster (.aux.xml, .ovr, .msk, world files) are not read: a file is what it is by itself
@@ -233,11 +237,42 @@ def _driver(path: str) -> str:
         ) from error
     for driver, beginnings in DRIVERS.items():
         if start.startswith(beginnings):
+            if start.startswith(_JP2):
+                _check_boxes(path)
             return driver
     raise UnreadableFile(
         f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). "
         "Convert it, for example with gdal_translate -of COG."
     )
+
+
+def _check_boxes(path: str) -> None:
+    """Make sure that the boxes of a JPEG 2000 file follow each other to its end.
+
+    GDAL walks them in search of metadata, and where one reaches beyond its parent, it may walk for ever.
+    """
+    with open(path, "rb") as file:
+        ends = [os.fstat(file.fileno()).st_size]
+        while ends:
+            position = file.tell()
+            if position == ends[-1]:
+                ends.pop()
+                continue
+            head = file.read(16)
+            size, kind, header = int.from_bytes(head[:4]), head[4:8], 8
+            if size == 1:
+                size, header = int.from_bytes(head[8:]), 16
+            end = position + size if size else ends[-1]
+            if not position + header <= end <= ends[-1] or len(ends) > _MAX_NESTED_BOXES:
+                raise UnreadableFile(
+                    f"{path!r} is no sound JPEG 2000 file: what begins at byte {position} reaches beyond what it is "
+                    "part of. The file is damaged or cut off: fetch it again."
+                )
+            if kind in _SUPERBOXES:
+                ends.append(end)
+                file.seek(position + header)
+            else:
+                file.seek(end)
 
 
 def _check_claims(path: str, dataset: DatasetReader) -> None:

@@ -247,6 +247,8 @@ RASTERS: tuple[Recipe, ...] = tuple(
         ("TIFF with a damaged header", _raw(lambda: flipped(tiff_bytes(), 2, 60, 0.0, 0.003)), N),
         ("JPEG 2000 cut in its header", _raw(lambda: jp2_bytes()[:60]), N),
         ("JPEG 2000 cut in its pixels", _raw(lambda: jp2_bytes()[: len(jp2_bytes()) // 2]), N),
+        ("JPEG 2000 with a few bytes after its end", _raw(lambda: jp2_bytes() + b"\xff\xd9\0\1\2\3"), N),
+        ("JPEG 2000 that lost bytes in its middle", _raw(lambda: jp2_bytes()[:90] + jp2_bytes()[113:]), N),
         ("JPEG 2000 with damaged pixels", _raw(lambda: flipped(jp2_bytes(), 4, 4000, 0.1)), F),
         ("TIFF that claims 1e6 x 1e6 pixels", _raw(lambda: claiming(10**6, 10**6, 1, tile=512)), N),
         ("TIFF that claims 1e6 x 1e6 pixels in a strip", _raw(lambda: claiming(10**6, 10**6, 1)), N),
