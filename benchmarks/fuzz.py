@@ -232,11 +232,15 @@ def jsons(rng: Rng, folder: Path) -> None:
     ]
     path = folder / "in" / "a.json"
     path.write_bytes(mutated(rng, json.dumps(documents[int(rng.integers(0, 4))]).encode()))
-    for read in (read_item_metadata, read_sidecar, read_note, read_payload):
+    refusals = []
+    readers = (read_item_metadata, read_sidecar, read_note, read_payload)
+    for read in readers:
         try:
             read(path)
-        except CoregError:
-            continue
+        except CoregError as error:
+            refusals.append(error)
+    if len(refusals) == len(readers):
+        raise refusals[0]
 
 
 def manifests(rng: Rng, folder: Path) -> None:
