@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from asyncio import CancelledError
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -81,14 +82,15 @@ def _on_cluster(client: Any, parts: Sequence[da.Array], ids: Sequence[str]) -> I
     # a report that has come is let go, so that a lost worker does not bring its item back
     del futures
     for future in waiting:
-        error = future.exception()
-        if error is None:
-            yield future.result()[0]
-        elif future.key in names:
+        try:
+            report = future.result()[0]
+        except (Exception, CancelledError) as error:
+            # a lost scheduler cancels what it has not done
+            if future.key not in names:
+                raise
             words = f"The cluster could not do it ({type(error).__name__}: {error}). Run again to do it anew."
-            yield ItemReport(id=names[future.key], quality=failure(words), files=(), problems=(words,))
-        else:
-            raise error
+            report = ItemReport(id=names[future.key], quality=failure(words), files=(), problems=(words,))
+        yield report
 
 
 def _active_client() -> Any | None:

@@ -34,6 +34,8 @@ _JP2 = DRIVERS["JP2OpenJPEG"][0]
 _SUPERBOXES = frozenset({b"jp2h", b"asoc", b"res ", b"uinf"})
 """Boxes of JPEG 2000 that hold boxes."""
 _MAX_NESTED_BOXES = 16
+_FARTHEST = 1e12
+"""No coordinate of a map is larger, whatever its unit."""
 
 GDAL_OPTIONS: Mapping[str, Any] = {
     # files beside a raster (.aux.xml, .ovr, .msk, world files) are not read: a file is what it is by itself
@@ -303,8 +305,12 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
             f"{path!r} has no usable georeference ({hint}): a CRS and a geotransform were expected. "
             "Orthorectify it or set them, for example with gdalwarp or gdal_edit.py."
         )
-    if dataset.transform.is_degenerate or not np.isfinite(dataset.transform[:6]).all():
-        raise UnreadableFile(f"{path!r} has a geotransform that cannot be inverted: {dataset.transform!r}.")
+    numbers = np.abs(dataset.transform[:6])
+    if dataset.transform.is_degenerate or not (numbers < _FARTHEST).all():
+        raise UnreadableFile(
+            f"{path!r} has a geotransform that cannot be inverted, or of numbers beyond {_FARTHEST:g} that no map "
+            f"has: {dataset.transform!r}. Set it, for example with gdal_edit.py."
+        )
 
 
 def read_window(

@@ -260,6 +260,7 @@ RASTERS: tuple[Recipe, ...] = tuple(
         ("no geotransform", _tiff(transform=None), N),
         ("ground control points only", _gcps, N),
         ("RPCs only", _rpcs, N),
+        ("geotransform of numbers that no map has", _tiff(transform=Affine(3, 0, 1e300, 0, -3, NORTH)), N),
         ("geotransform that cannot be inverted", _tiff(transform=Affine(3, 0, WEST, 3, 0, NORTH)), N),
         ("geotransform with NaN", _tiff(transform=Affine(np.nan, 0, WEST, 0, -3, NORTH)), N),
         ("complex pixels", _tiff(lambda: pixels().astype("complex64")), N),
