@@ -31,6 +31,8 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -343,72 +345,69 @@ def stale_lock(bench: Bench, rng: Rng, output: Path) -> str:
     return judge(bench, output, bench.run(output))
 
 
-def in_child(work: Callable[[], Any]) -> int:
-    """Do something in a process of its own that has all modules already; its id."""
-    child = os.fork()
-    if child == 0:
-        try:
-            work()
-            os._exit(0)
-        except CoregError:
-            os._exit(2)
-        except BaseException:
-            traceback.print_exc()
-            os._exit(1)
-    return child
-
-
-def ended(child: int) -> int:
-    """Wait for a child's end; its exit code, negative for a signal."""
-    until = time.monotonic() + LIMIT_S
-    while time.monotonic() < until:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            return os.waitstatus_to_exitcode(status)
-        time.sleep(0.005)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    raise Broken("a run hangs")
-
-
-def full_disk(bench: Bench, rng: Rng, output: Path) -> str:
-    """The system lets no file grow beyond a size, GDAL's own writes included."""
-    size = int(rng.integers(100, 250_000))
-
-    def work() -> None:
+def run_apart(bench: Bench, output: Path, size: int | None) -> None:
+    """Run the order in a process of its own, in which no file may grow beyond a size, if one is given."""
+    logging.disable()
+    warnings.simplefilter("ignore")
+    if size is not None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+    try:
         result = bench.run(output)
+    except CoregError:
+        end = "stopped"
+    else:
         resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         try:
             end = judge(bench, output, result)
         except Broken as broken:
             end = str(broken)
-        output.with_name("end").write_text(end)
+    output.with_name("end").write_text(end)
 
-    code = ended(in_child(work))
-    if code not in (0, 2):
+
+def started(bench: Bench, output: Path, size: int | None = None) -> BaseProcess:
+    """A process that runs the order; it is forked from one that has all modules, and no thread of GDAL."""
+    output.with_name("end").unlink(missing_ok=True)
+    process = get_context("forkserver").Process(target=run_apart, args=(bench, output, size))
+    process.start()
+    return process
+
+
+def ended(process: BaseProcess) -> int:
+    """Wait for a process's end; its exit code, negative for a signal."""
+    process.join(LIMIT_S)
+    if process.exitcode is None:
+        process.kill()
+        process.join()
+        raise Broken("a run hangs")
+    return process.exitcode
+
+
+def full_disk(bench: Bench, rng: Rng, output: Path) -> str:
+    """The system lets no file grow beyond a size, GDAL's own writes included."""
+    code = ended(started(bench, output, int(rng.integers(100, 250_000))))
+    if code != 0:
         raise Broken(f"a run ended with {code}")
-    if code == 2:
-        return judge(bench, output, None)
     end = output.with_name("end").read_text()
-    if end not in ("equal", "named"):
+    if end not in ("equal", "named", "stopped"):
         raise Broken(end)
-    return end
+    return judge(bench, output, None) if end == "stopped" else end
 
 
 def killed_process(bench: Bench, rng: Rng, output: Path) -> str:
-    """A run is killed at any moment."""
+    """A run is killed at any moment after it has begun to write."""
     began = time.monotonic()
-    ended(in_child(lambda: bench.run(output)))
+    ended(started(bench, output))
     took = time.monotonic() - began
     for _ in range(20):
         shutil.rmtree(output)
-        child = in_child(lambda: bench.run(output))
-        time.sleep(float(rng.uniform(0, took)))
-        os.kill(child, signal.SIGKILL)
-        if ended(child) == -signal.SIGKILL:
+        process = started(bench, output)
+        process.join(float(rng.uniform(0, took)))
+        process.kill()
+        # what was killed before it made its folder struck nothing
+        if ended(process) == -signal.SIGKILL and output.exists():
             return judge(bench, output, None)
+        output.mkdir(exist_ok=True)
     raise Broken("the fault was not injected")
 
 
