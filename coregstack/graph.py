@@ -415,8 +415,12 @@ def _match_and_deliver(
         return boxed(deliver_item(plan, reference, settings))
     try:
         with held_image(scene, options.bands) as held:
-            pixels = load_match(scene, options.bands, mean=options.mean, reach=options.max_shift, held=held)
-            quality = assess(reference, pixels, options)
+            # what is only matched with is let go before anything is written
+            quality = assess(
+                reference,
+                load_match(scene, options.bands, mean=options.mean, reach=options.max_shift, held=held),
+                options,
+            )
             return boxed(deliver_item(plan, quality, settings, held))
     except Exception as error:
         return boxed(deliver_item(plan, _unmatched(scene, error), settings))

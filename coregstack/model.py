@@ -66,7 +66,8 @@ class PixelSource(Protocol):
     def read(self, band: int, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Pixels and their usable-mask (valid, finite and clear) of one window.
 
-        `rows` and `cols` lie inside `shape`, with step 1. Pixels that are not usable hold 0.
+        `rows` and `cols` lie inside `shape`, with step 1. Pixels that are not usable hold 0. Both arrays are the
+        caller's to change.
         """
 
     def overview(self, band: int, factor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -78,57 +78,93 @@ def add_similarity(anchor, images, usable, gains, offsets, c1, c2, windows, simi
     """
     count = images.shape[0]
     columns = min(_TILE + WINDOW - 1, usable.shape[1])
-    # whole, x, xx of the anchor, then y, yy, xy of each image
-    sums = np.empty((3 + 3 * count, columns))
-    boxes = np.empty((3 + 3 * count, columns))
+    # sums of x, then for each image of y, xx + (gain y)(gain y), xy
+    sums = np.empty((1 + 3 * count, columns))
+    boxes = np.empty((1 + 3 * count, columns))
+    nothing = np.zeros(columns, np.float32)
+    gaps = np.empty(usable.shape[0], np.int64)
+    whole = np.empty(columns, np.bool_)
     local = np.empty(columns)
     for tile in range(0, usable.shape[1] - WINDOW + 1, _TILE):
         n = min(_TILE, usable.shape[1] - WINDOW + 1 - tile)
         span = slice(tile, tile + n + WINDOW - 1)
+        none = nothing[: n + WINDOW - 1]
         sums[:] = 0
+        missing = 0
         for i in range(usable.shape[0]):
-            old = i - WINDOW
-            _add_row(anchor[i, span], usable[i, span], 1.0, sums)
-            if old >= 0:
-                _add_row(anchor[old, span], usable[old, span], -1.0, sums)
+            old, top = i - WINDOW, i - WINDOW + 1
+            gaps[i] = _count_gaps(usable[i, span])
+            missing += gaps[i] - (gaps[old] if old >= 0 else 0)
+            x, x_old = anchor[i, span], anchor[old, span] if old >= 0 else none
+            _slide(x, x_old, sums[0])
             for k in range(count):
-                own = sums[3 + 3 * k : 6 + 3 * k]
-                _add_image_row(anchor[i, span], images[k, i, span], 1.0, own)
-                if old >= 0:
-                    _add_image_row(anchor[old, span], images[k, old, span], -1.0, own)
-            top = i - WINDOW + 1
-            if top >= 0:
-                _box(sums, n, boxes)
-                windows[top] += _count(boxes[0], n)
-                for k in range(count):
-                    y, yy, xy = boxes[3 + 3 * k], boxes[4 + 3 * k], boxes[5 + 3 * k]
-                    _compare(boxes[0], boxes[1], boxes[2], y, yy, xy, n, gains[k], offsets[k], c1, c2, local)
-                    similarity[k, top] += _fold(local[:n])
+                y, y_old = images[k, i, span], images[k, old, span] if old >= 0 else none
+                _slide_image(x, x_old, y, y_old, gains[k] ** 2, sums[1 + 3 * k : 4 + 3 * k])
+            if top < 0:
+                continue
+            if missing:
+                _find_whole(usable[top : i + 1, span], whole[:n])
+            else:
+                whole[:n] = True
+            windows[top] += n - _count_gaps(whole[:n])
+            _box(sums, n, boxes)
+            for k in range(count):
+                own = boxes[1 + 3 * k : 4 + 3 * k]
+                _compare(boxes[0], own[0], own[1], own[2], gains[k], offsets[k], c1, c2, local[:n])
+                if missing:
+                    _drop(whole, local[:n])
+                similarity[k, top] += _fold(local[:n])
 
 
 # Loops of few arrays each, all of them contiguous to the compiler: else it works on one number at a time.
 
 
 @_compiled
-def _add_row(anchor, usable, sign, sums) -> None:
-    whole, first, second = sums[0], sums[1], sums[2]
+def _count_gaps(usable) -> int:
+    gaps = 0
     for j in range(usable.size):
-        whole[j] += sign * np.float64(usable[j])
-    for j in range(anchor.size):
-        first[j] += sign * np.float64(anchor[j])
-    for j in range(anchor.size):
-        second[j] += sign * (np.float64(anchor[j]) * np.float64(anchor[j]))
+        gaps += not usable[j]
+    return gaps
 
 
 @_compiled
-def _add_image_row(anchor, image, sign, sums) -> None:
-    first, second, mixed = sums[0], sums[1], sums[2]
-    for j in range(image.size):
-        first[j] += sign * np.float64(image[j])
-    for j in range(image.size):
-        second[j] += sign * (np.float64(image[j]) * np.float64(image[j]))
-    for j in range(image.size):
-        mixed[j] += sign * (np.float64(anchor[j]) * np.float64(image[j]))
+def _find_whole(usable, whole) -> None:
+    """Fill `whole` (x - 6,) with whether the window that begins there, of all rows of `usable`, is usable."""
+    column = np.ones(usable.shape[1], np.bool_)
+    for i in range(usable.shape[0]):
+        for j in range(column.size):
+            column[j] &= usable[i, j]
+    whole[:] = True
+    for first in range(WINDOW):
+        near = column[first : first + whole.size]
+        for j in range(whole.size):
+            whole[j] &= near[j]
+
+
+@_compiled
+def _drop(whole, local) -> None:
+    for j in range(local.size):
+        local[j] = local[j] if whole[j] else 0.0
+
+
+@_compiled
+def _slide(x, x_old, total) -> None:
+    """Let a row enter and another leave the sums along columns."""
+    for j in range(x.size):
+        total[j] += np.float64(x[j]) - np.float64(x_old[j])
+
+
+@_compiled
+def _slide_image(x, x_old, y, y_old, square, sums) -> None:
+    first, both, mixed = sums[0], sums[1], sums[2]
+    for j in range(x.size):
+        first[j] += np.float64(y[j]) - np.float64(y_old[j])
+    for j in range(x.size):
+        a, b, c, d = np.float64(x[j]), np.float64(y[j]), np.float64(x_old[j]), np.float64(y_old[j])
+        both[j] += (a * a + square * (b * b)) - (c * c + square * (d * d))
+    for j in range(x.size):
+        a, b, c, d = np.float64(x[j]), np.float64(y[j]), np.float64(x_old[j]), np.float64(y_old[j])
+        mixed[j] += a * b - c * d
 
 
 @_compiled
@@ -141,26 +177,16 @@ def _box(sums, n, boxes) -> None:
 
 
 @_compiled
-def _count(whole, n) -> int:
-    windows = 0
-    for j in range(n):
-        windows += whole[j] == WINDOW**2
-    return windows
-
-
-@_compiled
-def _compare(whole, x, xx, y, yy, xy, n, gain, offset, c1, c2, local) -> None:
-    pixels = WINDOW**2
-    mean, sample = 1 / pixels, 1 / (pixels - 1)
-    for j in range(n):
-        mean_x, mean_y = x[j] * mean, y[j] * mean
-        var_x = (xx[j] - x[j] * mean_x) * sample
-        var_y = (yy[j] - y[j] * mean_y) * (sample * gain * gain)
-        cov = (xy[j] - x[j] * mean_y) * (sample * gain)
-        mean_y = gain * mean_y + offset
+def _compare(x, y, both, mixed, gain, offset, c1, c2, local) -> None:
+    mean, sample = 1 / WINDOW**2, 1 / (WINDOW**2 - 1)
+    for j in range(local.size):
+        mean_x, mean_y = x[j] * mean, gain * y[j] * mean
+        spread = (both[j] - (x[j] * mean_x + gain * y[j] * mean_y)) * sample
+        cov = (gain * mixed[j] - x[j] * mean_y) * sample
+        mean_y += offset
         alike = (2 * mean_x * mean_y + c1) * (2 * cov + c2)
-        most = (mean_x * mean_x + mean_y * mean_y + c1) * (var_x + var_y + c2)
-        local[j] = alike / most if whole[j] == pixels else 0.0
+        most = (mean_x * mean_x + mean_y * mean_y + c1) * (spread + c2)
+        local[j] = alike / most
 
 
 @_compiled

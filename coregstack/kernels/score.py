@@ -37,9 +37,8 @@ VERSION = 1
 K1, K2 = 0.01, 0.03
 PERCENTILES = (2, 98)
 _KERNEL = "allpass"
-_STRIP = 512
+_STRIP = 128  # rows; so few that what is made of them is still in the cache when it is summed
 _FLAT = 1e-12
-_KEPT_PIXELS = 1 << 24
 
 
 def anchor_range(anchor: PixelSource, band: int = 0) -> float:
@@ -123,8 +122,7 @@ def matching_scores(
     Parameters
     ----------
     anchor, item : PixelSource
-        Each is read strip by strip where they overlap: once where the overlap has at most 2**24 pixels, which
-        are then kept (13 bytes a pixel), else twice.
+        Each is read twice, strip by strip, where they overlap.
     shift : Shift or None
         What is applied to the item's content to match the anchor. If None, only `before` is scored, on the
         pixels that are usable in the anchor and in the item as it lies.
@@ -158,9 +156,8 @@ def matching_scores(
     height, width = rows.stop - rows.start, cols.stop - cols.start
     if not value_range > 0 or min(height, width) < WINDOW:
         return Scores(before=None, after=None)
-    strips = list(pair) if height * width <= _KEPT_PIXELS else pair
-    fit = _fit(strips, height, len(moves))
-    scores = [None] * len(moves) if fit is None else _scores(strips, fit, height, value_range)
+    fit = _fit(pair, height, len(moves))
+    scores = [None] * len(moves) if fit is None else _scores(pair, fit, height, value_range)
     return Scores(before=scores[0], after=None if shift is None else scores[1])
 
 
@@ -209,7 +206,7 @@ class _Pair:
         for top in range(rows.start, rows.stop, self.height):
             part = slice(top, min(top + self.height + WINDOW - 1, rows.stop))
             values, usable = self.anchor.read(self.band, part, cols)
-            anchor, joint = np.array(values, np.float32, order="C"), np.array(usable, order="C")
+            anchor, joint = np.ascontiguousarray(values), np.ascontiguousarray(usable)
             images = self._images(Shift(top, cols.start), anchor.shape)
             join(anchor, joint, images)
             own = slice(top - rows.start, min(top + self.height, rows.stop) - rows.start)
