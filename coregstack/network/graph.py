@@ -107,26 +107,16 @@ def scene_network(scenes: Sequence[PlacedScene], items: Items, options: MatchOpt
     corner = offset(scenes[items.anchor].scene.image.box, frame)
     boxes = [frame_bounds(scene.scene.image.box, frame) for scene in placed]
     corners = [(top, left, bottom, right) for top, bottom, left, right in boxes]
-    load = partial(_load_scene, corner=corner, options=options)
-    reference = dask.delayed(_prepare_scene, pure=True)(placed[items.anchor], load)
-    everyone = object_array("coregstack-everyone-", [tuple(placed)])
-    sketches = scene_sketches(placed, frame, options.bands[0])
-    all_sketches = sketches.rechunk(-1)
+    stack = _SceneStack(scenes=tuple(placed), items=items, corner=corner, options=options)
+    everyone = object_array("coregstack-everyone-", [stack])
+    reference = dask.delayed(_prepare_scene, pure=True)(everyone.to_delayed()[0])
+    all_sketches = scene_sketches(placed, frame, options.bands[0]).rechunk(-1)
     plan = da.map_blocks(
         _plan_scenes, all_sketches, items=items, boxes=corners, chunks=(1,), dtype=object, meta=_NO_OBJECTS
     )
-    index = da.arange(len(placed), chunks=1)
-    matches = da.blockwise(
-        _match_scene, "t", scene_array(placed), "t", index, "t", plan, "p", everyone, "p",
-        reference=reference, items=items, load=load, options=options,
-        concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
-    )  # fmt: skip
+    matches = _by_scene(_match_scene, plan, "p", everyone, reference, len(placed))
     places = _places(matches, all_sketches, items, options)
-    return da.blockwise(
-        _conclude_scene, "t", scene_array(placed), "t", index, "t", places.rechunk(1), "t", everyone, "p",
-        reference=reference, items=items, load=load, options=options,
-        concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
-    )  # fmt: skip
+    return _by_scene(_conclude_scene, places.rechunk(1), "t", everyone, reference, len(placed))
 
 
 def array_network(
@@ -177,6 +167,16 @@ def array_network(
     return _layer("coregstack-network-", finish, tasks, [again, apart, reference])
 
 
+def _by_scene(
+    function: Any, known: da.Array, index: str, everyone: da.Array, reference: Delayed, count: int
+) -> da.Array:
+    """One task for each scene, which takes what is `known` of it (index "t") or of all (index "p")."""
+    return da.blockwise(
+        function, "t", da.arange(count, chunks=1), "t", known, index, everyone, "s", reference=reference,
+        concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
+    )  # fmt: skip
+
+
 def _loaded(
     values: da.Array, clear: da.Array | None, nodata: float | None, origin: Shift, options: MatchOptions
 ) -> da.Array:
@@ -217,15 +217,33 @@ def _places(matches: da.Array, sketches: da.Array, items: Items, options: MatchO
     )  # fmt: skip
 
 
-def _load_scene(scene: PlacedScene, *, corner: Shift, options: MatchOptions) -> MatchPixels:
-    """All match pixels of a scene, in the frame that counts from the anchor's first pixel."""
-    pixels = load_match(scene, options.bands, mean=options.mean, reach=None)
-    y, x = (own - first for own, first in zip(pixels.source.origin, corner, strict=True))
-    return replace(pixels, source=replace(pixels.source, origin=Shift(y, x)))
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _SceneStack:
+    """All scenes of a network, as each of its tasks knows them."""
+
+    scenes: tuple[PlacedScene, ...]
+    items: Items
+    corner: Shift
+    """The anchor's first pixel."""
+    options: MatchOptions
+
+    def load(self, item: int) -> MatchPixels:
+        """All match pixels of a scene, in the frame that counts from the anchor's first pixel."""
+        pixels = load_match(self.scenes[item], self.options.bands, mean=self.options.mean, reach=None)
+        y, x = (own - first for own, first in zip(pixels.source.origin, self.corner, strict=True))
+        return replace(pixels, source=replace(pixels.source, origin=Shift(y, x)))
+
+    def attempt(self, item: int) -> MatchPixels | str:
+        """The same, or why they cannot be had."""
+        try:
+            return self.load(item)
+        except CoregError as error:
+            return str(error)
 
 
-def _prepare_scene(scene: PlacedScene, load: Any) -> Reference:
-    return prepare(load(scene))
+def _prepare_scene(everyone: NDArray[np.object_]) -> Reference:
+    stack: _SceneStack = everyone[0]
+    return prepare(stack.load(stack.items.anchor))
 
 
 def _sketch_scene(scenes: NDArray[np.object_], band: int, grid: GeoBox) -> NDArray[np.object_]:
@@ -242,36 +260,23 @@ def _plan_scenes(
 
 
 def _match_scene(
-    scenes: NDArray[np.object_],
     index: NDArray[np.int64],
     plans: NDArray[np.object_],
     everyone: NDArray[np.object_],
-    *,
     reference: Reference,
-    items: Items,
-    load: Any,
-    options: MatchOptions,
 ) -> NDArray[np.object_]:
     own, plan, found = int(index[0]), plans[0], []
-    if own == items.anchor or (own not in plan.direct and not plan.duties[own]):
+    stack: _SceneStack = everyone[0]
+    anchor, options = stack.items.anchor, stack.options
+    if own == anchor or (own not in plan.direct and not plan.duties[own]):
         return boxed([])
-    try:
-        pixels = load(scenes[0])
-    except CoregError as error:
-        lost = PairMatch(first=items.anchor, second=own, shift=None, sigma=None, reason=str(error))
-        return boxed([lost])
+    pixels = stack.attempt(own)
+    if isinstance(pixels, str):
+        return boxed([PairMatch(first=anchor, second=own, shift=None, sigma=None, reason=pixels)])
     if own in plan.direct:
-        found.append(match_with_anchor(reference, pixels, (items.anchor, own), options))
-    partners = ((other, _attempt(load, everyone[0][other])) for other in plan.duties[own])
+        found.append(match_with_anchor(reference, pixels, (anchor, own), options))
+    partners = ((other, stack.attempt(other)) for other in plan.duties[own])
     return boxed(found + match_with_partners(pixels, own, partners, options))
-
-
-def _attempt(load: Any, scene: PlacedScene) -> MatchPixels | str:
-    try:
-        pixels: MatchPixels = load(scene)
-    except CoregError as error:
-        return str(error)
-    return pixels
 
 
 def _solve(
@@ -285,25 +290,20 @@ def _solve(
 
 
 def _conclude_scene(
-    scenes: NDArray[np.object_],
     index: NDArray[np.int64],
     places: NDArray[np.object_],
     everyone: NDArray[np.object_],
-    *,
     reference: Reference,
-    items: Items,
-    load: Any,
-    options: MatchOptions,
 ) -> NDArray[np.object_]:
-    place: Place = places[0]
-    if index[0] == items.anchor:
+    own, place, stack = int(index[0]), places[0], everyone[0]
+    if own == stack.items.anchor:
         return boxed(anchor_quality(reference))
     try:
-        pixels = load(scenes[0])
-        partner = None if place.partner is None else load(everyone[0][place.partner])
+        pixels = stack.load(own)
+        partner = None if place.partner is None else stack.load(place.partner)
     except CoregError as error:
         return boxed(failure(str(error), unreadable=True))
-    return boxed(conclude(reference, partner, pixels, place, options))
+    return boxed(conclude(reference, partner, pixels, place, stack.options))
 
 
 def _load_array(
