@@ -21,7 +21,7 @@ from coregstack.anchoring import rank_scenes
 from coregstack.completion import SHELLS, completion_script
 from coregstack.console import ProgressBar, format_table, inspection_table, show
 from coregstack.delivery import RunResult, row
-from coregstack.errors import CoregError
+from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.htmlreport import report as write_report
 from coregstack.inspection import inspect_folder, summarise
@@ -37,7 +37,7 @@ from coregstack.testing import SampleOrder, write_sample_order
 from coregstack.warp import RESAMPLING
 
 DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
-"""Exit codes: done; nothing was written; done, but some files could not be read or written."""
+"""Exit codes: done; nothing was written; done, but some files could not be read or written, or not all was done."""
 
 _OPTIONS = ("band", "max_shift", "threshold", "min_improvement", "method")
 
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 delivered, 2 the request is wrong and nothing was written, 3 delivered, but some inputs could
-        not be read or written.
+        not be read or written, or the cluster was lost.
     """
     options = build_parser().parse_args(arguments)
     logging.basicConfig(
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(json.dumps(_api_error(error)))
         else:
             print(f"coregstack: {error}", file=sys.stderr)
-        return WRONG_REQUEST
+        return WITH_PROBLEMS if isinstance(error, SchedulerLost) else WRONG_REQUEST
     except KeyboardInterrupt:
         print("coregstack: interrupted; run the same command again to do what is left.", file=sys.stderr)
         return 130

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import csv
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,20 @@ from dask.base import tokenize
 from numpy.typing import NDArray
 
 from coregstack import graph
-from coregstack.computing import Progress, compute_items
+from coregstack.computing import Progress, Undone, compute_items
 from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
 from coregstack.export.files import PART, WriteError, resolved, staged
 from coregstack.export.geotiff import Content
-from coregstack.export.items import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile, finished
+from coregstack.export.items import (
+    Asset,
+    DeliverySettings,
+    ItemPlan,
+    ItemReport,
+    WrittenFile,
+    deliver_item,
+    finished,
+    log_report,
+)
 from coregstack.export.lock import locked
 from coregstack.export.stac import write_stac
 from coregstack.matching import MatchOptions
@@ -30,11 +40,13 @@ from coregstack.model import ItemQuality, Status
 from coregstack.network.graph import Items, scene_network
 from coregstack.notebook import table_html
 from coregstack.opening import Unusable, band_indexes, common_bands, unplaceable
-from coregstack.policy import failure
+from coregstack.policy import ANCHOR_QUALITY, failure
 from coregstack.scene import PlacedScene, Scene
 
 if TYPE_CHECKING:
     import pystac
+
+log = logging.getLogger(__name__)
 
 TABLE = "coregistration.csv"
 """Name of the table of all items in an output folder."""
@@ -226,8 +238,17 @@ def run_items(
         records = graph.object_array("coregstack-known-", [known[p.id] for p in left])
         parts.append(graph.deliveries(left, records, settings))
         order += [p.id for p in left]
+    log.info(
+        "%d items to anchor %s, %d of them done by an earlier run; output %s",
+        len(plans), settings.anchor_id, len(done), settings.output,
+    )  # fmt: skip
+    for report in done.values():
+        log_report(report)
     reports = dict(done)
-    for report in compute_items(parts, progress, total=len(plans), before=len(done), ids=order):
+    undone = _undone(plans, settings)
+    for report in compute_items(
+        parts, progress, total=len(plans), before=len(done), ids=order, undone=undone
+    ):
         reports[report.id] = report
     return tuple(reports[plan.id] for plan in plans)
 
@@ -256,9 +277,24 @@ def deliver_records(
     reports = [report for report in done if report is not None]
     if left:
         tasks = graph.deliveries([plans[k] for k in left], records[left], settings)
-        ids = [plans[k].id for k in left]
-        reports += compute_items([tasks], progress, total=len(plans), before=len(reports), ids=ids)
+        ids, undone = [plans[k].id for k in left], _undone(plans, settings)
+        reports += compute_items(
+            [tasks], progress, total=len(plans), before=len(reports), ids=ids, undone=undone
+        )
     return reports
+
+
+def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
+    """Delivers an item as it came, here and with the reason, that a cluster could not do."""
+    by_id = {plan.id: plan for plan in plans}
+
+    def deliver(item: str, reason: str) -> ItemReport:
+        quality = failure(reason, unreadable=True)
+        if item == settings.anchor_id:
+            quality = replace(ANCHOR_QUALITY, details=reason, unreadable=True)
+        return deliver_item(by_id[item], quality, settings)
+
+    return deliver
 
 
 def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:

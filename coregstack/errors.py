@@ -36,5 +36,9 @@ class UnsafePath(CoregError, PermissionError):
     """A name that would lead outside the folder it has to stay in."""
 
 
+class SchedulerLost(CoregError, ConnectionError):
+    """The dask scheduler of a run is gone: what was done stays, and the same run does the rest."""
+
+
 class OutputConflict(CoregError, FileExistsError):
     """The output already holds something that this run may not replace."""

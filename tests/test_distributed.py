@@ -22,7 +22,9 @@ from rasterio.transform import from_origin
 from coregstack import graph
 from coregstack.cli import main
 from coregstack.computing import compute_items
+from coregstack.export.items import ItemReport
 from coregstack.model import Status
+from coregstack.policy import failure
 from coregstack.runs import run_scenes
 from coregstack.testing import Conditions, shifted_scene
 
@@ -186,18 +188,21 @@ def test_what_a_lost_worker_was_writing_is_cleared_away(scenes: list[Path], tmp_
 
 
 def test_an_item_that_the_cluster_cannot_do_is_named(cluster: LocalCluster) -> None:
-    values = graph.object_array("coregstack-values-", ["first", "second"])
+    def undone(item: str, reason: str) -> ItemReport:
+        return ItemReport(id=item, quality=failure(reason), files=(), problems=(reason,))
+
+    values = graph.object_array("coregstack-values-", [undone("first", ""), undone("second", "")])
     broken = values.map_blocks(_only_first, dtype=object, meta=np.empty(0, object))
     with Client(cluster):
-        reports = compute_items([broken], None, total=2, ids=["first", "second"])
-    bad = next(report for report in reports if not isinstance(report, str))
-    assert "first" in reports
+        reports = compute_items([broken], None, total=2, ids=["first", "second"], undone=undone)
+    good, bad = sorted(reports, key=lambda report: report.id)
+    assert (good.id, good.problems) == ("first", ("",))
     assert bad.id == "second"
     assert "nobody expected this" in bad.problems[0]
 
 
 def _only_first(block: np.ndarray) -> np.ndarray:
-    if block[0] == "second":
+    if block[0].id == "second":
         raise RuntimeError("nobody expected this")
     return block
 

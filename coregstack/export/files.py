@@ -69,7 +69,10 @@ def staged(path: Path) -> Iterator[Path]:
         yield temporary
         flush(temporary)
         os.replace(temporary, path)
-    except CoregError:
+    except CoregError as error:
+        # nobody knows the file by its hidden name
+        if temporary.name in str(error):
+            raise WriteError(str(error).replace(temporary.name, path.name)) from error
         raise
     except OSError as error:
         raise WriteError(

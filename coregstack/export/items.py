@@ -146,10 +146,29 @@ def deliver_item(
     ItemReport
         Problems are named in it; nothing is raised for a damaged file or a full disk.
     """
-    log.info("item %s: %s; %s", plan.id, quality.status, quality.details, extra={"item": plan.id})
-    if settings.dry_run:
-        problems = (quality.details,) if quality.unreadable else ()
-        return ItemReport(id=plan.id, quality=replace(quality, evidence=None), files=(), problems=problems)
+    report = _dry(plan, quality) if settings.dry_run else _delivered(plan, quality, settings, held)
+    log_report(report)
+    return report
+
+
+def log_report(report: ItemReport) -> None:
+    """Tell the log what became of an item; the record's attribute `item` is its id."""
+    words = "; ".join(dict.fromkeys((report.quality.details, *report.problems)))
+    log.log(
+        logging.WARNING if report.problems else logging.INFO,
+        "item %s: %s%s; %s", report.id, report.quality.status, " by an earlier run" if report.resumed else "", words,
+        extra={"item": report.id},
+    )  # fmt: skip
+
+
+def _dry(plan: ItemPlan, quality: ItemQuality) -> ItemReport:
+    problems = (quality.details,) if quality.unreadable else ()
+    return ItemReport(id=plan.id, quality=replace(quality, evidence=None), files=(), problems=problems)
+
+
+def _delivered(
+    plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings, held: Held | None
+) -> ItemReport:
     try:
         return _deliver(plan, quality, settings, held)
     except Exception as error:
@@ -175,7 +194,6 @@ def _deliver(
         for asset in plan.assets:
             files.append(_write(asset, treatment, settings, held))  # noqa: PERF401 (what was written has to be known)
     except CoregError as error:
-        log.warning("item %s: delivered as it is: %s", plan.id, error, extra={"item": plan.id})
         problems.append(str(error))
         if quality.status is not Status.ANCHOR:
             quality = _failed(quality, error)

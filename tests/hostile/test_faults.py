@@ -109,8 +109,10 @@ def attempt(sound: SimpleNamespace, output: Path) -> RunResult | None:
     """Run; None where the run stopped with an error of the package."""
     try:
         return run(sound, output)
-    except CoregError:
-        return None
+    except CoregError as error:
+        told = str(error)
+    assert ".part" not in told
+    return None
 
 
 def check(sound: SimpleNamespace, output: Path, result: RunResult | None) -> str:
@@ -123,6 +125,7 @@ def check(sound: SimpleNamespace, output: Path, result: RunResult | None) -> str
     assert rasters == {name: known[name] for name in rasters}
     if result is None:
         return "stopped"
+    assert ".part" not in " ".join(result.problems)
     good = result.reports[1]
     if good.quality.status is Status.COREGISTERED and "good_coreg_qa_metadata.json" in files:
         assert {name: files[name] for name in sound.digests} == sound.digests
@@ -152,6 +155,13 @@ def test_every_system_call_may_fail(kind: str, lasting: bool, sound: SimpleNames
     assert tree(sound.folder) == inputs
     assert {"named", "stopped", "named, whole"} & {*seen}
     print(f"{len(seen)} faults injected: {kind}")
+
+
+def test_a_write_error_names_the_file_that_was_to_be_written(sound: SimpleNamespace, tmp_path: Path) -> None:
+    with injected("write pixels", errno.ENOSPC, 0):
+        result = run(sound, tmp_path / "out")
+    assert f"{str(tmp_path / 'out' / 'good_coreg.tif')!r} cannot be written" in result.problems[0]
+    assert os.strerror(errno.ENOSPC) in result.problems[0]
 
 
 SCRIPT = """
