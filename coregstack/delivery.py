@@ -51,6 +51,9 @@ log = logging.getLogger(__name__)
 TABLE = "coregistration.csv"
 """Name of the table of all items in an output folder."""
 
+REPORT = "report.html"
+"""Name of the report in an output folder."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:

@@ -8,24 +8,24 @@ import json
 import math
 import os
 from collections.abc import Iterator
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.resources import files
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from string import Template
 from typing import Any
 
 from odc.geo.geobox import GeoBox
 
 from coregstack._version import __version__
-from coregstack.delivery import RunResult
+from coregstack.delivery import REPORT, TABLE, RunResult
 from coregstack.errors import InvalidRequest
 from coregstack.export.files import staged
+from coregstack.export.lock import locked
 from coregstack.grid import crs_name
 from coregstack.htmlreport.content import Content, corners, evidence_json, gather
+from coregstack.orders.manifest import MANIFEST_NAME, list_again
 from coregstack.preview import CHIP
-
-REPORT = "report.html"
-"""Name of the report in an output folder."""
 
 _SCRIPTS = ("base.js", "charts.js", "table.js", "viewer.js", "main.js")
 
@@ -35,7 +35,7 @@ def report(source: Any, path: str | os.PathLike[str] | None = None) -> Path:
 
     It holds a summary, a table that can be sorted and searched, shifts and scores over time, footprints, and
     for each item of a run that wrote files a view against the anchor, before and after, with the windows
-    that were matched.
+    that were matched. The report of an order is entered in the order's ``manifest.json``.
 
     Parameters
     ----------
@@ -55,7 +55,9 @@ def report(source: Any, path: str | os.PathLike[str] | None = None) -> Path:
     InvalidRequest
         If the source is none of these, or no path is given for one that has no folder.
     MissingFile, UnreadableFile
-        If the folder holds no finished run, or the file cannot be written.
+        If the folder holds no finished run, the file cannot be written, or the manifest cannot be read.
+    OutputConflict
+        If another run is writing to the order's folder.
 
     Examples
     --------
@@ -69,9 +71,14 @@ def report(source: Any, path: str | os.PathLike[str] | None = None) -> Path:
     """
     content = gather(source)
     target = _target(source, path)
-    with staged(target) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
-        for piece in _pieces(content):
-            file.write(piece)
+    listed = _is_listed(target)
+    # a run that ends meanwhile writes the manifest anew
+    with locked(target.parent) if listed else nullcontext():
+        with staged(target) as temporary, open(temporary, "w", encoding="utf-8", newline="\n") as file:
+            for piece in _pieces(content):
+                file.write(piece)
+        if listed:
+            list_again(target.parent, PurePosixPath(REPORT))
     return target
 
 
@@ -83,6 +90,11 @@ def _target(source: Any, path: str | os.PathLike[str] | None) -> Path:
     if isinstance(source, str | os.PathLike):
         return Path(source) / REPORT
     raise InvalidRequest("Say where the report goes: report(aligned, 'report.html').")
+
+
+def _is_listed(target: Path) -> bool:
+    """Whether a report is that of an order: it lies where a run has left its table and a manifest."""
+    return target.name == REPORT and all((target.parent / name).is_file() for name in (TABLE, MANIFEST_NAME))
 
 
 def _pieces(content: Content) -> Iterator[str]:

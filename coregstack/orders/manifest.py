@@ -171,6 +171,39 @@ def write_manifest(root: Path, entries: Iterable[ManifestEntry], *, name: str = 
     return target
 
 
+def list_again(root: Path, path: PurePosixPath) -> None:
+    """Enter a file that was written after the manifest; what the manifest said of it before is replaced.
+
+    Parameters
+    ----------
+    root : Path
+        Folder that the manifest lies in.
+    path : PurePosixPath
+        The file, relative to it.
+
+    Raises
+    ------
+    MissingFile, UnreadableFile
+        If the manifest or the file is not there or cannot be read; the manifest stays as it was then.
+    UnsafePath
+        If the path leads out of the folder.
+
+    Examples
+    --------
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     root = Path(folder)
+    ...     _ = write_manifest(root, [])
+    ...     _ = (root / "late.txt").write_text("late")
+    ...     list_again(root, PurePosixPath("late.txt"))
+    ...     [entry.size for entry in read_manifest(root / MANIFEST_NAME).entries]
+    [4]
+    """
+    manifest = read_manifest(root / MANIFEST_NAME)
+    others = [entry for entry in manifest.entries if entry.path != path]
+    write_manifest(root, [*others, describe_file(root, path, {})], name=manifest.name)
+
+
 def read_manifest(path: Path) -> Manifest:
     """Read a manifest and check every entry; what cannot be used is named, not raised.
 

@@ -16,6 +16,7 @@ import xarray as xr
 from coregstack.api import check_resampling
 from coregstack.appending import grow_cube
 from coregstack.delivery import (
+    REPORT,
     TABLE,
     Progress,
     RunResult,
@@ -189,7 +190,8 @@ def run_order(
                     dry_run=True,
                     **scene_facts(found.scenes),
                 )
-            taken = {file.path for report in reports for file in report.files} | {TABLE, MANIFEST_NAME}
+            taken = {file.path for report in reports for file in report.files}
+            taken |= {TABLE, REPORT, MANIFEST_NAME}
             others, faults = _others(delivery, target, taken, verify=verify)
             result = RunResult(
                 output=str(target),

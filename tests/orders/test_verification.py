@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -9,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from coregstack import run_order, run_scenes
+from coregstack import report, run_order, run_scenes
 from coregstack.cli import main
 from coregstack.errors import MissingFile, UnreadableFile
 from coregstack.export.georeference import translate_georeference
 from coregstack.orders.manifest import describe_file, read_manifest, write_manifest
 from coregstack.orders.verification import verify_output
-from coregstack.testing import write_sample_order
+from coregstack.testing import SampleOrder, write_sample_order
 
 MOVED = "PSScene/20220604_094733_61_247a_3B_AnalyticMS_SR_8b_coreg_clip.tif"
 SIDECAR = "PSScene/20220604_094733_61_247a_coreg_qa_metadata.json"
@@ -129,3 +130,88 @@ def test_scenes_without_manifest_are_known_by_their_notes(
     moved.write_bytes(moved.read_bytes() + b"more")
     (problem,) = verify_output(tmp_path)
     assert problem.path == moved.name
+
+
+@pytest.fixture(scope="module")
+def order(tmp_path_factory: pytest.TempPathFactory) -> SampleOrder:
+    return write_sample_order(tmp_path_factory.mktemp("reported") / "order", size=200)
+
+
+def command(order: SampleOrder, output: Path, *more: str) -> list[str]:
+    return ["order", str(order.payload), "--input", str(order.folder), "--output", str(output), "-q", *more]
+
+
+def listed_reports(output: Path) -> list[dict[str, object]]:
+    """What the manifest says of the report: an entry, or none."""
+    files = json.loads((output / "manifest.json").read_text())["files"]
+    return [file for file in files if file["path"] == "report.html"]
+
+
+def listed_as_it_is(output: Path) -> bool:
+    data = (output / "report.html").read_bytes()
+    digests = {"md5": hashlib.md5(data).hexdigest(), "sha256": hashlib.sha256(data).hexdigest()}
+    entry = {"path": "report.html", "media_type": "text/html", "size": len(data), "annotations": {}}
+    return listed_reports(output) == [entry | {"digests": digests}]
+
+
+def test_the_report_is_listed_and_checked(order: SampleOrder, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert main(command(order, output)) == 0
+    assert listed_as_it_is(output)
+    assert verify_output(output) == ()
+    flip(output / "report.html")
+    (problem,) = verify_output(output)
+    assert (problem.path, "sha256" in problem.message) == ("report.html", True)
+    assert main(command(order, output)) == 0, "a resumed run writes it anew"
+    assert listed_as_it_is(output)
+    assert verify_output(output) == ()
+
+
+def test_the_report_of_a_run_that_appends_is_listed(order: SampleOrder, tmp_path: Path) -> None:
+    cube = str(tmp_path / "cube.zarr")
+    assert main(command(order, tmp_path / "first", "--zarr", cube)) == 0
+    assert main(command(order, tmp_path / "second", "--zarr", cube, "--append")) == 0
+    assert listed_as_it_is(tmp_path / "second")
+    assert verify_output(tmp_path / "second") == ()
+
+
+def test_a_report_that_was_not_wanted_is_not_listed(order: SampleOrder, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    assert main(command(order, output, "--no-report")) == 0
+    assert listed_reports(output) == []
+    assert main(command(order, output)) == 0
+    assert main(command(order, output, "--no-report")) == 0
+    assert listed_reports(output) == [], "what an earlier run has left is no file of this run"
+    assert verify_output(output) == ()
+
+
+def test_a_report_that_is_made_later_is_listed(output: Path) -> None:
+    before = read_manifest(output / "manifest.json").entries
+    for path in (None, output / "report.html"):
+        report(output, path)
+        assert listed_as_it_is(output)
+    assert verify_output(output) == ()
+    after = read_manifest(output / "manifest.json").entries
+    assert [entry for entry in after if entry.path.name != "report.html"] == list(before)
+    (output / "manifest.json").write_text("[]")
+    with pytest.raises(UnreadableFile, match="list 'files'"):
+        report(output)
+
+
+def test_only_the_report_of_the_run_is_listed(output: Path, order: SampleOrder, tmp_path: Path) -> None:
+    foreign = tmp_path / "foreign"
+    foreign.mkdir()
+    manifests = output / "manifest.json", Path(shutil.copy(order.folder / "manifest.json", foreign))
+    before = [path.read_bytes() for path in manifests]
+    for path in (output / "other.html", foreign / "report.html", tmp_path / "report.html"):
+        report(output, path)
+    assert [path.read_bytes() for path in manifests] == before
+
+
+def test_the_report_of_an_earlier_order_is_not_delivered(
+    output: Path, order: SampleOrder, tmp_path: Path
+) -> None:
+    report(output)
+    run_order(order.payload, input=output, output=tmp_path / "second")
+    assert (tmp_path / "second" / "manifest.json").exists()
+    assert not (tmp_path / "second" / "report.html").exists()
