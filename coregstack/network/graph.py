@@ -107,7 +107,7 @@ def scene_network(scenes: Sequence[PlacedScene], items: Items, options: MatchOpt
     corner = offset(scenes[items.anchor].scene.image.box, frame)
     boxes = [frame_bounds(scene.scene.image.box, frame) for scene in placed]
     corners = [(top, left, bottom, right) for top, bottom, left, right in boxes]
-    load = partial(_load_scene, corner=corner, options=options)
+    load = partial(load_scene, corner=corner, options=options)
     reference = dask.delayed(_prepare_scene, pure=True)(placed[items.anchor], load)
     everyone = object_array("coregstack-everyone-", [tuple(placed)])
     sketches = scene_sketches(placed, frame, options.bands[0])
@@ -217,7 +217,7 @@ def _places(matches: da.Array, sketches: da.Array, items: Items, options: MatchO
     )  # fmt: skip
 
 
-def _load_scene(scene: PlacedScene, *, corner: Shift, options: MatchOptions) -> MatchPixels:
+def load_scene(scene: PlacedScene, *, corner: Shift, options: MatchOptions) -> MatchPixels:
     """All match pixels of a scene, in the frame that counts from the anchor's first pixel."""
     pixels = load_match(scene, options.bands, mean=options.mean, reach=None)
     y, x = (own - first for own, first in zip(pixels.source.origin, corner, strict=True))
