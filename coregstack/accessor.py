@@ -35,7 +35,7 @@ class QualityPlots:
 
 
 class StackPlots(QualityPlots):
-    """Plots of shifts and scores, and of single items against the anchor."""
+    """Plots of shifts and scores, and of single items against what they were matched with."""
 
     _source: xr.DataArray
 
@@ -83,7 +83,7 @@ class CoregAccessor:
 
     @property
     def plot(self) -> StackPlots:
-        """Plots of this stack: shifts and scores if it is aligned, and items against the anchor."""
+        """Plots of this stack: shifts and scores if it is aligned, and of single items."""
         return StackPlots(self._array)
 
     def tie_points(self, *, anchor: Hashable | None = None, **options: Any) -> pd.DataFrame:

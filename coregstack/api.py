@@ -40,6 +40,9 @@ QUALITY = (
 )
 """Variables of a quality Dataset, all along time."""
 
+NETWORK = ("redundancy", "closure", "against")
+"""Variables that a quality of ``method="network"`` holds as well, all along time."""
+
 
 def open_scenes(
     paths: Sequence[str | os.PathLike[str]],
@@ -151,8 +154,9 @@ def estimate(
         "direct" matches every item with the anchor. "network" matches it with a few others too, near in
         date, in season and alike in content, and adjusts all pairs together: items that share too little with
         the anchor are reached through others, as `details` tells, and are scored against the aligned item
-        before them on that way. The quality then holds `redundancy` and `closure` (px) of every item as well.
-        It takes some three times as long.
+        before them on that way. The quality then holds `redundancy`, `closure` (px) and `against` of every item
+        as well: pairs beyond the one that is needed, the rms length of the closures of loops, and the id of the
+        item that it was matched and scored against, empty for the anchor. It takes some three times as long.
 
     Returns
     -------
@@ -239,7 +243,7 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
         if known.clear is not None:
             clear = graph.move_clear(known.clear.data, move)
             aligned = aligned.assign_coords(clear=known.clear.copy(data=clear))
-    told = [name for name in (*QUALITY, *_NETWORK) if name in quality]
+    told = [name for name in (*QUALITY, *NETWORK) if name in quality]
     aligned = aligned.assign_coords({name: quality[name].variable for name in told})
     aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
     aligned.attrs |= {
@@ -410,18 +414,20 @@ _FIELDS: dict[str, tuple[Any, str, str]] = {
     "matching_score_improvement": (lambda q: _number(q.improvement), "1", "score after minus score before"),
     "status": (lambda q: str(q.status), "", "what is done with the item"),
     "details": (lambda q: q.details, "", "why"),
-}
-
-
-_NETWORK: dict[str, tuple[Any, str, str]] = {
     "redundancy": (lambda q: _number(q.redundancy), "1", "pairs beyond the one that is needed"),
     "closure": (lambda q: _number(q.closure), "px", "rms length of the closures of loops through the item"),
+    "against": (
+        lambda q: "" if q.evidence is None else q.evidence.against or "",
+        "",
+        "item that it was matched and scored against, empty for the anchor",
+    ),
 }
 
 
 def _quality(stack: Stack, records: Any, options: MatchOptions) -> xr.Dataset:
     variables = {}
-    for name, (get, units, meaning) in (_FIELDS | (_NETWORK if options.method == "network" else {})).items():
+    for name in QUALITY + (NETWORK if options.method == "network" else ()):
+        get, units, meaning = _FIELDS[name]
         dtype = object if units == "" else np.float64
         attrs = {"long_name": meaning} | ({"units": units} if units else {})
         variables[name] = ("time", graph.field(records, name, get, dtype), attrs)

@@ -132,7 +132,8 @@ def matches(quality: ItemQuality, *, title: str = "", ax: Any = None) -> Any:
     Returns
     -------
     matplotlib Axes
-        Rows and columns are those of the anchor, px.
+        Rows and columns are those of the anchor, px. The title says with which item it was matched, where that
+        is not the anchor; then the arrows hold the way on to the anchor too.
 
     Raises
     ------
@@ -164,18 +165,21 @@ def matches(quality: ItemQuality, *, title: str = "", ax: Any = None) -> Any:
         ax.plot(ties.x[away], ties.y[away], "x", color="#e69f00", markersize=7, label="set aside")
         ax.legend(loc="lower right", framealpha=0.8)
     agree = f"{int(kept.sum())} of {len(kept)} windows agree" if len(kept) else "no window matched"
+    other = f"matched with {evidence.against}, aligned" if evidence.against else ""
     ax.set(
         xlabel="column of the anchor [px]",
         ylabel="row of the anchor [px]",
         xlim=(left, right),
         ylim=(lower, upper),
     )
-    ax.set_title("\n".join(part for part in (title, agree) if part), loc="left", fontsize="medium")
+    ax.set_title("\n".join(filter(None, (title, other, agree))), loc="left", fontsize="medium")
     return ax
 
 
 def compare(quality: ItemQuality, *, title: str = "", ax: Sequence[Any] | None = None) -> NDArray[np.object_]:
     """Show a part of the scene at full resolution: anchor, item before, item after, and both in one picture.
+
+    An item that was reached only through others is shown beside the aligned one that it was scored against.
 
     Parameters
     ----------
@@ -189,7 +193,8 @@ def compare(quality: ItemQuality, *, title: str = "", ax: Sequence[Any] | None =
     Returns
     -------
     ndarray of matplotlib Axes, shape (4,)
-        In the last picture the anchor is red and the item cyan: grey is what lies in the same place.
+        In the last picture the anchor (or other item) is red and the item cyan: grey is what lies in the same
+        place.
 
     Raises
     ------
@@ -212,7 +217,8 @@ def compare(quality: ItemQuality, *, title: str = "", ax: Sequence[Any] | None =
     left, top = evidence.chips.x - 0.5, evidence.chips.y - 0.5
     extent = (left, left + CHIP, top + CHIP, top)
     moved = "after" if quality.status is Status.COREGISTERED else "if it were moved"
-    names = ("anchor", "before", moved, "anchor red, item cyan")
+    first = f"{evidence.against}, aligned" if evidence.against else "anchor"
+    names = (first, "before", moved, f"{'neighbour' if evidence.against else 'anchor'} red, item cyan")
     for one, image, name in zip(axes, (*chips, both), names, strict=True):
         one.imshow(image, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="nearest")
         one.set(title=name, xlabel="column [px]")

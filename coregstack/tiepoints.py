@@ -34,8 +34,8 @@ def tie_points(source: Any, *, anchor: Hashable | None = None, **options: Any) -
         One row a window: `item`; `x`, `y` of its middle in the anchor's CRS (``attrs["crs"]``); `row`, `col`
         of its middle in the anchor, px; its own `shift_x` (right) and `shift_y` (down), px; `weight`, 0 to
         1; `inlier`; `band`, counted among the match bands; `against`, the item it was matched with: the
-        anchor, or, in a run of ``method="network"`` that reached the item only through others, the one of
-        them that it was scored against. Then `shift_x` and `shift_y` hold the way on to the anchor too.
+        anchor, or, where ``method="network"`` reached the item only through others, the one of them that it
+        was scored against. Then `shift_x` and `shift_y` hold the way on to the anchor too.
         `coregstack.write_ties` writes it.
 
     Raises

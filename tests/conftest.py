@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 from hypothesis import HealthCheck, settings
 
+import coregstack
 from coregstack.testing import SampleOrder, sample_stack, write_sample_order
 
 settings.register_profile(
@@ -38,3 +39,13 @@ def sample_order(tmp_path_factory: pytest.TempPathFactory) -> SampleOrder:
 def small_stack() -> xr.DataArray:
     """Five clear and cloudy dates in memory, with true shifts; tests leave its values as they are."""
     return sample_stack(5, (224, 256), seed=3, max_shift=2.5, cloud_cover=0.1)
+
+
+@pytest.fixture(scope="session")
+def chain() -> xr.DataArray:
+    """Four dates in memory, aligned as a network: each sees a strip further on, the last two none of the anchor."""
+    stack = sample_stack(4, (192, 520), seed=3, max_shift=2.0, cloud_cover=0)[:, :2].drop_vars("clear")
+    for k, left in enumerate((0, 60, 180, 300)):
+        stack[k, :, :, :left] = 0
+        stack[k, :, :, left + 200 :] = 0
+    return coregstack.align(stack, anchor=0, method="network").compute()

@@ -71,9 +71,9 @@ class TestStacks:
         assert "No matched pair leads from it" in str(quality.details[3].item())
         assert np.delete(error(quality, deep), [0, 3]).max() < 0.03
 
-    def test_align_carries_redundancy_and_closure(self, deep: xr.DataArray) -> None:
+    def test_align_carries_what_only_a_network_knows(self, deep: xr.DataArray) -> None:
         aligned = coregstack.align(deep[:4], 0, method="network")
-        assert {"redundancy", "closure"} <= set(aligned.coords)
+        assert {"redundancy", "closure", "against"} <= set(aligned.coords)
 
     def test_an_unknown_method_is_refused(self, deep: xr.DataArray) -> None:
         with pytest.raises(InvalidRequest, match="direct, network"):

@@ -99,6 +99,22 @@ def test_compare_shows_the_gain(aligned: xr.DataArray) -> None:
     assert all(one.get_xlabel() and one.get_title() for one in (anchor, before, after, both))
 
 
+def test_item_reached_through_another_is_shown_beside_that_one(chain: xr.DataArray, axes: Any) -> None:
+    _, _, third, fourth = (str(item) for item in chain.id.values)
+    chain.coreg.plot.matches(fourth, ax=axes)
+    assert f"matched with {third}, aligned" in axes.get_title(loc="left")
+    arrows = axes.collections[0]
+    np.testing.assert_allclose(np.median(arrows.U), chain.true_shift_x[3], atol=0.1)
+    np.testing.assert_allclose(np.median(arrows.V), chain.true_shift_y[3], atol=0.1)
+    other, before, after, both = chain.coreg.plot.compare(fourth)
+    assert third in other.get_title()
+    assert "anchor" not in both.get_title()
+    images = [np.asarray(one.images[0].get_array(), float) for one in (other, before, after)]
+    there = images[0] > 0
+    off = [np.median(np.abs(image - images[0])[there]) for image in images]
+    assert off[2] < 0.8 * off[1]
+
+
 def test_compare_takes_four_axes_and_no_other_number(aligned: xr.DataArray) -> None:
     item = str(aligned.id.values[1])
     given = plt.figure(layout="constrained").subplots(2, 2)

@@ -32,8 +32,12 @@ NETWORK = {"redundancy": "1", "closure": "px"}
 WORDS = ("status", "details")
 """Variables of a quality that are text."""
 
+NETWORK_WORDS = ("against",)
+"""Texts that only a quality of the network method holds."""
+
 _KEYS = ("id", "time")
 _EXTRA = ("source",)
+_TEXTS = ("id", "item", *WORDS, *NETWORK_WORDS, *_EXTRA)
 _FORMATS = (".csv", ".parquet", ".json")
 
 
@@ -125,7 +129,7 @@ def read_quality(path: str | os.PathLike[str]) -> xr.Dataset:
     try:
         match source.suffix.lower():
             case ".csv":
-                table = pd.read_csv(source, dtype={"id": str, "item": str, "status": str, "details": str})
+                table = pd.read_csv(source, dtype=dict.fromkeys(_TEXTS, str))
             case ".parquet":
                 _pyarrow()
                 table = pd.read_parquet(source, engine="pyarrow")
@@ -152,7 +156,7 @@ def _table(quality: xr.Dataset) -> pd.DataFrame:
     if missing or "time" not in quality.dims:
         raise InvalidStack(f"The quality lacks {missing or ['time']}; pass what estimate returned.")
     known = quality.compute()
-    names = [n for n in (*_KEYS, *WORDS, *NUMBERS, *NETWORK, *_EXTRA) if n in known.variables]
+    names = [n for n in (*_KEYS, *WORDS, *NUMBERS, *NETWORK, *NETWORK_WORDS, *_EXTRA) if n in known.variables]
     return pd.DataFrame({name: known[name].values for name in names})
 
 
@@ -167,7 +171,8 @@ def _dataset(table: pd.DataFrame, attrs: dict[str, Any]) -> xr.Dataset:
     variables: dict[str, Any] = {
         name: ("time", table[name].to_numpy(np.float64), {"units": units}) for name, units in numbers.items()
     }
-    variables |= {name: ("time", table[name].fillna("").astype(str).to_numpy(object)) for name in WORDS}
+    words = [name for name in (*WORDS, *NETWORK_WORDS) if name in table]
+    variables |= {name: ("time", table[name].fillna("").astype(str).to_numpy(object)) for name in words}
     coords: dict[str, Any] = {}
     if "time" in table:
         times = pd.to_datetime(table["time"], utc=True, format="ISO8601").dt.tz_localize(None)

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from coregstack.api import QUALITY
+from coregstack.api import NETWORK, QUALITY
 from coregstack.delivery import TABLE, RunResult, row
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
@@ -113,11 +113,12 @@ def _from_folder(folder: Path) -> Content:
 
 
 def _from_quality(source: xr.DataArray | xr.Dataset) -> Content:
-    missing = [name for name in QUALITY if name not in (*source.coords, *getattr(source, "data_vars", ()))]
+    missing = [name for name in QUALITY if name not in _names(source)]
     if missing:
         raise InvalidRequest(f"There is no {missing[0]!r}; pass what align, apply or estimate returned.")
     table = quality_table(source)
-    source = source.assign_coords({name: ("time", table[name].to_numpy()) for name in QUALITY})
+    told = table.drop(columns="time")
+    source = source.assign_coords({name: ("time", told[name].to_numpy()) for name in told})
     items = tuple(_item(values, []) for values in table.reset_index().to_dict("records"))
     named = source.attrs.get("coregstack_anchor") or source.attrs.get("anchor")
     return Content(
@@ -152,13 +153,18 @@ def _matched_again(stack: xr.DataArray) -> Callable[[str], KeptEvidence | None]:
 
 def quality_table(source: xr.DataArray | xr.Dataset) -> pd.DataFrame:
     """The quality that a stack carries, or a quality Dataset, as a table with one row an item; it is computed."""
-    variables = {name: source[name].variable for name in QUALITY}
+    names = [*QUALITY, *(name for name in NETWORK if name in _names(source))]
+    variables = {name: source[name].variable for name in names}
     quality = xr.Dataset({name: ("time", value.data) for name, value in variables.items()}).compute()
-    table = pd.DataFrame({name: quality[name].values for name in QUALITY})
+    table = pd.DataFrame({name: quality[name].values for name in names})
     count = len(table)
     ids = source["id"].values if "id" in source.coords else [f"item {k + 1}" for k in range(count)]
     table.insert(0, "time", source["time"].values if "time" in source.coords else pd.NaT)
     return table.set_index(pd.Index([str(i) for i in ids], name="item"))
+
+
+def _names(source: xr.DataArray | xr.Dataset) -> tuple[Hashable, ...]:
+    return (*source.coords, *getattr(source, "data_vars", ()))
 
 
 def _item(values: Mapping[str, Any], files: Iterable[str]) -> dict[str, Any]:

@@ -228,10 +228,8 @@ class _SceneStack:
     options: MatchOptions
 
     def load(self, item: int) -> MatchPixels:
-        """All match pixels of a scene, in the frame that counts from the anchor's first pixel."""
-        pixels = load_match(self.scenes[item], self.options.bands, mean=self.options.mean, reach=None)
-        y, x = (own - first for own, first in zip(pixels.source.origin, self.corner, strict=True))
-        return replace(pixels, source=replace(pixels.source, origin=Shift(y, x)))
+        """All match pixels of a scene."""
+        return load_scene(self.scenes[item], corner=self.corner, options=self.options)
 
     def attempt(self, item: int) -> MatchPixels | str:
         """The same, or why they cannot be had."""
@@ -239,6 +237,13 @@ class _SceneStack:
             return self.load(item)
         except CoregError as error:
             return str(error)
+
+
+def load_scene(scene: PlacedScene, *, corner: Shift, options: MatchOptions) -> MatchPixels:
+    """All match pixels of a scene, in the frame that counts from the anchor's first pixel."""
+    pixels = load_match(scene, options.bands, mean=options.mean, reach=None)
+    y, x = (own - first for own, first in zip(pixels.source.origin, corner, strict=True))
+    return replace(pixels, source=replace(pixels.source, origin=Shift(y, x)))
 
 
 def _prepare_scene(everyone: NDArray[np.object_]) -> Reference:

@@ -41,8 +41,9 @@ def test_what_only_a_network_knows_comes_back_too(
     small_stack: xr.DataArray, tmp_path: Path, ending: str
 ) -> None:
     quality = coregstack.estimate(small_stack, anchor=0, method="network").compute()
+    quality["against"][2] = "007"
     again = coregstack.read_quality(coregstack.write_quality(quality, tmp_path / f"quality.{ending}"))
-    assert {"redundancy", "closure"} <= set(again.data_vars)
+    assert {"redundancy", "closure", "against"} <= set(again.data_vars)
     for name in quality.variables:
         np.testing.assert_array_equal(again[name].values, quality[name].values, err_msg=str(name))
 

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import rasterio
 import rasterio.warp
+import xarray as xr
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
@@ -133,6 +134,35 @@ def test_windows_of_a_stack_tell_its_true_shifts_aligned_or_not() -> None:
                 [truth.true_shift_y.item(), truth.true_shift_x.item()],
                 atol=0.1,
             )
+
+
+def test_windows_of_a_network_stack_are_those_of_the_pairs_it_was_scored_by(chain: xr.DataArray) -> None:
+    ties = tie_points(chain)
+    first, second, third, fourth = (str(item) for item in chain.id.values)
+    against = ties.groupby("item").against.unique().map(list).to_dict()
+    assert against == {second: [first], third: [second], fourth: [third]}
+    assert chain.against.values.tolist() == ["", "", second, third]
+    for k, left in ((1, 60), (2, 180), (3, 300)):
+        own = ties[(ties["item"] == str(chain.id.values[k])) & ties.inlier]
+        truth = chain.true_shift_y.values[k], chain.true_shift_x.values[k]
+        # what a window says of the way to the anchor, and where it lies, whomever it was seen with
+        np.testing.assert_allclose(own[["shift_y", "shift_x"]].median(), truth, atol=0.1)
+        # at most half a window hangs over the edge
+        assert own.col.between(left - 32, left + 232).all()
+
+
+def test_pair_of_a_network_stack_gives_way_to_an_anchor_that_is_asked_for(chain: xr.DataArray) -> None:
+    _, second, third, fourth = (str(item) for item in chain.id.values)
+    ties = tie_points(chain, anchor=third)
+    assert set(ties.against) == {third}
+    assert set(ties[ties.inlier]["item"]) == {second, fourth}
+
+
+def test_item_whose_partner_has_left_the_stack_is_matched_with_the_anchor(chain: xr.DataArray) -> None:
+    first, _, third, _ = (str(item) for item in chain.id.values)
+    ties = tie_points(chain.isel(time=[0, 2, 3]))
+    assert set(ties[ties["item"] == third].against) <= {first}
+    assert not ties[ties["item"] == third].inlier.any()
 
 
 def test_source_that_keeps_none_is_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import coregstack
 from coregstack import align, estimate, report, run_order
@@ -191,6 +192,14 @@ def test_aligned_stack_is_reported_with_pictures(tmp_path: Path) -> None:
     # windows are those of the item before it was aligned
     np.testing.assert_allclose(np.median(ties["shift_x"]), told["x"], atol=0.1)
     np.testing.assert_allclose(np.median(ties["shift_y"]), told["y"], atol=0.1)
+
+
+def test_aligned_network_is_reported_with_the_pairs_it_was_scored_by(
+    chain: xr.DataArray, tmp_path: Path
+) -> None:
+    found = Page(report(chain, tmp_path / "chain.html"))
+    against = [json.loads(found.blocks[f"evidence-{k}"])["against"] for k in range(4)]
+    assert against == [None, None, chain.id.values[1], chain.id.values[2]]
 
 
 def test_quality_is_reported_without_pictures(tmp_path: Path) -> None:
