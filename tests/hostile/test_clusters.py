@@ -19,7 +19,7 @@ from conftest import tree
 from distributed import Client
 
 from coregstack import delivery, graph, run_scenes
-from coregstack.cli import WITH_PROBLEMS, main
+from coregstack.cli.commands import WITH_PROBLEMS, main
 from coregstack.errors import SchedulerLost
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output

@@ -22,8 +22,8 @@ from coregstack.matching import MatchOptions, Reference, anchor_quality, assess,
 from coregstack.model import NO_SHIFT, ItemQuality, Shift, Status
 from coregstack.network.graph import load_scene, network_frame
 from coregstack.network.matching import NOWHERE, Place, conclude, match_with_anchor, match_with_partners
-from coregstack.provenance import pristine_scenes
-from coregstack.scene import MatchPixels, PlacedScene, load_match
+from coregstack.opening.provenance import pristine_scenes
+from coregstack.pixels.scene import MatchPixels, PlacedScene, load_match
 from coregstack.stack import Stack, conform, find_anchor
 
 
