@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import xarray as xr
@@ -17,6 +17,7 @@ from coregstack.model import NO_SHIFT, ItemQuality, Shift, Status
 from coregstack.provenance import pristine_scenes
 from coregstack.scene import MatchPixels, PlacedScene, load_match
 from coregstack.stack import Stack, conform, find_anchor
+from coregstack.validarea import looked_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,7 +46,9 @@ class Rematch:
         one = self.stack.array.isel(time=k, band=list(self.options.bands))
         clear = None if self.stack.clear is None else self.stack.clear.isel(time=k).values
         origin = Shift(-self.applied[k].y, -self.applied[k].x)
-        return graph.match_pixels(one.values, clear, self.stack.nodata, origin, self.options)
+        pixels = graph.match_pixels(one.values, clear, self.stack.nodata, origin, self.options)
+        valid = pixels.valid if pixels.valid.ndim == 2 else pixels.valid[0]
+        return pixels if self.box.crs is None else replace(pixels, whole=(looked_at(valid), self.box))
 
     def reference(self) -> Reference:
         """The anchor, prepared."""
