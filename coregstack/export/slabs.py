@@ -11,7 +11,6 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from coregstack import raster
 from coregstack.errors import CoregError
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import WriteError, staged
@@ -19,6 +18,7 @@ from coregstack.export.items import ItemReport, written
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.grid import crs_of, epsg_code
 from coregstack.model import ItemQuality, Status
+from coregstack.pixels import raster
 from coregstack.policy import treat
 from coregstack.validarea import looked_at, valid_area
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from odc.geo.crs import CRS
 
-from coregstack import raster
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.evidence import kept_evidence
@@ -23,7 +22,8 @@ from coregstack.export.items import ItemReport, WrittenFile, written
 from coregstack.export.sidecar import sidecar_name
 from coregstack.grid import same_crs
 from coregstack.model import Status, ValidArea
-from coregstack.raster import RasterHeader
+from coregstack.pixels import raster
+from coregstack.pixels.raster import RasterHeader
 from coregstack.validarea import in_crs, outline
 
 if TYPE_CHECKING:

@@ -24,9 +24,9 @@ from coregstack.errors import CoregError, InvalidRequest, MissingFile, Unreadabl
 from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
 from coregstack.jsonfile import parse_json, read_text
 from coregstack.model import Status, TiePoints
-from coregstack.rematch import rematch
 from coregstack.times import time_from_name
 from coregstack.validarea import in_crs, outline
+from coregstack.views.rematch import rematch
 
 _MAX_TABLE = 2**30
 
