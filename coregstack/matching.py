@@ -11,7 +11,7 @@ from coregstack.errors import InvalidRequest
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import NO_TIES, PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import ItemQuality
+from coregstack.model import ItemQuality, ValidArea
 from coregstack.pixels.scene import MatchPixels
 from coregstack.policy import ANCHOR_QUALITY, MIN_IMPROVEMENT, SCORE_THRESHOLD, Thresholds, decide
 from coregstack.preview import picture_anchor, picture_item
@@ -92,6 +92,8 @@ class Reference:
     """What the estimator needs of it."""
     value_range: float
     """98th minus 2nd percentile of its valid pixels in the scored band."""
+    area: ValidArea | None
+    """Where its whole image is valid; None where that is not known."""
 
 
 def prepare(anchor: MatchPixels) -> Reference:
@@ -100,6 +102,7 @@ def prepare(anchor: MatchPixels) -> Reference:
         source=anchor.source,
         prepared=prepare_anchor(anchor.source),
         value_range=value_range(anchor),
+        area=anchor.area,
     )
 
 
@@ -129,12 +132,13 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
         reference.source, item.source, estimate.shift, band=0, value_range=reference.value_range
     )
     evidence = picture_item(reference.source, item.source, item.valid, estimate)
-    return replace(decide(estimate, scores, options.limits), evidence=evidence)
+    return replace(decide(estimate, scores, options.limits), evidence=replace(evidence, area=item.area))
 
 
 def anchor_quality(reference: Reference) -> ItemQuality:
     """The anchor's own quality, with its picture."""
-    return replace(ANCHOR_QUALITY, evidence=picture_anchor(reference.source, NO_TIES))
+    evidence = replace(picture_anchor(reference.source, NO_TIES), area=reference.area)
+    return replace(ANCHOR_QUALITY, evidence=evidence)
 
 
 def match_bands(bands: Sequence[str], band: str | int | None) -> tuple[tuple[int, ...], bool]:

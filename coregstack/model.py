@@ -121,6 +121,16 @@ class Scores:
     """Score of the item moved by its shift; None where there is no shift."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ValidArea:
+    """Where a raster holds valid pixels; see `coregstack.validarea` for how well it is known."""
+
+    parts: tuple[tuple[tuple[float, float], ...], ...]
+    """Corners (x, y) of each part, in order round it; the last is joined with the first."""
+    crs: str
+    """What the corners are counted in: ``EPSG:32633``, or WKT."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Evidence:
     """What lets a person judge an item's match: its windows, and a small picture."""
@@ -139,6 +149,8 @@ class Evidence:
     """Side of an overview's pixel, px of the frame."""
     against: str | None = None
     """Id of the item, other than the anchor, that the item was matched with; None for the anchor."""
+    area: ValidArea | None = None
+    """Where the whole of the item's image is valid, as it came; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError
 from coregstack.export.files import staged
 from coregstack.jsonfile import read_json
-from coregstack.model import Evidence, Shift, TiePoints
+from coregstack.model import Evidence, Shift, TiePoints, ValidArea
 
 STATE = ".coregstack"
 """Folder in an output folder that remembers what was done with each item, and from what."""
@@ -32,6 +32,8 @@ class KeptEvidence:
     """Place of its image; None where it could not be read."""
     evidence: Evidence
     """Windows and picture."""
+    area: ValidArea | None = None
+    """Where its image is valid, as it was written if it was; None where that is not known."""
 
 
 def evidence_path(output: Path, item_id: str) -> Path:
@@ -39,7 +41,13 @@ def evidence_path(output: Path, item_id: str) -> Path:
     return output / STATE / f"{item_id}.evidence"
 
 
-def keep_evidence(output: Path, item_id: str, evidence: Evidence | None, box: GeoBox | None) -> None:
+def keep_evidence(
+    output: Path,
+    item_id: str,
+    evidence: Evidence | None,
+    box: GeoBox | None,
+    area: ValidArea | None = None,
+) -> None:
     """Write the evidence of an item, or take away what an earlier run has left where there is none.
 
     Parameters
@@ -52,6 +60,8 @@ def keep_evidence(output: Path, item_id: str, evidence: Evidence | None, box: Ge
         What to keep.
     box : GeoBox or None
         Place of the item's image.
+    area : ValidArea, optional
+        Where the image, as it was written, is valid.
 
     Raises
     ------
@@ -64,6 +74,7 @@ def keep_evidence(output: Path, item_id: str, evidence: Evidence | None, box: Ge
         return
     value = {
         "box": None if box is None else _box_as_json(box),
+        "area": None if area is None else {"crs": area.crs, "parts": area.parts},
         "picture": base64.b64encode(evidence.picture).decode("ascii"),
         "chips": evidence.chips,
         "overview": [int(size) for size in evidence.overview],
@@ -93,7 +104,8 @@ def kept_evidence(output: Path, item_id: str) -> KeptEvidence | None:
             against=None if value["against"] is None else str(value["against"]),
         )
         box = None if value["box"] is None else _box_from_json(value["box"])
-        return KeptEvidence(box=box, evidence=evidence)
+        area = None if value["area"] is None else _area_from_json(value["area"])
+        return KeptEvidence(box=box, evidence=evidence, area=area)
     except (CoregError, ValueError, KeyError, TypeError):
         return None
 
@@ -101,6 +113,13 @@ def kept_evidence(output: Path, item_id: str) -> KeptEvidence | None:
 def _pair(values: Any) -> Shift:
     y, x = values
     return Shift(float(y), float(x))
+
+
+def _area_from_json(value: dict[str, Any]) -> ValidArea:
+    parts = tuple(tuple((float(x), float(y)) for x, y in part) for part in value["parts"])
+    if not parts or min(map(len, parts)) < 3:
+        raise ValueError("an area has parts of three corners or more")
+    return ValidArea(parts=parts, crs=str(value["crs"]))
 
 
 def _box_as_json(box: GeoBox) -> dict[str, Any]:

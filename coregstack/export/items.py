@@ -22,11 +22,12 @@ from coregstack.export.geotiff import Content, Movement, write_moved
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.grid import epsg_code, same_crs
 from coregstack.jsonfile import read_json
-from coregstack.model import ItemQuality, Shift, Status
+from coregstack.model import ItemQuality, Shift, Status, ValidArea
 from coregstack.names import safe_relative
 from coregstack.pixels.held import Held
 from coregstack.pixels.raster import read_header
 from coregstack.policy import Treatment, failure, treat
+from coregstack.validarea import placed_area
 
 _ITEM_KEYS = ("planet/item_id", "planet/item_type")
 
@@ -214,7 +215,8 @@ def _deliver(
     if _fingerprint(plan, settings) != before:
         problems.append(f"Files of {plan.id} changed while they were read; run again to do the item anew.")
     try:
-        keep_evidence(Path(settings.output), plan.id, quality.evidence, box)
+        area = _written_area(quality, box, treatment, settings)
+        keep_evidence(Path(settings.output), plan.id, quality.evidence, box, area)
     except CoregError as error:
         problems.append(str(error))
     # the evidence stays on disk, so that what comes back does not grow with the number of items
@@ -437,6 +439,17 @@ def _epsg_after(box: GeoBox | None, treatment: Treatment, settings: DeliverySett
     if box is None or stays or same_crs(box, settings.anchor):
         return None
     return epsg_code(settings.anchor)
+
+
+def _written_area(
+    quality: ItemQuality, box: GeoBox | None, treatment: Treatment, settings: DeliverySettings
+) -> ValidArea | None:
+    """Where the image, as it was written, is valid; None where that is not known."""
+    found = None if quality.evidence is None else quality.evidence.area
+    if found is None or box is None:
+        return None
+    stays = not treatment.placed or settings.resampling == "none"
+    return placed_area(found, box if stays else settings.anchor, settings.anchor, treatment.shift)
 
 
 def _fingerprint(plan: ItemPlan, settings: DeliverySettings) -> str:

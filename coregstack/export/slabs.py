@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -19,6 +20,7 @@ from coregstack.grid import crs_of, epsg_code
 from coregstack.model import ItemQuality, Status
 from coregstack.pixels import raster
 from coregstack.policy import treat
+from coregstack.validarea import looked_at, valid_area
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,8 @@ class SlabWriter:
             files.append(written(path, self.output))
             if quality.status is not Status.ANCHOR:
                 files.append(written(self._sidecar(folder, item_id, quality, path.name), self.output))
-            keep_evidence(folder, item_id, quality.evidence, self.box)
+            valid = np.any([raster.valid_values(looked_at(band), self.nodata) for band in values], axis=0)
+            keep_evidence(folder, item_id, quality.evidence, self.box, valid_area(valid, self.box))
         except CoregError as error:
             problems.append(str(error))
         quality = replace(quality, evidence=None)

@@ -6,6 +6,7 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -16,12 +17,14 @@ from odc.geo.crs import CRS
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
+from coregstack.export.evidence import kept_evidence
 from coregstack.export.items import ItemReport, WrittenFile, written
 from coregstack.export.sidecar import sidecar_name
-from coregstack.grid import crs_of, same_crs, transformer
-from coregstack.model import Status
+from coregstack.grid import same_crs
+from coregstack.model import Status, ValidArea
 from coregstack.pixels import raster
 from coregstack.pixels.raster import RasterHeader
+from coregstack.validarea import in_crs, outline
 
 if TYPE_CHECKING:
     import pystac
@@ -65,6 +68,9 @@ def write_stac(
     tables: Sequence[str] = (),
 ) -> pystac.Collection:
     """Describe an output folder as a STAC collection with one item for each delivered item.
+
+    The geometry of an item is where its image is valid, as the run's evidence tells it (see
+    `coregstack.validarea`), else the outline of the image.
 
     Items that have no known time are left out, since STAC needs one; a warning is logged for each.
 
@@ -147,7 +153,9 @@ def _item(
 ) -> pystac.Item:
     headers = {file.path: _header(root / file.path) for file in report.files}
     image = next((header for header in headers.values() if header is not None), None)
-    geometry, bbox = (None, None) if image is None or image.box.crs is None else _extent(image)
+    kept = kept_evidence(root, report.id)
+    area = None if kept is None else kept.area
+    geometry, bbox = (None, None) if image is None or image.box.crs is None else _extent(image, area)
     item = pystac.Item(
         id=report.id,
         geometry=geometry,
@@ -159,6 +167,8 @@ def _item(
     if image is not None:
         item.stac_extensions += [EXTENSIONS["proj"], EXTENSIONS["raster"]]
         item.properties |= _projection(image)
+        if area is not None:
+            item.properties["proj:geometry"] = _geometry(area)
     for noted in report.files:
         file = noted if noted.sha256 else written(root / noted.path, str(root), noted.annotations)
         header = headers[file.path]
@@ -250,17 +260,31 @@ def _projection(header: RasterHeader, than: RasterHeader | None = None) -> dict[
     return fields
 
 
-def _extent(header: RasterHeader) -> tuple[dict[str, Any], list[float]]:
-    """Outline of a raster in longitude and latitude, nodata included, and its bounds."""
-    height, width = header.box.shape
-    x, y = zip(
-        *(header.box.affine * at for at in ((0, 0), (0, height), (width, height), (width, 0), (0, 0))),
-        strict=True,
-    )
-    lon, lat = transformer(crs_of(header.box), CRS("EPSG:4326")).transform(x, y)
-    ring = [[round(east, _DEGREES), round(north, _DEGREES)] for east, north in zip(lon, lat, strict=True)]
-    lon, lat = zip(*ring, strict=True)
-    return {"type": "Polygon", "coordinates": [ring]}, [min(lon), min(lat), max(lon), max(lat)]
+def _extent(
+    image: RasterHeader, area: ValidArea | None
+) -> tuple[dict[str, Any], list[float]] | tuple[None, None]:
+    """Where a raster is valid in longitude and latitude, and its bounds: its whole outline if that is not known."""
+    degrees = CRS("EPSG:4326")
+    found = in_crs(area or outline(image.box), degrees) or in_crs(outline(image.box), degrees)
+    if found is None:
+        return None, None
+    parts = tuple(tuple((round(x, _DEGREES), round(y, _DEGREES)) for x, y in part) for part in found.parts)
+    lon, lat = np.concatenate(parts).T
+    bounds = [lon.min(), lat.min(), lon.max(), lat.max()]
+    return _geometry(replace(found, parts=parts)), [float(bound) for bound in bounds]
+
+
+def _geometry(area: ValidArea) -> dict[str, Any]:
+    """A valid area as GeoJSON: rings are closed, and run counterclockwise."""
+    rings = []
+    for part in area.parts:
+        x, y = np.transpose(part)
+        turn = np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y)
+        corners = [list(corner) for corner in (part if turn > 0 else part[::-1])]
+        rings.append([[*corners, corners[0]]])
+    if len(rings) == 1:
+        return {"type": "Polygon", "coordinates": rings[0]}
+    return {"type": "MultiPolygon", "coordinates": rings}
 
 
 def _collection(

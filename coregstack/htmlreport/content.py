@@ -22,10 +22,10 @@ from coregstack.api import NETWORK, QUALITY
 from coregstack.delivery import TABLE, RunResult, row
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
-from coregstack.grid import crs_of, same_crs, transformer
 from coregstack.jsonfile import parse_json, read_text
 from coregstack.model import Status, TiePoints
 from coregstack.times import time_from_name
+from coregstack.validarea import in_crs, outline
 from coregstack.views.rematch import rematch
 
 _MAX_TABLE = 2**30
@@ -146,7 +146,7 @@ def _matched_again(stack: xr.DataArray) -> Callable[[str], KeptEvidence | None]:
             found = again.quality(reference, k).evidence
         except CoregError:
             return None
-        return None if found is None else KeptEvidence(box=box, evidence=found)
+        return None if found is None else KeptEvidence(box=box, evidence=found, area=found.area)
 
     return evidence
 
@@ -218,20 +218,18 @@ def _anchor(items: Iterable[Mapping[str, Any]]) -> str:
     return next((str(i["id"]) for i in items if i["status"] == Status.ANCHOR), "an anchor from outside")
 
 
-def corners(box: GeoBox, anchor: GeoBox) -> list[list[float]] | None:
-    """Corners of a box in the anchor's CRS, (x, y); None where it has no place there."""
-    height, width = box.shape
-    points = [box.affine * corner for corner in ((0, 0), (width, 0), (width, height), (0, height))]
-    if not same_crs(box, anchor):
-        if box.crs is None or anchor.crs is None:
-            return None
-        at_x, at_y = np.array(points).T
-        x, y = transformer(crs_of(box), crs_of(anchor)).transform(at_x, at_y)
-        points = list(zip(x, y, strict=True))
-    if not np.isfinite(points).all():
+def area_on_map(kept: KeptEvidence, anchor: GeoBox) -> list[list[list[float]]] | None:
+    """Where an item is valid, in the anchor's CRS: corners (x, y) of each part; None where it has no place there.
+
+    The whole outline of its image stands for it where that is not known.
+    """
+    if kept.box is None or kept.box.crs is None or anchor.crs is None:
         return None
-    digits = 7 if anchor.crs is not None and anchor.crs.geographic else 2
-    return [[round(float(v), digits) for v in point] for point in points]
+    area = in_crs(kept.area or outline(kept.box), anchor.crs)
+    if area is None:
+        return None
+    digits = 7 if anchor.crs.geographic else 2
+    return [[[round(v, digits) for v in corner] for corner in part] for part in area.parts]
 
 
 def evidence_json(kept: KeptEvidence) -> str:

@@ -23,7 +23,7 @@ from coregstack.errors import InvalidRequest
 from coregstack.export.files import staged
 from coregstack.export.lock import locked
 from coregstack.grid import crs_name
-from coregstack.htmlreport.content import Content, corners, evidence_json, gather
+from coregstack.htmlreport.content import Content, area_on_map, evidence_json, gather
 from coregstack.orders.manifest import MANIFEST_NAME, list_again
 from coregstack.preview import CHIP
 
@@ -107,12 +107,12 @@ def _pieces(content: Content) -> Iterator[str]:
     anchor = _anchor_box(content)
     for k, item in enumerate(content.items):
         kept = content.evidence(item["id"])
-        item["box"] = None
+        item["area"] = None
         if kept is None:
             continue
         anchor = anchor or kept.box
-        if kept.box is not None and anchor is not None:
-            item["box"] = corners(kept.box, anchor)
+        if anchor is not None:
+            item["area"] = area_on_map(kept, anchor)
         yield f'<script type="application/json" id="evidence-{k}">{_inert(evidence_json(kept))}</script>\n'
     data = json.dumps(_facts(content, anchor), separators=(",", ":"), allow_nan=False)
     yield Template(rest).substitute(data=_inert(data), script=script)

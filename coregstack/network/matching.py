@@ -393,6 +393,7 @@ def conclude(
         against=place.against,
         chips=None if corner is None else Shift(corner.y + ahead.y, corner.x + ahead.x),
         origin=Shift(origin.y + ahead.y, origin.x + ahead.x),
+        area=item.area,
     )
     return replace(
         decide(estimate, scores, options.limits),

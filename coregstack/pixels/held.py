@@ -37,6 +37,11 @@ class Held:
         """The same without an open file, which other threads and processes may use."""
         return replace(self, dataset=None)
 
+    def holds(self, bands: list[int]) -> bool:
+        """Whether the whole of some bands is in memory."""
+        height, width = self.header.box.shape
+        return self._part(bands, 0, 0, (height, width)) is not None
+
     def read(self, bands: list[int], row: int, col: int, shape: tuple[int, int]) -> NDArray[Any]:
         """Pixels of a window, shape (band, y, x), from memory or from the file; not to be written to."""
         part = self._part(bands, row, col, shape)

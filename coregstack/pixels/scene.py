@@ -15,12 +15,13 @@ from rasterio.io import DatasetReader
 
 from coregstack.grid import footprint, frame_bounds, offset, same_pixels
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import NO_SHIFT, Shift
+from coregstack.model import NO_SHIFT, Shift, ValidArea
 from coregstack.pixels import raster
 from coregstack.pixels.filesource import FileBands, FileSource
 from coregstack.pixels.held import HELD_BYTES, Held, file_of, hold
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
+from coregstack.validarea import looked_at, valid_area
 
 
 class MaskKind(StrEnum):
@@ -102,6 +103,13 @@ class MatchPixels:
     """Values, and where they are valid and clear."""
     valid: NDArray[np.bool_]
     """Where values of the scored band are valid, clear or not; shape (y, x), or that of the source's values."""
+    whole: tuple[NDArray[np.bool_], GeoBox] | None = None
+    """Where the whole raster is valid, as `looked_at` picks it, and its place; None where a part was read."""
+
+    @property
+    def area(self) -> ValidArea | None:
+        """Outline of where the whole raster is valid; None where that is not known."""
+        return None if self.whole is None else valid_area(*self.whole)
 
 
 def read_block(
@@ -251,11 +259,13 @@ def load_match(
     box = scene.image.box if native else footprint(scene.image.box, lattice)
     origin = offset(box, lattice)
     window = _region(box, lattice, origin, reach)
+    complete = window == (0, 0, *box.shape)
     if not native:
         window = int(origin.y) + window[0], int(origin.x) + window[1], *window[2:]
     with file_of(scene.image, held, alone=alone) as dataset:
         read = _native_bands if native else _warped_bands
         values, valid, empty = read(item, dataset, held, bands, window)
+    whole = (looked_at(valid), box) if complete else _held_whole(scene, held, item.indexes[bands[0]])
     usable = valid
     for mask in scene.masks:
         usable = usable & _usable(mask, scene.image.box if native else lattice, window)
@@ -264,7 +274,19 @@ def load_match(
         valid, usable, empty = valid & clear, usable & clear, None
     first = Shift(window[0] + origin.y, window[1] + origin.x) if native else Shift(*map(float, window[:2]))
     source = FileSource(values=values, usable=usable, origin=first, nodata=empty)
-    return MatchPixels(source=source, valid=valid)
+    return MatchPixels(source=source, valid=valid, whole=whole)
+
+
+def _held_whole(scene: Scene, held: Held | None, band: int) -> tuple[NDArray[np.bool_], GeoBox] | None:
+    """Where a scene is valid, if all of it is in memory, as `MatchPixels.whole` holds it."""
+    image = scene.image
+    needed = [band] if image.alpha is None else [band, image.alpha]
+    if held is None or image.internal_mask or not held.holds(needed):
+        return None
+    height, width = image.box.shape
+    values, *alpha = (looked_at(plane) for plane in held.read(needed, 0, 0, (height, width)))
+    valid = raster.valid_values(values, scene.nodata)
+    return valid & (alpha[0] > 0) if alpha else valid, image.box
 
 
 def _native_bands(

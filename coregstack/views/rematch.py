@@ -25,6 +25,7 @@ from coregstack.network.matching import NOWHERE, Place, conclude, match_with_anc
 from coregstack.opening.provenance import pristine_scenes
 from coregstack.pixels.scene import MatchPixels, PlacedScene, load_match
 from coregstack.stack import Stack, conform, find_anchor
+from coregstack.validarea import looked_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -53,7 +54,9 @@ class Rematch:
             one = self.stack.array.isel(time=k, band=list(bands))
             clear = None if self.stack.clear is None else self.stack.clear.isel(time=k).values
             origin = Shift(-self.applied[k].y, -self.applied[k].x)
-            return graph.match_pixels(one.values, clear, self.stack.nodata, origin, self.options)
+            pixels = graph.match_pixels(one.values, clear, self.stack.nodata, origin, self.options)
+            valid = pixels.valid if pixels.valid.ndim == 2 else pixels.valid[0]
+            return pixels if self.box.crs is None else replace(pixels, whole=(looked_at(valid), self.box))
         if self.places is None:
             reach = 0 if k == self.anchor else self.options.max_shift
             return load_match(self.scenes[k].on(self.box), bands, mean=self.options.mean, reach=reach)

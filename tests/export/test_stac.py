@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio.features
 import rasterio.warp
+from scipy import ndimage
 
 import coregstack
 from coregstack.delivery import RunResult
@@ -83,12 +85,41 @@ def test_projection_is_that_of_the_file(collection: Any) -> None:
                 assert item.properties["proj:shape"] == list(dataset.shape)
                 assert item.properties["proj:transform"] == list(dataset.transform)[:6]
                 assert item.properties["proj:bbox"] == list(dataset.bounds)
-                west, south, east, north = dataset.bounds
-                lon, lat = rasterio.warp.transform(
-                    dataset.crs, "EPSG:4326", [west, west, east, east], [south, north, north, south]
-                )
-                bounds = min(lon), min(lat), max(lon), max(lat)
-                np.testing.assert_allclose(item.bbox, bounds, atol=1e-6)
+
+
+def test_geometry_is_where_the_file_is_valid(collection: Any) -> None:
+    for item in collection.get_items():
+        image = next(asset for asset in item.assets.values() if "data" in asset.roles)
+        with rasterio.open(image.get_absolute_href()) as dataset:
+            crs, valid = dataset.crs, dataset.read(1) != dataset.nodata
+            transform, shape = dataset.transform, dataset.shape
+        drawn = rasterio.features.rasterize([item.properties["proj:geometry"]], shape, transform=transform)
+        # scenes of this order are turned in their boxes, so their outlines would not do
+        assert valid.mean() < 0.95
+        near = ndimage.binary_dilation(valid, iterations=3) & ~ndimage.binary_erosion(valid, iterations=3)
+        holes = ndimage.binary_fill_holes(valid) & ~valid
+        assert not ((drawn == 1) != valid)[~near & ~holes].any()
+        (ring,) = item.properties["proj:geometry"]["coordinates"]
+        assert 4 <= len(ring) - 1 <= 8
+        degrees = np.transpose(rasterio.warp.transform(crs, "EPSG:4326", *np.transpose(ring)))
+        np.testing.assert_allclose(item.geometry["coordinates"][0], degrees, atol=1e-7)
+        np.testing.assert_allclose(item.bbox, [*degrees.min(axis=0), *degrees.max(axis=0)], atol=1e-7)
+        x, y = degrees.T
+        assert np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) > 0, "an outer ring runs counterclockwise"
+
+
+def test_without_evidence_the_geometry_is_the_outline(tmp_path: Path) -> None:
+    quality = coregstack.estimate(sample_stack(2, (224, 224)), anchor=0).compute()
+    aligned = coregstack.apply(sample_stack(2, (224, 224)), quality)
+    result = coregstack.to_geotiffs(aligned, tmp_path / "out")
+    for item in result.to_stac().get_items():
+        with rasterio.open(item.assets["image"].get_absolute_href()) as dataset:
+            west, south, east, north = dataset.bounds
+            lon, lat = rasterio.warp.transform(
+                dataset.crs, "EPSG:4326", [west, west, east, east], [south, north, north, south]
+            )
+        np.testing.assert_allclose(item.bbox, [min(lon), min(lat), max(lon), max(lat)], atol=1e-6)
+        assert "proj:geometry" not in item.properties
 
 
 def test_bands_are_those_of_the_file(collection: Any) -> None:

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
+import rasterio.warp
 import xarray as xr
 
 import coregstack
@@ -97,14 +99,19 @@ def test_resumed_run_still_has_all_pictures(sample_order: SampleOrder, page: Pag
     }
 
 
-def test_footprints_are_those_of_the_files(page: Page, result: RunResult) -> None:
-    import rasterio
-
-    boxes = {item["id"]: item["box"] for item in page.data["items"]}
-    with rasterio.open(result.sources[result.anchor]) as anchor:
-        left, bottom, right, top = anchor.bounds
-    assert boxes[result.anchor] == [[left, top], [right, top], [right, bottom], [left, bottom]]
-    assert all(boxes.values())
+def test_footprints_are_where_the_files_are_valid(page: Page, result: RunResult) -> None:
+    areas = {item["id"]: item["area"] for item in page.data["items"]}
+    for found in result.reports:
+        image = next(file.path for file in found.files if "AnalyticMS" in file.path and ".tif" in file.path)
+        with rasterio.open(Path(result.output, image)) as dataset:
+            valid, crs = dataset.read(1) != dataset.nodata, dataset.crs
+            lines = [dataset.transform * point for point in np.argwhere(valid)[:, ::-1] + 0.5]
+        with rasterio.open(result.sources[result.anchor]) as anchor:
+            x, y = rasterio.warp.transform(crs, anchor.crs, *np.transpose(lines))
+        (part,) = areas[found.id]
+        truth = [np.min(x), np.max(x), np.min(y), np.max(y)]
+        told = [np.min(part, 0)[0], np.max(part, 0)[0], np.min(part, 0)[1], np.max(part, 0)[1]]
+        np.testing.assert_allclose(told, truth, atol=2.6 * abs(dataset.transform.a))
 
 
 def test_nothing_is_loaded_from_anywhere(page: Page) -> None:
@@ -189,6 +196,7 @@ def test_aligned_stack_is_reported_with_pictures(tmp_path: Path) -> None:
     assert [item["status"] for item in found.data["items"]] == aligned.status.values.tolist()
     ties = json.loads(found.blocks["evidence-0"])["ties"]
     told = found.data["items"][0]
+    assert all(len(item["area"][0]) == 4 for item in found.data["items"])
     # windows are those of the item before it was aligned
     np.testing.assert_allclose(np.median(ties["shift_x"]), told["x"], atol=0.1)
     np.testing.assert_allclose(np.median(ties["shift_y"]), told["y"], atol=0.1)

@@ -165,12 +165,12 @@ function drawScatter(shown) {
 
 function drawMap(shown) {
   const { root, width } = canvasFor("chart-map", "Footprints of the items on the ground");
-  const placed = shown.filter((item) => item.box);
+  const placed = shown.filter((item) => item.area);
   if (!placed.length) {
     root.append(svg("text", { x: width / 2, y: HEIGHT / 2, "text-anchor": "middle" }, "No footprints are known."));
     return;
   }
-  const corners = placed.flatMap((item) => item.box);
+  const corners = placed.flatMap((item) => item.area.flat());
   const xs = corners.map((c) => c[0]), ys = corners.map((c) => c[1]);
   const [left, right] = padded([xs.reduce((a, b) => Math.min(a, b)), xs.reduce((a, b) => Math.max(a, b))]);
   const [low, high] = padded([ys.reduce((a, b) => Math.min(a, b)), ys.reduce((a, b) => Math.max(a, b))]);
@@ -186,7 +186,7 @@ function drawMap(shown) {
     report.degrees ? `latitude [${name}]` : `north [${name}]`, report.degrees ? `longitude [${name}]` : `east [${name}]`));
   const order = [...placed].sort((a, b) => (a.status === "anchor") - (b.status === "anchor"));
   for (const item of order) {
-    const d = item.box.map((c, k) => `${k ? "L" : "M"}${x.at(c[0]).toFixed(1)} ${y.at(c[1]).toFixed(1)}`).join("") + "z";
+    const d = item.area.map((part) => `M${part.map((c) => `${x.at(c[0]).toFixed(1)} ${y.at(c[1]).toFixed(1)}`).join("L")}z`).join("");
     root.append(svg("path", { class: `shape ${item.status}`, d, onclick: () => openItem(item.k) }, svg("title", {}, describe(item))));
   }
 }
