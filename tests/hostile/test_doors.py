@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import rasterio
 import recipes
 from conftest import tree
 from recipes import as_text, payload, write_tiff, zip_bytes
@@ -105,39 +107,67 @@ def test_files_beside_a_raster_change_nothing(sound: SimpleNamespace, tmp_path: 
     assert sorted(path.name for path in alone.iterdir()) == ["a.tif"]
 
 
-def test_the_network_is_never_asked(sound: SimpleNamespace, tmp_path: Path) -> None:
-    asked = []
+@pytest.fixture
+def callers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
+    """A port that listens; called, it tells how often somebody has come since the last time.
 
-    class Listener(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
+    Connections wait in the system's queue, so that a caller who holds the GIL is counted too.
+    """
+    monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
 
-        do_HEAD = do_GET
+        def count() -> int:
+            came = 0
+            with suppress(BlockingIOError):
+                while True:
+                    server.accept()[0].close()
+                    came += 1
+            return came
 
-        def log_message(self, *_: object) -> None:
-            pass
+        count.port = server.getsockname()[1]  # type: ignore[attr-defined]
+        yield count
 
-    server = HTTPServer(("127.0.0.1", 0), Listener)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/a.tif"
-        texts = (
-            f"/vsicurl/{url}",
-            f"<VRTDataset><SourceFilename>{url}</SourceFilename></VRTDataset>",
-            f"<GDAL_WMS><Service name='TMS'><ServerUrl>{url}</ServerUrl></Service></GDAL_WMS>",
-        )
-        for k, text in enumerate(texts):
-            bad = tmp_path / f"bad{k}.tif"
-            bad.write_text(text)
-            result = run_scenes([sound.anchor, bad], anchor="anchor", output=tmp_path / f"out{k}")
-            assert result.problems
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert asked == []
+
+URL_USES: dict[str, Callable[[Path, str], object]] = {
+    "connection string": lambda path, url: path.write_text(f"/vsicurl/{url}"),
+    "VRT": lambda path, url: path.write_text(
+        f"<VRTDataset><SourceFilename>{url}</SourceFilename></VRTDataset>"
+    ),
+    "WMS": lambda path, url: path.write_text(
+        f"<GDAL_WMS><Service name='TMS'><ServerUrl>{url}</ServerUrl></Service></GDAL_WMS>"
+    ),
+    "overviews": lambda path, url: recipes.write_redirected(
+        path, "OVERVIEWS", "OVERVIEW_FILE", f"/vsicurl/{url}a.tif"
+    ),
+    "JPEG 2000 overviews": lambda path, url: recipes.write_redirected(
+        path, "OVERVIEWS", "OVERVIEW_FILE", f"/vsicurl/{url}a.tif"
+    ),
+    "places of pixels": lambda path, url: recipes.write_redirected(
+        path, "GEOLOCATION", "Y_DATASET", f"/vsicurl/{url}a.tif"
+    ),
+    "JPEG 2000 GML": recipes.write_gml,
+}
+
+
+@pytest.mark.parametrize("use", URL_USES)
+def test_the_network_is_never_asked(
+    use: str, callers: Callable[[], int], sound: SimpleNamespace, tmp_path: Path
+) -> None:
+    bad = tmp_path / ("bad.jp2" if "JPEG 2000" in use else "bad.tif")
+    URL_USES[use](bad, f"http://127.0.0.1:{callers.port}/")  # type: ignore[attr-defined]
+    result = run_scenes([sound.anchor, bad], anchor="anchor", output=tmp_path / "out")
+    assert result.problems
+    assert callers() == 0
+
+
+def test_a_caller_would_be_heard(callers: Callable[[], int], tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{callers.port}/"  # type: ignore[attr-defined]
+    path = tmp_path / "a.tif"
+    URL_USES["overviews"](path, url)
+    with rasterio.open(path) as dataset:
+        dataset.overviews(1)
+    assert callers() > 0
 
 
 def test_links_out_of_the_input_are_not_followed(order: Path, tmp_path: Path) -> None:
