@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import socket
@@ -18,6 +19,7 @@ from recipes import as_text, payload, write_tiff, zip_bytes
 
 from coregstack import open_order, report, run_order, run_scenes
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, OutputConflict, UnreadableFile
+from coregstack.export.evidence import kept_evidence
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
 from coregstack.raster import opened, read_header, read_window
@@ -349,6 +351,19 @@ def test_links_that_go_round_and_pipes_are_left_out(order: Path, tmp_path: Path)
     }  # fmt: skip
 
 
+def test_folders_where_notes_and_evidence_have_to_be_are_named(
+    sound: SimpleNamespace, tmp_path: Path
+) -> None:
+    for name in ("good.json", "good.evidence", "bad.evidence"):
+        (tmp_path / "out" / ".coregstack" / name / "deeper").mkdir(parents=True)
+    (tmp_path / "bad.tif").write_bytes(b"junk")
+    scenes = [sound.anchor, sound.good, tmp_path / "bad.tif"]
+    result = run_scenes(scenes, anchor="anchor", output=tmp_path / "out")
+    assert {problem.split(":")[0] for problem in result.problems} == {"good", "bad"}
+    assert "unexpected" not in " ".join(result.problems)
+    assert tree(tmp_path / "out") == tree(tmp_path / "out") | sound.digests
+
+
 def test_an_output_that_holds_a_folder_named_as_a_half_written_file(
     sound: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -372,6 +387,68 @@ def test_notes_of_another_hand_are_not_believed(sound: SimpleNamespace, tmp_path
         assert [report.resumed for report in result.reports] == [True, False]
         assert mine.read_text() == "mine"
         assert tree(out)["good_coreg.tif"] == sound.digests["good_coreg.tif"]
+
+
+SIGNED = {
+    "files without paths": ("files", [{}]),
+    "files that are numbers": ("files", [7]),
+    "no list of files": ("files", 1e308),
+    "a path that leads out": ("files", [{"path": "../mine", "size": 4, "md5": "", "sha256": "", "annotations": {}}]),
+    "annotations that are no text": (
+        "files", [{"path": "good.tif", "size": 4, "md5": "", "sha256": "", "annotations": {"a": []}}]
+    ),
+    "a shift of three numbers": ("shift", [1, 2, 3]),
+    "a shift of text": ("shift", ["1", "2"]),
+    "a score that is a list": ("before", [1, 2]),
+    "a score that no float can hold": ("after", 10**400),
+    "a status that there is not": ("status", "perfect"),
+    "details that no UTF-8 can hold": ("details", "\ud800"),
+    "a fingerprint that is none": ("fingerprint", {}),
+}  # fmt: skip
+"""Notes by somebody who knows how they are signed: a key, and what it is changed to."""
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_signed_notes_that_no_run_writes_are_not_believed(
+    name: str, sound: SimpleNamespace, tmp_path: Path
+) -> None:
+    key, value = SIGNED[name]
+    paths, out = [sound.anchor, sound.good], tmp_path / "out"
+    (tmp_path / "mine").write_text("mine")
+    run_scenes(paths, anchor="anchor", output=out)
+    note = out / ".coregstack" / "good.json"
+    state = {k: v for k, v in json.loads(note.read_text()).items() if k != "check"}
+    (state if key in state else state["quality"])[key] = value
+    signature = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    note.write_text(json.dumps(state | {"check": signature}))
+    result = run_scenes(paths, anchor="anchor", output=out)
+    assert not result.problems
+    assert [report.resumed for report in result.reports] == [True, False]
+    assert tree(out) == tree(out) | sound.digests
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+EVIDENCE = {
+    "a number that no float can hold": lambda value: value["ties"].update(weight=[10**400]),
+    "an infinite size": lambda value: value.update(factor=float("inf")),
+    "columns of columns": lambda value: value["ties"].update({k: [[0], [0]] for k in value["ties"]}),
+    "a box without a CRS": lambda value: value["box"].update(crs="no CRS"),
+    "a picture that is none": lambda value: value.update(picture="<script>"),
+}
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_evidence_of_another_hand_costs_only_its_picture(
+    name: str, sound: SimpleNamespace, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run_scenes([sound.anchor, sound.good], anchor="anchor", output=out)
+    path = out / ".coregstack" / "good.evidence"
+    value = json.loads(path.read_text())
+    EVIDENCE[name](value)
+    path.write_text(json.dumps(value).replace("Infinity", "1e999"))
+    assert kept_evidence(out, "good") is None
+    assert "good" in report(out).read_text("utf-8")
 
 
 def test_names_that_are_no_text(sound: SimpleNamespace, tmp_path: Path) -> None:
