@@ -23,9 +23,9 @@ from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from coregstack import raster
 from coregstack.kernels.resample import translate
 from coregstack.model import Shift, Status
+from coregstack.pixels import raster
 from coregstack.runs import run_scenes
 from coregstack.testing import Conditions, scene_at
 

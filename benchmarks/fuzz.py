@@ -40,21 +40,22 @@ sys.path.insert(0, str(ROOT / "tests" / "hostile"))
 
 import recipes  # noqa: E402
 
-from coregstack import grid, names, raster, report, run_scenes  # noqa: E402
+from coregstack import grid, names, report, run_scenes  # noqa: E402
 from coregstack.errors import CoregError, UnreadableFile  # noqa: E402
 from coregstack.export.evidence import STATE  # noqa: E402
 from coregstack.export.geotiff import Content, Movement, write_moved  # noqa: E402
 from coregstack.export.items import read_note  # noqa: E402
 from coregstack.export.sidecar import read_sidecar  # noqa: E402
 from coregstack.model import Shift  # noqa: E402
-from coregstack.opening import check_anchor, image_bands, unplaceable  # noqa: E402
+from coregstack.opening.files import check_anchor, image_bands, unplaceable  # noqa: E402
 from coregstack.orders.archives import unpack  # noqa: E402
 from coregstack.orders.delivery import scan_delivery  # noqa: E402
 from coregstack.orders.item_metadata import read_item_metadata  # noqa: E402
 from coregstack.orders.manifest import read_manifest  # noqa: E402
 from coregstack.orders.naming import output_name, parse_name  # noqa: E402
 from coregstack.orders.payload import read_payload  # noqa: E402
-from coregstack.scene import Mask, MaskKind, PlacedScene, Scene, load_match, read_clear  # noqa: E402
+from coregstack.pixels import raster  # noqa: E402
+from coregstack.pixels.scene import Mask, MaskKind, PlacedScene, Scene, load_match, read_clear  # noqa: E402
 from coregstack.times import time_from_name, time_from_text  # noqa: E402
 
 LIMIT_S = 30

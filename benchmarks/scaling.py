@@ -26,8 +26,8 @@ import coregstack
 from coregstack import delivery
 from coregstack.export.items import DeliverySettings, ItemReport
 from coregstack.matching import assess, match_options, prepare
-from coregstack.opening import scenes_of
-from coregstack.scene import PlacedScene, load_match
+from coregstack.opening.files import scenes_of
+from coregstack.pixels.scene import PlacedScene, load_match
 
 LARGEST = 12367, 8719, 8
 """Columns, rows and bands of a full SuperDove frame."""

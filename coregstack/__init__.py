@@ -11,10 +11,10 @@ from coregstack.export.tables import read_quality, write_quality
 from coregstack.export.ties import write_ties
 from coregstack.htmlreport import report
 from coregstack.inspection import inspect_folder
+from coregstack.opening.stac import open_stac
 from coregstack.orders.run import open_order, run_order
 from coregstack.runs import run_scenes, to_geotiffs
-from coregstack.stac_in import open_stac
-from coregstack.tiepoints import tie_points
+from coregstack.views.tiepoints import tie_points
 
 __all__ = [
     "CoregError",

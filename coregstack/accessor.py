@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from coregstack import api, plot
+from coregstack import api
 from coregstack.htmlreport import report
 from coregstack.htmlreport.content import quality_table
 from coregstack.model import ItemQuality
-from coregstack.notebook import table_html
-from coregstack.rematch import qualities, rematch
-from coregstack.tiepoints import tie_points
+from coregstack.views import plot
+from coregstack.views.notebook import table_html
+from coregstack.views.rematch import qualities, rematch
+from coregstack.views.tiepoints import tie_points
 
 
 class QualityPlots:
@@ -26,11 +27,11 @@ class QualityPlots:
         self._source = source
 
     def shifts(self, *, ax: Any = None) -> Any:
-        """Plot shifts over time; see `coregstack.plot.shifts`."""
+        """Plot shifts over time; see `coregstack.views.plot.shifts`."""
         return plot.shifts(quality_table(self._source), ax=ax)
 
     def scores(self, *, ax: Any = None) -> Any:
-        """Plot matching scores over time; see `coregstack.plot.scores`."""
+        """Plot matching scores over time; see `coregstack.views.plot.scores`."""
         return plot.scores(quality_table(self._source), ax=ax)
 
 
@@ -40,13 +41,13 @@ class StackPlots(QualityPlots):
     _source: xr.DataArray
 
     def matches(self, id: str, *, anchor: Hashable | None = None, ax: Any = None, **options: Any) -> Any:
-        """Match an item once more and plot its windows' shifts over the scene; see `coregstack.plot.matches`."""
+        """Match an item once more and plot its windows' shifts over the scene; see `coregstack.views.plot.matches`."""
         return plot.matches(self._matched(id, anchor, options), title=id, ax=ax)
 
     def compare(
         self, id: str, *, anchor: Hashable | None = None, ax: Sequence[Any] | None = None, **options: Any
     ) -> Any:
-        """Show anchor, item before and after, and both in one picture; see `coregstack.plot.compare`."""
+        """Show anchor, item before and after, and both in one picture; see `coregstack.views.plot.compare`."""
         return plot.compare(self._matched(id, anchor, options), title=id, ax=ax)
 
     def _matched(self, item: str, anchor: Hashable | None, options: dict[str, Any]) -> ItemQuality:

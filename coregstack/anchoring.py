@@ -16,9 +16,9 @@ from coregstack.network import AnchorScore
 from coregstack.network import rank_anchors as rank_measures
 from coregstack.network.graph import array_sketches, network_frame, scene_sketches
 from coregstack.network.matching import Sketch
-from coregstack.opening import check_lattice, place, unplaceable
-from coregstack.provenance import pristine_clear, pristine_scenes
-from coregstack.scene import Scene
+from coregstack.opening.files import check_lattice, place, unplaceable
+from coregstack.opening.provenance import pristine_clear, pristine_scenes
+from coregstack.pixels.scene import Scene
 from coregstack.stack import Stack, conform, item_times
 
 AUTO = "auto"

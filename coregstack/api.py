@@ -17,12 +17,12 @@ from coregstack.grid import crs_name, offset, overlaps, same_pixels
 from coregstack.matching import MatchOptions, match_options
 from coregstack.model import NO_SHIFT, Shift
 from coregstack.network.graph import Items, array_network, scene_network
-from coregstack.opening import find_scene, scenes_of, stack_scenes, unreadable_files
+from coregstack.opening.files import find_scene, scenes_of, stack_scenes, unreadable_files
+from coregstack.opening.provenance import pristine_clear, pristine_scenes
+from coregstack.pixels.scene import PlacedScene
+from coregstack.pixels.warp import RESAMPLING
 from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
-from coregstack.provenance import pristine_clear, pristine_scenes
-from coregstack.scene import PlacedScene
 from coregstack.stack import Stack, conform, find_anchor, item_times, like_given
-from coregstack.warp import RESAMPLING
 
 OUTSIDE = "outside"
 """What is named as the anchor where it is not an item of the stack."""

@@ -16,9 +16,9 @@ from coregstack.errors import AnchorNotFound, InvalidRequest
 from coregstack.export._memory import open_cube
 from coregstack.export.append import open_grown, write_behind
 from coregstack.model import Status
-from coregstack.opening import scenes_of, scenes_on, unplaceable, unreadable_files
+from coregstack.opening.files import scenes_of, scenes_on, unplaceable, unreadable_files
+from coregstack.pixels.scene import Scene
 from coregstack.runs import write_cube
-from coregstack.scene import Scene
 from coregstack.stack import Stack, conform, item_times
 
 NEAREST = 2

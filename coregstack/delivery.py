@@ -38,10 +38,10 @@ from coregstack.export.stac import write_stac
 from coregstack.matching import MatchOptions
 from coregstack.model import ItemQuality, Status
 from coregstack.network.graph import Items, scene_network
-from coregstack.notebook import table_html
-from coregstack.opening import Unusable, band_indexes, common_bands, unplaceable
+from coregstack.opening.files import Unusable, band_indexes, common_bands, unplaceable
+from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.policy import ANCHOR_QUALITY, failure
-from coregstack.scene import PlacedScene, Scene
+from coregstack.views.notebook import table_html
 
 if TYPE_CHECKING:
     import pystac

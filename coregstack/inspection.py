@@ -12,11 +12,11 @@ import pandas as pd
 
 from coregstack.errors import CoregError, InvalidStack, MissingFile
 from coregstack.grid import crs_name, frame_bounds, same_crs, same_pixels
-from coregstack.opening import Unusable, check_anchor, find_scene, scenes_of, unplaceable
+from coregstack.opening.files import Unusable, check_anchor, find_scene, scenes_of, unplaceable
 from coregstack.orders.delivery import scan_delivery
 from coregstack.orders.naming import RASTER_EXTENSIONS
 from coregstack.orders.scenes import order_scenes
-from coregstack.scene import Scene
+from coregstack.pixels.scene import Scene
 
 COLUMNS = ("time", "rows", "cols", "pixel_x", "pixel_y", "crs", "bands", "dtype", "nodata", "masks",
            "overlap", "refused", "notes")  # fmt: skip

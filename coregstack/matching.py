@@ -12,9 +12,9 @@ from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import NO_TIES, PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import ItemQuality
+from coregstack.pixels.scene import MatchPixels
 from coregstack.policy import ANCHOR_QUALITY, MIN_IMPROVEMENT, SCORE_THRESHOLD, Thresholds, decide
 from coregstack.preview import picture_anchor, picture_item
-from coregstack.scene import MatchPixels
 
 RED_NAMES = ("red", "b04", "b4", "r")
 """What the band is called, in lower case, that is scored unless another is asked for."""

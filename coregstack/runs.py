@@ -32,11 +32,11 @@ from coregstack.export.cube import to_zarr
 from coregstack.export.files import resolved
 from coregstack.export.items import DeliverySettings
 from coregstack.export.slabs import SlabWriter
-from coregstack.facts import scene_facts, stack_facts
 from coregstack.grid import crs_of
 from coregstack.matching import match_options
 from coregstack.names import check_item_id
-from coregstack.opening import (
+from coregstack.opening.facts import scene_facts, stack_facts
+from coregstack.opening.files import (
     check_anchor,
     find_scene,
     scenes_of,
@@ -44,8 +44,8 @@ from coregstack.opening import (
     unplaceable,
     unreadable_files,
 )
-from coregstack.provenance import pristine_scenes
-from coregstack.scene import Scene
+from coregstack.opening.provenance import pristine_scenes
+from coregstack.pixels.scene import Scene
 from coregstack.stack import conform
 
 

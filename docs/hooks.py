@@ -15,7 +15,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def commands() -> str:
     """All commands with their options, as Markdown."""
-    from coregstack.cli import build_parser
+    from coregstack.cli.commands import build_parser
 
     parser = build_parser()
     (subparsers,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))

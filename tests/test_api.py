@@ -14,10 +14,11 @@ import rasterio
 import xarray as xr
 
 import coregstack
-from coregstack import align, apply, estimate, open_scenes, raster, to_geotiffs
+from coregstack import align, apply, estimate, open_scenes, to_geotiffs
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
 from coregstack.kernels.resample import translate
 from coregstack.model import Shift
+from coregstack.pixels import raster
 from coregstack.testing import sample_stack
 
 SHAPE = 176, 192
@@ -323,8 +324,8 @@ def test_a_saved_quality_is_reused_and_not_estimated_anew(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("it was estimated anew")
 
-    monkeypatch.setattr("coregstack.graph.assess", refuse)
-    monkeypatch.setattr("coregstack.graph.prepare", refuse)
+    monkeypatch.setattr("coregstack.graph.quality.assess", refuse)
+    monkeypatch.setattr("coregstack.graph.quality.prepare", refuse)
     loaded = travel(quality, tmp_path)
     again = apply(stack, loaded).compute(scheduler="synchronous")
     np.testing.assert_array_equal(again.values, aligned.values)

@@ -14,7 +14,7 @@ import pytest
 import xarray as xr
 
 from coregstack import cli
-from coregstack.console import ProgressBar
+from coregstack.cli.console import ProgressBar
 from coregstack.testing import SampleOrder, sample_stack, write_sample_order
 
 
@@ -247,7 +247,7 @@ def test_help_teaches(command: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_program_runs_as_a_module_and_tells_its_exit_codes() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "coregstack.cli", "--help"], capture_output=True, text=True, check=True
+        [sys.executable, "-m", "coregstack", "--help"], capture_output=True, text=True, check=True
     )
     text = " ".join(done.stdout.split())
     assert "0 delivered; 2 the request is wrong, nothing was written; 3 delivered, but some files" in text

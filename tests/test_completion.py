@@ -7,8 +7,8 @@ import subprocess
 
 import pytest
 
-from coregstack.cli import build_parser, main
-from coregstack.completion import SHELLS, completion_script
+from coregstack.cli.commands import build_parser, main
+from coregstack.cli.completion import SHELLS, completion_script
 
 
 def _complete(words: str) -> set[str]:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 
 from coregstack import align, estimate, to_geotiffs
-from coregstack.notebook import table_html
 from coregstack.testing import sample_stack
+from coregstack.views.notebook import table_html
 
 
 def table(count: int, **values: object) -> pd.DataFrame:

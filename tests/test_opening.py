@@ -15,9 +15,10 @@ from rasterio.transform import Affine
 from rasterio.warp import reproject
 
 import coregstack
-from coregstack import open_scenes, raster
+from coregstack import open_scenes
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack, MissingFile, UnreadableFile
 from coregstack.grid import offset
+from coregstack.pixels import raster
 from coregstack.stack import conform
 
 WEST, NORTH = 300_000.0, 5_300_100.0

@@ -65,7 +65,7 @@ def test_quality_plots_itself_without_times_too(stack: xr.DataArray, axes: Any) 
 
 
 def test_failed_items_are_marked(axes: Any) -> None:
-    from coregstack import plot
+    from coregstack.views import plot
 
     table = pd.DataFrame(
         {

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from coregstack.kernels.shift import NO_TIES
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import Shift, ShiftEstimate
-from coregstack.plot import _decoded
 from coregstack.preview import CHIP, OVERVIEW, picture_anchor, picture_item
 from coregstack.testing import shifted_scene
+from coregstack.views.plot import _decoded
 
 SHIFT = Shift(3.0, -2.0)
 FOUND = ShiftEstimate(shift=SHIFT, sigma=Shift(0.01, 0.01), reason="", ties=NO_TIES)

@@ -13,15 +13,15 @@ from rasterio.io import DatasetWriter
 from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
-from coregstack import raster
 from coregstack.errors import UnreadableFile
 from coregstack.export.files import copy_file, staged
 from coregstack.export.georeference import translate_georeference
 from coregstack.grid import footprint, frame_bounds, lattice_like, moved, same_place, scaled_shift
-from coregstack.held import Held, file_of
 from coregstack.model import Shift
-from coregstack.raster import RasterHeader
-from coregstack.warp import placed, placed_valid
+from coregstack.pixels import raster
+from coregstack.pixels.held import Held, file_of
+from coregstack.pixels.raster import RasterHeader
+from coregstack.pixels.warp import placed, placed_valid
 
 BLOCK = 2048, 2048
 """Rows and columns that are moved at once, whole tiles of the output; large, so that few tiles are decoded twice."""
@@ -47,7 +47,7 @@ class Movement:
     shift: Shift
     """What is applied to the content, px of the anchor."""
     resampling: str
-    """A kernel of `coregstack.warp.RESAMPLING`, or "none": only the geotransform is changed."""
+    """A kernel of `coregstack.pixels.warp.RESAMPLING`, or "none": only the geotransform is changed."""
     cog: bool = False
     """Whether the output is written as cloud-optimised GeoTIFF with overviews."""
 

@@ -22,12 +22,12 @@ from coregstack.export.files import copy_file, digests, file_digest, staged
 from coregstack.export.geotiff import Content, Movement, write_moved
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.grid import epsg_code, same_crs
-from coregstack.held import Held
 from coregstack.jsonfile import read_json
 from coregstack.model import ItemQuality, Shift, Status
 from coregstack.names import safe_relative
+from coregstack.pixels.held import Held
+from coregstack.pixels.raster import read_header
 from coregstack.policy import Treatment, failure, treat
-from coregstack.raster import read_header
 
 _ITEM_KEYS = ("planet/item_id", "planet/item_type")
 

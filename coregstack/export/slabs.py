@@ -10,7 +10,6 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from coregstack import raster
 from coregstack.errors import CoregError
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import WriteError, staged
@@ -18,6 +17,7 @@ from coregstack.export.items import ItemReport, written
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.grid import crs_of, epsg_code
 from coregstack.model import ItemQuality, Status
+from coregstack.pixels import raster
 from coregstack.policy import treat
 
 

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from odc.geo.crs import CRS
 
-from coregstack import raster
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.items import ItemReport, WrittenFile, written
 from coregstack.export.sidecar import sidecar_name
 from coregstack.grid import crs_of, same_crs, transformer
 from coregstack.model import Status
-from coregstack.raster import RasterHeader
+from coregstack.pixels import raster
+from coregstack.pixels.raster import RasterHeader
 
 if TYPE_CHECKING:
     import pystac

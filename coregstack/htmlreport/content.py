@@ -25,8 +25,8 @@ from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
 from coregstack.grid import crs_of, same_crs, transformer
 from coregstack.jsonfile import parse_json, read_text
 from coregstack.model import Status, TiePoints
-from coregstack.rematch import rematch
 from coregstack.times import time_from_name
+from coregstack.views.rematch import rematch
 
 _MAX_TABLE = 2**30
 

@@ -44,9 +44,9 @@ from coregstack.network.matching import (
     sketch_pixels,
     solve,
 )
-from coregstack.overview import load_overview
+from coregstack.pixels.overview import load_overview
+from coregstack.pixels.scene import MatchPixels, PlacedScene, load_match
 from coregstack.policy import Thresholds, failure
-from coregstack.scene import MatchPixels, PlacedScene, load_match
 
 _SEED = "coregstack-network"
 _NO_OBJECTS = np.empty(0, object)

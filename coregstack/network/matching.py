@@ -22,9 +22,9 @@ from coregstack.matching import MatchOptions, Reference, value_range
 from coregstack.model import NO_SHIFT, ItemQuality, Shift, ShiftEstimate, TiePoints
 from coregstack.network.adjust import NetworkSolution, adjust
 from coregstack.network.pairs import choose_pairs
+from coregstack.pixels.scene import MatchPixels
 from coregstack.policy import decide
 from coregstack.preview import picture_item
-from coregstack.scene import MatchPixels
 
 SKETCH_SIDE = 384
 """Longest side of the reduced images by which items are compared, px."""

@@ -6,10 +6,10 @@ import os
 from pathlib import Path
 
 from coregstack.errors import MissingFile
-from coregstack.opening import Unusable, scenes_of
+from coregstack.opening.files import Unusable, scenes_of
 from coregstack.orders.delivery import scan_delivery
 from coregstack.orders.scenes import order_scenes
-from coregstack.scene import Scene
+from coregstack.pixels.scene import Scene
 
 _EXTENSIONS = (".tif", ".tiff", ".jp2")
 

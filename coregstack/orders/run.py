@@ -28,18 +28,18 @@ from coregstack.delivery import (
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.files import copy_file, resolved
 from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, check_source, written
-from coregstack.facts import scene_facts
 from coregstack.matching import match_options
-from coregstack.opening import check_anchor, find_scene, stack_scenes, unreadable_files
+from coregstack.opening.facts import scene_facts
+from coregstack.opening.files import check_anchor, find_scene, stack_scenes, unreadable_files
 from coregstack.orders.archives import unpack
 from coregstack.orders.delivery import Delivery, scan_delivery
 from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
 from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
 from coregstack.orders.verification import verify_output
+from coregstack.pixels.scene import Scene
 from coregstack.policy import failure
 from coregstack.runs import write_cube
-from coregstack.scene import Scene
 
 
 def open_order(

@@ -10,13 +10,13 @@ from coregstack.errors import CoregError
 from coregstack.export.geotiff import Content
 from coregstack.export.items import Asset as PlannedAsset
 from coregstack.export.items import ItemPlan
-from coregstack.opening import Unusable, image_bands, read_headers, to_datetime64
+from coregstack.opening.files import Unusable, image_bands, read_headers, to_datetime64
 from coregstack.orders.bundles import band_names
 from coregstack.orders.delivery import Asset, DeliveredItem
 from coregstack.orders.manifest import annotations_of
 from coregstack.orders.naming import Kind, output_name
-from coregstack.raster import RasterHeader
-from coregstack.scene import Mask, MaskKind, Scene
+from coregstack.pixels.raster import RasterHeader
+from coregstack.pixels.scene import Mask, MaskKind, Scene
 
 PREFERENCE = ("analytic_sr", "analyticms_sr", "bgrn_sr", "analyticms", "analytic", "bgrn", "panchromatic")
 """Products that are matched in, best first, by the beginning of their names; any other comes after."""

@@ -33,7 +33,7 @@ from coregstack.orders.manifest import (
     read_manifest,
 )
 from coregstack.orders.naming import RASTER_EXTENSIONS
-from coregstack.raster import RasterHeader, check_pixels, read_header
+from coregstack.pixels.raster import RasterHeader, check_pixels, read_header
 
 LATTICE_TOLERANCE = 1e-9
 """How far from the anchor's lattice the corner of a moved raster may lie, in pixels of the anchor."""

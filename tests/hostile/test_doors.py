@@ -22,7 +22,7 @@ from coregstack.errors import CoregError, InvalidRequest, MissingFile, OutputCon
 from coregstack.export.evidence import kept_evidence
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
-from coregstack.raster import opened, read_header, read_window
+from coregstack.pixels.raster import opened, read_header, read_window
 
 IDS = ["20240101_100000_0e3a", "20240102_100000_0e3a"]
 HOSTILE_IDS = [

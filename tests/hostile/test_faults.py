@@ -24,12 +24,13 @@ import rasterio
 from conftest import tree
 from rasterio.errors import RasterioIOError
 
-from coregstack import raster, run_scenes
+from coregstack import run_scenes
 from coregstack.delivery import RunResult
 from coregstack.errors import CoregError, OutputConflict, UnreadableFile
 from coregstack.export.lock import locked
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
+from coregstack.pixels import raster
 
 ALL = bool(os.environ.get("COREGSTACK_ALL_FAULTS"))
 """Whether every fault is injected at every place, which takes minutes."""
@@ -311,7 +312,7 @@ def test_two_processes_at_once_give_one_result(sound: SimpleNamespace, tmp_path:
     output = tmp_path / "out"
     scenes = [str(sound.anchor), str(sound.good)]
     options = ["--anchor", "anchor", "--output", str(output), "--json", "--no-report"]
-    command = [sys.executable, "-m", "coregstack.cli", "align", *scenes, *options]
+    command = [sys.executable, "-m", "coregstack", "align", *scenes, *options]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) for _ in range(2)]
     answers = [json.loads(process.communicate(timeout=120)[0]) for process in both]
     assert sorted(process.returncode for process in both) in ([0, 0], [0, 2])

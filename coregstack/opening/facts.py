@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from coregstack.scene import Scene
+from coregstack.pixels.scene import Scene
 from coregstack.stack import Stack
 
 

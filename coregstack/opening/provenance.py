@@ -9,7 +9,7 @@ import numpy as np
 
 from coregstack import graph
 from coregstack.grid import offset, same_pixels
-from coregstack.scene import PlacedScene
+from coregstack.pixels.scene import PlacedScene
 from coregstack.stack import Stack
 
 BAND_POSITION = "source_band"

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
-from coregstack import raster
 from coregstack.grid import footprint, offset, pixel_scale, same_pixels
-from coregstack.held import Held
 from coregstack.kernels.resample import source_window, translate, translate_mask
 from coregstack.model import NO_SHIFT, Shift
+from coregstack.pixels import raster
+from coregstack.pixels.held import Held
 
 RESAMPLING = ("cubic", "bilinear", "lanczos", "nearest")
 """Interpolations that pixels can be moved with."""

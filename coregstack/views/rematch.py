@@ -14,8 +14,8 @@ from coregstack.api import OUTSIDE, QUALITY
 from coregstack.errors import AnchorNotFound, InvalidRequest
 from coregstack.matching import MatchOptions, Reference, anchor_quality, assess, match_options, prepare
 from coregstack.model import NO_SHIFT, ItemQuality, Shift, Status
-from coregstack.provenance import pristine_scenes
-from coregstack.scene import MatchPixels, PlacedScene, load_match
+from coregstack.opening.provenance import pristine_scenes
+from coregstack.pixels.scene import MatchPixels, PlacedScene, load_match
 from coregstack.stack import Stack, conform, find_anchor
 
 

@@ -21,9 +21,9 @@ from coregstack import graph
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, InvalidStack, UnreadableFile
 from coregstack.grid import crs_name, footprint, frame_bounds, offset, overlaps, union
 from coregstack.names import check_item_id
-from coregstack.provenance import BAND_POSITION
-from coregstack.raster import RasterHeader, check_pixels, limit, read_header
-from coregstack.scene import PlacedScene, Scene
+from coregstack.opening.provenance import BAND_POSITION
+from coregstack.pixels.raster import RasterHeader, check_pixels, limit, read_header
+from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack import Stack, positions_of_time
 from coregstack.times import time_from_name, time_from_text
 

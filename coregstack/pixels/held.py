@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from coregstack.errors import UnreadableFile
-from coregstack.raster import RasterHeader, opened, read_window
+from coregstack.pixels.raster import RasterHeader, opened, read_window
 
 HELD_BYTES = 256 * 2**20
 """Pixels of one scene that are in memory at once; always at least one band."""
@@ -94,7 +94,7 @@ def hold(
 def file_of(header: RasterHeader, held: Held | None, *, alone: bool = False) -> Iterator[DatasetReader]:
     """The open file of a raster: the one that is open already, else opened for as long as it takes.
 
-    `alone` is as for `coregstack.raster.gdal`.
+    `alone` is as for `coregstack.pixels.raster.gdal`.
     """
     if held is not None and held.dataset is not None:
         yield held.dataset

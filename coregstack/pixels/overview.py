@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from coregstack import raster
-from coregstack.scene import PlacedScene, _usable
+from coregstack.pixels import raster
+from coregstack.pixels.scene import PlacedScene, _usable
 
 
 def load_overview(

@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.types import XY, xy_
 
 from coregstack.errors import InvalidRequest, UnreadableFile
-from coregstack.opening import CHUNK
+from coregstack.opening.files import CHUNK
 from coregstack.stack import conform, find_anchor
 
 if TYPE_CHECKING:

@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
-from coregstack import raster
-from coregstack.filesource import FileBands, FileSource
 from coregstack.grid import footprint, frame_bounds, offset, same_pixels
-from coregstack.held import HELD_BYTES, Held, file_of, hold
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import NO_SHIFT, Shift
-from coregstack.raster import RasterHeader
-from coregstack.warp import placed, placed_valid
+from coregstack.pixels import raster
+from coregstack.pixels.filesource import FileBands, FileSource
+from coregstack.pixels.held import HELD_BYTES, Held, file_of, hold
+from coregstack.pixels.raster import RasterHeader
+from coregstack.pixels.warp import placed, placed_valid
 
 
 class MaskKind(StrEnum):
@@ -121,7 +121,7 @@ def read_block(
     shift : Shift
         What is applied to the content, px.
     resampling : str
-        One of `coregstack.warp.RESAMPLING`.
+        One of `coregstack.pixels.warp.RESAMPLING`.
 
     Returns
     -------

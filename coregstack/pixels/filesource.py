@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.held import Held
 from coregstack.kernels.sources import ArraySource
+from coregstack.pixels.held import Held
 
 _OVERVIEW_ROWS = 512
 """Rows that are read at a time where a band is not in memory."""

@@ -18,23 +18,23 @@ import dask
 
 from coregstack._version import __version__
 from coregstack.anchoring import rank_scenes
-from coregstack.completion import SHELLS, completion_script
-from coregstack.console import ProgressBar, format_table, inspection_table, show
+from coregstack.cli.completion import SHELLS, completion_script
+from coregstack.cli.console import ProgressBar, format_table, inspection_table, show
 from coregstack.delivery import RunResult, row
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.htmlreport import report as write_report
 from coregstack.inspection import inspect_folder, summarise
 from coregstack.matching import METHODS
-from coregstack.opening import scenes_of, unreadable_files
+from coregstack.opening.files import scenes_of, unreadable_files
 from coregstack.orders.folder import folder_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
 from coregstack.orders.verification import verify_output
+from coregstack.pixels.warp import RESAMPLING
 from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.runs import run_scenes
 from coregstack.testing import SampleOrder, write_sample_order
-from coregstack.warp import RESAMPLING
 
 DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
 """Exit codes: done; nothing was written; done, but some files could not be read or written, or not all was done."""
@@ -422,7 +422,3 @@ def _count(text: str) -> int:
 
 def _band(text: str) -> str | int:
     return int(text) if text.lstrip("-").isdigit() else text
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,7 +13,7 @@ from coregstack.delivery import TABLE, RunResult
 from coregstack.errors import InvalidRequest, MissingFile
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.ties import tie_table
-from coregstack.rematch import qualities, rematch
+from coregstack.views.rematch import qualities, rematch
 
 
 def tie_points(source: Any, *, anchor: Hashable | None = None, **options: Any) -> pd.DataFrame:
