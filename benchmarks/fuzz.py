@@ -12,6 +12,7 @@ so does one that kills the worker, takes longer than the time limit, or leaves a
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import resource
@@ -24,6 +25,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -38,8 +40,9 @@ sys.path.insert(0, str(ROOT / "tests" / "hostile"))
 
 import recipes  # noqa: E402
 
-from coregstack import grid, names  # noqa: E402
-from coregstack.errors import CoregError  # noqa: E402
+from coregstack import grid, names, report, run_scenes  # noqa: E402
+from coregstack.errors import CoregError, UnreadableFile  # noqa: E402
+from coregstack.export.evidence import STATE  # noqa: E402
 from coregstack.export.geotiff import Content, Movement, write_moved  # noqa: E402
 from coregstack.export.items import read_note  # noqa: E402
 from coregstack.export.sidecar import read_sidecar  # noqa: E402
@@ -48,6 +51,7 @@ from coregstack.opening.files import check_anchor, image_bands, unplaceable  # n
 from coregstack.orders.archives import unpack  # noqa: E402
 from coregstack.orders.delivery import scan_delivery  # noqa: E402
 from coregstack.orders.item_metadata import read_item_metadata  # noqa: E402
+from coregstack.orders.manifest import read_manifest  # noqa: E402
 from coregstack.orders.naming import output_name, parse_name  # noqa: E402
 from coregstack.orders.payload import read_payload  # noqa: E402
 from coregstack.pixels import raster  # noqa: E402
@@ -129,16 +133,21 @@ def value(rng: Rng, depth: int = 0) -> Any:
     return kinds[int(rng.integers(0, len(kinds)))]()
 
 
-def changed(rng: Rng, document: Any) -> Any:
+def changed(rng: Rng, document: Any, share: float = 0.08) -> Any:
     """A JSON document with some of its values replaced by others, and keys added or taken away."""
-    if rng.random() < 0.08:
+    if rng.random() < share:
         return value(rng)
     if isinstance(document, dict):
-        items = {key: changed(rng, item) for key, item in document.items() if rng.random() > 0.04}
-        return items | ({text(rng, 10): value(rng)} if rng.random() < 0.05 else {})
+        items = {key: changed(rng, item, share) for key, item in document.items() if rng.random() > share / 2}
+        return items | ({text(rng, 10): value(rng)} if rng.random() < share * 5 / 8 else {})
     if isinstance(document, list):
+        times = [
+            0 if draw < 2 * share else 2 if draw < 4 * share else 1 for draw in rng.random(len(document))
+        ]
         return [
-            changed(rng, item) for item in document for _ in range(int(rng.choice([0, 1, 1, 1, 1, 1, 2])))
+            changed(rng, item, share)
+            for item, count in zip(document, times, strict=True)
+            for _ in range(count)
         ]
     return document
 
@@ -231,17 +240,15 @@ def jsons(rng: Rng, folder: Path) -> None:
         {"fingerprint": "a", "files": [{"path": "a.tif", "size": 1}], "quality": {}, "check": "0"},
         {"files": [{"path": "a.tif", "digests": {"md5": "0" * 32}, "annotations": {}}]},
     ]
+    readers = (read_item_metadata, read_sidecar, read_note, read_manifest)
     path = folder / "in" / "a.json"
-    path.write_bytes(mutated(rng, json.dumps(documents[int(rng.integers(0, 4))]).encode()))
-    refusals = []
-    readers = (read_item_metadata, read_sidecar, read_note, read_payload)
-    for read in readers:
-        try:
+    which = int(rng.integers(0, len(readers)))
+    path.write_bytes(mutated(rng, json.dumps(documents[which]).encode()))
+    # any may be given any; how it ends is told by the reader whose document it was
+    for read in (*readers, read_payload):
+        with suppress(CoregError):
             read(path)
-        except CoregError as error:
-            refusals.append(error)
-    if len(refusals) == len(readers):
-        raise refusals[0]
+    readers[which](path)
 
 
 def manifests(rng: Rng, folder: Path) -> None:
@@ -333,9 +340,39 @@ def zips(rng: Rng, folder: Path) -> None:
         scan_delivery(where)
 
 
+def notes(rng: Rng, folder: Path) -> None:
+    """Notes and evidence of an earlier run changed by somebody who signs them, and found by the next run."""
+    done = folder / "sound"
+    scenes = [done / "anchor.tif", done / "good.tif"]
+    if not done.exists():
+        done.mkdir()
+        recipes.write_tiff(scenes[0], recipes.pixels((0.0, 0.0)))
+        recipes.write_tiff(scenes[1])
+        run_scenes(scenes, anchor="anchor", output=done / "out")
+    out = folder / "out" / "run"
+    shutil.copytree(done / "out", out)
+    for item in ("anchor", "good"):
+        for path in (out / STATE / f"{item}.json", out / STATE / f"{item}.evidence"):
+            document = json.loads(path.read_bytes())
+            if rng.random() < 0.3:
+                continue
+            if rng.random() < 0.2:
+                path.write_bytes(mutated(rng, path.read_bytes()))
+            elif isinstance(state := changed(rng, document, 0.02), dict):
+                state.pop("check", None)
+                signature = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+                path.write_text(json.dumps(state | {"check": signature}), "utf-8")
+    result = run_scenes(scenes, anchor="anchor", output=out)
+    result.to_quality()
+    report(out)
+    assert not result.problems, result.problems
+    if not any(item.resumed for item in result.reports):
+        raise UnreadableFile("No note was believed.")
+
+
 KINDS: dict[str, Callable[[Rng, Path], None]] = {
     "geotiff": geotiffs, "jpeg2000": jpeg2000s, "masks": masks, "payloads": payloads, "json": jsons,
-    "manifests": manifests, "names": any_names, "geometry": geometry, "zips": zips,
+    "manifests": manifests, "names": any_names, "geometry": geometry, "zips": zips, "notes": notes,
 }  # fmt: skip
 
 
@@ -352,7 +389,7 @@ def one(kind: str, seed: int, number: int, folder: Path) -> str:
         end = "refused" if str(error).strip() else "an error without a word"
     except Exception:
         end = traceback.format_exc()
-    outside = {path.name for path in folder.iterdir()} - {"in", "out", "sound.tif", "number", "ends"}
+    outside = {path.name for path in folder.iterdir()} - {"in", "out", "sound", "sound.tif", "number", "ends"}
     left = [path.name for path in (folder / "out").rglob("*.part")]
     return f"files outside the output: {outside}; half-written: {left}" if outside or left else end
 

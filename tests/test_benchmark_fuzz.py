@@ -24,7 +24,18 @@ def fuzz() -> ModuleType:
     return module
 
 
-KINDS = ["geotiff", "jpeg2000", "masks", "payloads", "json", "manifests", "names", "geometry", "zips"]
+KINDS = [
+    "geotiff",
+    "jpeg2000",
+    "masks",
+    "payloads",
+    "json",
+    "manifests",
+    "names",
+    "geometry",
+    "zips",
+    "notes",
+]
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -13,7 +13,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export.files import staged
+from coregstack.export.files import WriteError, staged
 from coregstack.jsonfile import read_json
 from coregstack.model import Evidence, Shift, TiePoints, ValidArea
 
@@ -66,11 +66,14 @@ def keep_evidence(
     Raises
     ------
     WriteError
-        If it cannot be written.
+        If it cannot be written or removed.
     """
     path = evidence_path(output, item_id)
     if evidence is None:
-        path.unlink(missing_ok=True)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise WriteError(f"{str(path)!r} cannot be removed ({error.strerror}).") from error
         return
     value = {
         "box": None if box is None else _box_as_json(box),
@@ -92,7 +95,7 @@ def kept_evidence(output: Path, item_id: str) -> KeptEvidence | None:
     try:
         value = read_json(evidence_path(output, item_id), max_bytes=_MAX_BYTES)
         ties = {name: np.array(value["ties"][name], _WHOLE.get(name, float)) for name in TiePoints.__slots__}
-        if len({len(column) for column in ties.values()}) != 1:
+        if len({column.shape for column in ties.values()}) != 1 or ties["band"].ndim != 1:
             return None
         evidence = Evidence(
             ties=TiePoints(**ties),
@@ -106,7 +109,7 @@ def kept_evidence(output: Path, item_id: str) -> KeptEvidence | None:
         box = None if value["box"] is None else _box_from_json(value["box"])
         area = None if value["area"] is None else _area_from_json(value["area"])
         return KeptEvidence(box=box, evidence=evidence, area=area)
-    except (CoregError, ValueError, KeyError, TypeError):
+    except (CoregError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
         return None
 
 

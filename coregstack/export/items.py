@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -266,13 +267,13 @@ def finished(plan: ItemPlan, settings: DeliverySettings) -> ItemReport | None:
         state = read_note(path)
         if state["fingerprint"] != _fingerprint(plan, settings):
             return None
-        files = tuple(WrittenFile(**entry) for entry in state["files"])
+        files = _files(state["files"])
         found = [(Path(settings.output) / f.path).stat() for f in files]
         sound = all(s.st_size == f.size and s.st_mtime_ns <= noted for s, f in zip(found, files, strict=True))
         if not sound:
             return None
         return ItemReport(id=plan.id, quality=_quality(state["quality"]), files=files, resumed=True)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         # no note, or one that cannot be trusted: the item is done again
         return None
 
@@ -286,9 +287,17 @@ def read_note(path: Path) -> dict[str, Any]:
         If there is no note, or it is not what was written.
     """
     state = read_json(path, max_bytes=_MAX_NOTE_BYTES)
-    if not isinstance(state, dict) or state.pop("check", None) != _digest(state):
+    try:
+        sound = state.pop("check") == _digest(state)
+        # whoever changes a note can sign it too
+        sound = sound and [asdict(file) for file in _files(state["files"])] == state["files"]
+        sound = sound and quality_as_json(_quality(state["quality"])) == state["quality"]
+        sound = sound and {type(state[key]) for key in ("fingerprint", "resampling")} == {str}
+    except (CoregError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        sound = False
+    if not sound:
         raise UnreadableFile(f"{str(path)!r} is damaged.")
-    return state
+    return dict(state)
 
 
 def _noted_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:
@@ -338,14 +347,48 @@ def quality_from(
 
 
 def _quality(value: Mapping[str, Any]) -> ItemQuality:
+    """A quality out of a note; what cannot be one is a `TypeError`, a `ValueError` or the like."""
+
+    def number(name: str) -> float | None:
+        return None if value[name] is None else _number(value[name])
+
+    def pair(name: str) -> Shift | None:
+        return None if value[name] is None else Shift(*map(_number, value[name]))
+
     return ItemQuality(
-        **{
-            **value,
-            "shift": None if value["shift"] is None else Shift(*value["shift"]),
-            "sigma": None if value["sigma"] is None else Shift(*value["sigma"]),
-            "status": Status(value["status"]),
-        }
+        shift=pair("shift"),
+        sigma=pair("sigma"),
+        before=number("before"),
+        after=number("after"),
+        improvement=number("improvement"),
+        status=Status(value["status"]),
+        details=_text(value["details"]),
     )
+
+
+def _files(entries: Sequence[Mapping[str, Any]]) -> tuple[WrittenFile, ...]:
+    return tuple(
+        WrittenFile(
+            path=str(safe_relative(entry["path"])),
+            size=int(_number(entry["size"])),
+            md5=_text(entry["md5"]),
+            sha256=_text(entry["sha256"]),
+            annotations={_text(key): _text(value) for key, value in entry["annotations"].items()},
+        )
+        for entry in entries
+    )
+
+
+def _number(value: Any) -> float:
+    number = float(value)
+    if isinstance(value, str) or not math.isfinite(number):
+        raise ValueError(f"{value!r} is no number.")
+    return number
+
+
+def _text(value: str) -> str:
+    """Text that UTF-8 can hold."""
+    return value.encode().decode()
 
 
 def _has_crs(plan: ItemPlan, box: GeoBox | None, quality: ItemQuality, anchor: GeoBox) -> bool:

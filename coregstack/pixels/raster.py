@@ -34,6 +34,8 @@ _JP2 = DRIVERS["JP2OpenJPEG"][0]
 _SUPERBOXES = frozenset({b"jp2h", b"asoc", b"res ", b"uinf"})
 """Boxes of JPEG 2000 that hold boxes."""
 _MAX_NESTED_BOXES = 16
+_REDIRECTS = (("OVERVIEWS", "OVERVIEW_FILE"), ("GEOLOCATION", "X_DATASET"), ("GEOLOCATION", "Y_DATASET"))
+"""Metadata that name other files: of overviews, and of places of pixels."""
 _FARTHEST = 1e12
 """No coordinate of a map is larger, whatever its unit."""
 
@@ -139,7 +141,7 @@ def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
     MissingFile
         If there is no such file.
     UnreadableFile
-        If it is no raster of an allowed driver.
+        If it is no raster of an allowed driver, or names another file as part of itself.
     """
     if not os.path.isfile(path):
         raise MissingFile(f"There is no file {path!r}. Check the path, or whether it was moved meanwhile.")
@@ -152,6 +154,7 @@ def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
                 f"{path!r} cannot be read as GeoTIFF or JPEG 2000 ({error}). Check that the file is complete."
             ) from error
         with dataset:
+            _check_redirects(path, dataset)
             yield dataset
 
 
@@ -246,6 +249,16 @@ def _driver(path: str) -> str:
         f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). "
         "Convert it, for example with gdal_translate -of COG."
     )
+
+
+def _check_redirects(path: str, dataset: DatasetReader) -> None:
+    """Refuse metadata by which GDAL takes pixels from elsewhere, by any driver and over the network."""
+    for domain, key in _REDIRECTS:
+        if place := dataset.get_tag_item(key, domain):
+            raise UnreadableFile(
+                f"{path!r} says that part of it is in another place, {place!a}. A raster is only read from its own "
+                f"file: take the item {key} of its metadata {domain} out."
+            )
 
 
 def _check_boxes(path: str) -> None:

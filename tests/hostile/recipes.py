@@ -89,14 +89,38 @@ def write_tiff(path: Path, values: NDArray[Any] | None = None, **profile: Any) -
         out.write(values)
 
 
-def write_jp2(path: Path, values: NDArray[Any] | None = None) -> None:
-    """Write a lossless JPEG 2000 of a scene."""
+def write_jp2(path: Path, values: NDArray[Any] | None = None, **profile: Any) -> None:
+    """Write a lossless JPEG 2000 of a scene; `profile` adds to its options."""
     values = pixels() if values is None else values
     with rasterio.open(
         path, "w", driver="JP2OpenJPEG", count=len(values), height=values.shape[1], width=values.shape[2],
-        dtype=values.dtype.name, crs=CRS, transform=TRANSFORM, QUALITY="100", REVERSIBLE="YES",
+        dtype=values.dtype.name, crs=CRS, transform=TRANSFORM, QUALITY="100", REVERSIBLE="YES", **profile,
     ) as out:  # fmt: skip
         out.write(values)
+
+
+def write_redirected(path: Path, domain: str, key: str, place: str) -> None:
+    """Write a scene whose metadata tell GDAL that part of it is elsewhere."""
+    if path.suffix == ".jp2":
+        with rasterio.open(
+            path, "w", driver="JP2OpenJPEG", count=4, height=SIZE, width=SIZE, dtype="uint16", crs=CRS,
+            transform=TRANSFORM, WRITE_METADATA="YES",
+        ) as out:  # fmt: skip
+            out.write(pixels())
+            out.update_tags(ns=domain, **{key: place})
+        return
+    write_tiff(path)
+    with rasterio.open(path, "r+") as out:
+        out.update_tags(ns=domain, **{key: place})
+
+
+def write_gml(path: Path, crs: str) -> None:
+    """Write a JPEG 2000 whose only georeference is GML, in which the CRS goes by a name of at most 27 bytes."""
+    write_jp2(path, GeoJP2="NO", GMLJP2="YES")
+    data, known = path.read_bytes(), b"urn:ogc:def:crs:EPSG::32633"
+    assert known in data
+    assert len(crs) <= len(known)
+    path.write_bytes(data.replace(known, crs.encode().ljust(len(known), b"/")))
 
 
 @cache
@@ -206,6 +230,10 @@ def _rpcs(path: Path) -> None:
         out.write(pixels())
 
 
+def _redirected(domain: str, key: str) -> Callable[[Path], None]:
+    return lambda path: write_redirected(path, domain, key, str(path.with_name("other.tif")))
+
+
 def _vrt(path: Path) -> None:
     path.write_text(
         f'<VRTDataset rasterXSize="8" rasterYSize="8"><SRS>{CRS}</SRS><GeoTransform>{WEST},3,0,{NORTH},0,-3'
@@ -256,6 +284,9 @@ RASTERS: tuple[Recipe, ...] = tuple(
         ("TIFF that claims tiles of 1.6 GB", _raw(lambda: claiming(60_000, 60_000, 1, tile=40_000)), N),
         ("VRT with a function in Python, named .tif", _vrt, N),
         ("GDAL connection string as content", _raw(lambda: b"/vsicurl/http://127.0.0.1:9/a.tif"), N),
+        ("overviews in another file", _redirected("OVERVIEWS", "OVERVIEW_FILE"), N),
+        ("JPEG 2000 with overviews in another file", _redirected("OVERVIEWS", "OVERVIEW_FILE"), N),
+        ("places of pixels in another file", _redirected("GEOLOCATION", "X_DATASET"), N),
         ("no CRS", _tiff(crs=None), N),
         ("no geotransform", _tiff(transform=None), N),
         ("ground control points only", _gcps, N),

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
-import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import rasterio
 import recipes
 from conftest import tree
 from recipes import as_text, payload, write_tiff, zip_bytes
 
 from coregstack import open_order, report, run_order, run_scenes
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, OutputConflict, UnreadableFile
+from coregstack.export.evidence import kept_evidence
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.raster import opened, read_header, read_window
@@ -105,39 +109,67 @@ def test_files_beside_a_raster_change_nothing(sound: SimpleNamespace, tmp_path: 
     assert sorted(path.name for path in alone.iterdir()) == ["a.tif"]
 
 
-def test_the_network_is_never_asked(sound: SimpleNamespace, tmp_path: Path) -> None:
-    asked = []
+@pytest.fixture
+def callers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
+    """A port that listens; called, it tells how often somebody has come since the last time.
 
-    class Listener(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            self.send_error(404)
+    Connections wait in the system's queue, so that a caller who holds the GIL is counted too.
+    """
+    monkeypatch.setenv("GDAL_HTTP_TIMEOUT", "1")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.setblocking(False)
 
-        do_HEAD = do_GET
+        def count() -> int:
+            came = 0
+            with suppress(BlockingIOError):
+                while True:
+                    server.accept()[0].close()
+                    came += 1
+            return came
 
-        def log_message(self, *_: object) -> None:
-            pass
+        count.port = server.getsockname()[1]  # type: ignore[attr-defined]
+        yield count
 
-    server = HTTPServer(("127.0.0.1", 0), Listener)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/a.tif"
-        texts = (
-            f"/vsicurl/{url}",
-            f"<VRTDataset><SourceFilename>{url}</SourceFilename></VRTDataset>",
-            f"<GDAL_WMS><Service name='TMS'><ServerUrl>{url}</ServerUrl></Service></GDAL_WMS>",
-        )
-        for k, text in enumerate(texts):
-            bad = tmp_path / f"bad{k}.tif"
-            bad.write_text(text)
-            result = run_scenes([sound.anchor, bad], anchor="anchor", output=tmp_path / f"out{k}")
-            assert result.problems
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-    assert asked == []
+
+URL_USES: dict[str, Callable[[Path, str], object]] = {
+    "connection string": lambda path, url: path.write_text(f"/vsicurl/{url}"),
+    "VRT": lambda path, url: path.write_text(
+        f"<VRTDataset><SourceFilename>{url}</SourceFilename></VRTDataset>"
+    ),
+    "WMS": lambda path, url: path.write_text(
+        f"<GDAL_WMS><Service name='TMS'><ServerUrl>{url}</ServerUrl></Service></GDAL_WMS>"
+    ),
+    "overviews": lambda path, url: recipes.write_redirected(
+        path, "OVERVIEWS", "OVERVIEW_FILE", f"/vsicurl/{url}a.tif"
+    ),
+    "JPEG 2000 overviews": lambda path, url: recipes.write_redirected(
+        path, "OVERVIEWS", "OVERVIEW_FILE", f"/vsicurl/{url}a.tif"
+    ),
+    "places of pixels": lambda path, url: recipes.write_redirected(
+        path, "GEOLOCATION", "Y_DATASET", f"/vsicurl/{url}a.tif"
+    ),
+    "JPEG 2000 GML": recipes.write_gml,
+}
+
+
+@pytest.mark.parametrize("use", URL_USES)
+def test_the_network_is_never_asked(
+    use: str, callers: Callable[[], int], sound: SimpleNamespace, tmp_path: Path
+) -> None:
+    bad = tmp_path / ("bad.jp2" if "JPEG 2000" in use else "bad.tif")
+    URL_USES[use](bad, f"http://127.0.0.1:{callers.port}/")  # type: ignore[attr-defined]
+    result = run_scenes([sound.anchor, bad], anchor="anchor", output=tmp_path / "out")
+    assert result.problems
+    assert callers() == 0
+
+
+def test_a_caller_would_be_heard(callers: Callable[[], int], tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{callers.port}/"  # type: ignore[attr-defined]
+    path = tmp_path / "a.tif"
+    URL_USES["overviews"](path, url)
+    with rasterio.open(path) as dataset:
+        dataset.overviews(1)
+    assert callers() > 0
 
 
 def test_links_out_of_the_input_are_not_followed(order: Path, tmp_path: Path) -> None:
@@ -319,6 +351,19 @@ def test_links_that_go_round_and_pipes_are_left_out(order: Path, tmp_path: Path)
     }  # fmt: skip
 
 
+def test_folders_where_notes_and_evidence_have_to_be_are_named(
+    sound: SimpleNamespace, tmp_path: Path
+) -> None:
+    for name in ("good.json", "good.evidence", "bad.evidence"):
+        (tmp_path / "out" / ".coregstack" / name / "deeper").mkdir(parents=True)
+    (tmp_path / "bad.tif").write_bytes(b"junk")
+    scenes = [sound.anchor, sound.good, tmp_path / "bad.tif"]
+    result = run_scenes(scenes, anchor="anchor", output=tmp_path / "out")
+    assert {problem.split(":")[0] for problem in result.problems} == {"good", "bad"}
+    assert "unexpected" not in " ".join(result.problems)
+    assert tree(tmp_path / "out") == tree(tmp_path / "out") | sound.digests
+
+
 def test_an_output_that_holds_a_folder_named_as_a_half_written_file(
     sound: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -342,6 +387,68 @@ def test_notes_of_another_hand_are_not_believed(sound: SimpleNamespace, tmp_path
         assert [report.resumed for report in result.reports] == [True, False]
         assert mine.read_text() == "mine"
         assert tree(out)["good_coreg.tif"] == sound.digests["good_coreg.tif"]
+
+
+SIGNED = {
+    "files without paths": ("files", [{}]),
+    "files that are numbers": ("files", [7]),
+    "no list of files": ("files", 1e308),
+    "a path that leads out": ("files", [{"path": "../mine", "size": 4, "md5": "", "sha256": "", "annotations": {}}]),
+    "annotations that are no text": (
+        "files", [{"path": "good.tif", "size": 4, "md5": "", "sha256": "", "annotations": {"a": []}}]
+    ),
+    "a shift of three numbers": ("shift", [1, 2, 3]),
+    "a shift of text": ("shift", ["1", "2"]),
+    "a score that is a list": ("before", [1, 2]),
+    "a score that no float can hold": ("after", 10**400),
+    "a status that there is not": ("status", "perfect"),
+    "details that no UTF-8 can hold": ("details", "\ud800"),
+    "a fingerprint that is none": ("fingerprint", {}),
+}  # fmt: skip
+"""Notes by somebody who knows how they are signed: a key, and what it is changed to."""
+
+
+@pytest.mark.parametrize("name", SIGNED)
+def test_signed_notes_that_no_run_writes_are_not_believed(
+    name: str, sound: SimpleNamespace, tmp_path: Path
+) -> None:
+    key, value = SIGNED[name]
+    paths, out = [sound.anchor, sound.good], tmp_path / "out"
+    (tmp_path / "mine").write_text("mine")
+    run_scenes(paths, anchor="anchor", output=out)
+    note = out / ".coregstack" / "good.json"
+    state = {k: v for k, v in json.loads(note.read_text()).items() if k != "check"}
+    (state if key in state else state["quality"])[key] = value
+    signature = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    note.write_text(json.dumps(state | {"check": signature}))
+    result = run_scenes(paths, anchor="anchor", output=out)
+    assert not result.problems
+    assert [report.resumed for report in result.reports] == [True, False]
+    assert tree(out) == tree(out) | sound.digests
+    assert (tmp_path / "mine").read_text() == "mine"
+
+
+EVIDENCE = {
+    "a number that no float can hold": lambda value: value["ties"].update(weight=[10**400]),
+    "an infinite size": lambda value: value.update(factor=float("inf")),
+    "columns of columns": lambda value: value["ties"].update({k: [[0], [0]] for k in value["ties"]}),
+    "a box without a CRS": lambda value: value["box"].update(crs="no CRS"),
+    "a picture that is none": lambda value: value.update(picture="<script>"),
+}
+
+
+@pytest.mark.parametrize("name", EVIDENCE)
+def test_evidence_of_another_hand_costs_only_its_picture(
+    name: str, sound: SimpleNamespace, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    run_scenes([sound.anchor, sound.good], anchor="anchor", output=out)
+    path = out / ".coregstack" / "good.evidence"
+    value = json.loads(path.read_text())
+    EVIDENCE[name](value)
+    path.write_text(json.dumps(value).replace("Infinity", "1e999"))
+    assert kept_evidence(out, "good") is None
+    assert "good" in report(out).read_text("utf-8")
 
 
 def test_names_that_are_no_text(sound: SimpleNamespace, tmp_path: Path) -> None:
