@@ -2,6 +2,7 @@
 
     python benchmarks/network.py                      the made stacks and the real NDVI series
     python benchmarks/network.py --dates 120          deeper stacks
+    python benchmarks/network.py --seed 1             other dates, shifts, clouds and noise
     python benchmarks/network.py --anchors 60         anchor="auto" against so many of the clearest dates
     AROSICS_PYTHON=... python benchmarks/network.py   with AROSICS, of an environment that has it
 
@@ -211,9 +212,9 @@ class Goal:
     met: bool
 
 
-def compare(name: str, dates: int, size: int) -> list[Goal]:
+def compare(name: str, dates: int, size: int, seed: int) -> list[Goal]:
     """Print what each method makes of one stack; returns what became of the goals."""
-    stack, truth = made_stack(name, dates, size)
+    stack, truth = made_stack(name, dates, size, seed)
     share = stack.clear.mean(("y", "x")).values
     summer = np.abs((stack.time.dt.dayofyear.values - 196 + 182) % 365 - 182)
     anchor = int(np.argmin(summer - 200.0 * share))
@@ -348,6 +349,7 @@ def main(arguments: list[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--dates", type=int, default=60)
+    parser.add_argument("--seed", type=int, default=0, help="of the made stacks")
     parser.add_argument("--anchors", type=int, default=8, help="anchors that the chosen one is compared with")
     parser.add_argument("--quick", action="store_true", help="one small made stack, seconds")
     options: Any = parser.parse_args(arguments)
@@ -355,10 +357,11 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"no scenes at {DATA}: set COREGSTACK_DATA to the folder that holds them")
     goals = []
     for name in list(STACKS)[:1] if options.quick else STACKS:
-        dates, size = (40, 128) if options.quick else (options.dates, SIZE)
-        goals += compare(name, dates, size)
+        dates, size = (40, 160) if options.quick else (options.dates, SIZE)
+        goals += compare(name, dates, size, options.seed)
         if options.anchors and not options.quick:
-            goals.append(auto_anchor(name, made_stack(name, dates, size)[0], options.anchors))
+            stack = made_stack(name, dates, size, options.seed)[0]
+            goals.append(auto_anchor(name, stack, options.anchors))
     if not options.quick:
         series = ndvi_stack()
         goals += ndvi(series)

@@ -13,6 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from coregstack.errors import InvalidRequest
 from coregstack.kernels.selected_inverse import factorise, selected_inverse
 from coregstack.model import ShiftEstimate
+from coregstack.network.components import bias_share, item_variance
 from coregstack.network.consensus import PRIOR, Network, find_consensus
 from coregstack.network.standing import Standing, judge
 
@@ -60,7 +61,12 @@ class NetworkSolution:
     residual: NDArray[np.float64]
     """Shape (m, 2), px (y, x): shift of the pair minus that of the solution; NaN where one is unknown."""
     variance_factor: float
-    """Square of the factor by which all sigmas were raised to cover the residuals; at least 1."""
+    """Square of the factor by which residuals are longer than the sigmas of the pairs allow.
+
+    Above 1, all sigmas were raised by it. Below 1, pairs agree better than they can if each errs by itself:
+    what is missing was taken for errors that all pairs of an item share."""
+    bias_share: float
+    """Share of the bias of unlike pairs (`UNLIKE_SIGMA`) that their loops allow, 0 to 1."""
 
 
 def observations(
@@ -103,8 +109,9 @@ def adjust(
     Pairs that contradict the others are rejected first (`coregstack.network.consensus`), then those whose
     loop over the most trusted pairs does not close. What is left is adjusted by weighted least squares, each
     axis by its own sigmas. Sigmas are the square roots of the covariance's diagonal, raised by the a
-    posteriori variance factor where residuals are longer than stated. They are never lowered: errors that
-    pairs of the same item share leave no residual.
+    posteriori variance factor where residuals are longer than stated. Where they are shorter, sigmas are not
+    lowered, since errors that all pairs of an item share leave no residual: the missing part of the
+    variance is added to the items as such errors (`coregstack.network.components`).
 
     Parameters
     ----------
@@ -121,7 +128,8 @@ def adjust(
         Shape (m,), -1 to 1, NaN where unknown: how alike the two items of a pair look, as
         `coregstack.kernels.descriptor.similarity` of their reduced images. What changed between two scenes
         moves their match in a way that no sigma from within the pair, and no closure with pairs of the same
-        two seasons, can tell: `UNLIKE_SIGMA` is added to the pair's sigmas.
+        two seasons, can tell: `UNLIKE_SIGMA` is added to the pair's sigmas, or as much of it as loops with
+        surer pairs allow.
     names : sequence of str, optional
         Shape (n,): what to call the items in `reason`; their positions by default.
 
@@ -149,11 +157,15 @@ def adjust(
     'Placed through item 1; 2 of its 3 matched pairs agree.'
     """
     ends, observed, spread = _checked_input(pairs, shifts, sigmas, count, anchor)
-    if likeness is not None:
-        spread = np.hypot(spread, _bias(np.asarray(likeness, np.float64), len(ends))[:, None])
     network, origin = _connected(ends, observed, spread, count, anchor)
-    standing = judge(network, find_consensus(network))
-    solved = _solve(network, standing)
+    doubt = np.zeros(len(origin)) if likeness is None else _bias(likeness, len(ends))[origin]
+    doubted = _widened(network, doubt)
+    standing = judge(doubted, find_consensus(doubted))
+    share = bias_share(doubted, standing, doubt)
+    if share < 1:
+        doubted = _widened(network, share * doubt)
+        standing = judge(doubted, find_consensus(doubted))
+    solved = _solve(network, doubted, standing)
     reached = standing.reached
     shift = np.where(reached[:, None], solved.shift, np.nan)
     accepted = np.zeros(len(ends), bool)
@@ -172,6 +184,7 @@ def adjust(
         accepted=accepted,
         residual=observed - (shift[second] - shift[first]),
         variance_factor=solved.variance_factor,
+        bias_share=share,
     )
 
 
@@ -199,12 +212,17 @@ def _checked_input(
     return ends, observed, spread
 
 
-def _bias(likeness: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+def _bias(likeness: ArrayLike, count: int) -> NDArray[np.float64]:
     """Sigma of what a pair of this likeness may be off, px, beyond its own sigma; 0 where it is unknown."""
-    if likeness.shape != (count,):
-        raise InvalidRequest(f"likeness needs one entry for each of the {count} pairs, not {likeness.shape}.")
-    unlike = np.where(np.isnan(likeness), np.inf, likeness)
+    known = np.asarray(likeness, np.float64)
+    if known.shape != (count,):
+        raise InvalidRequest(f"likeness needs one entry for each of the {count} pairs, not {known.shape}.")
+    unlike = np.where(np.isnan(known), np.inf, known)
     return np.minimum(UNLIKE_SIGMA * np.exp(9 * (0.6 - unlike)), 3.0)
+
+
+def _widened(network: Network, bias: NDArray[np.float64]) -> Network:
+    return replace(network, sigmas=np.hypot(network.sigmas, bias[:, None]))
 
 
 def _connected(
@@ -241,8 +259,11 @@ class _Solved:
     variance_factor: float
 
 
-def _solve(network: Network, standing: Standing) -> _Solved:
-    """Adjust the used pairs, each axis by its own sigmas, with the covariance of the result."""
+def _solve(plain: Network, network: Network, standing: Standing) -> _Solved:
+    """Adjust the used pairs, each axis by its own sigmas, with the covariance of the result.
+
+    The sigmas of `plain` are those within the pairs, those of `network` include the bias of unlike ones.
+    """
     tree, used = standing.tree, standing.used
     pairs, shifts = network.pairs[used], network.shifts[used]
     child = np.where(tree.parent[pairs[:, 0]] == pairs[:, 1], *pairs.T)
@@ -266,14 +287,17 @@ def _solve(network: Network, standing: Standing) -> _Solved:
         spare += (1 - weights * between) / 2
     freedom = len(pairs) - items.size
     squares = float((kept.misfit(shift) ** 2).sum())
-    factor = max(1.0, (PRIOR + squares) / (PRIOR + 2 * freedom))
+    factor = (PRIOR + squares) / (PRIOR + 2 * freedom)
+    own = item_variance(replace(plain, pairs=pairs, sigmas=plain.sigmas[used]))
+    common = max(0.0, 1 - factor) * (own + own[network.anchor])
+    common[network.anchor] = 0.0
     redundancy = np.zeros(network.count)
     for end in pairs.T:
         np.add.at(redundancy, end, np.where(inner, 0.5, 1.0) * spare)
     redundancy[network.anchor] = 0.0
     return _Solved(
         shift=shift,
-        sigma=np.sqrt(variance * factor),
+        sigma=np.sqrt(variance * max(1.0, factor) + common),
         redundancy=np.maximum(redundancy, 0.0),
         variance_factor=factor,
     )

@@ -119,6 +119,18 @@ class Tree:
             apart = apart[first[apart] != second[apart]]
         return first
 
+    def closure(
+        self, pairs: NDArray[np.int64], shifts: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Closure of the loop of each pair over the tree, px, and the variance of the tree's part of it, px².
+
+        Shapes (k, 2), (k, 2) to (k, 2), (k, 2).
+        """
+        first, second = pairs.T
+        shared = self.variance[self.meeting(first, second)]
+        around = self.position[second] - self.position[first]
+        return shifts - around, self.variance[first] + self.variance[second] - 2 * shared
+
     def over_edges(self, pairs: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Sum `values` of the loops that `pairs` close, over those that use the way from item to parent.
 

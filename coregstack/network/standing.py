@@ -100,12 +100,9 @@ def _close(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Closure of each pair's loop over the tree, px, shape (m, 2), and whether the pair can be used."""
     offered = consensus.accepted & linked[network.pairs].all(axis=1)
-    first, second = network.pairs[offered].T
     closure = np.zeros(network.shifts.shape)
-    closure[offered] = network.shifts[offered] - (tree.position[second] - tree.position[first])
-    shared = tree.variance[tree.meeting(first, second)]
-    own = (network.sigmas[offered] * consensus.scale) ** 2
-    variance = own + tree.variance[first] + tree.variance[second] - 2 * shared
+    closure[offered], way = tree.closure(network.pairs[offered], network.shifts[offered])
+    variance = (network.sigmas[offered] * consensus.scale) ** 2 + way
     used = offered.copy()
     used[offered] = (closure[offered] ** 2 / variance).sum(axis=1) <= _CRITICAL_LOOP**2
     return closure, used | tree.member

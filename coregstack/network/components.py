@@ -1,0 +1,78 @@
+"""Components of the pairs' variance that no pair knows by itself, told from the residuals of all together."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import chdtri
+
+from coregstack.network.consensus import Network
+from coregstack.network.standing import Standing
+
+HIDDEN = 2.0
+"""How much larger the bias of unlike pairs may be than loops show.
+
+Light and shadow of a season move all matches with it alike, and such loops close. In the seasonal series that
+the law of the bias comes from, loops show half of what a lasting line tells.
+"""
+_SURER = 4.0
+"""A way tells of a pair's bias if its variance is smaller than the bias squared by this factor."""
+_CONFIDENCE = 0.95
+
+
+def bias_share(network: Network, standing: Standing, bias: NDArray[np.float64]) -> float:
+    """How much of the bias that unlike pairs may have they can have, by the loops that they close.
+
+    A pair tells if its bias would outweigh all else: its own sigmas, and what is not known about the most
+    trusted way round its loop. Seasons that only unlike pairs join are not told of by those pairs, however
+    well they close among each other.
+
+    Parameters
+    ----------
+    network : Network
+        The pairs, their sigmas including the bias.
+    standing : Standing
+        What the loops say of them.
+    bias : NDArray
+        Shape (m,), px: sigma of each pair's bias, at most `sigmas`.
+
+    Returns
+    -------
+    float
+        Factor on `bias`, 0 to 1: upper limit, of 95 % confidence, of what loops show, times `HIDDEN`. 1 if
+        no pair tells.
+    """
+    tree = standing.tree
+    judged = np.flatnonzero(np.isfinite(tree.position[network.pairs]).all(axis=(1, 2)) & ~tree.member)
+    closure, way = tree.closure(network.pairs[judged], network.shifts[judged])
+    sigmas, squared = network.sigmas[judged], bias[judged] ** 2
+    telling = (squared > sigmas.max(axis=1) ** 2 / 2) & (way.max(axis=1) < squared / _SURER)
+    count = int(telling.sum())
+    if not count:
+        return 1.0
+    shown = float(np.mean((closure**2 / (sigmas**2 + way))[telling]))
+    # Loops share ways: both axes of a pair count as one observation.
+    return min(1.0, HIDDEN * float(np.sqrt(shown * count / chdtri(count, _CONFIDENCE))))
+
+
+def item_variance(network: Network) -> NDArray[np.float64]:
+    """Variance of each item's own part in the errors of its pairs.
+
+    Noise, clouds that no mask knows and sampling of one item move all its matches. If pairs were known by
+    nothing else, each pair's variance would be the sum of those of its items.
+
+    Parameters
+    ----------
+    network : Network
+        The pairs that are used, their sigmas those within the pairs.
+
+    Returns
+    -------
+    NDArray
+        Shape (n, 2), px²: half the harmonic mean of the variances of the item's pairs; 0 where it has none.
+    """
+    count, weight = np.zeros(network.count), np.zeros((network.count, 2))
+    for end in network.pairs.T:
+        np.add.at(count, end, 0.5)
+        np.add.at(weight, end, network.sigmas**-2)
+    return np.divide(count[:, None], weight, out=np.zeros_like(weight), where=weight > 0)
