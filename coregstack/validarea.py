@@ -28,6 +28,18 @@ _FINEST = 2.0  # what joins the steps of a slanting edge
 _COARSEST = 16.0
 
 
+def looks(shape: tuple[int, int]) -> tuple[int, int]:
+    """How many pixels of a raster are looked at down its rows and along its columns.
+
+    Examples
+    --------
+    >>> looks((300, 5000))
+    (300, 500)
+    """
+    (height, width), (down, along) = shape, _steps(shape)
+    return -(-(height - down // 2) // down), -(-(width - along // 2) // along)
+
+
 def looked_at(plane: NDArray[Any]) -> NDArray[Any]:
     """The pixels of a plane, shape (y, x), that its valid area is told from: a view of at most `SIDE` by `SIDE`.
 
@@ -46,7 +58,8 @@ def valid_area(valid: NDArray[np.bool_], box: GeoBox) -> ValidArea | None:
     Holes, such as clouds that are nodata, count as valid; parts that are less than a hundredth of the largest are
     left out, and so are all but the eight largest. One pixel is looked at in each block of `step` pixels along
     either axis, where `step` is the raster's height or width over `SIDE`, rounded up: edges lie within two steps
-    of the true ones (two pixels, for rasters of up to `SIDE`), but for tips that are narrower than that. An outline
+    of the true ones (two pixels, for rasters of up to `SIDE`), but for tips that are narrower than that; within
+    three, where the pixels were picked from an overview of the file. An outline
     that would have more than `MAX_CORNERS` corners is drawn coarser, as its convex hull in the end.
 
     Parameters

@@ -12,7 +12,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 
 from coregstack.model import Shift, ValidArea
-from coregstack.validarea import MAX_CORNERS, SIDE, in_crs, looked_at, outline, placed_area, valid_area
+from coregstack.validarea import MAX_CORNERS, SIDE, in_crs, looked_at, looks, outline, placed_area, valid_area
 
 PIXEL = 3.0
 CORNERS = np.array([(900.0, 30.0), (3900.0, 800.0), (3100.0, 3950.0), (100.0, 3180.0)])
@@ -54,7 +54,16 @@ def test_a_turned_scene_has_its_four_corners(size: int) -> None:
     assert_corners(part, truth, 2 * step)
 
 
-@pytest.mark.parametrize("shape", [(300, 200), (1, 1), (1, 5000), (3001, 1537), (513, 512)])
+SHAPES = [(300, 200), (1, 1), (1, 5000), (3001, 1537), (513, 512)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_as_many_pixels_are_looked_at_as_are_told(shape: tuple[int, int]) -> None:
+    assert looked_at(np.ones(shape, bool)).shape == looks(shape)
+    assert max(looks(shape)) <= SIDE
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_a_full_raster_has_its_own_outline(shape: tuple[int, int]) -> None:
     area = valid_area(looked_at(np.ones(shape, bool)), box_of(shape))
     assert area is not None

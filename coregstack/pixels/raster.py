@@ -63,6 +63,8 @@ MAX_PIXELS = "COREGSTACK_MAX_PIXELS", 4_000_000_000
 """Environment variable and default of the most pixels in each band that a file may claim or be given."""
 
 _WARP_MEMORY_MB = 64
+_FINER = 4
+"""How much finer than what is asked for an overview may be that is read for it, along each axis."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -343,6 +345,24 @@ def read_window(
             f"Pixels of {dataset.name!r} cannot be read ({error.__cause__ or error}). "
             "The file is damaged: fetch it again."
         ) from error
+
+
+def read_reduced(dataset: DatasetReader, band: int, shape: tuple[int, int]) -> NDArray[Any] | None:
+    """A band (counted from 0) reduced to `shape` by picking pixels of an overview; None where none fits.
+
+    Raises
+    ------
+    UnreadableFile
+        If the file breaks off or its blocks are damaged.
+    """
+    reduction = min(dataset.height / shape[0], dataset.width / shape[1])
+    overviews = dataset.overviews(band + 1)
+    if not overviews or min(overviews) > reduction or max(overviews) * _FINER < reduction:
+        return None
+    try:
+        return dataset.read(band + 1, out_shape=shape)
+    except (*GDAL_ERRORS, MemoryError, IndexError) as error:
+        raise UnreadableFile(f"An overview of {dataset.name!r} cannot be read ({error}).") from error
 
 
 def check_pixels(header: RasterHeader, nodata: float | None) -> bool:

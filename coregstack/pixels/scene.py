@@ -21,7 +21,7 @@ from coregstack.pixels.filesource import FileBands, FileSource
 from coregstack.pixels.held import HELD_BYTES, Held, file_of, hold
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
-from coregstack.validarea import looked_at, valid_area
+from coregstack.validarea import looked_at, looks, valid_area
 
 
 class MaskKind(StrEnum):
@@ -265,7 +265,8 @@ def load_match(
     with file_of(scene.image, held, alone=alone) as dataset:
         read = _native_bands if native else _warped_bands
         values, valid, empty = read(item, dataset, held, bands, window)
-    whole = (looked_at(valid), box) if complete else _held_whole(scene, held, item.indexes[bands[0]])
+        glance = looked_at(valid) if complete else _glance(scene, dataset, held, item.indexes[bands[0]])
+    whole = None if glance is None else (glance, box if complete else scene.image.box)
     usable = valid
     for mask in scene.masks:
         usable = usable & _usable(mask, scene.image.box if native else lattice, window)
@@ -277,16 +278,18 @@ def load_match(
     return MatchPixels(source=source, valid=valid, whole=whole)
 
 
-def _held_whole(scene: Scene, held: Held | None, band: int) -> tuple[NDArray[np.bool_], GeoBox] | None:
-    """Where a scene is valid, if all of it is in memory, as `MatchPixels.whole` holds it."""
-    image = scene.image
+def _glance(scene: Scene, dataset: DatasetReader, held: Held | None, band: int) -> NDArray[np.bool_] | None:
+    """Where the whole of a scene is valid, as `looked_at` picks it; None where that would cost a decoding of it."""
+    image, (height, width) = scene.image, scene.image.box.shape
     needed = [band] if image.alpha is None else [band, image.alpha]
-    if held is None or image.internal_mask or not held.holds(needed):
+    if image.internal_mask:
         return None
-    height, width = image.box.shape
-    values, *alpha = (looked_at(plane) for plane in held.read(needed, 0, 0, (height, width)))
-    valid = raster.valid_values(values, scene.nodata)
-    return valid & (alpha[0] > 0) if alpha else valid, image.box
+    if held is not None and held.holds(needed):
+        values, *alpha = (looked_at(plane) for plane in held.read(needed, 0, 0, (height, width)))
+        valid = raster.valid_values(values, scene.nodata)
+        return valid & (alpha[0] > 0) if alpha else valid
+    reduced = None if image.alpha is not None else raster.read_reduced(dataset, band, looks((height, width)))
+    return None if reduced is None else raster.valid_values(reduced, scene.nodata)
 
 
 def _native_bands(

@@ -24,8 +24,9 @@ SIDE = 512
 
 def turned(stack: xr.DataArray) -> xr.DataArray:
     """The stack, its items turned squares in a box of nodata."""
-    y, x = np.indices((SIDE, SIDE)) - (SIDE - 1) / 2
-    inside = np.abs(0.9 * x + 0.3 * y) + np.abs(0.9 * y - 0.3 * x) < 0.45 * SIDE
+    side = stack.sizes["x"]
+    y, x = np.indices((side, side)) - (side - 1) / 2
+    inside = np.abs(0.9 * x + 0.3 * y) + np.abs(0.9 * y - 0.3 * x) < 0.45 * side
     return stack.where(inside, 0).astype(stack.dtype).rio.write_nodata(0)
 
 
@@ -45,8 +46,8 @@ def scenes(stack: xr.DataArray, tmp_path_factory: pytest.TempPathFactory) -> lis
     return paths
 
 
-def disagreement(output: Path, item: str) -> NDArray[np.bool_]:
-    """Pixels farther than three from the outline in which area and image of an item differ."""
+def disagreement(output: Path, item: str, steps: int = 1) -> NDArray[np.bool_]:
+    """Pixels farther than three steps from the outline in which area and image of an item differ."""
     kept = kept_evidence(output, item)
     assert kept is not None
     assert kept.area is not None
@@ -57,7 +58,8 @@ def disagreement(output: Path, item: str) -> NDArray[np.bool_]:
         assert rasterio.CRS.from_user_input(kept.area.crs) == dataset.crs
         polygons = [{"type": "Polygon", "coordinates": [[*part, part[0]]]} for part in kept.area.parts]
         drawn = rasterio.features.rasterize(polygons, valid.shape, transform=dataset.transform) == 1
-    near = ndimage.binary_dilation(valid, iterations=3) & ~ndimage.binary_erosion(valid, iterations=3)
+    near = ndimage.binary_dilation(valid, iterations=3 * steps)
+    near &= ~ndimage.binary_erosion(valid, iterations=3 * steps)
     assert 0.2 < valid.mean() < 0.9
     return (drawn != valid) & ~near
 
@@ -103,6 +105,16 @@ def test_a_lazy_stack_of_scenes_knows_those_that_it_read_whole(scenes: list[Path
     kept = kept_evidence(tmp_path, "c")
     assert kept is not None
     assert kept.area is None
+
+
+def test_overviews_tell_of_scenes_that_were_read_in_part(tmp_path: Path) -> None:
+    large = turned(sample_stack(2, (1400, 1400), seed=2).drop_vars("clear"))
+    paths = [tmp_path / name for name in ("a.tif", "c.tif")]
+    for path, scene, columns in zip(paths, large, (slice(0, 800), slice(None)), strict=True):
+        scene.isel(x=columns).rio.to_raster(path, driver="COG", blocksize=256)
+    aligned = coregstack.align(coregstack.open_scenes(paths, anchor=0), anchor=0, max_shift=8)
+    coregstack.to_geotiffs(aligned, tmp_path / "out")
+    assert not disagreement(tmp_path / "out", "c", steps=3).any()
 
 
 def test_a_stack_without_files_knows_what_it_writes(stack: xr.DataArray, tmp_path: Path) -> None:
