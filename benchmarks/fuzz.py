@@ -133,23 +133,30 @@ def value(rng: Rng, depth: int = 0) -> Any:
     return kinds[int(rng.integers(0, len(kinds)))]()
 
 
-def changed(rng: Rng, document: Any, share: float = 0.08) -> Any:
+def changed(rng: Rng, document: Any) -> Any:
     """A JSON document with some of its values replaced by others, and keys added or taken away."""
-    if rng.random() < share:
+    if rng.random() < 0.08:
         return value(rng)
     if isinstance(document, dict):
-        items = {key: changed(rng, item, share) for key, item in document.items() if rng.random() > share / 2}
-        return items | ({text(rng, 10): value(rng)} if rng.random() < share * 5 / 8 else {})
+        items = {key: changed(rng, item) for key, item in document.items() if rng.random() > 0.04}
+        return items | ({text(rng, 10): value(rng)} if rng.random() < 0.05 else {})
     if isinstance(document, list):
-        times = [
-            0 if draw < 2 * share else 2 if draw < 4 * share else 1 for draw in rng.random(len(document))
-        ]
         return [
-            changed(rng, item, share)
-            for item, count in zip(document, times, strict=True)
-            for _ in range(count)
+            changed(rng, item) for item in document for _ in range(int(rng.choice([0, 1, 1, 1, 1, 1, 2])))
         ]
     return document
+
+
+def struck(rng: Rng, document: Any) -> Any:
+    """A JSON document in which one value is replaced, by an odd number more often than not."""
+    if not isinstance(document, dict | list) or not document or rng.random() < 0.03:
+        odd = [0, -1, 0.5, 2**31, 2**63, 1e18, 1e308, float("inf"), -float("inf")]
+        return odd[int(rng.integers(0, len(odd)))] if rng.random() < 0.6 else value(rng)
+    keys: Any = list(document) if isinstance(document, dict) else range(len(document))
+    key = keys[int(rng.integers(0, len(keys)))]
+    out = document.copy()
+    out[key] = struck(rng, document[key])
+    return out
 
 
 def geotiffs(rng: Rng, folder: Path) -> None:
@@ -358,10 +365,12 @@ def notes(rng: Rng, folder: Path) -> None:
                 continue
             if rng.random() < 0.2:
                 path.write_bytes(mutated(rng, path.read_bytes()))
-            elif isinstance(state := changed(rng, document, 0.02), dict):
+            elif isinstance(state := struck(rng, document), dict):
                 state.pop("check", None)
                 signature = hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
-                path.write_text(json.dumps(state | {"check": signature}), "utf-8")
+                path.write_text(
+                    json.dumps(state | {"check": signature}).replace("Infinity", "1e999"), "utf-8"
+                )
     result = run_scenes(scenes, anchor="anchor", output=out)
     result.to_quality()
     report(out)

@@ -21,6 +21,8 @@ STATE = ".coregstack"
 """Folder in an output folder that remembers what was done with each item, and from what."""
 
 _MAX_BYTES = 16 * 2**20
+_LONGEST = 2**31
+"""No raster has more rows or columns."""
 _WHOLE = {"inlier": bool, "band": np.int64}
 
 
@@ -134,5 +136,8 @@ def _box_as_json(box: GeoBox) -> dict[str, Any]:
 
 
 def _box_from_json(value: dict[str, Any]) -> GeoBox:
-    height, width = value["shape"]
-    return GeoBox((int(height), int(width)), Affine(*map(float, value["transform"])), value["crs"])
+    height, width = (int(size) for size in value["shape"])
+    affine = Affine(*map(float, value["transform"]))
+    if not 0 < height <= _LONGEST or not 0 < width <= _LONGEST or not np.isfinite(affine[:6]).all():
+        raise ValueError("No raster is so large, or lies there.")
+    return GeoBox((height, width), affine, value["crs"])

@@ -411,14 +411,15 @@ def to_datetime64(time: datetime | None) -> np.datetime64:
 
 def _time(value: object) -> np.datetime64:
     try:
-        stamp = pd.Timestamp(value)  # type: ignore[arg-type]
+        # nanoseconds since 1970 hold 1678 to 2262; beyond, a date would silently become another
+        stamp = pd.Timestamp(value).as_unit("ns")  # type: ignore[arg-type]
     except (ValueError, TypeError) as error:
         raise InvalidRequest(
-            f"{value!r} is not a time; expected for example '2020-06-30T16:41:49'."
+            f"{value!r} is not a time of the years 1678 to 2262; expected for example '2020-06-30T16:41:49'."
         ) from error
     if stamp is not pd.NaT and stamp.tzinfo is not None:
         stamp = stamp.tz_convert("UTC").tz_localize(None)
-    return stamp.to_datetime64().astype("datetime64[ns]")
+    return stamp.to_datetime64()
 
 
 def unreadable_files(unusable: Sequence[Unusable]) -> UnreadableFile:

@@ -433,6 +433,7 @@ EVIDENCE = {
     "an infinite size": lambda value: value.update(factor=float("inf")),
     "columns of columns": lambda value: value["ties"].update({k: [[0], [0]] for k in value["ties"]}),
     "a box without a CRS": lambda value: value["box"].update(crs="no CRS"),
+    "a box of more pixels than there are": lambda value: value["box"].update(shape=[10**400, 1]),
     "a picture that is none": lambda value: value.update(picture="<script>"),
 }
 
