@@ -9,11 +9,11 @@ from scipy.special import chdtri
 from coregstack.network.consensus import Network
 from coregstack.network.standing import Standing
 
-HIDDEN = 2.0
+HIDDEN = 3.0
 """How much larger the bias of unlike pairs may be than loops show.
 
 Light and shadow of a season move all matches with it alike, and such loops close. In the seasonal series that
-the law of the bias comes from, loops show half of what a lasting line tells.
+the law of the bias comes from, what loops show differs by such factors with the anchor.
 """
 _SURER = 4.0
 """A way tells of a pair's bias if its variance is smaller than the bias squared by this factor."""
@@ -39,19 +39,20 @@ def bias_share(network: Network, standing: Standing, bias: NDArray[np.float64]) 
     Returns
     -------
     float
-        Factor on `bias`, 0 to 1: upper limit, of 95 % confidence, of what loops show, times `HIDDEN`. 1 if
-        no pair tells.
+        Factor on `bias`, 0 to 1: upper limit, of 95 % confidence, of what loops show along the worse axis,
+        times `HIDDEN`. 1 if no pair tells.
     """
     tree = standing.tree
     judged = np.flatnonzero(np.isfinite(tree.position[network.pairs]).all(axis=(1, 2)) & ~tree.member)
     closure, way = tree.closure(network.pairs[judged], network.shifts[judged])
     sigmas, squared = network.sigmas[judged], bias[judged] ** 2
     telling = (squared > sigmas.max(axis=1) ** 2 / 2) & (way.max(axis=1) < squared / _SURER)
-    count = int(telling.sum())
-    if not count:
+    if not telling.any():
         return 1.0
-    shown = float(np.mean((closure**2 / (sigmas**2 + way))[telling]))
-    # Loops share ways: both axes of a pair count as one observation.
+    # The larger a bias, the more its loop tells of it beside all else.
+    weight = bias[judged][telling]
+    shown = np.average((closure**2 / (sigmas**2 + way))[telling], axis=0, weights=weight).max()
+    count = weight.sum() ** 2 / (weight**2).sum()
     return min(1.0, HIDDEN * float(np.sqrt(shown * count / chdtri(count, _CONFIDENCE))))
 
 
