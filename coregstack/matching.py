@@ -9,12 +9,12 @@ import numpy as np
 
 from coregstack.errors import InvalidRequest
 from coregstack.kernels.score import anchor_range, matching_scores
-from coregstack.kernels.shift import NO_TIES, PreparedAnchor, estimate_shift, prepare_anchor
+from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import ItemQuality, ValidArea
 from coregstack.pixels.scene import MatchPixels
 from coregstack.policy import ANCHOR_QUALITY, MIN_IMPROVEMENT, SCORE_THRESHOLD, Thresholds, decide
-from coregstack.preview import picture_anchor, picture_item
+from coregstack.preview import picture_alone, picture_item
 
 RED_NAMES = ("red", "b04", "b4", "r")
 """What the band is called, in lower case, that is scored unless another is asked for."""
@@ -137,7 +137,7 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
 
 def anchor_quality(reference: Reference) -> ItemQuality:
     """The anchor's own quality, with its picture."""
-    evidence = replace(picture_anchor(reference.source, NO_TIES), area=reference.area)
+    evidence = replace(picture_alone(reference.source, reference.source.usable), area=reference.area)
     return replace(ANCHOR_QUALITY, evidence=evidence)
 
 

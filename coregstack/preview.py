@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
 from coregstack.kernels.resample import source_window, translate
+from coregstack.kernels.shift import NO_TIES
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import Evidence, Shift, ShiftEstimate, TiePoints
+from coregstack.model import Evidence, Shift, ShiftEstimate
 
 CHIP = 96
 """Side of a chip at full resolution, px; a multiple of the codec's blocks."""
@@ -18,7 +19,7 @@ CHIP = 96
 OVERVIEW = 160
 """Longest side of an item's overview, px."""
 
-_ANCHOR_OVERVIEW = 3 * CHIP
+_OVERVIEW_ALONE = 3 * CHIP
 _QUALITY = 65
 _PLACES = 5
 _SPARSE = 4
@@ -71,15 +72,23 @@ def picture_item(
     )
 
 
-def picture_anchor(anchor: ArraySource, ties: TiePoints) -> Evidence:
-    """Show the anchor: its overview alone, larger than that of an item."""
-    factor, small, clear = _overview(anchor, anchor.usable, _ANCHOR_OVERVIEW)
+def picture_alone(item: ArraySource, valid: NDArray[np.bool_]) -> Evidence:
+    """Show an item that nothing is known beside, such as the anchor: its overview alone, larger.
+
+    Parameters
+    ----------
+    item : ArraySource
+        Match bands; the first is shown.
+    valid : ndarray of bool
+        Where the item holds data, clear or not; shape of its values.
+    """
+    factor, small, clear = _overview(item, valid, _OVERVIEW_ALONE)
     return Evidence(
-        ties=ties,
+        ties=NO_TIES,
         picture=_jpeg(_bytes(small, _limits(small[clear] if clear.any() else small))),
         chips=None,
         overview=small.shape,
-        origin=Shift(anchor.origin.y - 0.5, anchor.origin.x - 0.5),
+        origin=Shift(item.origin.y - 0.5, item.origin.x - 0.5),
         factor=factor,
     )
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from coregstack.kernels.shift import NO_TIES
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import Shift, ShiftEstimate
-from coregstack.preview import CHIP, OVERVIEW, picture_anchor, picture_item
+from coregstack.preview import CHIP, OVERVIEW, picture_alone, picture_item
 from coregstack.testing import shifted_scene
 from coregstack.views.plot import _decoded
 
@@ -85,7 +85,7 @@ def test_any_shape_is_shown_within_its_bounds(shape: tuple[int, int]) -> None:
     evidence = picture_item(own, own, own.usable, LOST)
     assert max(evidence.overview) <= OVERVIEW
     assert _decoded(evidence).shape == (CHIP + evidence.overview[0], 3 * CHIP)
-    assert picture_anchor(own, NO_TIES).chips is None
+    assert picture_alone(own, own.usable).chips is None
 
 
 def test_pictures_stay_small() -> None:

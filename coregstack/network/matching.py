@@ -24,7 +24,7 @@ from coregstack.network.adjust import NetworkSolution, adjust
 from coregstack.network.pairs import choose_pairs
 from coregstack.pixels.scene import MatchPixels
 from coregstack.policy import decide
-from coregstack.preview import picture_item
+from coregstack.preview import picture_alone, picture_item
 
 SKETCH_SIDE = 384
 """Longest side of the reduced images by which items are compared, px."""
@@ -98,6 +98,8 @@ class Place:
     """Windows that item and partner were matched in, as `PairMatch` holds them."""
     turned: bool = False
     """Whether the item was the one that was taken as the anchor of that pair."""
+    alone: bool = False
+    """Whether it was never matched with the item, or the anchor, that it is scored against."""
 
 
 NOWHERE = Place(
@@ -284,7 +286,7 @@ def solve(
 def _with_windows(place: Place, match: PairMatch | None, item: int, names: Sequence[str]) -> Place:
     """A place that knows what its item and the one it is scored against say of each other."""
     if match is None:
-        return place
+        return replace(place, alone=True)
     return replace(
         place,
         against=None if place.partner is None else names[place.partner],
@@ -385,10 +387,12 @@ def conclude(
     scores = matching_scores(still, seen, place.shift, band=0, value_range=scale)
     ties = _windows(place, back)
     estimate = ShiftEstimate(shift=place.shift, sigma=place.sigma, reason=place.reason, ties=ties)
-    evidence = picture_item(still, seen, item.valid, estimate)
-    corner, origin = evidence.chips, evidence.origin
+    shown = (
+        picture_alone(seen, item.valid) if place.alone else picture_item(still, seen, item.valid, estimate)
+    )
+    corner, origin = shown.chips, shown.origin
     evidence = replace(
-        evidence,
+        shown,
         ties=replace(ties, y=ties.y + ahead.y, x=ties.x + ahead.x),
         against=place.against,
         chips=None if corner is None else Shift(corner.y + ahead.y, corner.x + ahead.x),

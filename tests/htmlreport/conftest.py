@@ -11,7 +11,7 @@ import pytest
 
 from coregstack import run_order
 from coregstack.delivery import RunResult
-from coregstack.testing import SampleOrder
+from coregstack.testing import SampleOrder, sample_stack
 
 
 @pytest.fixture(scope="session")
@@ -19,6 +19,17 @@ def result(sample_order: SampleOrder, tmp_path_factory: pytest.TempPathFactory) 
     """The sample order, coregistered into a folder that tests leave as it is."""
     output = tmp_path_factory.mktemp("reported") / "out"
     return run_order(sample_order.payload, input=sample_order.folder, output=output)
+
+
+@pytest.fixture(scope="session")
+def strip(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Scenes along a strip: each overlaps the one before it, and only the first ones the anchor."""
+    folder = tmp_path_factory.mktemp("strip")
+    wide = sample_stack(6, (300, 900), seed=3, max_shift=2, cloud_cover=0)
+    paths = [folder / f"part_{k}.tif" for k in range(6)]
+    for path, scene, left in zip(paths, wide, [0, 0, 110, 250, 380, 520], strict=True):
+        scene[:, :, left : left + 300].drop_vars("clear").rio.to_raster(path)
+    return paths
 
 
 @pytest.fixture(scope="session")

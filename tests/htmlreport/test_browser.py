@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+import coregstack
 from coregstack import report
 from coregstack.delivery import RunResult
+from coregstack.export.evidence import kept_evidence
 
 from .conftest import opened
 from .test_report import HOSTILE, hostile, many  # noqa: F401 (fixtures)
@@ -139,6 +141,56 @@ def test_anchor_and_failed_items_open_too(page: Any, result: RunResult) -> None:
     open_item(page, "20220616_095015_39_2447")
     assert page.find_element(By.ID, "before").is_displayed()
     assert not page.find_element(By.ID, "after").is_displayed()
+    no_errors(page)
+
+
+def test_items_of_a_network_are_shown_with_whom_they_were_matched(
+    browser: Any,
+    strip: list[Path],
+    tmp_path: Path,
+) -> None:
+    result = coregstack.run_scenes(strip, anchor=0, output=tmp_path / "out", method="network")
+    page = opened(browser, report(result))
+    open_item(page, "part_5")
+    other = kept_evidence(tmp_path / "out", "part_5").evidence.against
+    assert other in ("part_3", "part_4")
+    assert (
+        page.find_element(By.CSS_SELECTOR, "#modes legend").text == f"Compare with item {other} (aligned) by"
+    )
+    assert texts(page, "#grounds label") == ["Item", other]
+    script = (
+        "const sides = (e) => { const r = e.getBoundingClientRect(); return [r.left, r.top, -r.right, -r.bottom]; };"
+        "return ['.scene', '#vectors .arrow.top'].map(s => [...document.querySelectorAll(s)].map(sides));"
+    )
+    scene, arrows = (np.array(sides) for sides in page.execute_script(script))
+    assert len(arrows) > 10
+    assert (arrows >= scene - 1).all(), "an arrow reaches out of the picture"
+    item = pixels(page, "ground").mean(axis=1)
+    page.find_element(By.CSS_SELECTOR, "#grounds input[value=Other]").click()
+    # each covers its own part of the ground, and both the part where they were matched
+    lit = [item > 20, pixels(page, "ground").mean(axis=1) > 20]
+    assert all(0.2 < part.mean() < 0.9 for part in lit)
+    assert (lit[0] & lit[1]).mean() > 0.1
+    before, after = (np.abs(np.diff(pixels(page, name)[:, :2])).mean() for name in ("before", "after"))
+    assert after < before
+    no_errors(page)
+
+
+def test_an_item_that_was_matched_with_none_is_shown_alone(
+    browser: Any,
+    strip: list[Path],
+    tmp_path: Path,
+) -> None:
+    result = coregstack.run_scenes(
+        [strip[0], strip[1], strip[5]], anchor=0, output=tmp_path / "out", method="network"
+    )
+    assert result.reports[2].quality.status == "failed"
+    page = opened(browser, report(result))
+    open_item(page, "part_5")
+    assert not page.find_element(By.ID, "viewer-chips").is_displayed()
+    assert not page.find_element(By.ID, "grounds").is_displayed()
+    assert page.find_element(By.ID, "windows-caption").text == "No windows were matched."
+    assert (pixels(page, "ground").mean(axis=1) > 20).mean() > 0.5
     no_errors(page)
 
 

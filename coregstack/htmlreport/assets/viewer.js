@@ -1,7 +1,7 @@
 // One item against the anchor: chips before and after, windows over the scene, numbers.
 const CHIP = report.chip;
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-const view = { item: null, image: null, mode: "Overlay", swipe: 50, showAnchor: true, timer: null, arrows: "Shift", ground: "Item" };
+const view = { item: null, image: null, mode: "Overlay", swipe: 50, showOther: true, timer: null, arrows: "Shift", ground: "Item" };
 
 function evidenceOf(k) {
   const block = byId(`evidence-${k}`);
@@ -9,8 +9,16 @@ function evidenceOf(k) {
 }
 
 // What an item is shown against: the anchor, or the aligned item that a network of pairs scored it against.
+const places = new Map(items.map((item) => [item.id, item.k]));
+const anchorItem = items.find((item) => item.status === "anchor");
 function reference(evidence) {
   return evidence && evidence.against ? `item ${evidence.against} (aligned)` : "the anchor";
+}
+// What is kept of it; an item that nothing was matched with is shown alone.
+function referenceOf(item, evidence) {
+  if (!evidence || !evidence.chips) return null;
+  const k = evidence.against ? places.get(evidence.against) : anchorItem && anchorItem.k;
+  return known(k) && k !== item.k ? evidenceOf(k) : null;
 }
 
 function pictureOf(evidence) {
@@ -24,7 +32,7 @@ function pictureOf(evidence) {
 
 function radios(id, names, chosen, change) {
   byId(id).append(...names.map((name) => html("label", {},
-    html("input", { type: "radio", name: id, value: name, checked: name === chosen, onchange: () => change(name) }), name)));
+    html("input", { type: "radio", name: id, value: name, checked: name === chosen, onchange: () => change(name) }), html("span", {}, name))));
 }
 
 function grey(image, column) {
@@ -49,7 +57,7 @@ function drawChip(canvas, column) {
   if (view.mode === "Overlay") {
     context.drawImage(overlay(anchor, item), 0, 0, side, side);
   } else if (view.mode === "Flicker") {
-    context.drawImage((view.showAnchor ? anchor : item).canvas, 0, 0, side, side);
+    context.drawImage((view.showOther ? anchor : item).canvas, 0, 0, side, side);
   } else {
     const edge = Math.round(CHIP * view.swipe / 100);
     context.drawImage(item.canvas, 0, 0, side, side);
@@ -67,7 +75,7 @@ function drawChips() {
   const hints = {
     Overlay: `${other[0].toUpperCase()}${other.slice(1)} is red, the item cyan: what lies in the same place is grey, what does not has coloured fringes. ${CHIP} px across, at full resolution.`,
     Swipe: `Left of the line ${other}, right of it the item. Drag in a picture or move the slider.`,
-    Flicker: `Shown now: ${view.showAnchor ? other : "the item"}. What is aligned stands still.`,
+    Flicker: `Shown now: ${view.showOther ? other : "the item"}. What is aligned stands still.`,
   };
   byId("chips-hint").textContent = hints[view.mode];
   byId("swipe-label").hidden = view.mode !== "Swipe";
@@ -75,60 +83,76 @@ function drawChips() {
   byId("toggle").textContent = view.timer ? "Pause" : calm ? "Show the other" : "Play";
 }
 
-function flick() { view.showAnchor = !view.showAnchor; drawChips(); }
+function flick() { view.showOther = !view.showOther; drawChips(); }
 function play(on) {
   clearInterval(view.timer);
   view.timer = on ? setInterval(flick, 600) : null;
   drawChips();
 }
 
+// Top, left, bottom and right of an overview, in pixels of the anchor.
+function spanOf({ origin, overview, factor }) {
+  return [origin[0], origin[1], origin[0] + overview[0] * factor, origin[1] + overview[1] * factor];
+}
+
+// The arrow of each window, in pixels of the anchor: the longest of those that agree is a small part of the extent.
+function arrowsOf(ties, item, extent) {
+  const rest = view.arrows === "Residual" && known(item.x);
+  const dy = ties.shift_y.map((v) => v - (rest ? item.y : 0)), dx = ties.shift_x.map((v) => v - (rest ? item.x : 0));
+  const sizes = dy.map((v, k) => Math.hypot(v, dx[k])), kept = sizes.filter((size, k) => ties.inlier[k] && size);
+  const longest = Math.max(1e-6, ...(kept.length ? kept : sizes)), gain = extent * .085 / longest, most = extent * .14;
+  const arrows = sizes.map((size, k) => {
+    const scale = size * gain > most ? most / size : gain, [y, x] = [dy[k] * scale, dx[k] * scale];
+    return { k, fromY: ties.y[k], fromX: ties.x[k], y: ties.y[k] + y, x: ties.x[k] + x, angle: Math.atan2(y, x),
+      tip: Math.min(extent * .02, Math.hypot(y, x) * .5) };
+  });
+  return { arrows, longest, rest };
+}
+
 function drawGround() {
-  const canvas = byId("ground"), overlayed = byId("vectors"), { evidence, anchor } = view;
-  const area = anchor || evidence, [rows, cols] = area.overview, step = area.factor;
-  const height = rows * step, width = cols * step, zoom = 640 / Math.max(height, width);
+  const canvas = byId("ground"), overlayed = byId("vectors"), { evidence, other } = view;
+  const spans = [evidence, other].filter(Boolean).map(spanOf);
+  const extent = Math.max(...spans.map((span) => Math.max(span[2] - span[0], span[3] - span[1]))), margin = extent * .01;
+  const found = arrowsOf(evidence.ties, view.item, extent);
+  // item and reference are seen whole, and so are the arrows of windows at their edges
+  for (const { fromY, fromX, y, x } of found.arrows) {
+    spans.push([Math.min(fromY, y) - margin, Math.min(fromX, x) - margin, Math.max(fromY, y) + margin, Math.max(fromX, x) + margin]);
+  }
+  const [top, left] = [0, 1].map((axis) => Math.min(...spans.map((span) => span[axis])));
+  const [bottom, right] = [2, 3].map((axis) => Math.max(...spans.map((span) => span[axis])));
+  const height = bottom - top, width = right - left, zoom = 640 / Math.max(height, width);
   canvas.width = Math.round(width * zoom);
   canvas.height = Math.round(height * zoom);
   const context = canvas.getContext("2d");
   context.imageSmoothingQuality = "high";
   context.fillRect(0, 0, canvas.width, canvas.height);
-  const top = area.origin[0], left = area.origin[1];
   const draw = (from, image, y) => context.drawImage(image, 0, y, from.overview[1], from.overview[0],
     (from.origin[1] - left) * zoom, (from.origin[0] - top) * zoom, from.overview[1] * from.factor * zoom, from.overview[0] * from.factor * zoom);
-  if (view.ground === "Anchor" && view.anchorImage) draw(anchor, view.anchorImage, 0);
+  if (view.ground === "Other" && other) draw(other, view.otherImage, other.chips ? CHIP : 0);
   else draw(evidence, view.image, evidence.chips ? CHIP : 0);
   overlayed.setAttribute("viewBox", `${left} ${top} ${width} ${height}`);
   overlayed.setAttribute("preserveAspectRatio", "xMidYMid meet");
-  drawArrows(overlayed, evidence.ties, Math.max(height, width));
+  drawArrows(overlayed, evidence.ties, found);
 }
 
-function drawArrows(root, ties, extent) {
+function drawArrows(root, ties, { arrows, longest, rest }) {
   root.replaceChildren();
-  const item = view.item, caption = byId("windows-caption");
-  byId("arrows").hidden = !ties.y.length;
-  if (!ties.y.length) {
-    caption.replaceChildren(item.status === "anchor" ? "The anchor: all other items are matched with it." : "No single windows are known.");
+  const caption = byId("windows-caption");
+  byId("arrows").hidden = !arrows.length;
+  if (!arrows.length) {
+    caption.replaceChildren(view.item.status === "anchor" ? "The anchor: all other items are aligned to it." : "No windows were matched.");
     return;
   }
-  const rest = view.arrows === "Residual" && known(item.x);
-  const dy = ties.shift_y.map((v) => v - (rest ? item.y : 0)), dx = ties.shift_x.map((v) => v - (rest ? item.x : 0));
-  const kept = dy.map((v, k) => (ties.inlier[k] ? Math.hypot(v, dx[k]) : 0)).filter(Boolean);
-  const longest = kept.length ? Math.max(...kept) : Math.max(...dy.map((v, k) => Math.hypot(v, dx[k])), 1e-6);
-  const gain = extent * .085 / Math.max(longest, 1e-6), most = extent * .14;
-  const agree = ties.inlier.filter(Boolean).length;
   for (const layer of ["", "top"]) {
-    for (let k = 0; k < dy.length; k++) {
-      let y = dy[k] * gain, x = dx[k] * gain;
-      const size = Math.hypot(y, x), cut = size > most ? most / size : 1;
-      y *= cut; x *= cut;
-      const tip = Math.min(extent * .02, Math.hypot(y, x) * .5), angle = Math.atan2(y, x), endX = ties.x[k] + x, endY = ties.y[k] + y;
-      const head = [angle + 2.6, angle - 2.6].map((a) => `M${endX} ${endY}l${tip * Math.cos(a)} ${tip * Math.sin(a)}`).join("");
-      root.append(svg("path", { class: `arrow ${layer} ${ties.inlier[k] ? "" : "out"}`, d: `M${ties.x[k]} ${ties.y[k]}L${endX} ${endY}${head}` },
+    for (const { k, fromY, fromX, y, x, angle, tip } of arrows) {
+      const head = [angle + 2.6, angle - 2.6].map((a) => `M${x} ${y}l${tip * Math.cos(a)} ${tip * Math.sin(a)}`).join("");
+      root.append(svg("path", { class: `arrow ${layer} ${ties.inlier[k] ? "" : "out"}`, d: `M${fromX} ${fromY}L${x} ${y}${head}` },
         svg("title", {}, `shift x ${signed(ties.shift_x[k])} px, y ${signed(ties.shift_y[k])} px, weight ${fixed(ties.weight[k], 2)}`)));
     }
   }
-  const name = rest ? "What is left of each window's shift" : "Each window's shift";
+  const agree = ties.inlier.filter(Boolean).length, name = rest ? "What is left of each window's shift" : "Each window's shift";
   caption.replaceChildren(`${name}; the longest arrow is ${fixed(longest, 3)} px. `,
-    html("b", {}, `${agree} of ${dy.length} windows agree`), agree < dy.length ? " (blue); the others (orange, dashed) were set aside." : ".");
+    html("b", {}, `${agree} of ${arrows.length} windows agree`), agree < arrows.length ? " (blue); the others (orange, dashed) were set aside." : ".");
   root.setAttribute("aria-label", caption.textContent);
 }
 
@@ -142,11 +166,9 @@ function facts(item, evidence) {
   add("Score after", fixed(item.after, 4));
   add("Gain", signed(item.gain, 4));
   if (evidence && evidence.ties.y.length) add("Windows", `${evidence.ties.inlier.filter(Boolean).length} of ${evidence.ties.y.length} agree`);
-  if (evidence && evidence.against) add("Windows against", `${evidence.against}, aligned; the item is reached only through others`);
-  if (item.files.length) {
-    list.push(html("dt", { class: "wide" }, "Files written"),
-      html("dd", { class: "wide" }, html("ul", {}, ...item.files.map((file) => html("li", {}, file)))));
-  }
+  const wide = (name, value) => list.push(html("dt", { class: "wide" }, name), html("dd", { class: "wide" }, value));
+  if (evidence && evidence.against) wide("Compared with", `${evidence.against}, aligned: the item is reached only through others.`);
+  if (item.files.length) wide("Files written", html("ul", {}, ...item.files.map((file) => html("li", {}, file))));
   byId("facts").replaceChildren(...list);
 }
 
@@ -163,9 +185,8 @@ function address(hash) {
 }
 
 async function openItem(k) {
-  const item = items[k], evidence = evidenceOf(k), anchor = items.find((other) => other.status === "anchor");
-  const ground = anchor ? evidenceOf(anchor.k) : null;
-  Object.assign(view, { item, evidence, anchor: ground, image: null, anchorImage: null });
+  const item = items[k], evidence = evidenceOf(k), other = referenceOf(item, evidence);
+  Object.assign(view, { item, evidence, other, image: null, otherImage: null });
   byId("viewer-id").textContent = item.id;
   byId("viewer-status").replaceChildren(mark(item.status), STATUSES[item.status]);
   byId("viewer-details").textContent = item.reason;
@@ -175,7 +196,9 @@ async function openItem(k) {
   facts(item, evidence);
   byId("viewer-chips").hidden = !evidence || !evidence.chips;
   byId("viewer-windows").hidden = !evidence;
-  byId("grounds").hidden = !ground || item === anchor;
+  byId("grounds").hidden = !other;
+  byId("grounds").lastChild.lastChild.textContent = evidence && evidence.against ? evidence.against : "Anchor";
+  byId("modes").firstElementChild.textContent = `Compare with ${reference(evidence)} by`;
   byId("viewer-bare").hidden = Boolean(evidence);
   byId("after-caption").textContent = AFTER[item.status] || "";
   byId("before-caption").textContent = "Before: the item as it came.";
@@ -185,9 +208,9 @@ async function openItem(k) {
   address(`#item-${k + 1}`);
   if (!byId("viewer").open) byId("viewer").showModal();
   if (!evidence) return;
-  const pictures = await Promise.all([pictureOf(evidence), ground ? pictureOf(ground) : null]);
+  const pictures = await Promise.all([pictureOf(evidence), other ? pictureOf(other) : null]);
   if (view.item !== item) return;
-  [view.image, view.anchorImage] = pictures;
+  [view.image, view.otherImage] = pictures;
   drawChips();
   drawGround();
   document.documentElement.dataset.opened = item.id;
@@ -208,7 +231,7 @@ function swipeTo(event) {
 function startViewer() {
   radios("modes", ["Overlay", "Swipe", "Flicker"], view.mode, (name) => { view.mode = name; play(name === "Flicker" && !calm); });
   radios("arrows", ["Shift", "Residual"], view.arrows, (name) => { view.arrows = name; drawGround(); });
-  radios("grounds", ["Item", "Anchor"], view.ground, (name) => { view.ground = name; drawGround(); });
+  radios("grounds", ["Item", "Other"], view.ground, (name) => { view.ground = name; drawGround(); });
   byId("swipe").addEventListener("input", (event) => { view.swipe = Number(event.target.value); drawChips(); });
   byId("toggle").addEventListener("click", () => (calm ? flick() : play(!view.timer)));
   byId("previous").addEventListener("click", () => step(-1));
