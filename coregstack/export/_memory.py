@@ -147,7 +147,9 @@ def record_date(
     """Note that a date is finished, with the values that became known with it."""
     known = {name: np.asarray(value).reshape(-1)[0] for name, value in zip(names, values, strict=True)}
     plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in known.items()}
-    record[slot] = json.dumps({"fingerprint": fingerprint, "values": plain})
+    # a slice: with numpy 1, Zarr takes a single text for an array of its own
+    text = json.dumps({"fingerprint": fingerprint, "values": plain})
+    record[slot : slot + 1] = np.array([text], object)
 
 
 def collect_records(root: zarr.Group) -> None:

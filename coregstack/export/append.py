@@ -139,5 +139,6 @@ def _write_series(cube: Cube, root: zarr.Group, slots: list[int]) -> None:
         plain = xr.Variable(("time",), coord.values, encoding=units | {"dtype": array.dtype})
         timed = bool(units) and coord.dtype.kind == "M"
         values = xr.conventions.encode_cf_variable(plain).values if timed else coord.values
-        for slot, value in zip(slots, values, strict=True):
-            array[slot] = value
+        for k, slot in enumerate(slots):
+            # a slice: with numpy 1, Zarr takes a single text for an array of its own
+            array[slot : slot + 1] = values[k : k + 1]

@@ -37,7 +37,6 @@ NETWORK_WORDS = ("against",)
 
 _KEYS = ("id", "time")
 _EXTRA = ("source",)
-_TEXTS = ("id", "item", *WORDS, *NETWORK_WORDS, *_EXTRA)
 _FORMATS = (".csv", ".parquet", ".json")
 
 
@@ -129,7 +128,8 @@ def read_quality(path: str | os.PathLike[str]) -> xr.Dataset:
     try:
         match source.suffix.lower():
             case ".csv":
-                table = pd.read_csv(source, dtype=dict.fromkeys(_TEXTS, str))
+                # numbers as text too: numpy reads them to the last bit, pandas 2 does not
+                table = pd.read_csv(source, dtype=str)
             case ".parquet":
                 _pyarrow()
                 table = pd.read_parquet(source, engine="pyarrow")
@@ -169,7 +169,8 @@ def _dataset(table: pd.DataFrame, attrs: dict[str, Any]) -> xr.Dataset:
         raise ValueError(f"it holds the status {unknown[0]!r}, which is none of {[str(s) for s in Status]}")
     numbers = {name: units for name, units in (NUMBERS | NETWORK).items() if name in table}
     variables: dict[str, Any] = {
-        name: ("time", table[name].to_numpy(np.float64), {"units": units}) for name, units in numbers.items()
+        name: ("time", table[name].to_numpy(object).astype(np.float64), {"units": units})
+        for name, units in numbers.items()
     }
     words = [name for name in (*WORDS, *NETWORK_WORDS) if name in table]
     variables |= {name: ("time", table[name].fillna("").astype(str).to_numpy(object)) for name in words}
