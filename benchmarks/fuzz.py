@@ -347,17 +347,22 @@ def zips(rng: Rng, folder: Path) -> None:
         scan_delivery(where)
 
 
-def notes(rng: Rng, folder: Path) -> None:
-    """Notes and evidence of an earlier run changed by somebody who signs them, and found by the next run."""
-    done = folder / "sound"
-    scenes = [done / "anchor.tif", done / "good.tif"]
-    if not done.exists():
-        done.mkdir()
+def sound_run(folder: Path) -> tuple[list[Path], Path]:
+    """Two scenes, and the output of a run over them; made once."""
+    scenes = [folder / "anchor.tif", folder / "good.tif"]
+    if not folder.exists():
+        folder.mkdir()
         recipes.write_tiff(scenes[0], recipes.pixels((0.0, 0.0)))
         recipes.write_tiff(scenes[1])
-        run_scenes(scenes, anchor="anchor", output=done / "out")
+        run_scenes(scenes, anchor="anchor", output=folder / "out")
+    return scenes, folder / "out"
+
+
+def notes(rng: Rng, folder: Path) -> None:
+    """Notes and evidence of an earlier run changed by somebody who signs them, and found by the next run."""
+    scenes, done = sound_run(folder / "sound")
     out = folder / "out" / "run"
-    shutil.copytree(done / "out", out)
+    shutil.copytree(done, out)
     for item in ("anchor", "good"):
         for path in (out / STATE / f"{item}.json", out / STATE / f"{item}.evidence"):
             document = json.loads(path.read_bytes())
@@ -406,6 +411,9 @@ def one(kind: str, seed: int, number: int, folder: Path) -> str:
 def work(kind: str, seed: int, numbers: Iterable[int], folder: Path, deadline: float = np.inf) -> None:
     """Try inputs one after another; the number of the one at hand and the end of each are kept in files."""
     warnings.simplefilter("ignore")
+    if kind == "notes":
+        # what is compiled meanwhile takes longer than an input may
+        sound_run(folder / "sound")
     with open(folder / "ends", "a", encoding="utf-8") as ends:
         for number in numbers:
             if time.time() > deadline:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from coregstack import graph
 from coregstack.computing import Progress, Undone, compute_items
 from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
-from coregstack.export.files import PART, WriteError, resolved, staged
+from coregstack.export.files import WriteError, is_half_written, resolved, staged
 from coregstack.export.geotiff import Content
 from coregstack.export.items import (
     Asset,
@@ -478,6 +478,7 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[None]:
 def _clear(output: Path) -> None:
     # what cannot be removed harms no file of the run; the check of the output tells of it
     with suppress(OSError):
-        for left in output.rglob(f".*{PART}"):
-            with suppress(OSError):
-                left.unlink()
+        for left in output.rglob(".*"):
+            if is_half_written(left):
+                with suppress(OSError):
+                    left.unlink()

@@ -8,8 +8,27 @@ says what was expected, what came, and what to do.
 from __future__ import annotations
 
 
+def printable(text: str) -> str:
+    r"""Text whose every character but line ends can be seen, so that no file writes to a terminal or a log.
+
+    Examples
+    --------
+    >>> printable("a CRS named \x1b[31m")
+    'a CRS named \\x1b[31m'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in text
+    )
+
+
 class CoregError(Exception):
     """Base class of all errors raised by coregstack."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class InvalidRequest(CoregError, ValueError):

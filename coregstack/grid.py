@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from pyproj import Transformer
 from pyproj.exceptions import ProjError
 
-from coregstack.errors import InvalidStack
+from coregstack.errors import InvalidStack, printable
 from coregstack.model import NO_SHIFT, Shift
 
 LATTICE_DRIFT = 1e-3
@@ -29,6 +29,7 @@ WHOLE_PIXEL = 1e-6
 
 _EDGE_POINTS = 21
 _SAME_SIZE = 0.02
+_LONGEST_CODE = 40
 _LARGEST_SCALE = 1e9
 
 
@@ -205,7 +206,10 @@ def crs_of(box: GeoBox) -> CRS:
 
 def crs_name(box: GeoBox) -> str:
     """Short name of a box's CRS for messages, such as ``EPSG:32633``."""
-    return "no CRS" if box.crs is None else str(box.crs)
+    if box.crs is None:
+        return "no CRS"
+    text = str(box.crs)
+    return printable(text if len(text) <= _LONGEST_CODE else box.crs.proj.name)
 
 
 def epsg_code(box: GeoBox) -> int | None:

@@ -88,6 +88,23 @@ def safe_relative(path: object) -> PurePosixPath:
     return PurePosixPath(*parts)
 
 
+def shown(place: object) -> str:
+    """A path, URL or store as it may be told to anyone: a URL without its user, password and query.
+
+    Examples
+    --------
+    >>> shown("https://me:secret@example.org/cube.zarr?sig=secret")
+    'https://example.org/cube.zarr'
+    >>> shown("out/cube.zarr")
+    'out/cube.zarr'
+    """
+    scheme, separator, rest = str(place).partition("://")
+    if not separator:
+        return scheme
+    host, slash, path = rest.split("?")[0].split("#")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
 def split_extension(name: str) -> tuple[str, str]:
     """Split a file name into stem and extension; the two joined are the name.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coregstack.errors import InvalidRequest
+from coregstack.errors import InvalidRequest, printable
 from coregstack.model import NO_SHIFT, ItemQuality, Scores, Shift, ShiftEstimate, Status
 
 SCORE_THRESHOLD = 0.8
@@ -127,8 +127,8 @@ def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQ
 
 
 def _sentence(text: str) -> str:
-    """Text with a capital at its beginning and a full stop at its end."""
-    text = text.strip()
+    """Text on one line with a capital at its beginning and a full stop at its end."""
+    text = printable(text).replace("\n", " ").strip()
     return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) or not text else ".")
 
 

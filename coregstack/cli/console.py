@@ -12,6 +12,7 @@ from typing import TextIO
 import pandas as pd
 
 from coregstack.delivery import RunResult
+from coregstack.errors import printable
 from coregstack.export.items import ItemReport
 from coregstack.model import Status
 
@@ -75,7 +76,7 @@ def _cells(report: ItemReport) -> tuple[str, ...]:
         sigma,
         _score(quality.before),
         _score(quality.after),
-        " ".join((*report.problems, quality.details)) if report.problems else quality.details,
+        " ".join(dict.fromkeys((*report.problems, quality.details))),
     )
 
 
@@ -146,7 +147,7 @@ def show(result: RunResult, *, table: bool = True) -> None:
         print(result_table(result))
         print()
     for note in result.notes:
-        print(f"note: {note}")
+        print(f"note: {printable(note)}")
     for problem in result.problems:
-        print(f"problem: {problem}", file=sys.stderr)
+        print(f"problem: {printable(problem)}", file=sys.stderr)
     print(summary(result))

@@ -14,6 +14,7 @@ from zarr.storage import LocalStore
 
 from coregstack.errors import OutputConflict
 from coregstack.export._template import MEMORY
+from coregstack.names import shown
 
 _CHUNK = 4096
 _OVERWRITE = "Choose another store, or pass overwrite=True to replace what is there."
@@ -54,7 +55,9 @@ def open_cube(store: Any, storage_options: dict[str, Any] | None, *, overwrite: 
             return root if root[MEMORY].attrs.get("ready") else None
     elif overwrite:
         return None
-    raise OutputConflict(f"{store} already holds other Zarr data, not a cube of coregstack. {_OVERWRITE}")
+    raise OutputConflict(
+        f"{shown(store)} already holds other Zarr data, not a cube of coregstack. {_OVERWRITE}"
+    )
 
 
 def _check_free(store: Any) -> None:

@@ -14,6 +14,7 @@ from coregstack.export._dates import Target, write_dates
 from coregstack.export._memory import Memory, grow, open_cube, read_memory, start_run, sweep
 from coregstack.export._template import CLEAR, MEMORY, Cube, consolidate
 from coregstack.export.cube import cube_of
+from coregstack.names import shown
 
 
 def open_grown(store: Any, storage_options: dict[str, Any] | None) -> tuple[xr.DataArray, dict[str, bool]]:
@@ -29,7 +30,7 @@ def open_grown(store: Any, storage_options: dict[str, Any] | None) -> tuple[xr.D
     root = open_cube(store, storage_options, overwrite=False)
     if root is None:
         raise MissingFile(
-            f"There is no cube in {store}. Write it first, with to_zarr or run_scenes(zarr=...)."
+            f"There is no cube in {shown(store)}. Write it first, with to_zarr or run_scenes(zarr=...)."
         )
     memory = read_memory(root)
     options: Any = {} if storage_options is None else {"storage_options": storage_options}
@@ -74,7 +75,7 @@ def write_behind(
     """
     root = open_cube(store, storage_options, overwrite=False)
     if root is None:
-        raise MissingFile(f"There is no cube in {store}.")
+        raise MissingFile(f"There is no cube in {shown(store)}.")
     memory = read_memory(root)
     there: Any = root[MEMORY].attrs["layout"]
     cube = cube_of(_like(aligned, root, there["coordinates on time"]).rename(there["variable"]), "keep")

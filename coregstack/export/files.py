@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +16,7 @@ from coregstack.errors import CoregError, UnreadableFile
 PART = ".part"
 """Ending of files that are being written; what a killed run leaves of them is removed by the next."""
 
-
+_HIDDEN = re.compile(r"\.[0-9a-f]{16}\.part")
 _CHUNK = 2**20
 
 
@@ -81,6 +82,17 @@ def staged(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+def is_half_written(path: Path) -> bool:
+    """Whether a file is one that `staged` hides, or one that GDAL has put beside such.
+
+    Examples
+    --------
+    >>> is_half_written(Path("out/.0123456789abcdef.part.ovr.tmp")), is_half_written(Path("out/.mine.part"))
+    (True, False)
+    """
+    return _HIDDEN.match(path.name) is not None
 
 
 def copy_file(source: Path, target: Path) -> None:

@@ -155,7 +155,7 @@ def deliver_item(
 
 def log_report(report: ItemReport) -> None:
     """Tell the log what became of an item; the record's attribute `item` is its id."""
-    words = "; ".join(dict.fromkeys((report.quality.details, *report.problems)))
+    words = "; ".join(dict.fromkeys((report.quality.details, *report.problems))).replace("\n", " ")
     log.log(
         logging.WARNING if report.problems else logging.INFO,
         "item %s: %s%s; %s", report.id, report.quality.status, " by an earlier run" if report.resumed else "", words,

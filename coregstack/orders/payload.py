@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from coregstack.errors import InvalidRequest, UnreadableFile, UnsafePath
+from coregstack.errors import InvalidRequest, UnreadableFile, UnsafePath, printable
 from coregstack.jsonfile import parse_json, read_text
 from coregstack.names import check_item_id
 from coregstack.orders.bundles import is_orthorectified
@@ -90,7 +90,7 @@ class PayloadError(InvalidRequest):
             f"{problem.field}: {problem.message}" if problem.field else problem.message
             for problem in self.problems
         ]
-        return "\n- ".join(["The order cannot be run; nothing was written:", *lines])
+        return printable("\n- ".join(["The order cannot be run; nothing was written:", *lines]))
 
     def as_api(self) -> dict[str, Any]:
         """The problems in the shape that the Orders API answers with.

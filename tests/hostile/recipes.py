@@ -252,6 +252,21 @@ DEGREE = Affine(4.1e-5, 0, 16.3555, 0, -2.7e-5, 48.7435)
 """A geographic grid over the scene."""
 
 
+def named_crs(path: Path, name: bytes) -> None:
+    """A scene far away in a CRS that nobody knows, under any name of at most 24 bytes."""
+    known, place = "a name of 24 characters.", Affine.translation(9e5, 9e5) * TRANSFORM
+    wkt = (
+        f'PROJCS["{known}",GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],PRIMEM'
+        '["Greenwich",0],UNIT["degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],PARAMETER'
+        '["latitude_of_origin",0],PARAMETER["central_meridian",15],PARAMETER["scale_factor",0.9996],PARAMETER'
+        '["false_easting",500001],PARAMETER["false_northing",0],UNIT["metre",1]]'
+    )
+    write_tiff(path, crs=wkt, transform=place)
+    data = path.read_bytes()
+    assert data.count(known.encode()) == 1
+    path.write_bytes(data.replace(known.encode(), name.ljust(len(known))))
+
+
 def nodata_out_of_range(path: Path) -> None:
     """A uint16 scene whose nodata tag reads -9999, as many tools write it."""
     write_tiff(path, nodata=11_111)

@@ -285,6 +285,19 @@ def test_a_killed_process_leaves_nothing_that_is_not_whole(
     assert verify_output(output) == ()
 
 
+def test_only_what_a_run_has_half_written_is_cleared_away(sound: SimpleNamespace, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    (output / "deeper").mkdir(parents=True)
+    # the second is what GDAL puts beside a cloud-optimised file that it is writing
+    left = [".0123456789abcdef.part", "deeper/.0123456789abcdef.part.ovr.tmp"]
+    mine = [".download.part", "film.part", ".part", ".0123456789abcdef"]
+    for name in (*left, *mine):
+        (output / name).touch()
+    run(sound, output)
+    assert not [name for name in left if (output / name).exists()]
+    assert all((output / name).exists() for name in mine)
+
+
 def test_a_second_run_on_one_output_stops(sound: SimpleNamespace, tmp_path: Path) -> None:
     output = tmp_path / "out"
     output.mkdir()

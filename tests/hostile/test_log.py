@@ -11,6 +11,8 @@ import pytest
 import recipes
 
 from coregstack import run_scenes
+from coregstack.cli.console import show
+from coregstack.errors import CoregError
 
 MANY = 100
 
@@ -64,6 +66,28 @@ def test_the_log_tells_what_an_earlier_run_has_done(
     (_, good), (_, junk) = *told(caplog, "good"), *told(caplog, "junk")
     assert good.startswith("item good: coregistered by an earlier run; ")
     assert junk.startswith("item junk: failed; ")
+
+
+def test_a_file_writes_no_lines_of_its_own_into_log_and_terminal(
+    sound: SimpleNamespace,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    recipes.named_crs(tmp_path / "bad.tif", b"\x1b[31m\nitem good: done")
+    with caplog.at_level(logging.INFO, "coregstack"):
+        result = run_scenes([sound.anchor, tmp_path / "bad.tif"], anchor="anchor", output=tmp_path / "out")
+    show(result)
+    reason = result.reports[1].quality.details
+    assert reason.startswith(r"The scene does not overlap the anchor (\x1b[31m")
+    assert len(reason) < 150
+    for text in (caplog.text, capsys.readouterr().out):
+        assert "[31m" in text
+        assert "\x1b" not in text
+    assert not [line for line in caplog.text.splitlines() if line.startswith("item good")]
+    with pytest.raises(CoregError) as caught:
+        run_scenes([sound.anchor], anchor="\x1b[31m", output=tmp_path / "other")
+    assert "\x1b" not in str(caught.value)
 
 
 def test_a_log_without_detail_still_names_what_went_wrong(

@@ -7,13 +7,25 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from affine import Affine
 from conftest import tree
-from recipes import RASTERS, TRUTH, Outcome, Recipe, mask_bytes, payload, pixels, write_tiff
+from recipes import (
+    RASTERS,
+    TRANSFORM,
+    TRUTH,
+    Outcome,
+    Recipe,
+    mask_bytes,
+    payload,
+    pixels,
+    write_tiff,
+)
 
 from coregstack import run_order, run_scenes
-from coregstack.errors import CoregError
+from coregstack.errors import CoregError, UnreadableFile
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
+from coregstack.pixels.raster import read_header
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::rasterio.errors.NodataShadowWarning"),
@@ -70,6 +82,13 @@ def test_as_the_anchor(recipe: Recipe, sound: SimpleNamespace, tmp_path: Path) -
         assert result.reports[1].quality.status is not Status.FAILED
 
 
+@pytest.mark.parametrize("name", ["ground control points only", "RPCs only"])
+def test_what_is_not_orthorectified_says_so(name: str, tmp_path: Path) -> None:
+    path = made(next(recipe for recipe in RASTERS if recipe.name == name), tmp_path)
+    with pytest.raises(UnreadableFile, match=r"only ground control points or RPCs.*Orthorectify"):
+        read_header(path)
+
+
 def order_of(tmp_path: Path, mask: bytes) -> Path:
     """An order of an anchor and an item whose mask is given."""
     folder = tmp_path / "order"
@@ -101,6 +120,14 @@ MASKS = {
     "of one band": (lambda path: mask_of(half((192, 192))[:1].copy(), path), Status.COREGISTERED),
     "that says nothing is clear": (lambda path: mask_of(half((192, 192)) * 0, path), Status.FAILED),
     "of other meaning": (lambda path: mask_of(half((192, 192)) + 7, path), Status.FAILED),
+    "between the image's pixels": (
+        lambda path: mask_of(half((192, 192)), path, transform=TRANSFORM * Affine.translation(0.5, 0.5)),
+        Status.COREGISTERED,
+    ),
+    "on a rotated grid": (
+        lambda path: mask_of(half((300, 300)), path, transform=TRANSFORM * Affine.rotation(20)),
+        Status.COREGISTERED,
+    ),
     "in another CRS": (lambda path: mask_of(half((192, 192)), path, crs="EPSG:32610"), Status.FAILED),
     "cut off": (lambda path: mask_bytes()[:-400], None),
     "empty": (lambda path: b"", None),
