@@ -38,6 +38,9 @@ const html = (tag, attributes, ...children) => build(document.createElement(tag)
 const svg = (tag, attributes, ...children) =>
   build(document.createElementNS("http://www.w3.org/2000/svg", tag), attributes, children);
 
+// A name that may be broken between its parts, and nowhere else unless it has to be.
+const breakable = (name) => name.split(/(?<=[_\-./])/).flatMap((part) => [html("wbr"), part]).slice(1);
+
 const known = (value) => value !== null && value !== undefined;
 const fixed = (value, digits) => (known(value) ? value.toFixed(digits).replace("-", "−") : "");
 function signed(value, digits = 3) {

@@ -51,7 +51,7 @@ function timeAxis(shown, width) {
   const values = shown.map(moment).filter(known);
   const [low, high] = padded(values, timed ? 3600000 : .5);
   const at = (value) => ROOM.left + (value - low) / (high - low) * (width - ROOM.left - ROOM.right);
-  const count = Math.max(2, Math.floor((width - ROOM.left) / 90));
+  const count = Math.max(2, Math.floor((width - ROOM.left) / 75));
   const ticks = timed ? dateTicks(low, high, count) : nice(low, high, count).ticks.filter(Number.isInteger).map((t) => [t, String(t)]);
   return { at, ticks };
 }
@@ -91,15 +91,23 @@ function describe(item) {
 
 function dot(item, x, y, radius, extra = "") {
   return svg("path", {
-    class: `point ${item.status} ${extra}`, d: MARKS[item.status](radius), transform: `translate(${x} ${y})`,
-    onclick: () => openItem(item.k),
-  }, svg("title", {}, describe(item)));
+    class: `point ${item.status} ${extra}`, d: MARKS[item.status](radius), transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`, "data-k": item.k,
+  });
+}
+// What is pointed at tells what it is, and opens: thousands of marks need no words and listeners of their own.
+function pointedAt(event) {
+  const { k } = event.target.dataset;
+  if (k === undefined) return;
+  if (event.type === "click") openItem(Number(k));
+  else if (!event.target.firstChild) event.target.append(svg("title", {}, describe(items[k])));
 }
 const radiusFor = (shown) => (shown.length > 400 ? 2.4 : shown.length > 100 ? 3.6 : 5);
 
 function canvasFor(id, label) {
   const box = byId(id), width = Math.max(box.clientWidth, 260);
   const root = svg("svg", { width, height: HEIGHT, viewBox: `0 0 ${width} ${HEIGHT}`, role: "img", "aria-label": label });
+  for (const type of ["click", "pointerover"]) root.addEventListener(type, pointedAt);
+  root.classList.toggle("several", shown.length > 12);
   root.classList.toggle("many", shown.length > 150);
   box.replaceChildren(root);
   return { root, width };
@@ -187,7 +195,7 @@ function drawMap(shown) {
   const order = [...placed].sort((a, b) => (a.status === "anchor") - (b.status === "anchor"));
   for (const item of order) {
     const d = item.area.map((part) => `M${part.map((c) => `${x.at(c[0]).toFixed(1)} ${y.at(c[1]).toFixed(1)}`).join("L")}z`).join("");
-    root.append(svg("path", { class: `shape ${item.status}`, d, onclick: () => openItem(item.k) }, svg("title", {}, describe(item))));
+    root.append(svg("path", { class: `shape ${item.status}`, d, "data-k": item.k }));
   }
 }
 

@@ -6,9 +6,9 @@ const COLUMNS = [
   { name: "Shift x [px]", value: (i) => i.x, text: (i) => signed(i.x), kind: "number" },
   { name: "Shift y [px]", value: (i) => i.y, text: (i) => signed(i.y), kind: "number" },
   { name: "Sigma [px]", value: sigma, text: (i) => sigmaText(sigma(i)), kind: "number" },
-  { name: "Before", value: (i) => i.before, text: (i) => fixed(i.before, 3), kind: "number" },
-  { name: "After", value: (i) => i.after, text: (i) => fixed(i.after, 3), kind: "number" },
-  { name: "Gain", value: (i) => i.gain, text: (i) => signed(i.gain, 3), kind: "number" },
+  { name: "Score before", value: (i) => i.before, text: (i) => fixed(i.before, 3), kind: "number" },
+  { name: "Score after", value: (i) => i.after, text: (i) => fixed(i.after, 3), kind: "number" },
+  { name: "Score gain", value: (i) => i.gain, text: (i) => signed(i.gain, 3), kind: "number" },
   { name: "Reason", value: (i) => i.reason },
 ];
 const choice = { column: null, down: false, words: [], hidden: new Set() };
@@ -17,7 +17,7 @@ let shown = items;
 function rowFor(item) {
   const cells = COLUMNS.map((column, k) => {
     if (k === 0) {
-      const button = html("button", { type: "button", class: "open", onclick: (event) => { event.stopPropagation(); openItem(item.k); } }, item.id);
+      const button = html("button", { type: "button", class: "open", onclick: (event) => { event.stopPropagation(); openItem(item.k); } }, ...breakable(item.id));
       return html("td", { class: "id" }, button);
     }
     if (column.name === "Status") return html("td", {}, statusLabel(item.status));
@@ -27,7 +27,7 @@ function rowFor(item) {
   return html("tr", { onclick: () => openItem(item.k) }, ...cells);
 }
 // Rows are made as they are scrolled to: a thousand at once take the browser a second to lay out.
-const STEP = 150;
+const STEP = 60;
 const rows = [];
 let drawn = 0;
 

@@ -158,7 +158,7 @@ function drawArrows(root, ties, { arrows, longest, rest }) {
 
 function facts(item, evidence) {
   const list = [], add = (name, ...value) => { if (value.some((part) => part)) list.push(html("dt", {}, name), html("dd", {}, ...value)); };
-  add("Time", item.date === null ? "" : `${dateText(item)} UTC`);
+  add("Time (UTC)", dateText(item));
   add("Shift x", known(item.x) ? `${signed(item.x)} ± ${sigmaText(item.sx)} px` : "");
   add("Shift y", known(item.y) ? `${signed(item.y)} ± ${sigmaText(item.sy)} px` : "");
   add("Length", known(item.x) ? `${fixed(length(item), 3)} px${metres(length(item)) && ` (${metres(length(item))})`}` : "");
@@ -168,7 +168,7 @@ function facts(item, evidence) {
   if (evidence && evidence.ties.y.length) add("Windows", `${evidence.ties.inlier.filter(Boolean).length} of ${evidence.ties.y.length} agree`);
   const wide = (name, value) => list.push(html("dt", { class: "wide" }, name), html("dd", { class: "wide" }, value));
   if (evidence && evidence.against) wide("Compared with", `${evidence.against}, aligned: the item is reached only through others.`);
-  if (item.files.length) wide("Files written", html("ul", {}, ...item.files.map((file) => html("li", {}, file))));
+  if (item.files.length) wide("Files written", html("ul", {}, ...item.files.map((file) => html("li", {}, ...breakable(file)))));
   byId("facts").replaceChildren(...list);
 }
 
@@ -187,7 +187,7 @@ function address(hash) {
 async function openItem(k) {
   const item = items[k], evidence = evidenceOf(k), other = referenceOf(item, evidence);
   Object.assign(view, { item, evidence, other, image: null, otherImage: null });
-  byId("viewer-id").textContent = item.id;
+  byId("viewer-id").replaceChildren(...breakable(item.id));
   byId("viewer-status").replaceChildren(mark(item.status), STATUSES[item.status]);
   byId("viewer-details").textContent = item.reason;
   const place = shown.indexOf(item);
