@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ast
+import base64
+import importlib.util
+import json
 import re
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -60,6 +64,63 @@ def test_every_public_function_has_an_example() -> None:
         thing = getattr(coregstack, name)
         if callable(thing) and not isinstance(thing, type):
             assert ">>>" in (thing.__doc__ or ""), name
+
+
+@pytest.fixture
+def hooks() -> Any:
+    """What mkdocs calls when it builds the site."""
+    pytest.importorskip("mkdocs", reason="mkdocs is an optional extra")
+    spec = importlib.util.spec_from_file_location("docs_hooks", DOCS / "hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _notebook(*outputs: dict[str, Any]) -> str:
+    """A notebook of a heading and one cell, with what the cell has shown."""
+    cells = [
+        {"cell_type": "markdown", "source": ["# Title\n", "\n", "Words."]},
+        {"cell_type": "code", "source": ["1 + 1"], "outputs": list(outputs)},
+    ]
+    return json.dumps({"nbformat": 4, "cells": cells})
+
+
+def test_a_notebook_becomes_a_page_with_what_it_has_shown(hooks: Any) -> None:
+    png = b"\x89PNG"
+    page, pictures = hooks.notebook_page(
+        _notebook(
+            {"output_type": "stream", "text": ["\x1b[31ma < b\x1b[0m\n"]},
+            {"output_type": "execute_result", "data": {"text/plain": ["2"], "text/html": ["<b>two</b>"]}},
+            {"output_type": "display_data", "data": {"image/png": base64.b64encode(png).decode()}},
+        ),
+        "made",
+    )
+    assert page.startswith("# Title")
+    assert "```python\n1 + 1\n```" in page
+    assert "a &lt; b" in page
+    assert "\x1b" not in page
+    assert "<b>two</b>" in page
+    assert pictures == {"made_1.png": png}
+    assert "(made_1.png)" in page
+    assert "before it is run" not in page
+
+
+def test_a_notebook_that_was_not_run_says_so(hooks: Any) -> None:
+    page, pictures = hooks.notebook_page(_notebook(), "made")
+    assert "before it is run" in page
+    assert pictures == {}
+
+
+def test_all_notebooks_are_in_the_navigation_and_kept_without_outputs() -> None:
+    config = (ROOT / "mkdocs.yml").read_text("utf-8")
+    notebooks = sorted((ROOT / "notebooks").glob("*.ipynb"))
+    assert notebooks
+    for path in notebooks:
+        assert f": notebooks/{path.stem}.md" in config
+        for cell in json.loads(path.read_text("utf-8"))["cells"]:
+            assert not cell.get("outputs"), path.name
 
 
 def test_pages_load_nothing_from_elsewhere() -> None:

@@ -80,7 +80,7 @@ def shifts(table: pd.DataFrame, *, ax: Any = None) -> Any:
             label="failed",
         )
     ax.set(xlabel=label, ylabel="shift to apply [px]", title="Shifts")
-    _spare_dates(ax, when)
+    _spare_labels(ax, when)
     ax.grid(alpha=0.25)
     ax.legend(frameon=False, loc="best")
     return ax
@@ -110,7 +110,7 @@ def scores(table: pd.DataFrame, *, ax: Any = None) -> Any:
         ax.plot(when[own], before[own], shape, color=colour, markerfacecolor="white", markersize=5)
         ax.plot(when[own], after[own], shape, color=colour, markersize=6, label=status.replace("_", " "))
     ax.set(xlabel=label, ylabel="matching score [0 to 1]", title="Matching scores: before (hollow) and after")
-    _spare_dates(ax, when)
+    _spare_labels(ax, when)
     ax.grid(alpha=0.25)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(frameon=False, loc="best")
@@ -152,19 +152,18 @@ def matches(quality: ItemQuality, *, title: str = "", ax: Any = None) -> Any:
     ax.imshow(image, cmap="gray", extent=(left, right, lower, upper), interpolation="bilinear")
     ties = evidence.ties
     kept, away = ties.inlier, ~ties.inlier
+    agree = f"{int(kept.sum())} of {len(kept)} windows agree" if len(kept) else "no window matched"
     if kept.any():
         length = float(np.hypot(ties.shift_y[kept], ties.shift_x[kept]).max())
         scale = max(length, 1e-3) / (0.09 * max(right - left, lower - upper))
-        arrows = ax.quiver(
-            ties.x[kept], ties.y[kept], ties.shift_x[kept], ties.shift_y[kept],
-            angles="xy", scale_units="xy", scale=scale, color="#56b4e9", edgecolor="black", linewidth=0.5, width=0.006,
+        ax.quiver(
+            ties.x[kept], ties.y[kept], ties.shift_x[kept], ties.shift_y[kept], angles="xy", scale_units="xy",
+            scale=scale, color="#56b4e9", edgecolor="black", linewidth=0.5, width=0.006, clip_on=False,
         )  # fmt: skip
-        step = float(f"{length:.1g}")
-        ax.quiverkey(arrows, 0.88, 1.03, step, f"{step:g} px", labelpos="E", color="#0072b2")
+        agree += f"; the longest arrow is {length:.2f} px"
     if away.any():
         ax.plot(ties.x[away], ties.y[away], "x", color="#e69f00", markersize=7, label="set aside")
         ax.legend(loc="lower right", framealpha=0.8)
-    agree = f"{int(kept.sum())} of {len(kept)} windows agree" if len(kept) else "no window matched"
     other = f"matched with {evidence.against}, aligned" if evidence.against else ""
     ax.set(
         xlabel="column of the anchor [px]",
@@ -259,14 +258,17 @@ def _moments(table: pd.DataFrame) -> tuple[NDArray[Any], str]:
     return np.arange(1, len(table) + 1), "item"
 
 
-def _spare_dates(ax: Any, when: NDArray[Any]) -> None:
-    """Labels of dates that do not run into each other, however narrow the axes."""
-    if when.dtype.kind == "M":
-        from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+def _spare_labels(ax: Any, when: NDArray[Any]) -> None:
+    """Labels of dates that do not run into each other, however narrow the axes; of items, whole numbers."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.ticker import MaxNLocator
 
+    if when.dtype.kind == "M":
         locator = AutoDateLocator(maxticks=7)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    else:
+        ax.xaxis.set_major_locator(MaxNLocator(7, integer=True))
 
 
 def _axes(ax: Any, size: tuple[float, float]) -> Any:
