@@ -13,7 +13,7 @@ from scipy.sparse.csgraph import connected_components
 from coregstack.errors import InvalidRequest
 from coregstack.kernels.selected_inverse import factorise, selected_inverse
 from coregstack.model import ShiftEstimate
-from coregstack.network.components import bias_share, item_variance
+from coregstack.network.components import bias_share, item_variance, unlike_sigma
 from coregstack.network.consensus import PRIOR, Network, find_consensus
 from coregstack.network.standing import Standing, judge
 
@@ -21,13 +21,6 @@ SMALLEST_SIGMA = 1e-3
 """No shift is believed to be known better than this, px."""
 UNKNOWN_SIGMA = 0.1
 """Sigma of a shift that came without one, px, where no other pair tells."""
-UNLIKE_SIGMA = 0.03
-"""Sigma of the bias, px, of a pair whose likeness is 0.6; e times that for every 1/9 less, to at most 3 px.
-
-From what a lasting line tells, the matches of one seasonal series were off, along the rows, by 0.1 px at a
-likeness of 0.65, 0.3 at 0.45, and by more than 1 px under 0.3, where their own sigmas still said 0.25 px;
-along the columns by a third of that. The law lies between the two: part of the difference is the line's own.
-"""
 UNCHECKED_WIDENING = 2.0
 """Factor on the sigma of a pair that no closed loop checks."""
 
@@ -66,7 +59,7 @@ class NetworkSolution:
     Above 1, all sigmas were raised by it. Below 1, pairs agree better than they can if each errs by itself:
     what is missing was taken for errors that all pairs of an item share."""
     bias_share: float
-    """Share of the bias of unlike pairs (`UNLIKE_SIGMA`) that their loops allow, 0 to 1."""
+    """Share of the bias of unlike pairs (`components.UNLIKE_SIGMA`) that their loops allow, 0 to 1."""
 
 
 def observations(
@@ -128,7 +121,7 @@ def adjust(
         Shape (m,), -1 to 1, NaN where unknown: how alike the two items of a pair look, as
         `coregstack.kernels.descriptor.similarity` of their reduced images. What changed between two scenes
         moves their match in a way that no sigma from within the pair, and no closure with pairs of the same
-        two seasons, can tell: `UNLIKE_SIGMA` is added to the pair's sigmas, or as much of it as loops with
+        two seasons, can tell: `components.UNLIKE_SIGMA` is added to the pair's sigmas, or as much of it as loops with
         surer pairs allow.
     names : sequence of str, optional
         Shape (n,): what to call the items in `reason`; their positions by default.
@@ -213,12 +206,11 @@ def _checked_input(
 
 
 def _bias(likeness: ArrayLike, count: int) -> NDArray[np.float64]:
-    """Sigma of what a pair of this likeness may be off, px, beyond its own sigma; 0 where it is unknown."""
+    """Sigma of what each pair may be off, px, beyond its own sigma."""
     known = np.asarray(likeness, np.float64)
     if known.shape != (count,):
         raise InvalidRequest(f"likeness needs one entry for each of the {count} pairs, not {known.shape}.")
-    unlike = np.where(np.isnan(known), np.inf, known)
-    return np.minimum(UNLIKE_SIGMA * np.exp(9 * (0.6 - unlike)), 3.0)
+    return unlike_sigma(known)
 
 
 def _widened(network: Network, bias: NDArray[np.float64]) -> Network:
