@@ -109,7 +109,7 @@ def kept_evidence(output: Path, item_id: str) -> KeptEvidence | None:
             against=None if value["against"] is None else str(value["against"]),
         )
         box = None if value["box"] is None else _box_from_json(value["box"])
-        area = None if value["area"] is None else _area_from_json(value["area"])
+        area = None if value.get("area") is None else _area_from_json(value["area"])
         return KeptEvidence(box=box, evidence=evidence, area=area)
     except (CoregError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
         return None

@@ -18,13 +18,16 @@ import pytest
 import rasterio
 import rasterio.warp
 import xarray as xr
+from scipy import ndimage
 
 import coregstack
-from coregstack import align, estimate, report, run_order
+from coregstack import align, estimate, report, run_order, run_scenes
 from coregstack.delivery import TABLE, RunResult
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.evidence import STATE
+from coregstack.export.evidence import STATE, kept_evidence
+from coregstack.preview import CHIP
 from coregstack.testing import SampleOrder, sample_stack
+from coregstack.views.plot import _decoded
 
 HOSTILE = '</script><script>document.title="taken"</script><img src=x onerror=alert(1)><!-- \u2028'
 
@@ -208,6 +211,38 @@ def test_aligned_network_is_reported_with_the_pairs_it_was_scored_by(
     found = Page(report(chain, tmp_path / "chain.html"))
     against = [json.loads(found.blocks[f"evidence-{k}"])["against"] for k in range(4)]
     assert against == [None, None, chain.id.values[1], chain.id.values[2]]
+
+
+def test_a_network_shows_an_item_beside_the_one_that_it_was_matched_with(
+    strip: list[Path], tmp_path: Path
+) -> None:
+    result = run_scenes(strip, anchor=0, output=tmp_path, method="network")
+    shifts = {found.id: found.quality.shift for found in result.reports}
+    data = Page(report(result)).blocks
+    evidence = [json.loads(data[f"evidence-{k}"]) for k in range(6)]
+    assert [one["against"] for one in evidence[:3]] == [None] * 3
+    for k in (4, 5):
+        partner = evidence[k]["against"]
+        assert partner in [f"part_{other}" for other in range(1, k)]
+        with rasterio.open(strip[int(partner[-1])]) as dataset, rasterio.open(strip[0]) as anchor:
+            left = (dataset.bounds.left - anchor.bounds.left) / anchor.res[0]
+            band = dataset.read(dataset.count // 2 + 1).astype(float)
+        row, col = np.subtract(evidence[k]["chips"], shifts[partner]) - (0, left)
+        place = np.mgrid[:CHIP, :CHIP] + np.reshape([row, col], (2, 1, 1))
+        aligned = ndimage.map_coordinates(band, place, order=3)
+        picture = _decoded(kept_evidence(tmp_path, f"part_{k}").evidence)
+        shown, _, after = picture[:CHIP].reshape(CHIP, 3, CHIP).transpose(1, 0, 2).astype(float)
+        assert np.corrcoef(shown.ravel(), aligned.ravel())[0, 1] > 0.98
+        assert np.corrcoef(after.ravel(), aligned.ravel())[0, 1] > 0.9
+
+
+def test_an_item_of_a_network_that_was_matched_with_none_is_shown_alone(
+    strip: list[Path], tmp_path: Path
+) -> None:
+    result = run_scenes([strip[0], strip[1], strip[5]], anchor=0, output=tmp_path, method="network")
+    alone = json.loads(Page(report(result)).blocks["evidence-2"])
+    assert alone["chips"] is None
+    assert alone["ties"]["y"] == []
 
 
 def test_quality_is_reported_without_pictures(tmp_path: Path) -> None:

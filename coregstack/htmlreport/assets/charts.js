@@ -51,7 +51,7 @@ function timeAxis(shown, width) {
   const values = shown.map(moment).filter(known);
   const [low, high] = padded(values, timed ? 3600000 : .5);
   const at = (value) => ROOM.left + (value - low) / (high - low) * (width - ROOM.left - ROOM.right);
-  const count = Math.max(2, Math.floor((width - ROOM.left) / 75));
+  const count = Math.max(2, Math.floor((width - ROOM.left) / 62));
   const ticks = timed ? dateTicks(low, high, count) : nice(low, high, count).ticks.filter(Number.isInteger).map((t) => [t, String(t)]);
   return { at, ticks };
 }

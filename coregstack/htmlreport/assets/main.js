@@ -1,8 +1,9 @@
 // The page: summary, then table and charts, then whatever item the address names.
 function summarise() {
   const days = items.filter((item) => item.date !== null).map((item) => item.time).sort();
-  const span = days.length ? ` · ${days[0].slice(0, 10)} to ${days[days.length - 1].slice(0, 10)}` : "";
-  byId("lead").append(`${items.length} items aligned to `, html("b", {}, ...breakable(report.anchor)), span, report.grid ? ` · ${report.grid}` : "");
+  const span = days.length ? `${days[0].slice(0, 10)} to ${days[days.length - 1].slice(0, 10)}` : "";
+  byId("lead").append(`${items.length} items aligned to `, html("b", {}, ...breakable(report.anchor)));
+  for (const text of [span, report.grid].filter(Boolean)) byId("lead").append(" · ", html("span", {}, text));
   if (report.crs) byId("map-note").append(` · ${report.crs}`);
   byId("footer").textContent = `Made by coregstack ${report.version} on ${report.created}. Shifts are what is applied to an item's content to match the anchor, ` +
     "in pixels of the anchor: +x to the right, +y down. The matching score is 1 for a perfect match.";

@@ -131,7 +131,7 @@ function drawGround() {
   if (view.ground === "Other" && other) draw(other, view.otherImage, other.chips ? CHIP : 0);
   else draw(evidence, view.image, evidence.chips ? CHIP : 0);
   overlayed.setAttribute("viewBox", `${left} ${top} ${width} ${height}`);
-  overlayed.setAttribute("preserveAspectRatio", "xMidYMid meet");
+  overlayed.setAttribute("preserveAspectRatio", "xMinYMin meet");
   drawArrows(overlayed, evidence.ties, found);
 }
 
