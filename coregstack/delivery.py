@@ -105,7 +105,7 @@ class RunResult:
     def to_stac(self, collection_id: str | None = None) -> pystac.Collection:
         """Describe the output as a STAC collection in ``stac/collection.json``.
 
-        Needs `pystac` (``pip install 'coregstack[stac]'``). Items whose time of acquisition is not known
+        Needs `pystac` (``pip install pystac``). Items whose time of acquisition is not known
         are left out, since STAC needs one.
 
         Parameters

@@ -14,6 +14,19 @@ from mkdocs.structure.files import File
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 _MARK = "<!-- commands -->"
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+_SHOWN = "<!-- shown {} -->"
+_outputs: dict[str, list[str]] = {}
+"""HTML that each notebook's page shows, which is no Markdown and so is put in after it has been read."""
+_TABLES = """
+table { border: 0; border-collapse: collapse; white-space: nowrap; font-size: inherit; }
+th, td { padding: 0.15rem 0.5rem; border: 0; text-align: right; vertical-align: top; }
+:is(th, td):first-child { text-align: left; }
+td[style*="left"] { min-width: 16rem; white-space: normal; }
+tr { border-bottom: 1px solid var(--md-default-fg-color--lightest); }
+a { color: var(--md-typeset-a-color); }
+text { fill: currentcolor; }
+"""
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -27,15 +40,23 @@ def on_files(files: Any, config: Any) -> Any:
     executed = NOTEBOOKS.parent / config["extra"]["notebooks"]
     for path in sorted(NOTEBOOKS.glob("*.ipynb")):
         copy = executed / path.name
-        page, pictures = notebook_page((copy if copy.is_file() else path).read_text("utf-8"), path.stem)
+        text = (copy if copy.is_file() else path).read_text("utf-8")
+        page, _outputs[f"notebooks/{path.stem}.md"], pictures = notebook_page(text, path.stem)
         added: dict[str, Any] = {f"{path.stem}.md": page, path.name: path.read_bytes(), **pictures}
         for name, content in added.items():
             files.append(File.generated(config, f"notebooks/{name}", content=content))
     return files
 
 
-def notebook_page(text: str, stem: str) -> tuple[str, dict[str, bytes]]:
-    """A notebook as Markdown, and its pictures.
+def on_page_content(content: str, page: Any, **_: Any) -> str:
+    """Put in what the cells of a notebook have shown."""
+    for k, shown in enumerate(_outputs.get(page.file.src_uri, [])):
+        content = content.replace(_SHOWN.format(k), shown)
+    return content
+
+
+def notebook_page(text: str, stem: str) -> tuple[str, list[str], dict[str, bytes]]:
+    """A notebook as Markdown, with what its cells have shown.
 
     Parameters
     ----------
@@ -47,12 +68,15 @@ def notebook_page(text: str, stem: str) -> tuple[str, dict[str, bytes]]:
     Returns
     -------
     page : str
-        Markdown with HTML of what the cells have shown.
+        Markdown, with a mark for each output that is no picture.
+    shown : list of str
+        These outputs, as HTML.
     pictures : dict
         File name, in the page's folder, to PNG.
     """
     cells = json.loads(text)["cells"]
     parts: list[str] = []
+    outputs: list[str] = []
     pictures: dict[str, bytes] = {}
     ran = any(cell.get("outputs") for cell in cells)
     for cell in cells:
@@ -62,24 +86,33 @@ def notebook_page(text: str, stem: str) -> tuple[str, dict[str, bytes]]:
             continue
         parts.append(f"```python\n{source}\n```")
         for output in cell.get("outputs", []):
-            data = {
-                kind: "".join(shown) for kind, shown in output.get("data", {}).items() if kind[:4] != "appl"
-            }
+            # warnings of the machine, and widgets, which live only in a notebook
+            if output.get("name") == "stderr" or _WIDGET in output.get("data", {}):
+                continue
+            known = {"image/png", "text/html", "text/plain"} & set(output.get("data", {}))
+            data = {kind: "".join(output["data"][kind]) for kind in known}
             if "image/png" in data:
                 name = f"{stem}_{len(pictures) + 1}.png"
                 pictures[name] = base64.b64decode(data["image/png"])
                 parts.append(f"![Picture {len(pictures)} of this notebook]({name})")
-            elif "text/html" in data:
-                parts.append(_shown("div", data["text/html"]))
-            elif shown := "".join(output.get("text", data.get("text/plain", ""))):
-                parts.append(_shown("pre", html.escape(_ESCAPES.sub("", shown))))
+                continue
+            plain = "".join(output.get("text", data.get("text/plain", "")))
+            if "text/html" not in data and not plain:
+                continue
+            parts.append(_SHOWN.format(len(outputs)))
+            outputs.append(
+                f'<div class="shown" data-search-exclude>{_apart(data["text/html"])}</div>'
+                if "text/html" in data
+                else f'<pre class="shown" data-search-exclude>{html.escape(_ESCAPES.sub("", plain))}</pre>'
+            )
     how = "run when this page was made" if ran else "shown as it is before it is run"
     note = f"The notebook [{stem}.ipynb]({stem}.ipynb), {how}."
-    return "\n\n".join([parts[0], note, *parts[1:], ""]), pictures
+    return "\n\n".join([parts[0], note, *parts[1:], ""]), outputs, pictures
 
 
-def _shown(tag: str, content: str) -> str:
-    return f'<{tag} class="shown" data-search-exclude>\n{content.strip()}\n</{tag}>'
+def _apart(content: str) -> str:
+    """HTML in a tree of its own, so that its styles and those of the page leave each other alone."""
+    return f'<template shadowrootmode="open"><style>{_TABLES}</style>{content}</template>'
 
 
 def commands() -> str:

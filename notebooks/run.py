@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ HERE = Path(__file__).parent
 
 def main(target: str | None = None) -> None:
     """Execute each notebook in a kernel of its own; the first error stops the run."""
+    os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"  # plots are kept in the copies
     for path in sorted(HERE.glob("*.ipynb")):
         notebook = nbformat.read(path, as_version=4)
         began = time.monotonic()

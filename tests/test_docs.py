@@ -89,9 +89,11 @@ def _notebook(*outputs: dict[str, Any]) -> str:
 
 def test_a_notebook_becomes_a_page_with_what_it_has_shown(hooks: Any) -> None:
     png = b"\x89PNG"
-    page, pictures = hooks.notebook_page(
+    page, shown, pictures = hooks.notebook_page(
         _notebook(
-            {"output_type": "stream", "text": ["\x1b[31ma < b\x1b[0m\n"]},
+            {"output_type": "stream", "name": "stderr", "text": ["a warning"]},
+            {"output_type": "stream", "name": "stdout", "text": ["\x1b[31ma < b\x1b[0m\n"]},
+            {"output_type": "display_data", "data": {hooks._WIDGET: {}, "text/plain": ["VBox()"]}},
             {"output_type": "execute_result", "data": {"text/plain": ["2"], "text/html": ["<b>two</b>"]}},
             {"output_type": "display_data", "data": {"image/png": base64.b64encode(png).decode()}},
         ),
@@ -99,18 +101,19 @@ def test_a_notebook_becomes_a_page_with_what_it_has_shown(hooks: Any) -> None:
     )
     assert page.startswith("# Title")
     assert "```python\n1 + 1\n```" in page
-    assert "a &lt; b" in page
-    assert "\x1b" not in page
-    assert "<b>two</b>" in page
+    assert "a &lt; b" in shown[0]
+    assert "\x1b" not in shown[0]
+    assert "<b>two</b>" in shown[1]
+    assert len(shown) == 2
+    assert page.index("<!-- shown 0 -->") < page.index("<!-- shown 1 -->") < page.index("(made_1.png)")
     assert pictures == {"made_1.png": png}
-    assert "(made_1.png)" in page
     assert "before it is run" not in page
 
 
 def test_a_notebook_that_was_not_run_says_so(hooks: Any) -> None:
-    page, pictures = hooks.notebook_page(_notebook(), "made")
+    page, shown, pictures = hooks.notebook_page(_notebook(), "made")
     assert "before it is run" in page
-    assert pictures == {}
+    assert (shown, pictures) == ([], {})
 
 
 def test_all_notebooks_are_in_the_navigation_and_kept_without_outputs() -> None:

@@ -143,7 +143,7 @@ def require_pystac() -> ModuleType:
         import pystac
     except ImportError as error:
         raise InvalidRequest(
-            "STAC needs pystac, which is not installed. Install it: pip install 'coregstack[stac]'"
+            "STAC needs pystac, which is not installed. Install it: pip install pystac"
         ) from error
     return pystac
 

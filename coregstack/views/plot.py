@@ -280,6 +280,6 @@ def _pyplot() -> Any:
         from matplotlib import pyplot
     except ImportError as error:
         raise MissingMatplotlib(
-            "Plots need matplotlib, which is not installed: pip install 'coregstack[plot]'."
+            "Plots need matplotlib, which is not installed. Install it: pip install matplotlib"
         ) from error
     return pyplot
