@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
+from coregstack.export import newraster
 from coregstack.kernels.resample import translate
 from coregstack.model import Shift, Status
 from coregstack.pixels import raster
@@ -129,7 +130,7 @@ def bare_copy(paths: Sequence[Path], output: Path, workers: int) -> None:
     def copy(path: Path) -> None:
         with (
             raster.opened(str(path)) as source,
-            raster.created(str(output / path.name), source, raster.read_header(path).box) as target,
+            newraster.created(str(output / path.name), source, raster.read_header(path).box) as target,
         ):
             for row in range(0, source.height, BLOCK[0]):
                 for col in range(0, source.width, BLOCK[1]):

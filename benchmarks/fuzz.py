@@ -44,7 +44,7 @@ from coregstack import grid, names, report, run_scenes  # noqa: E402
 from coregstack.errors import CoregError, UnreadableFile  # noqa: E402
 from coregstack.export.evidence import STATE  # noqa: E402
 from coregstack.export.geotiff import Content, Movement, write_moved  # noqa: E402
-from coregstack.export.items import read_note  # noqa: E402
+from coregstack.export.notes import read_note  # noqa: E402
 from coregstack.export.sidecar import read_sidecar  # noqa: E402
 from coregstack.model import Shift  # noqa: E402
 from coregstack.opening.files import check_anchor, image_bands, unplaceable  # noqa: E402

@@ -14,6 +14,7 @@ from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
 from coregstack.errors import UnreadableFile
+from coregstack.export import newraster
 from coregstack.export.files import copy_file, staged
 from coregstack.export.georeference import translate_georeference
 from coregstack.grid import footprint, frame_bounds, lattice_like, moved, same_place, scaled_shift
@@ -120,7 +121,7 @@ def _write_pixels(
     lattice, box, shift = output_box(header, movement)
     image = content is Content.IMAGE
     top, _, left, _ = frame_bounds(box, lattice)
-    with file_of(header, held) as dataset, raster.created(str(path), dataset, box) as out:
+    with file_of(header, held) as dataset, newraster.created(str(path), dataset, box) as out:
         for row, col, height, width in _blocks((box.shape[0], box.shape[1]), out):
             window = int(top) + row, int(left) + col, height, width
             values = placed(
@@ -158,7 +159,7 @@ def _write_georeference(header: RasterHeader, path: Path, movement: Movement) ->
         if not same_place(raster.read_header(path).box, box):
             raise UnreadableFile(f"The geotransform of {header.path!r} could not be changed as it should be.")
         return
-    with raster.opened(header.path) as dataset, raster.created(str(path), dataset, box) as out:
+    with raster.opened(header.path) as dataset, newraster.created(str(path), dataset, box) as out:
         for row, col, height, width in _blocks((box.shape[0], box.shape[1]), out):
             values = raster.read_window(dataset, list(range(header.count)), row, col, (height, width))
             out.write(values, window=Window(col, row, width, height))
@@ -174,7 +175,7 @@ def _make_cloud_optimised(path: Path, header: RasterHeader, content: Content) ->
                 dataset,
                 str(path),
                 driver="COG",
-                compress=codec if codec in raster.LOSSLESS - {"PACKBITS"} else "DEFLATE",
+                compress=codec if codec in newraster.LOSSLESS - {"PACKBITS"} else "DEFLATE",
                 predictor="YES",
                 overview_resampling="AVERAGE" if content is Content.IMAGE else "NEAREST",
                 bigtiff="IF_SAFER",

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import math
-from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -18,11 +16,11 @@ from odc.geo.geobox import GeoBox
 from coregstack._version import __version__
 from coregstack.errors import CoregError, UnreadableFile
 from coregstack.export.evidence import STATE, keep_evidence
-from coregstack.export.files import copy_file, digests, file_digest, staged
+from coregstack.export.files import copy_file, digests, file_digest
 from coregstack.export.geotiff import Content, Movement, write_moved
+from coregstack.export.notes import quality_as_json, quality_from_json, read_note, write_note
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.grid import epsg_code, same_crs
-from coregstack.jsonfile import read_json
 from coregstack.model import ItemQuality, Shift, Status, ValidArea
 from coregstack.names import safe_relative
 from coregstack.pixels.held import Held
@@ -31,8 +29,6 @@ from coregstack.policy import Treatment, failure, treat
 from coregstack.validarea import placed_area
 
 _ITEM_KEYS = ("planet/item_id", "planet/item_type")
-
-_MAX_NOTE_BYTES = 16 * 2**20
 
 log = logging.getLogger(__name__)
 
@@ -267,37 +263,15 @@ def finished(plan: ItemPlan, settings: DeliverySettings) -> ItemReport | None:
         state = read_note(path)
         if state["fingerprint"] != _fingerprint(plan, settings):
             return None
-        files = _files(state["files"])
+        files = tuple(WrittenFile(**entry) for entry in state["files"])
         found = [(Path(settings.output) / f.path).stat() for f in files]
         sound = all(s.st_size == f.size and s.st_mtime_ns <= noted for s, f in zip(found, files, strict=True))
         if not sound:
             return None
-        return ItemReport(id=plan.id, quality=_quality(state["quality"]), files=files, resumed=True)
+        return ItemReport(id=plan.id, quality=quality_from_json(state["quality"]), files=files, resumed=True)
     except (OSError, ValueError):
         # no note, or one that cannot be trusted: the item is done again
         return None
-
-
-def read_note(path: Path) -> dict[str, Any]:
-    """What a run has noted of an item.
-
-    Raises
-    ------
-    MissingFile, UnreadableFile
-        If there is no note, or it is not what was written.
-    """
-    state = read_json(path, max_bytes=_MAX_NOTE_BYTES)
-    try:
-        sound = state.pop("check") == _digest(state)
-        # whoever changes a note can sign it too
-        sound = sound and [asdict(file) for file in _files(state["files"])] == state["files"]
-        sound = sound and quality_as_json(_quality(state["quality"])) == state["quality"]
-        sound = sound and {type(state[key]) for key in ("fingerprint", "resampling")} == {str}
-    except (CoregError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
-        sound = False
-    if not sound:
-        raise UnreadableFile(f"{str(path)!r} is damaged.")
-    return dict(state)
 
 
 def _noted_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:
@@ -306,15 +280,6 @@ def _noted_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:
         return {file["path"] for file in read_note(_state_path(plan, settings))["files"]}
     except CoregError:
         return set()
-
-
-def quality_as_json(quality: ItemQuality) -> dict[str, Any]:
-    """A quality as plain values for JSON, without its evidence."""
-    return {name: getattr(quality, name) for name in ("before", "after", "improvement", "details")} | {
-        "shift": None if quality.shift is None else list(quality.shift),
-        "sigma": None if quality.sigma is None else list(quality.sigma),
-        "status": str(quality.status),
-    }
 
 
 def quality_from(
@@ -344,51 +309,6 @@ def quality_from(
         status=Status(str(status)),
         details=str(details),
     )
-
-
-def _quality(value: Mapping[str, Any]) -> ItemQuality:
-    """A quality out of a note; what cannot be one is a `TypeError`, a `ValueError` or the like."""
-
-    def number(name: str) -> float | None:
-        return None if value[name] is None else _number(value[name])
-
-    def pair(name: str) -> Shift | None:
-        return None if value[name] is None else Shift(*map(_number, value[name]))
-
-    return ItemQuality(
-        shift=pair("shift"),
-        sigma=pair("sigma"),
-        before=number("before"),
-        after=number("after"),
-        improvement=number("improvement"),
-        status=Status(value["status"]),
-        details=_text(value["details"]),
-    )
-
-
-def _files(entries: Sequence[Mapping[str, Any]]) -> tuple[WrittenFile, ...]:
-    return tuple(
-        WrittenFile(
-            path=str(safe_relative(entry["path"])),
-            size=int(_number(entry["size"])),
-            md5=_text(entry["md5"]),
-            sha256=_text(entry["sha256"]),
-            annotations={_text(key): _text(value) for key, value in entry["annotations"].items()},
-        )
-        for entry in entries
-    )
-
-
-def _number(value: Any) -> float:
-    number = float(value)
-    if isinstance(value, str) or not math.isfinite(number):
-        raise ValueError(f"{value!r} is no number.")
-    return number
-
-
-def _text(value: str) -> str:
-    """Text that UTF-8 can hold."""
-    return value.encode().decode()
 
 
 def _has_crs(plan: ItemPlan, box: GeoBox | None, quality: ItemQuality, anchor: GeoBox) -> bool:
@@ -516,15 +436,10 @@ def _state_path(plan: ItemPlan, settings: DeliverySettings) -> Path:
 
 
 def _remember(plan: ItemPlan, report: ItemReport, fingerprint: str, settings: DeliverySettings) -> None:
-    state = {
+    note = {
         "fingerprint": fingerprint,
         "quality": quality_as_json(report.quality),
         "resampling": settings.resampling,
         "files": [asdict(f) for f in report.files],
     }
-    with staged(_state_path(plan, settings)) as temporary:
-        temporary.write_text(json.dumps(state | {"check": _digest(state)}), "utf-8")
-
-
-def _digest(state: dict[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(state, sort_keys=True).encode()).hexdigest()
+    write_note(_state_path(plan, settings), note)

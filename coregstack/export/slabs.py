@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
+from coregstack.export import newraster
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import WriteError, staged
 from coregstack.export.items import ItemReport, written
@@ -71,7 +72,7 @@ class SlabWriter:
             "predictor": 3 if values.dtype.kind == "f" else 2,
             "bigtiff": "IF_SAFER",
             "num_threads": 1,
-        } | raster.tiling((self.box.shape[0], self.box.shape[1]))
+        } | newraster.tiling((self.box.shape[0], self.box.shape[1]))
         try:
             with raster.gdal(), rasterio.open(path, "w", **profile) as out:
                 out.write(values)

@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE
 from coregstack.export.files import PART
-from coregstack.export.items import read_note
+from coregstack.export.notes import read_note
 from coregstack.export.sidecar import sidecar_name
 from coregstack.grid import lattice_like, same_crs
 from coregstack.jsonfile import read_json
