@@ -10,8 +10,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from coregstack.errors import InvalidStack
+from coregstack.kernels.descriptor import similarity
 from coregstack.matching import match_bands
-from coregstack.network import AnchorScore, expected_precision
+from coregstack.network import AnchorScore
 from coregstack.network import rank_anchors as rank_measures
 from coregstack.network.graph import array_sketches, network_frame, scene_sketches
 from coregstack.network.matching import Sketch
@@ -29,11 +30,10 @@ _GROUND_CONTROL = ("ground_control", "pl:ground_control")
 def rank_anchors(stack: xr.DataArray, *, ids: Sequence[str] | None = None) -> pd.DataFrame:
     """Rank the items of a stack by how good an anchor each would make.
 
-    An item is good if it sees much of the stack's area, is clear, and looks so much like the others, or like
-    items that look like them, that their shifts onto it will be precise; also if it is sharp, taken in the
-    season of most and by the sensor of most, and was located by ground control, where coordinates on time
-    (`platform`, `ground_control`) tell. A reduced image of every item is computed at once: of files in one
-    pass at reduced resolution, of any other stack by computing its scored band.
+    An item is good if it sees much of the stack's area, is clear, has texture in common with the others, is
+    sharp, taken in the season of most and by the sensor of most, and was located by ground control, where
+    coordinates on time (`platform`, `ground_control`) tell. A reduced image of every item is computed at
+    once: of files in one pass at reduced resolution, of any other stack by computing its scored band.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ def rank_anchors(stack: xr.DataArray, *, ids: Sequence[str] | None = None) -> pd
     -------
     DataFrame
         One row an item, best first, by id: `score`, `area` and `clear` (shares), the parts that are known
-        relative to the best item (`precision`, `sharpness`, `season`, `sensor`, `ground_control`), and
+        relative to the best item (`similarity`, `sharpness`, `season`, `sensor`, `ground_control`), and
         `why` in words. All numbers from 0 to 1.
 
     Raises
@@ -167,12 +167,11 @@ def _scores(
         raise InvalidStack("None of the items can be read, so none can be the anchor.")
     blank = np.zeros_like(known[0].descriptor.texture)
     textures = np.stack([blank if one is None else one.descriptor.texture for one in sketches])
-    clear = [0.0 if one is None else one.clear for one in sketches]
     return rank_measures(
         area=[0.0 if one is None else one.covered for one in sketches],
-        clear=clear,
+        clear=[0.0 if one is None else one.clear for one in sketches],
         sharpness=[0.0 if one is None else one.descriptor.sharpness for one in sketches],
-        precision=expected_precision(textures, times, clear),
+        similarity=similarity(textures),
         times=None if np.isnat(times).all() else times,
         sensors=sensors,
         ground_control=ground_control,

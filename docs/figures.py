@@ -7,14 +7,21 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 
 from coregstack.kernels.correlation import correlate
+from coregstack.kernels.descriptor import similarity
 from coregstack.kernels.match_image import orientation
 from coregstack.kernels.resample import translate
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
+from coregstack.matching import MatchOptions, prepare
 from coregstack.model import Shift
+from coregstack.network import adjust
+from coregstack.network.matching import match_with_anchor, match_with_partners, plan_by_looks, sketch_pixels
+from coregstack.pixels.scene import MatchPixels
+from coregstack.policy import Thresholds
 from coregstack.testing import Conditions, SampleScene, shifted_scene
 
 mpl.use("Agg")
@@ -28,7 +35,7 @@ plt.rcParams |= {"font.size": 9, "axes.titlesize": 9, "figure.facecolor": "white
 
 def main() -> None:
     """Draw all figures."""
-    for draw in (search, windows, score):
+    for draw in (search, windows, score, network):
         figure = draw()
         figure.savefig(IMAGES / f"{draw.__name__}.png")
         plt.close(figure)
@@ -127,6 +134,79 @@ def score() -> Any:
     axis.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2, frameon=False)
     axis.grid(alpha=0.3)
     return figure
+
+
+def network() -> Any:
+    """Pairs of three years of dates, and the way of one of them; errors by season, of all and of direct pairs."""
+    rng = np.random.default_rng(3)
+    days = np.sort(rng.choice(3 * 365, 42, replace=False))
+    times = np.datetime64("2020-01-01", "s") + days * np.timedelta64(86400, "s")
+    anchor = int(np.argmin(np.abs(days - 365 - 200)))
+    truth = [Shift(*rng.uniform(-2, 2, 2)) for _ in days]
+    truth[anchor] = Shift(0, 0)
+    items = [_wintry(int(day), shift, k) for k, (day, shift) in enumerate(zip(days, truth, strict=True))]
+    sketches = [sketch_pixels(item) for item in items]
+    plan = plan_by_looks(sketches, times, None, anchor)
+    options = MatchOptions(bands=(0,), limits=Thresholds())
+    reference = prepare(items[anchor])
+    matches = [match_with_anchor(reference, items[k], (anchor, k), options) for k in sorted(plan.direct)]
+    for own, others in enumerate(plan.duties):
+        matches += match_with_partners(items[own], own, [(k, items[k]) for k in others], options)
+    pairs = [(match.first, match.second) for match in matches]
+    textures = np.stack([sketch.descriptor.texture for sketch in sketches])
+    alike = similarity(textures)[tuple(np.transpose(pairs))]
+    unknown = Shift(np.nan, np.nan)
+    shifts, sigmas = [m.shift or unknown for m in matches], [m.sigma or unknown for m in matches]
+    found = adjust(pairs, shifts, sigmas, count=len(days), anchor=anchor, likeness=alike)
+    figure = plt.figure(figsize=(10, 4.6), layout="constrained")
+    wheel, axis = figure.add_subplot(1, 2, 1, projection="polar"), figure.add_subplot(1, 2, 2)
+    months = np.arange(12)
+    names = [f"{month:%b}" for month in pd.date_range("2020-01-01", periods=12, freq="MS")]
+    angle, radius = 2 * np.pi * (days % 365) / 365, 1.5 + days // 365
+    direct, inner = (
+        {"c": BLUE, "lw": 0.8, "label": "with the anchor"},
+        {"c": GREY, "lw": 1.0, "label": "with each other"},
+    )
+    for match in matches:
+        if match.shift is not None:
+            ends = [match.first, match.second]
+            wheel.plot(angle[ends], radius[ends], **(direct if anchor in ends else inner))
+    way = list(max(found.path, key=len))
+    wheel.plot(angle[way], radius[way], c=ORANGE, lw=2.5, label="way of one date to the anchor")
+    wheel.scatter(angle, radius, c="black", s=14, zorder=3)
+    wheel.scatter(angle[anchor], radius[anchor], c=ORANGE, s=130, marker="*", zorder=4, edgecolors="black")
+    wheel.set(theta_zero_location="N", theta_direction=-1, yticks=[], ylim=(0, 3.8))
+    wheel.set_xticks(2 * np.pi * months / 12, names)
+    wheel.set_title("pairs that could be matched, of three years")
+    lines = dict(zip(*wheel.get_legend_handles_labels()[::-1], strict=True))
+    wheel.legend(
+        lines.values(), lines, loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=3, frameon=False
+    )
+    others = np.flatnonzero(np.arange(len(days)) != anchor)
+    day, sigma = days[others] % 365, np.hypot(*found.sigma[others].T)
+    error = np.hypot(*(found.shift - np.array(truth)).T)[others]
+    alone = {match.second: match.shift for match in matches if match.first == anchor}
+    apart = np.array([np.hypot(*np.subtract(alone[k] or unknown, truth[k])) for k in others])
+    axis.vlines(day, 0, sigma, colors=ORANGE, lw=5, alpha=0.3, label="network: sigma")
+    axis.plot(day, error, "o", ms=4.5, c=ORANGE, label="network: error")
+    axis.plot(day, apart, "x", c=BLUE, label="direct: error")
+    refused = day[np.isnan(apart)]
+    axis.plot(refused, np.full(refused.size, -0.006), "|", ms=8, c=BLUE, label="direct: refused")
+    axis.set(ylabel="error of the shift [px]", xlim=(-4, 366), ylim=(-0.012, 0.2), title="what comes out")
+    axis.set_xticks(365 * months / 12, names)
+    axis.legend(loc="upper center")
+    axis.grid(alpha=0.3)
+    return figure
+
+
+def _wintry(day: int, shift: Shift, seed: int) -> MatchPixels:
+    """A date of a place that snow turns into another one every winter."""
+    snow = float(np.clip(0.5 + 0.9 * np.cos(2 * np.pi * (day - 15) / 365), 0, 1))
+    conditions = Conditions(seed=seed, season=0.45, cloud_cover=0.15)
+    summer, winter = (shifted_scene((200, 200), shift, conditions=conditions, seed=k) for k in (5, 6))
+    values = ((1 - snow) * summer.values[RED] + snow * winter.values[RED]).astype(np.float32)
+    usable = summer.valid & summer.clear
+    return MatchPixels(source=ArraySource(values=values[None], usable=usable), valid=summer.valid)
 
 
 def _source(scene: SampleScene) -> ArraySource:

@@ -19,7 +19,6 @@ from coregstack.network import (
     NetworkSolution,
     adjust,
     choose_pairs,
-    expected_precision,
     observations,
     rank_anchors,
     triple_closures,
@@ -524,47 +523,20 @@ def test_a_cloudy_or_small_item_is_no_anchor():
     assert all(0 <= score.total <= 1 for score in ranking)
 
 
-def test_the_item_round_which_shifts_are_precise_is_first():
-    best = rank_anchors(area=[1] * 3, clear=[1] * 3, precision=[40, 50, 30])[0]
-    assert best.item == 1
-    assert best.parts == {"precision": 1.0}
-    assert best.sentence.endswith("relative to the best: precision 1.00.")
+def test_the_item_that_the_others_look_like_is_first():
+    similarity = np.array([[1, 0.9, 0.8], [0.9, 1, 0.2], [0.8, 0.2, 1]])
+    best = rank_anchors(area=[1] * 3, clear=[1] * 3, similarity=similarity)[0]
+    assert best.item == 0
+    assert best.parts == {"similarity": 1.0}
 
 
-def seasons(count: int, *, summer: int = 0) -> tuple[NDArray[np.float64], NDArray[np.datetime64]]:
-    """Texture and time of dates all over a year, `summer` more of them in July."""
-    rng = np.random.default_rng(4)
-    day = np.concatenate([np.linspace(0, 364, count, dtype=int), 190 + np.arange(summer)])
-    warm = (0.5 - 0.5 * np.cos(2 * np.pi * (day - 8) / 365))[:, None]
-    ground, snow = rng.normal(size=(2, 2304))
-    textures = warm * ground + (1 - warm) * snow + 0.3 * rng.normal(size=(day.size, 2304))
-    return textures, np.datetime64("2020-01-01") + day
-
-
-def test_an_item_amid_the_seasons_is_expected_to_place_the_others_best():
-    textures, times = seasons(16, summer=12)
-    precision = expected_precision(textures, times, np.ones(28))
-    months = times.astype("datetime64[M]").astype(int) % 12 + 1
-    assert months[precision.argmax()] in (4, 9, 10)
-    # Most look like summer, fewest like winter.
-    assert precision[months == 1].max() < precision[months == 7].min() < 0.9 * precision.max()
-
-
-def test_a_cloudy_item_is_expected_to_place_the_others_worse():
-    textures, times = seasons(16)
-    best = expected_precision(textures, times, np.ones(16)).argmax()
-    clear = np.ones(16)
-    clear[best] = 0.2
-    assert expected_precision(textures, times, clear).argmax() != best
-
-
-def test_precision_is_expected_of_whatever_is_there():
-    textures, times = seasons(6)
-    textures[0] = 0
-    unknown = expected_precision(textures, np.full(6, np.datetime64("NaT", "s")), [0, 1, 1, 1, 1, np.nan])
-    assert unknown.argmin() == 0
-    assert np.isfinite(unknown).all()
-    assert expected_precision(textures[1:2], times[1:2], [1.0]).tolist() == [1.0]
+def test_texture_in_common_outweighs_sharpness_and_season():
+    times = np.array(["2020-07-01", "2020-07-05", "2020-07-09", "2020-10-01"], "datetime64[D]")
+    likeness = [0.60, 0.60, 0.60, 0.72]
+    best = rank_anchors(
+        area=[1] * 4, clear=[1] * 4, similarity=likeness, times=times, sharpness=[1, 1, 1, 0.7]
+    )[0]
+    assert best.item == 3
 
 
 def test_season_sensor_and_ground_control_count_and_are_said():

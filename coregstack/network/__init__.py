@@ -2,7 +2,6 @@
 
 from coregstack.network.adjust import NetworkSolution, adjust, observations
 from coregstack.network.anchors import ANCHOR_WEIGHTS, AnchorScore, rank_anchors
-from coregstack.network.expected import expected_precision
 from coregstack.network.loops import Triples, triple_closures
 from coregstack.network.pairs import choose_pairs
 
@@ -13,7 +12,6 @@ __all__ = [
     "Triples",
     "adjust",
     "choose_pairs",
-    "expected_precision",
     "observations",
     "rank_anchors",
     "triple_closures",

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from coregstack.errors import InvalidRequest
 
 ANCHOR_WEIGHTS = {
-    "precision": 0.75,
+    "similarity": 0.75,
     "sharpness": 0.05,
     "season": 0.05,
     "sensor": 0.05,
@@ -46,7 +46,7 @@ def rank_anchors(
     area: ArrayLike,
     clear: ArrayLike,
     sharpness: ArrayLike | None = None,
-    precision: ArrayLike | None = None,
+    similarity: ArrayLike | None = None,
     times: ArrayLike | None = None,
     sensors: Sequence[str | None] | None = None,
     ground_control: Sequence[bool | None] | None = None,
@@ -55,12 +55,12 @@ def rank_anchors(
     """Rank items by how good an anchor each would make.
 
     The total is the part of the stack's area that can be matched, times a weighted mean (`ANCHOR_WEIGHTS`) of
-    the precision that is expected of the others' shifts, sharpness, how central the season is, how common the
-    sensor, and whether the item was located by ground control. Each of those is relative to the best item.
+    texture in common with the other items, sharpness, how central the season is, how common the sensor, and
+    whether the item was located by ground control. Each of those is relative to the best item.
 
-    Precision counts most, as it is what an anchor is for. How many items share the season of an item, or look
-    like it on average, misleads in a stack of seasons: items of the largest season rank first by both, those
-    amid all seasons place the others better.
+    What an anchor is for is that the others are known well, and of all parts only the texture in common tells
+    how well that will be. The sharpest items of a stack, and those of its largest season, often are not those
+    that the others look like.
 
     Parameters
     ----------
@@ -68,9 +68,8 @@ def rank_anchors(
         Shape (n,), 0 to 1: share of the stack's area that the item covers, and usable share of the item.
     sharpness : array_like, optional
         Shape (n,), at least 0, in any unit.
-    precision : array_like, optional
-        Shape (n,), px⁻¹, at least 0: how precise all shifts are expected to be with each item as the anchor, of
-        `coregstack.network.expected_precision`.
+    similarity : array_like, optional
+        Shape (n, n), -1 to 1, between items, or (n,), each item's mean with the others.
     times : array_like, optional
         Shape (n,), datetime64.
     sensors : sequence of str or None, optional
@@ -101,7 +100,7 @@ def rank_anchors(
     seen, usable = np.asarray(area, np.float64), np.asarray(clear, np.float64)
     count = seen.size
     measured = {
-        "precision": None if precision is None else np.asarray(precision, np.float64),
+        "similarity": None if similarity is None else _mean_similarity(np.asarray(similarity, np.float64)),
         "sharpness": None if sharpness is None else np.asarray(sharpness, np.float64),
         "season": None if times is None else _centrality(np.asarray(times, "datetime64[s]")),
         "sensor": None if sensors is None else _commonness(sensors),
@@ -134,6 +133,15 @@ def rank_anchors(
             )
         )
     return tuple(scores)
+
+
+def _mean_similarity(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    if values.ndim == 1:
+        return values
+    if values.shape[0] != values.shape[1]:
+        raise InvalidRequest(f"similarity has to be square, or one mean for each item, not {values.shape}.")
+    others = np.where(np.eye(len(values), dtype=bool), 0, np.maximum(np.nan_to_num(values), 0))
+    return others.sum(axis=1) / max(len(values) - 1, 1)
 
 
 def _centrality(times: NDArray[np.datetime64]) -> NDArray[np.float64]:
