@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 from affine import Affine
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export.files import WriteError, staged
+from coregstack.export.files import staged
 from coregstack.jsonfile import read_json
 from coregstack.model import Evidence, Shift, TiePoints, ValidArea
 
@@ -32,8 +33,8 @@ class KeptEvidence:
 
     box: GeoBox | None
     """Place of its image; None where it could not be read."""
-    evidence: Evidence
-    """Windows and picture."""
+    evidence: Evidence | None
+    """Windows and picture; None where the run had none."""
     area: ValidArea | None = None
     """Where its image is valid, as it was written if it was; None where that is not known."""
 
@@ -50,7 +51,7 @@ def keep_evidence(
     box: GeoBox | None,
     area: ValidArea | None = None,
 ) -> None:
-    """Write the evidence of an item, or take away what an earlier run has left where there is none.
+    """Write what is known of an item beside its files, in place of what an earlier run has left.
 
     Parameters
     ----------
@@ -68,26 +69,13 @@ def keep_evidence(
     Raises
     ------
     WriteError
-        If it cannot be written or removed.
+        If it cannot be written.
     """
     path = evidence_path(output, item_id)
-    if evidence is None:
-        try:
-            path.unlink(missing_ok=True)
-        except OSError as error:
-            raise WriteError(f"{str(path)!r} cannot be removed ({error.strerror}).") from error
-        return
     value = {
         "box": None if box is None else _box_as_json(box),
         "area": None if area is None else {"crs": area.crs, "parts": area.parts},
-        "picture": base64.b64encode(evidence.picture).decode("ascii"),
-        "chips": evidence.chips,
-        "overview": [int(size) for size in evidence.overview],
-        "origin": evidence.origin,
-        "factor": evidence.factor,
-        "against": evidence.against,
-        "ties": {name: getattr(evidence.ties, name).tolist() for name in TiePoints.__slots__},
-    }
+    } | ({} if evidence is None else _evidence_as_json(evidence))
     with staged(path) as temporary:
         temporary.write_text(json.dumps(value), "utf-8")
 
@@ -96,23 +84,42 @@ def kept_evidence(output: Path, item_id: str) -> KeptEvidence | None:
     """Read what was kept of an item; None where there is nothing, or nothing that can be trusted."""
     try:
         value = read_json(evidence_path(output, item_id), max_bytes=_MAX_BYTES)
-        ties = {name: np.array(value["ties"][name], _WHOLE.get(name, float)) for name in TiePoints.__slots__}
-        if len({column.shape for column in ties.values()}) != 1 or ties["band"].ndim != 1:
-            return None
-        evidence = Evidence(
-            ties=TiePoints(**ties),
-            picture=base64.b64decode(value["picture"], validate=True),
-            chips=None if value["chips"] is None else _pair(value["chips"]),
-            overview=tuple(int(size) for size in value["overview"]),
-            origin=_pair(value["origin"]),
-            factor=int(value["factor"]),
-            against=None if value["against"] is None else str(value["against"]),
+        return KeptEvidence(
+            box=None if value["box"] is None else _box_from_json(value["box"]),
+            area=None if value.get("area") is None else _area_from_json(value["area"]),
+            evidence=_evidence_from_json(value) if "picture" in value else None,
         )
-        box = None if value["box"] is None else _box_from_json(value["box"])
-        area = None if value.get("area") is None else _area_from_json(value["area"])
-        return KeptEvidence(box=box, evidence=evidence, area=area)
-    except (CoregError, ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+    except (
+        CoregError, ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError,
+    ):  # fmt: skip
         return None
+
+
+def _evidence_as_json(evidence: Evidence) -> dict[str, Any]:
+    return {
+        "picture": base64.b64encode(evidence.picture).decode("ascii"),
+        "chips": evidence.chips,
+        "overview": [int(size) for size in evidence.overview],
+        "origin": evidence.origin,
+        "factor": evidence.factor,
+        "against": evidence.against,
+        "ties": {name: getattr(evidence.ties, name).tolist() for name in TiePoints.__slots__},
+    }
+
+
+def _evidence_from_json(value: dict[str, Any]) -> Evidence:
+    ties = {name: np.array(value["ties"][name], _WHOLE.get(name, float)) for name in TiePoints.__slots__}
+    if len({column.shape for column in ties.values()}) != 1 or ties["band"].ndim != 1:
+        raise ValueError("windows have as many values of one kind as of another")
+    return Evidence(
+        ties=TiePoints(**ties),
+        picture=base64.b64decode(value["picture"], validate=True),
+        chips=None if value["chips"] is None else _pair(value["chips"]),
+        overview=tuple(int(size) for size in value["overview"]),
+        origin=_pair(value["origin"]),
+        factor=int(value["factor"]),
+        against=None if value["against"] is None else str(value["against"]),
+    )
 
 
 def _pair(values: Any) -> Shift:
@@ -122,9 +129,9 @@ def _pair(values: Any) -> Shift:
 
 def _area_from_json(value: dict[str, Any]) -> ValidArea:
     parts = tuple(tuple((float(x), float(y)) for x, y in part) for part in value["parts"])
-    if not parts or min(map(len, parts)) < 3:
+    if not parts or min(map(len, parts)) < 3 or not np.isfinite(np.concatenate(parts)).all():
         raise ValueError("an area has parts of three corners or more")
-    return ValidArea(parts=parts, crs=str(value["crs"]))
+    return ValidArea(parts=parts, crs=str(CRS(value["crs"])))
 
 
 def _box_as_json(box: GeoBox) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from coregstack.delivery import TABLE, RunResult, row
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
 from coregstack.jsonfile import parse_json, read_text
-from coregstack.model import Status, TiePoints
+from coregstack.model import Evidence, Status, TiePoints
 from coregstack.times import time_from_name
 from coregstack.validarea import in_crs, outline
 from coregstack.views.rematch import rematch
@@ -232,9 +232,8 @@ def area_on_map(kept: KeptEvidence, anchor: GeoBox) -> list[list[list[float]]] |
     return [[[round(v, digits) for v in corner] for corner in part] for part in area.parts]
 
 
-def evidence_json(kept: KeptEvidence) -> str:
-    """What is kept of an item, as the page takes it; numbers no finer than they are read."""
-    evidence = kept.evidence
+def evidence_json(evidence: Evidence) -> str:
+    """An item's evidence as the page takes it; numbers no finer than they are read."""
     digits = {"y": 1, "x": 1, "shift_y": 4, "shift_x": 4, "weight": 2}
     ties = {}
     for name in TiePoints.__slots__:

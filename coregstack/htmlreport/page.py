@@ -113,7 +113,9 @@ def _pieces(content: Content) -> Iterator[str]:
         anchor = anchor or kept.box
         if anchor is not None:
             item["area"] = area_on_map(kept, anchor)
-        yield f'<script type="application/json" id="evidence-{k}">{_inert(evidence_json(kept))}</script>\n'
+        if kept.evidence is not None:
+            text = _inert(evidence_json(kept.evidence))
+            yield f'<script type="application/json" id="evidence-{k}">{text}</script>\n'
     data = json.dumps(_facts(content, anchor), separators=(",", ":"), allow_nan=False)
     yield Template(rest).substitute(data=_inert(data), script=script)
 

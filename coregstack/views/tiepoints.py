@@ -13,6 +13,7 @@ from coregstack.delivery import TABLE, RunResult
 from coregstack.errors import InvalidRequest, MissingFile
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.ties import tie_table
+from coregstack.model import Status
 from coregstack.views.rematch import qualities, rematch
 
 
@@ -66,12 +67,11 @@ def tie_points(source: Any, *, anchor: Hashable | None = None, **options: Any) -
 
 def _kept(folder: Path) -> pd.DataFrame:
     items, anchor, box = {}, "", None
-    for item in _items(folder):
+    for item, status in _items(folder):
         kept = kept_evidence(folder, item)
-        if kept is None:
+        if kept is None or kept.evidence is None:
             continue
-        if kept.evidence.chips is None:
-            # only the anchor has no chips
+        if status == Status.ANCHOR:
             anchor, box = item, kept.box
         else:
             items[item] = kept.evidence
@@ -83,11 +83,10 @@ def _kept(folder: Path) -> pd.DataFrame:
     return tie_table(items, box, anchor)
 
 
-def _items(folder: Path) -> list[str]:
-    """Ids in the table of a run; a folder may still hold evidence of items that have left it since."""
+def _items(folder: Path) -> list[tuple[str, str]]:
+    """Id and status of items in a run's table; a folder may still hold evidence of items that have left it since."""
     try:
-        return pd.read_csv(folder / TABLE, usecols=["item"], dtype=str, keep_default_na=False)[
-            "item"
-        ].tolist()
+        table = pd.read_csv(folder / TABLE, usecols=["item", "status"], dtype=str, keep_default_na=False)
     except (OSError, ValueError):
         return []
+    return list(zip(table["item"], table["status"], strict=True))

@@ -117,8 +117,13 @@ def test_overviews_tell_of_scenes_that_were_read_in_part(tmp_path: Path) -> None
     assert not disagreement(tmp_path / "out", "c", steps=3).any()
 
 
-def test_a_stack_without_files_knows_what_it_writes(stack: xr.DataArray, tmp_path: Path) -> None:
-    coregstack.to_geotiffs(coregstack.align(stack, anchor=0), tmp_path)
+@pytest.mark.parametrize("computed", [False, True])
+def test_a_stack_without_files_knows_what_it_writes(
+    stack: xr.DataArray, computed: bool, tmp_path: Path
+) -> None:
+    quality = coregstack.estimate(stack, anchor=0)
+    quality = quality.compute() if computed else quality
+    coregstack.to_geotiffs(coregstack.apply(stack, quality), tmp_path)
     for item in stack.id.values:
         assert not disagreement(tmp_path, item).any()
 

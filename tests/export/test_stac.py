@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -108,12 +110,11 @@ def test_geometry_is_where_the_file_is_valid(collection: Any) -> None:
         assert np.sum(x[:-1] * y[1:] - x[1:] * y[:-1]) > 0, "an outer ring runs counterclockwise"
 
 
-def test_without_evidence_the_geometry_is_the_outline(tmp_path: Path) -> None:
-    quality = coregstack.estimate(sample_stack(2, (224, 224)), anchor=0).compute()
-    aligned = coregstack.apply(sample_stack(2, (224, 224)), quality)
-    result = coregstack.to_geotiffs(aligned, tmp_path / "out")
-    for item in result.to_stac().get_items():
-        with rasterio.open(item.assets["image"].get_absolute_href()) as dataset:
+def test_without_evidence_the_geometry_is_the_outline(result: RunResult, tmp_path: Path) -> None:
+    shutil.copytree(result.output, tmp_path / "out", ignore=shutil.ignore_patterns("*.evidence"))
+    for item in replace(result, output=str(tmp_path / "out")).to_stac().get_items():
+        image = next(asset for asset in item.assets.values() if "data" in asset.roles)
+        with rasterio.open(image.get_absolute_href()) as dataset:
             west, south, east, north = dataset.bounds
             lon, lat = rasterio.warp.transform(
                 dataset.crs, "EPSG:4326", [west, west, east, east], [south, north, north, south]

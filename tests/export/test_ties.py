@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack import align, tie_points, to_geotiffs, write_ties
 from coregstack.errors import AnchorNotFound, InvalidRequest, MissingFile
-from coregstack.export.evidence import keep_evidence, kept_evidence
+from coregstack.export.evidence import evidence_path, keep_evidence, kept_evidence
 from coregstack.export.ties import COLUMNS, tie_table
 from coregstack.model import Evidence, Shift, TiePoints
 from coregstack.testing import sample_stack
@@ -118,6 +118,23 @@ def test_evidence_survives_being_kept(ties: TiePoints, tmp_path: Path) -> None:
     names = ("picture", "chips", "overview", "origin", "factor", "against")
     assert all(getattr(kept.evidence, name) == getattr(evidence, name) for name in names)
     keep_evidence(tmp_path, "item", None, BOX)
+    kept = kept_evidence(tmp_path, "item")
+    assert kept is not None
+    assert (kept.box, kept.evidence) == (BOX, None)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ['{"box": null, "area": {"crs": "EPSG:0", "parts": [[[0, 0], [0, 1], [1, 0]]]}}',
+     '{"box": null, "area": {"crs": "EPSG:32633", "parts": [[[0, 0], [0, 1e999], [1, 0]]]}}',
+     '{"box": null, "area": {"crs": "EPSG:32633", "parts": [[[0, 0], [0, 1]]]}}',
+     '{"box": null, "area": {"crs": "EPSG:32633", "parts": []}}',
+     '{"box": {"shape": [3, 4], "transform": [1, 0, 0, 0, 1, 0], "crs": "nonsense"}}',
+     '{"box": null, "picture": "AAAA"}', "[]", "3"],
+)  # fmt: skip
+def test_damaged_evidence_is_none(damage: str, tmp_path: Path) -> None:
+    evidence_path(tmp_path, "item").parent.mkdir()
+    evidence_path(tmp_path, "item").write_text(damage)
     assert kept_evidence(tmp_path, "item") is None
 
 

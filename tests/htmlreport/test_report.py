@@ -243,6 +243,7 @@ def test_an_item_of_a_network_that_was_matched_with_none_is_shown_alone(
     alone = json.loads(Page(report(result)).blocks["evidence-2"])
     assert alone["chips"] is None
     assert alone["ties"]["y"] == []
+    assert set(coregstack.tie_points(result).against) == {"part_0"}
 
 
 def test_quality_is_reported_without_pictures(tmp_path: Path) -> None:
