@@ -21,7 +21,17 @@ from coregstack.views.tiepoints import tie_points
 
 
 class QualityPlots:
-    """Plots of shifts and scores."""
+    """Plots of shifts and scores.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from coregstack import estimate
+    >>> from coregstack.testing import sample_stack
+    >>> quality = estimate(sample_stack(3, shape=(256, 256)), anchor=0).compute()
+    >>> quality.coreg.plot.shifts(ax=Figure().subplots()).get_ylabel()
+    'shift to apply [px]'
+    """
 
     def __init__(self, source: xr.DataArray | xr.Dataset) -> None:
         self._source = source
@@ -36,7 +46,19 @@ class QualityPlots:
 
 
 class StackPlots(QualityPlots):
-    """Plots of shifts and scores, and of single items against what they were matched with."""
+    """Plots of shifts and scores, and of single items against what they were matched with.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from coregstack import align
+    >>> from coregstack.testing import sample_stack
+    >>> aligned = align(sample_stack(2, shape=(256, 256)), anchor=0).compute()
+    >>> item = str(aligned.id.values[1])
+    >>> axes = aligned.coreg.plot.compare(item, ax=Figure().subplots(1, 4))
+    >>> [one.get_title() for one in axes]
+    ['anchor', 'before', 'after', 'anchor red, item cyan']
+    """
 
     _source: xr.DataArray
 

@@ -89,7 +89,21 @@ def shifts(table: pd.DataFrame, *, ax: Any = None) -> Any:
 def scores(table: pd.DataFrame, *, ax: Any = None) -> Any:
     """Plot matching scores over time: before (hollow) and after (filled).
 
-    Parameters are those of `shifts`.
+    Parameters
+    ----------
+    table : DataFrame
+        One row an item, as `RunResult.to_dataframe` gives it.
+    ax : matplotlib Axes, optional
+        Where to draw; by default on a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    MissingMatplotlib
+        If matplotlib is not installed.
     """
     ax = _axes(ax, (9, 4))
     when, label = _moments(table)
