@@ -18,7 +18,7 @@ from coregstack.export.append import open_grown, write_behind
 from coregstack.model import Status
 from coregstack.opening.files import scenes_of, scenes_on, unplaceable, unreadable_files
 from coregstack.pixels.scene import Scene
-from coregstack.runs import write_cube
+from coregstack.runs import readable, write_cube
 from coregstack.stack import Stack, conform, item_times
 
 NEAREST = 2
@@ -124,7 +124,7 @@ def grow_cube(
     store : path, URL, mapping or zarr Store
         Of the cube.
     scenes : sequence of Scene
-        Those that have no place on the anchor's lattice are left out.
+        Those that cannot be read, or have no place on the anchor's lattice, are left out.
     anchor : Scene
         Of the run; the cube keeps its own.
     result : RunResult
@@ -135,7 +135,8 @@ def grow_cube(
     if open_cube(store, None, overwrite=False) is None:
         write_cube(store, scenes, anchor, result, overwrite=False)
         return
-    append_scenes([s for s in scenes if unplaceable(s, anchor, apart=True) is None], store, **options)
+    able = [s for s in readable(scenes, result) if unplaceable(s, anchor, apart=True) is None]
+    append_scenes(able, store, **options)
 
 
 def _append(

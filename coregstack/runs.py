@@ -34,6 +34,7 @@ from coregstack.export.items import DeliverySettings
 from coregstack.export.slabs import SlabWriter
 from coregstack.grid import crs_of
 from coregstack.matching import match_options
+from coregstack.model import Status
 from coregstack.names import check_item_id
 from coregstack.opening.facts import scene_facts, stack_facts
 from coregstack.opening.files import (
@@ -275,10 +276,20 @@ def run_scenes(
 def write_cube(
     store: Any, scenes: Sequence[Scene], anchor: Scene, result: RunResult, *, overwrite: bool
 ) -> None:
-    """Write the cube of a run whose shifts are known; scenes that cannot be placed are left out."""
+    """Write the cube of a run whose shifts are known; scenes that cannot be read or placed are left out."""
     reached = {report.id for report in result.reports if report.quality.shift is not None}
-    placeable = [scene for scene in scenes if unplaceable(scene, anchor, apart=scene.id in reached) is None]
+    placeable = [
+        scene
+        for scene in readable(scenes, result)
+        if unplaceable(scene, anchor, apart=scene.id in reached) is None
+    ]
     to_zarr(apply(stack_scenes(placeable, anchor), result.to_quality()), store, overwrite=overwrite)
+
+
+def readable(scenes: Sequence[Scene], result: RunResult) -> list[Scene]:
+    """Scenes of a run without those whose files were named as damaged; their pixels are not asked for again."""
+    broken = {r.id for r in result.reports if r.problems and r.quality.status is Status.FAILED}
+    return [scene for scene in scenes if scene.id not in broken]
 
 
 def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> Scene:

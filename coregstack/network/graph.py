@@ -106,7 +106,11 @@ def scene_network(scenes: Sequence[PlacedScene], items: Items, options: MatchOpt
     placed = [scene.on(frame) for scene in scenes]
     corner = offset(scenes[items.anchor].scene.image.box, frame)
     boxes = [frame_bounds(scene.scene.image.box, frame) for scene in placed]
-    corners = [(top, left, bottom, right) for top, bottom, left, right in boxes]
+    # bounds are rounded to whole pixels, of which a very small scene has none
+    corners = [
+        (top, left, max(bottom, np.nextafter(top, np.inf)), max(right, np.nextafter(left, np.inf)))
+        for top, bottom, left, right in boxes
+    ]
     stack = _SceneStack(scenes=tuple(placed), items=items, corner=corner, options=options)
     everyone = object_array("coregstack-everyone-", [stack])
     reference = dask.delayed(_prepare_scene, pure=True)(everyone.to_delayed()[0])

@@ -22,7 +22,7 @@ from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, Invali
 from coregstack.grid import crs_name, footprint, frame_bounds, offset, overlaps, union
 from coregstack.names import check_item_id
 from coregstack.opening.provenance import BAND_POSITION
-from coregstack.pixels.raster import RasterHeader, check_pixels, limit, read_header
+from coregstack.pixels.raster import MAX_PIXELS, RasterHeader, check_pixels, limit, read_header
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack import Stack, positions_of_time
 from coregstack.times import time_from_name, time_from_text
@@ -316,13 +316,19 @@ def unplaceable(scene: Scene, anchor: Scene, *, apart: bool = False) -> str | No
         Whether it may lie apart from the anchor, because others link the two.
     """
     try:
-        frame_bounds(scene.image.box, anchor.image.box)
+        top, bottom, left, right = frame_bounds(scene.image.box, anchor.image.box)
     except InvalidStack as error:
         return str(error)
     if not apart and not overlaps(scene.image.box, anchor.image.box):
         return (
             f"The scene does not overlap the anchor ({crs_name(scene.image.box)}, "
             f"bounds {tuple(round(v, 1) for v in scene.image.box.boundingbox.bbox)})."
+        )
+    rows, cols = math.ceil(bottom - top), math.ceil(right - left)
+    if rows * cols > limit(*MAX_PIXELS):
+        return (
+            f"On the anchor's lattice the scene would have {rows} x {cols} pixels. Check its pixel size and CRS, or "
+            f"raise {MAX_PIXELS[0]}."
         )
     return None
 

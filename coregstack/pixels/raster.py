@@ -324,6 +324,21 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
         )
 
 
+def check_size(path: str, shape: tuple[int, int]) -> None:
+    """Refuse to make more pixels of a file on the anchor's lattice than a file may claim.
+
+    Raises
+    ------
+    UnreadableFile
+        If there would be more than ``COREGSTACK_MAX_PIXELS``.
+    """
+    if math.prod(shape) > limit(*MAX_PIXELS):
+        raise UnreadableFile(
+            f"On the lattice of the anchor {path!r} would have {shape[0]} x {shape[1]} pixels. Check its pixel size "
+            f"and CRS, or raise {MAX_PIXELS[0]}."
+        )
+
+
 def read_window(
     dataset: DatasetReader | WarpedVRT, bands: list[int], row: int, col: int, shape: tuple[int, int]
 ) -> NDArray[Any]:

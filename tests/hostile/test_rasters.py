@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import xarray as xr
 from affine import Affine
 from conftest import tree
 from recipes import (
@@ -80,6 +81,48 @@ def test_as_the_anchor(recipe: Recipe, sound: SimpleNamespace, tmp_path: Path) -
     if recipe.outcome is Outcome.USED:
         assert not result.problems
         assert result.reports[1].quality.status is not Status.FAILED
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["TIFF with damaged tiles", "all nodata", "constant", "far away", "pixels of 3,000 km", "pixels of a nanometre",
+     "one pixel", "rotated by 20 degrees", "geographic"],
+)  # fmt: skip
+def test_in_a_network(name: str, sound: SimpleNamespace, tmp_path: Path) -> None:
+    recipe = next(recipe for recipe in RASTERS if recipe.name == name)
+    bad, out = made(recipe, tmp_path), tmp_path / "out"
+    result = run_scenes([sound.anchor, bad, sound.good], anchor="anchor", output=out, method="network")
+    assert "unexpected" not in " ".join(result.problems)
+    assert result.reports[1].problems or recipe.outcome is not Outcome.NAMED
+    used = recipe.outcome is Outcome.USED
+    assert (result.reports[1].quality.status is Status.COREGISTERED) == used
+    assert used or (out / bad.name).read_bytes() == bad.read_bytes()
+    assert result.reports[2].quality.shift == pytest.approx(TRUTH, abs=0.05)
+    assert verify_output(out) == ()
+
+
+@pytest.mark.parametrize("name", ["TIFF with damaged tiles", "text", "pixels of 3,000 km", "far away"])
+def test_beside_a_cube(name: str, sound: SimpleNamespace, tmp_path: Path) -> None:
+    recipe = next(recipe for recipe in RASTERS if recipe.name == name)
+    bad, store = made(recipe, tmp_path), tmp_path / "cube.zarr"
+    scenes = [sound.anchor, bad, sound.good]
+    result = run_scenes(scenes, anchor="anchor", output=tmp_path / "out", zarr=store)
+    assert bool(result.problems) == (recipe.outcome is Outcome.NAMED)
+    assert list(xr.open_zarr(store).id.values) == ["anchor", "good"]
+
+
+def test_a_damaged_item_stops_no_growing_cube(tmp_path: Path) -> None:
+    folder, store = tmp_path / "order", tmp_path / "cube.zarr"
+    folder.mkdir()
+    ids = [f"2024010{k}_100000_0e3a" for k in (1, 2, 3)]
+    for item, shift in zip(ids, ((0.0, 0.0), TRUTH, TRUTH), strict=True):
+        write_tiff(folder / f"{item}_3B_AnalyticMS.tif", pixels(shift))
+    run_order(payload(ids[:1], ids[0]), input=folder, output=tmp_path / "first", zarr=store)
+    image = folder / f"{ids[1]}_3B_AnalyticMS.tif"
+    image.write_bytes(image.read_bytes()[:-1])
+    result = run_order(payload(ids, ids[0]), input=folder, output=tmp_path / "out", zarr=store, append=True)
+    assert {problem.split(":")[0] for problem in result.problems} == {ids[1]}
+    assert list(xr.open_zarr(store).id.values) == [ids[0], ids[2]]
 
 
 @pytest.mark.parametrize("name", ["ground control points only", "RPCs only"])
