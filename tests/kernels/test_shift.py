@@ -15,6 +15,7 @@ from scipy.ndimage import fourier_shift, gaussian_filter
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import NO_SHIFT, Shift, ShiftEstimate
+from coregstack.testing import sample_stack
 
 Image = NDArray[np.float32]
 
@@ -196,6 +197,17 @@ def test_scan_line_gaps() -> None:
     y, x = np.mgrid[0:256, 0:256]
     valid = (y + 0.14 * x) % 15 >= 3
     assert off(estimate(anchor, np.where(valid, item, 0), usable=valid), truth) < 0.04
+
+
+def test_fields_of_furrows_that_run_one_way() -> None:
+    """The surface of lags is a ridge there, from which the peak stands out little."""
+    stack = sample_stack(6, (256, 256), seed=16, max_shift=3, cloud_cover=0).compute()
+    true = np.stack([stack.true_shift_y, stack.true_shift_x], axis=-1)
+    anchor, *items = stack.values.astype(np.float32)
+    for item, shift in zip(items, true[1:] - true[0], strict=True):
+        found = estimate(anchor, item)
+        assert found.shift is not None, found.reason
+        np.testing.assert_allclose(found.shift, shift, atol=0.06)
 
 
 def test_each_band_may_have_a_mask_of_its_own() -> None:
