@@ -11,13 +11,13 @@ import pandas as pd
 import xarray as xr
 
 from coregstack.api import apply, check_resampling, estimate
-from coregstack.delivery import RunResult
 from coregstack.errors import AnchorNotFound, InvalidRequest
 from coregstack.export._memory import open_cube
 from coregstack.export.append import open_grown, write_behind
 from coregstack.model import Status
 from coregstack.opening.files import scenes_of, scenes_on, unplaceable, unreadable_files
 from coregstack.pixels.scene import Scene
+from coregstack.result import RunResult
 from coregstack.runs import readable, write_cube
 from coregstack.stack import Stack, conform, item_times
 

@@ -16,7 +16,6 @@ from coregstack.anchoring import AUTO, best_scene
 from coregstack.api import OUTSIDE, QUALITY, apply, check_resampling
 from coregstack.delivery import (
     Progress,
-    RunResult,
     check_apart,
     compute_items,
     deliver_records,
@@ -25,7 +24,6 @@ from coregstack.delivery import (
     run_fingerprint,
     run_items,
     scene_plans,
-    write_table,
 )
 from coregstack.errors import InvalidStack, UnreadableFile
 from coregstack.export.cube import to_zarr
@@ -47,6 +45,7 @@ from coregstack.opening.files import (
 )
 from coregstack.opening.provenance import pristine_scenes
 from coregstack.pixels.scene import Scene
+from coregstack.result import RunResult, write_table
 from coregstack.stack import conform
 
 

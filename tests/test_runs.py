@@ -14,10 +14,10 @@ import xarray as xr
 from rasterio.transform import Affine
 
 from coregstack import align, apply, estimate, open_scenes, run_scenes, tie_points, to_geotiffs
-from coregstack.delivery import RunResult
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack, OutputConflict, UnreadableFile
 from coregstack.export.evidence import STATE
 from coregstack.model import Status
+from coregstack.result import RunResult
 from coregstack.testing import sample_stack
 
 SHAPE = 176, 192

@@ -20,7 +20,6 @@ from coregstack._version import __version__
 from coregstack.anchoring import rank_scenes
 from coregstack.cli.completion import SHELLS, completion_script
 from coregstack.cli.console import ProgressBar, format_table, inspection_table, show
-from coregstack.delivery import RunResult, row
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.htmlreport import report as write_report
@@ -33,6 +32,7 @@ from coregstack.orders.run import run_order
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.warp import RESAMPLING
 from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
+from coregstack.result import RunResult, row
 from coregstack.runs import run_scenes
 from coregstack.testing import SampleOrder, write_sample_order
 

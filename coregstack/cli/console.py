@@ -11,10 +11,10 @@ from typing import TextIO
 
 import pandas as pd
 
-from coregstack.delivery import RunResult
 from coregstack.errors import printable
 from coregstack.export.items import ItemReport
 from coregstack.model import Status
+from coregstack.result import RunResult
 
 _BAR = 24
 

@@ -19,11 +19,11 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from coregstack.api import NETWORK, QUALITY
-from coregstack.delivery import TABLE, RunResult, row
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
 from coregstack.jsonfile import parse_json, read_text
 from coregstack.model import Evidence, Status, TiePoints
+from coregstack.result import TABLE, RunResult, row
 from coregstack.times import time_from_name
 from coregstack.validarea import in_crs, outline
 from coregstack.views.rematch import rematch

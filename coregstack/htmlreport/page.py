@@ -18,7 +18,6 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 
 from coregstack._version import __version__
-from coregstack.delivery import REPORT, TABLE, RunResult
 from coregstack.errors import InvalidRequest
 from coregstack.export.files import staged
 from coregstack.export.lock import locked
@@ -26,6 +25,7 @@ from coregstack.grid import crs_name
 from coregstack.htmlreport.content import Content, area_on_map, evidence_json, gather
 from coregstack.orders.manifest import MANIFEST_NAME, list_again
 from coregstack.preview import CHIP
+from coregstack.result import REPORT, TABLE, RunResult
 
 _SCRIPTS = ("base.js", "charts.js", "table.js", "viewer.js", "main.js")
 

@@ -12,7 +12,7 @@ from coregstack.stack import Stack
 
 
 def scene_facts(scenes: Iterable[Scene]) -> dict[str, Any]:
-    """Times and sources of scenes, as `coregstack.delivery.RunResult` takes them."""
+    """Times and sources of scenes, as `coregstack.result.RunResult` takes them."""
     read = list(scenes)
     return {
         "times": {scene.id: scene.time for scene in read if not np.isnat(scene.time)},

@@ -15,17 +15,7 @@ import xarray as xr
 
 from coregstack.api import check_resampling
 from coregstack.appending import grow_cube
-from coregstack.delivery import (
-    REPORT,
-    TABLE,
-    Progress,
-    RunResult,
-    check_apart,
-    output_folder,
-    run_fingerprint,
-    run_items,
-    write_table,
-)
+from coregstack.delivery import Progress, check_apart, output_folder, run_fingerprint, run_items
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.files import copy_file, resolved
 from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, check_source, written
@@ -40,6 +30,7 @@ from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
 from coregstack.policy import failure
+from coregstack.result import REPORT, TABLE, RunResult, write_table
 from coregstack.runs import write_cube
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from coregstack.delivery import TABLE, RunResult
 from coregstack.errors import InvalidRequest, MissingFile
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.ties import tie_table
 from coregstack.model import Status
+from coregstack.result import TABLE, RunResult
 from coregstack.views.rematch import qualities, rematch
 
 

@@ -16,9 +16,9 @@ import rasterio.warp
 from scipy import ndimage
 
 import coregstack
-from coregstack.delivery import RunResult
 from coregstack.errors import InvalidRequest
 from coregstack.export.sidecar import read_sidecar
+from coregstack.result import RunResult
 from coregstack.testing import SampleOrder, sample_stack
 
 pystac = pytest.importorskip("pystac")

@@ -25,12 +25,12 @@ from conftest import tree
 from rasterio.errors import RasterioIOError
 
 from coregstack import run_scenes
-from coregstack.delivery import RunResult
 from coregstack.errors import CoregError, OutputConflict, UnreadableFile
 from coregstack.export.lock import locked
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
 from coregstack.pixels import raster
+from coregstack.result import RunResult
 
 ALL = bool(os.environ.get("COREGSTACK_ALL_FAULTS"))
 """Whether every fault is injected at every place, which takes minutes."""

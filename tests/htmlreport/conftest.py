@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from coregstack import run_order
-from coregstack.delivery import RunResult
+from coregstack.result import RunResult
 from coregstack.testing import SampleOrder, sample_stack
 
 

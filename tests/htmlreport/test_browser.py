@@ -11,8 +11,8 @@ import pytest
 
 import coregstack
 from coregstack import report
-from coregstack.delivery import TABLE, RunResult
 from coregstack.export.evidence import kept_evidence
+from coregstack.result import TABLE, RunResult
 
 from .conftest import opened
 from .test_report import HOSTILE, hostile, many  # noqa: F401 (fixtures)

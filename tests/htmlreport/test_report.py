@@ -22,10 +22,10 @@ from scipy import ndimage
 
 import coregstack
 from coregstack import align, estimate, report, run_order, run_scenes
-from coregstack.delivery import TABLE, RunResult
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE, kept_evidence
 from coregstack.preview import CHIP
+from coregstack.result import TABLE, RunResult
 from coregstack.testing import SampleOrder, sample_stack
 from coregstack.views.plot import _decoded
 

@@ -21,10 +21,10 @@ from rasterio.warp import transform as to_crs
 from scipy import ndimage
 
 from coregstack import open_order, run_order
-from coregstack.delivery import RunResult
 from coregstack.errors import AnchorNotFound, InvalidRequest, MissingFile, OutputConflict, UnreadableFile
 from coregstack.model import Status
 from coregstack.orders.payload import PayloadError
+from coregstack.result import RunResult
 from coregstack.testing import SampleOrder, write_sample_order
 
 NEIGHBOUR = "20220610_101442_44_2427"
