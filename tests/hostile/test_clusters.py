@@ -41,9 +41,11 @@ def cluster(folder: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Address and process of a scheduler with one worker process."""
     script = folder / "cluster.py"
     script.write_text(CLUSTER)
+    # whatever was imported before, workers find the modules beside this one
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path])
     with subprocess.Popen(
         [sys.executable, str(script)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True, env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.DEVNULL, text=True, env=os.environ | {"PYTHONPATH": path},
     ) as process:  # fmt: skip
         assert process.stdout is not None
         try:
