@@ -6,11 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import shapely
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry, multipolygon
-from rasterio.features import shapes
 from scipy import ndimage
 
 from coregstack.grid import crs_of, transformer
@@ -186,8 +186,7 @@ def _rings(valid: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     parts = _parts(valid)
     if not parts.any():
         return []
-    found = shapes(parts, mask=parts > 0, connectivity=4)
-    whole = multipolygon([[_from_a_corner(shape["coordinates"][0])] for shape, _ in found], crs=None)
+    whole = multipolygon([[_from_a_corner(ring)] for ring in _edges(parts)], crs=None)
     tolerance = _FINEST
     few = whole.simplify(tolerance)
     while _count(few) > MAX_CORNERS and tolerance < _COARSEST:
@@ -198,8 +197,17 @@ def _rings(valid: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
     return [np.array(part.exterior.coords[:-1], np.float64) for part in _polygons(few)]
 
 
-def _parts(valid: NDArray[np.bool_]) -> NDArray[np.int32]:
-    """The parts of a mask that count, each numbered, without holes; 0 elsewhere."""
+def _edges(mask: NDArray[np.bool_]) -> list[list[tuple[float, float]]]:
+    """The outer rings of the parts of a mask along the edges of its pixels, closed, (column, row)."""
+    steps = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    rows, starts = np.nonzero(steps == 1)
+    ends = np.nonzero(steps == -1)[1]
+    whole = shapely.union_all(shapely.box(starts, rows, ends, rows + 1))
+    return [list(part.exterior.coords) for part in shapely.get_parts(whole)]
+
+
+def _parts(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The parts of a mask that count, without holes."""
     outside, _ = ndimage.label(~np.pad(valid, 1), np.ones((3, 3)))
     labels, count = ndimage.label((outside != outside[0, 0])[1:-1, 1:-1])
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
@@ -207,7 +215,7 @@ def _parts(valid: NDArray[np.bool_]) -> NDArray[np.int32]:
     largest = np.argsort(sizes, kind="stable")[::-1][:_MAX_PARTS]
     kept = np.zeros(count + 1, bool)
     kept[largest] = sizes[largest] >= max(1, _SMALL * sizes.max())
-    return np.where(kept[labels], labels, 0).astype(np.int32)
+    return kept[labels]
 
 
 def _from_a_corner(ring: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -110,7 +110,9 @@ def test_a_running_cluster_is_used(
 def test_the_demo_recovers_the_truth(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli, "write_sample_order", partial(write_sample_order, size=224, seed=4))
+    monkeypatch.setattr(
+        "coregstack.cli.commands.write_sample_order", partial(write_sample_order, size=224, seed=4)
+    )
     assert cli.main(["demo", str(tmp_path / "demo"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert len(told["items"]) == 8

@@ -120,7 +120,7 @@ def test_the_command_tells_a_lost_scheduler_from_a_wrong_request(
     def lost(*_: object, **__: object) -> None:
         raise SchedulerLost("The dask scheduler is gone")
 
-    monkeypatch.setattr("coregstack.cli.run_scenes", lost)
+    monkeypatch.setattr("coregstack.cli.commands.run_scenes", lost)
     assert (
         main(["align", str(sound.good), "--anchor", "good", "--output", str(tmp_path / "out")])
         == WITH_PROBLEMS
