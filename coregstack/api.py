@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from coregstack.grid import crs_name, offset, overlaps, same_pixels
 from coregstack.matching import MatchOptions, match_options
 from coregstack.model import NO_SHIFT, Shift
 from coregstack.network.graph import Items, array_network, scene_network
+from coregstack.network.matching import PairMatch
 from coregstack.opening.files import find_scene, scenes_of, stack_scenes, unreadable_files
 from coregstack.opening.provenance import pristine_clear, pristine_scenes
 from coregstack.pixels.scene import PlacedScene
@@ -191,10 +192,52 @@ def estimate(
         min_improvement=min_improvement,
         method=method,
     )
+    return _estimate(known, anchor, mask, options)
+
+
+def estimate_beside(
+    stack: xr.DataArray, anchor: str, placed: Mapping[str, tuple[Shift, Shift]], **options: Any
+) -> xr.Dataset:
+    """As `estimate`, where the places of some items are known already, from more than this stack.
+
+    Parameters
+    ----------
+    stack : DataArray
+        With ids.
+    anchor : str
+        Id of the anchor.
+    placed : mapping
+        Id to the shift that is left to be applied, and its sigma, px. The direct method does not need them.
+    **options
+        `band`, `max_shift`, `threshold`, `min_improvement`, `method` of `estimate`.
+
+    Returns
+    -------
+    Dataset
+        Lazy quality of all items.
+    """
+    known = conform(stack)
+    first = find_anchor(known, anchor)
+    settled = tuple(
+        PairMatch(
+            first=first, second=known.ids.index(item), shift=shift, sigma=sigma, reason="", settled=True
+        )
+        for item, (shift, sigma) in placed.items()
+    )
+    return _estimate(known, anchor, None, match_options(known.bands, **options), settled)
+
+
+def _estimate(
+    known: Stack,
+    anchor: Hashable | xr.DataArray,
+    mask: xr.DataArray | bool | None,
+    options: MatchOptions,
+    settled: tuple[PairMatch, ...] = (),
+) -> xr.Dataset:
     facts = {}
     if _is_auto(anchor):
         anchor, facts["anchor_why"] = best_item(known)
-    records = _records(known, anchor, mask, options)
+    records = _records(known, anchor, mask, options, settled)
     quality = _quality(known, records, options).assign_attrs(facts)
     name = OUTSIDE if isinstance(anchor, xr.DataArray) else known.ids[find_anchor(known, anchor)]
     return quality.assign_attrs(anchor=name)
@@ -312,12 +355,16 @@ def check_resampling(resampling: str) -> None:
 
 
 def _records(
-    stack: Stack, anchor: Hashable | xr.DataArray, mask: xr.DataArray | bool | None, options: MatchOptions
+    stack: Stack,
+    anchor: Hashable | xr.DataArray,
+    mask: xr.DataArray | bool | None,
+    options: MatchOptions,
+    settled: tuple[PairMatch, ...],
 ) -> Any:
     inside = None if isinstance(anchor, xr.DataArray) else find_anchor(stack, anchor)
     if mask is None and inside is not None and (scenes := _match_scenes(stack, inside)) is not None:
         if options.method == "network":
-            return scene_network(scenes, _items(stack, inside), options)
+            return scene_network(scenes, _items(stack, inside, settled), options)
         reference = graph.scene_reference(scenes[inside], options)
         return graph.scene_records(scenes, inside, reference, options)
     clear = _clear(stack, mask)
@@ -338,14 +385,14 @@ def _records(
     facts: dict[str, Any] = {"nodata": stack.nodata, "origin": origin}
     if options.method == "network":
         facts["in_memory"] = stack.given.chunks is None
-        return array_network(data, clear, _items(stack, inside), reference, inner, **facts)
+        return array_network(data, clear, _items(stack, inside, settled), reference, inner, **facts)
     return graph.array_records(data, clear, inside, reference, inner, **facts)
 
 
-def _items(stack: Stack, anchor: int | None) -> Items:
+def _items(stack: Stack, anchor: int | None, settled: tuple[PairMatch, ...]) -> Items:
     """What a network knows of the stack's items; an anchor from outside comes last."""
     if anchor is not None:
-        return Items(names=stack.ids, times=item_times(stack), anchor=anchor)
+        return Items(names=stack.ids, times=item_times(stack), anchor=anchor, settled=settled)
     times = np.append(item_times(stack), np.datetime64("NaT", "ns"))
     return Items(names=(*stack.ids, "the anchor"), times=times, anchor=len(stack.ids))
 

@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from coregstack.api import apply, check_resampling, estimate
+from coregstack.api import apply, check_resampling, estimate_beside
 from coregstack.errors import AnchorNotFound, InvalidRequest
 from coregstack.export._memory import open_cube
 from coregstack.export.append import open_grown, write_behind
-from coregstack.model import Status
+from coregstack.model import NO_SHIFT, Shift, Status
 from coregstack.opening.files import scenes_of, scenes_on, unplaceable, unreadable_files
 from coregstack.pixels.scene import Scene
 from coregstack.result import RunResult
@@ -168,7 +168,9 @@ def _append(
         [_bare(conform(array.isel(time=beside))), _bare(conform(stack))], "time", join="override",
         combine_attrs="override",
     )  # fmt: skip
-    quality = estimate(both, anchor, **options).isel(time=slice(len(beside), None)).compute()
+    placed = _placed(cube, beside, anchor)
+    quality = estimate_beside(both, anchor, placed, **options)
+    quality = quality.isel(time=slice(len(beside), None)).compute()
     aligned = apply(stack, quality, resampling=resampling)
     write_behind(aligned, store, storage_options)
     return quality
@@ -202,3 +204,23 @@ def _beside(
             for apart in (days, season):
                 chosen |= {able[k] for k in np.argsort(apart, kind="stable")[:NEAREST]}
     return sorted(chosen)
+
+
+def _placed(cube: Stack, chosen: Sequence[int], anchor: str) -> dict[str, tuple[Shift, Shift]]:
+    """What is left of the shifts of dates of a cube, and their sigmas, as the cube tells them.
+
+    They rest on all dates that the cube was made of; what is read of it here may not lead back to the anchor.
+    """
+    placed = {}
+    told = cube.array.coords
+    for k in chosen:
+        names = ("shift_y", "shift_x", "shift_sigma_y", "shift_sigma_x")
+        if cube.ids[k] == anchor or any(name not in told for name in names):
+            continue
+        y, x, *sigma = (float(told[name].values[k]) for name in names)
+        if np.isfinite([y, x, *sigma]).all():
+            moved = str(told["status"].values[k]) == Status.COREGISTERED
+            placed[cube.ids[k]] = (NO_SHIFT if moved else Shift(y, x), Shift(*sigma))
+    # they may err alike: all together they are taken to know no more than one of them
+    wider = np.sqrt(max(len(placed), 1))
+    return {item: (shift, Shift(*(wider * s for s in sigma))) for item, (shift, sigma) in placed.items()}

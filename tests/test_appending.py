@@ -56,6 +56,27 @@ def test_new_dates_are_aligned_and_written_behind_the_old_ones(dates: xr.DataArr
     assert (whole.clear[4:].values == expected.clear.values).all()
 
 
+def test_a_date_that_only_dates_far_from_the_anchor_see_is_placed_by_them(tmp_path: Path) -> None:
+    """Each date sees a strip further on; those near the new one do not lead back to the anchor by themselves."""
+    stack = (
+        sample_stack(6, (192, 740), seed=3, max_shift=2.0, cloud_cover=0)[:, :2].drop_vars("clear").compute()
+    )
+    for k, left in enumerate((0, 60, 180, 300, 420, 540)):
+        stack[k, :, :, :left] = 0
+        stack[k, :, :, left + 200 :] = 0
+    coregstack.to_zarr(coregstack.align(stack[:5], anchor=0, method="network"), tmp_path / "cube.zarr")
+    old = opened(tmp_path / "cube.zarr")
+    assert set(old.status.values[1:]) <= {"coregistered", "already_aligned"}
+    quality = append(stack[5:], tmp_path / "cube.zarr")
+    assert quality.status.values.tolist() == ["coregistered"]
+    error = np.array([quality.shift_y[0] - stack.true_shift_y[5], quality.shift_x[0] - stack.true_shift_x[5]])
+    sigma = np.array([quality.shift_sigma_y[0], quality.shift_sigma_x[0]])
+    assert np.abs(error).max() < 0.1
+    assert (np.abs(error) < 4 * sigma).all()
+    surest = [float(old.shift_sigma_y[3:5].min()), float(old.shift_sigma_x[3:5].min())]
+    assert (sigma >= surest).all(), "it cannot be surer than what places it"
+
+
 def test_times_may_be_out_of_order_and_repeating_does_nothing(dates: xr.DataArray, cube: Path) -> None:
     append(dates[[6]], cube)
     append(dates[[4, 6]], cube)

@@ -62,10 +62,13 @@ class Items:
     """Times of acquisition, NaT where not known."""
     anchor: int
     """Position of the anchor."""
+    settled: tuple[PairMatch, ...] = ()
+    """Pairs with the anchor that are known already."""
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         """Identity of the items."""
-        return self.names, self.times.tolist(), self.anchor
+        known = [(match.second, match.shift, match.sigma) for match in self.settled]
+        return self.names, self.times.tolist(), self.anchor, known
 
 
 def network_frame(items: Sequence[PlacedScene], anchor: int) -> GeoBox:
@@ -291,7 +294,7 @@ def _match_scene(
 def _solve(
     matches: NDArray[np.object_], sketches: NDArray[np.object_], items: Items, options: MatchOptions
 ) -> NDArray[np.object_]:
-    every = [match for some in matches for match in some]
+    every = [*items.settled, *(match for some in matches for match in some)]
     known: list[Sketch | None] = [*sketches, *[None] * (len(items.names) - len(sketches))]
     places = np.empty(len(sketches), object)
     places[:] = solve(every, known, items.names, items.anchor, options)[: len(sketches)]

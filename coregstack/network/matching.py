@@ -65,6 +65,8 @@ class PairMatch:
     reason: str
     ties: TiePoints = field(default=NO_TIES, compare=False, repr=False)
     """The windows that were matched, in the frame that counts from the first pixel of `first`."""
+    settled: bool = False
+    """Whether it was known before, from an adjustment of more pairs: it stands for any other of the two items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -243,6 +245,8 @@ def solve(
         One for each item.
     """
     unknown = Shift(np.nan, np.nan)
+    settled = {frozenset((match.first, match.second)) for match in matches if match.settled}
+    matches = [m for m in matches if m.settled or frozenset((m.first, m.second)) not in settled]
     likeness = _likeness(matches, sketches)
     solution = adjust(
         [(m.first, m.second) for m in matches],
@@ -296,11 +300,11 @@ def _with_windows(place: Place, match: PairMatch | None, item: int, names: Seque
 
 
 def _likeness(matches: Sequence[PairMatch], sketches: Sequence[Sketch | None]) -> NDArray[np.float64]:
-    """How alike the two items of each pair look; NaN where it is not known."""
+    """How alike the two items of each pair look; NaN where it is not known, or does not count any more."""
     likeness = np.full(len(matches), np.nan)
     for k, match in enumerate(matches):
         first, second = sketches[match.first], sketches[match.second]
-        if first is not None and second is not None:
+        if first is not None and second is not None and not match.settled:
             textures = first.descriptor.texture[None], second.descriptor.texture[None]
             likeness[k] = similarity(*textures)[0, 0]
     return likeness
