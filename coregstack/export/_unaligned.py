@@ -10,6 +10,7 @@ import dask
 import dask.array as da
 import numpy as np
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
+from numpy.typing import NDArray
 
 from coregstack.export._dates import UNALIGNED
 from coregstack.export._template import CLEAR, Cube
@@ -38,18 +39,23 @@ def drop_unaligned(
         Fingerprint and item of the dates that are left out.
     """
     unknown = [k for k, text in enumerate(cube.fingerprints) if text not in kept and text not in dropped]
-    if unknown and "status" in cube.lazy:
-        cube = _known(cube, unknown)
     out = {k for k, text in enumerate(cube.fingerprints) if text in dropped}
     if unknown:
-        status = cube.array.coords["status"].isel(time=unknown).values
+        if "status" in cube.lazy:
+            cube, status = _known(cube, unknown)
+        else:
+            status = cube.array.coords["status"].values[unknown]
         out |= {k for k, value in zip(unknown, status, strict=True) if str(value) in UNALIGNED}
     stay = [k for k in range(len(cube.items)) if k not in out]
     return cube.select(stay), {cube.fingerprints[k]: cube.items[k] for k in sorted(out)}
 
 
-def _known(cube: Cube, dates: list[int]) -> Cube:
-    """The cube with the lazy coordinates of some dates computed, and put back into its graph."""
+def _known(cube: Cube, dates: list[int]) -> tuple[Cube, NDArray[Any]]:
+    """The cube with the lazy coordinates of some dates computed and put back into its graph, and their status.
+
+    The status is handed on, not asked of that graph: a cluster that is asked for a key which it is just about
+    to forget may fail.
+    """
     blocks = {name: _blocks_of(values, dates) for name, values in cube.lazy.items()}
     keys = {name: [(cube.lazy[name].name, block) for block in blocks[name]] for name in blocks}
     parts = dask.compute({name: [cube.lazy[name].blocks[b] for b in blocks[name]] for name in blocks})[0]
@@ -59,7 +65,12 @@ def _known(cube: Cube, dates: list[int]) -> Cube:
         coord = cube.array.coords[name]
         coords[name] = (coord.dims, _with_values(coord.data, known), coord.attrs)
     array = cube.array.copy(data=_with_values(cube.array.data, known)).assign_coords(coords)
-    return replace(cube, array=array)
+    ends = np.cumsum(cube.lazy["status"].chunks[0])
+    places = [
+        np.arange(ends[b] - len(p), ends[b]) for b, p in zip(blocks["status"], parts["status"], strict=True)
+    ]
+    status = np.concatenate(parts["status"])[np.searchsorted(np.concatenate(places), dates)]
+    return replace(cube, array=array), status
 
 
 def _blocks_of(values: da.Array, dates: list[int]) -> list[int]:
@@ -73,4 +84,9 @@ def _with_values(array: da.Array, known: dict[str, dict[Any, Any]]) -> da.Array:
         name: MaterializedLayer({**layer, **known[name]}) if name in known else layer
         for name, layer in graph.layers.items()
     }
-    return da.Array(HighLevelGraph(layers, graph.dependencies), array.name, array.chunks, meta=array._meta)
+    needed = {
+        name: set() if name in known and len(known[name]) == len(layers[name]) else set(others)
+        for name, others in graph.dependencies.items()
+    }
+    culled = HighLevelGraph(layers, needed).cull_layers([array.name])
+    return da.Array(culled, array.name, array.chunks, meta=array._meta)
