@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from coregstack.api import apply, check_resampling, estimate_beside
+from coregstack.api import apply, check_resampling
 from coregstack.errors import AnchorNotFound, InvalidRequest
+from coregstack.estimating import estimate_beside
 from coregstack.export._memory import open_cube
 from coregstack.export.append import open_grown, write_behind
 from coregstack.model import NO_SHIFT, Shift, Status

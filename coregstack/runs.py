@@ -13,7 +13,7 @@ import xarray as xr
 
 from coregstack import graph
 from coregstack.anchoring import AUTO, best_scene
-from coregstack.api import OUTSIDE, QUALITY, apply, check_resampling
+from coregstack.api import apply, check_resampling
 from coregstack.delivery import (
     Progress,
     check_apart,
@@ -26,6 +26,7 @@ from coregstack.delivery import (
     scene_plans,
 )
 from coregstack.errors import InvalidStack, UnreadableFile
+from coregstack.estimating import OUTSIDE, QUALITY
 from coregstack.export.cube import to_zarr
 from coregstack.export.files import resolved
 from coregstack.export.items import DeliverySettings

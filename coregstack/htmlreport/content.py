@@ -18,8 +18,8 @@ import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from coregstack.api import NETWORK, QUALITY
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
+from coregstack.estimating import NETWORK, QUALITY
 from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
 from coregstack.jsonfile import parse_json, read_text
 from coregstack.model import Evidence, Status, TiePoints

@@ -14,8 +14,8 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from coregstack import graph
-from coregstack.api import OUTSIDE, QUALITY
 from coregstack.errors import AnchorNotFound, InvalidRequest
+from coregstack.estimating import OUTSIDE, QUALITY
 from coregstack.export.items import quality_from
 from coregstack.grid import offset
 from coregstack.matching import MatchOptions, Reference, anchor_quality, assess, match_options, prepare
