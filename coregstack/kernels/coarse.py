@@ -20,12 +20,8 @@ from coregstack.kernels.overview import OVERVIEW, Look, PreparedAnchor, factor_f
 from coregstack.kernels.windows import Box, Lag, cells, grown, moved, overlap, read_pair, spread, window_size
 from coregstack.model import PixelSource
 
-_SIGNIFICANT = 6.5
-"""Peaks of the search that stand out less may be chance, unless they stand alone."""
-_FAINT = 4.0
-"""Peaks that stand out less may be chance even so."""
-_ALONE = 0.6
-"""A second peak lower than this beside the first is none. Chance brings 0.7 and more."""
+_LEAST_LEAD = 6.0
+"""Peaks of the search that are higher than the next by less may be chance: wrong ones are by 3.3 at most."""
 _AMBIGUOUS = 0.8
 """A second peak this near in height to the first leaves both in doubt."""
 _LEAST_PAIRS = 100
@@ -182,10 +178,9 @@ def _unrivalled(surface: Surface) -> Peak | Refusal:
             "anchor and item have no usable texture in common: what is clear in one is not in the other"
         )
     peak = surface.peak(max(_LEAST_PAIRS, 0.1 * most))
-    # Furrows that run one way over the whole scene agree along a ridge, from which even a perfect peak stands out
-    # little: what tells is that no other place comes near to it.
-    needed = _FAINT if peak is not None and peak.rival < _ALONE else _SIGNIFICANT
-    if peak is None or peak.significance < needed:
+    # Furrows that run one way over the whole scene agree along a ridge, and even a perfect peak stands out little from
+    # a surface that holds one: what tells is that no other place comes near to it.
+    if peak is None or peak.lead < _LEAST_LEAD:
         return Refusal(
             "no common texture: nothing within the searched shifts matches better than chance "
             "(cloud, water, another place, or a larger shift)"

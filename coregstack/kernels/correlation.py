@@ -25,6 +25,8 @@ class Peak:
     """Height over the surface's own scatter; noise alone gives 3 to 6."""
     rival: float
     """Height of the next peak over that of the best; 1 says that one is as good as the other."""
+    lead: float
+    """By how much it is higher than the next, in standard deviations of what unlike images give at one lag."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +63,7 @@ class Surface:
             x=self.centre[1] + x - height.shape[1] // 2 + _vertex(height[y], x),
             significance=top / max(float(scatter), 1.0),
             rival=float(rest.max()) / top,
+            lead=top - float(rest.max()),
         )
 
 
