@@ -212,16 +212,15 @@ def _placed(cube: Stack, chosen: Sequence[int], anchor: str) -> dict[str, tuple[
 
     They rest on all dates that the cube was made of; what is read of it here may not lead back to the anchor.
     """
-    placed = {}
-    told = cube.array.coords
-    for k in chosen:
-        names = ("shift_y", "shift_x", "shift_sigma_y", "shift_sigma_x")
-        if cube.ids[k] == anchor or any(name not in told for name in names):
-            continue
-        y, x, *sigma = (float(told[name].values[k]) for name in names)
-        if np.isfinite([y, x, *sigma]).all():
-            moved = str(told["status"].values[k]) == Status.COREGISTERED
-            placed[cube.ids[k]] = (NO_SHIFT if moved else Shift(y, x), Shift(*sigma))
-    # they may err alike: all together they are taken to know no more than one of them
-    wider = np.sqrt(max(len(placed), 1))
-    return {item: (shift, Shift(*(wider * s for s in sigma))) for item, (shift, sigma) in placed.items()}
+    told, names = cube.array.coords, ("shift_y", "shift_x", "shift_sigma_y", "shift_sigma_x")
+    if any(name not in told for name in ("status", *names)):
+        return {}
+    status = told["status"].values[chosen]
+    numbers = np.stack([told[name].values[chosen] for name in names], axis=1).astype(float)
+    # those beside one new date may err alike: all together they are taken to know no more than one of them
+    numbers[:, 2:] *= np.sqrt(min(2 * NEAREST, max(len(chosen) - 1, 1)))
+    return {
+        cube.ids[k]: (NO_SHIFT if str(state) == Status.COREGISTERED else Shift(y, x), Shift(*sigma))
+        for k, state, (y, x, *sigma) in zip(chosen, status, numbers.tolist(), strict=True)
+        if cube.ids[k] != anchor and np.isfinite([y, x, *sigma]).all()
+    }
