@@ -26,6 +26,17 @@ def test_quick_mode_prints_tables(name: str) -> None:
     assert "NO" not in done.stdout.split()
 
 
+def test_right_and_wrong_peaks_are_apart_in_made_landscapes() -> None:
+    done = subprocess.run(
+        [sys.executable, str(FOLDER / "peaks.py"), "--quick"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = {line.split(" | ")[0].strip("| "): line.split(" | ") for line in done.stdout.splitlines()}
+    (_, right, least, *_), (*_, most, _) = rows["right"], rows["wrong"]
+    assert int(right) == 28
+    assert float(least) > 6 > float(most)
+
+
 def test_every_goal_of_the_network_is_met_by_a_small_stack(data_dir: Path) -> None:
     done = subprocess.run(
         [sys.executable, str(FOLDER / "network.py"), "--quick"],

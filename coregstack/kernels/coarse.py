@@ -21,7 +21,8 @@ from coregstack.kernels.windows import Box, Lag, cells, grown, moved, overlap, r
 from coregstack.model import PixelSource
 
 _LEAST_LEAD = 6.0
-"""Peaks of the search that are higher than the next by less may be chance: wrong ones are by 3.3 at most."""
+"""Peaks of the search that are higher than the next by less may be chance: wrong ones hardly
+reach 3, right ones mostly exceed 12 (`benchmarks/peaks.py`)."""
 _AMBIGUOUS = 0.8
 """A second peak this near in height to the first leaves both in doubt."""
 _LEAST_PAIRS = 100
