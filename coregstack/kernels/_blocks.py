@@ -8,9 +8,9 @@ neighbours in memory, so that the compiler can do many at a time. Nowhere may it
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 
+from coregstack.kernels.compiling import compiled
 from coregstack.kernels.match_image import smooth_into
 
 BLOCK = 8
@@ -23,10 +23,9 @@ _FLOOR = 0.3
 """Added to 1 - rho^2, so that a few blocks that match perfectly do not decide alone."""
 _CUT = 4.0
 """Residuals beyond this many standard deviations of their block count nothing (Tukey's biweight)."""
-_compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
-@_compiled
+@compiled
 def block_sums(anchor, item, usable, margin, taps, noise, out) -> None:
     """Fill `out` (n, block, 6) with the weighted normal equations of every block of every window.
 
@@ -52,7 +51,7 @@ def block_sums(anchor, item, usable, margin, taps, noise, out) -> None:
                 )
 
 
-@_compiled
+@compiled
 def block_weights(anchor, item, usable, margin, taps, noise, offsets, out) -> None:
     """Fill `out` (n, block) with each block's mean weight where the item lies `offsets` (k, 2) away, in whole px.
 
@@ -76,7 +75,7 @@ def block_weights(anchor, item, usable, margin, taps, noise, offsets, out) -> No
                     target[j] += facts[0, j] / offsets.shape[0]
 
 
-@_compiled
+@compiled
 def _scratch(across):
     """Room for a row of blocks: strips (8, 8 rows x columns), planes (9, block) and facts (5, block).
 
@@ -92,7 +91,7 @@ def _scratch(across):
     return strips, np.empty((9, across)), np.empty((5, across))
 
 
-@_compiled
+@compiled
 def _gather(first, second, usable, top, left, down, along, strips) -> None:
     """Fill the strips of mask, anchor and item of a row of blocks; what is not usable is 0."""
     columns = strips.shape[1] // BLOCK
@@ -110,7 +109,7 @@ def _gather(first, second, usable, top, left, down, along, strips) -> None:
             b[x] = keep[x] * item[x]
 
 
-@_compiled
+@compiled
 def _add_up(values, sums) -> None:
     """Fill `sums` (block,) with the sum of each block of a strip, which is overwritten."""
     rows, columns = BLOCK, values.size // BLOCK
@@ -125,7 +124,7 @@ def _add_up(values, sums) -> None:
         sums[j] = left + ((values[k + 4] + values[k + 5]) + (values[k + 6] + values[k + 7]))
 
 
-@_compiled
+@compiled
 def _add_up_products(first, second, scratch, sums) -> None:
     """Fill `sums` (block,) with the sum of the products of two strips in each block."""
     for k in range(scratch.size):
@@ -133,14 +132,14 @@ def _add_up_products(first, second, scratch, sums) -> None:
     _add_up(scratch, sums)
 
 
-@_compiled
+@compiled
 def _spread(sums, line) -> None:
     """Fill `line` (columns,) with a number of each block."""
     for j in range(sums.size):
         line[j * BLOCK : (j + 1) * BLOCK] = sums[j]
 
 
-@_compiled
+@compiled
 def _weigh(strips, planes, noise, facts) -> None:
     """Detrend anchor and item: `facts` become weight, correlation, power of both, and the usable pixels.
 
@@ -166,7 +165,7 @@ def _weigh(strips, planes, noise, facts) -> None:
             facts[0, j] = count * (square - _CHANCE) / (1 - square + _FLOOR)
 
 
-@_compiled
+@compiled
 def _span_planes(strips, planes, count) -> None:
     """Count the usable pixels of each block, and prepare planes over them.
 
@@ -199,7 +198,7 @@ def _span_planes(strips, planes, count) -> None:
         planes[2, j], planes[3, j], planes[4, j] = cc / det, -rc / det, rr / det
 
 
-@_compiled
+@compiled
 def _detrend(values, strips, planes, count) -> None:
     """Take the best plane off the usable pixels of each block of a strip, which stays 0 elsewhere."""
     keep, scratch, row, column = strips[0], strips[5], strips[6], strips[7]
@@ -229,7 +228,7 @@ def _detrend(values, strips, planes, count) -> None:
             here[x] -= use[x] * (level[x] + down * steepness[x])
 
 
-@_compiled
+@compiled
 def _equations(first, second, top, left, strips, planes, facts, out) -> None:
     """Fill `out` (block, 6) with the weighted normal equations of a row of blocks, detrended in `strips`."""
     columns, across = strips.shape[1] // BLOCK, facts.shape[1]
@@ -281,7 +280,7 @@ def _equations(first, second, top, left, strips, planes, facts, out) -> None:
             out[j, k + 1] = weight * planes[k, j]
 
 
-@_compiled
+@compiled
 def _slope(keep, scale_a, scale_b, after_a, before_a, after_b, before_b, quarter, out) -> None:
     """Half the mean slope of both images, brought to one scale, along a row."""
     for x in range(out.size):

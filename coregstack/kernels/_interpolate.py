@@ -8,16 +8,16 @@ sums as zeros, and only then is the sum divided by the weight that is left.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from coregstack.kernels.compiling import compiled
 
 BLOCK = 128
 _TILE = 512
 _LEAST_WEIGHT = 0.4
-_compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
-@_compiled
+@compiled
 def find_usable(values, valid, nodata, usable, full) -> None:
     """Fill `usable` (y, x), and `full` (y, blocks): True where all pixels of a row's block are usable.
 
@@ -40,7 +40,7 @@ def find_usable(values, valid, nodata, usable, full) -> None:
             full[i, k] = pixels == block.size
 
 
-@_compiled
+@compiled
 def copy_usable(values, valid, nodata, corner, background, out) -> None:
     """Fill `out` (y, x) with usable pixels from row and column `corner` on, else with ``background[0]``.
 
@@ -69,7 +69,7 @@ def copy_usable(values, valid, nodata, corner, background, out) -> None:
                 part[j] = part[j] if use[j] else background[0]
 
 
-@_compiled
+@compiled
 def interpolate(values, usable, full, first, nearest, weights_y, weights_x, marks, nodata, out) -> None:
     """Fill `out` (y, x) with separable sums over taps.
 
@@ -122,7 +122,7 @@ def interpolate(values, usable, full, first, nearest, weights_y, weights_x, mark
             _blank(usable[near], nearest[1] + tile, marks[2], target)
 
 
-@_compiled
+@compiled
 def _tiles(columns, first, width, taps):
     """Where tiles of the output begin and end: those with all their taps inside are apart from the edges."""
     low = min(max(0, -first), columns)
@@ -134,7 +134,7 @@ def _tiles(columns, first, width, taps):
     return edges
 
 
-@_compiled
+@compiled
 def _weigh_rows(values, left, weights, line) -> None:
     real = line.dtype.type
     cols = slice(left, left + line.size)
@@ -152,7 +152,7 @@ def _weigh_rows(values, left, weights, line) -> None:
             line[j] += weight * real(source[j])
 
 
-@_compiled
+@compiled
 def _weigh_usable_rows(values, usable, left, weights, line, cover, missing) -> None:
     real = line.dtype.type
     cols = slice(left, left + line.size)
@@ -164,7 +164,7 @@ def _weigh_usable_rows(values, usable, left, weights, line, cover, missing) -> N
             missing[j] |= not use[j]
 
 
-@_compiled
+@compiled
 def _weigh_columns(line, weights, sums) -> None:
     sums[:] = 0
     whole = weights.size // 4 * 4
@@ -179,7 +179,7 @@ def _weigh_columns(line, weights, sums) -> None:
             sums[j] += weight * source[j]
 
 
-@_compiled
+@compiled
 def _divide(sums, share, missing, taps, nearest, left) -> None:
     """Where a tap is missing, divide by the weight that is left, else take the nearest pixel."""
     for j in range(sums.size):
@@ -190,7 +190,7 @@ def _divide(sums, share, missing, taps, nearest, left) -> None:
                 sums[j] = nearest[left + j]
 
 
-@_compiled
+@compiled
 def _store(sums, marks, nodata, target) -> None:
     """Round, saturate, keep off the nodata value and write."""
     lowest, highest = marks[0], marks[1]
@@ -206,7 +206,7 @@ def _store(sums, marks, nodata, target) -> None:
                 target[j] = nodata[1] if sums[j] < nodata[0] else nodata[2]
 
 
-@_compiled
+@compiled
 def _blank(usable, left, fill, target) -> None:
     for j in range(target.size):
         if not 0 <= left + j < usable.size or not usable[left + j]:

@@ -3,15 +3,15 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
+
+from coregstack.kernels.compiling import compiled
 
 WINDOW = 7
 _TILE = 512
-_compiled = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 
-@_compiled
+@compiled
 def join(anchor, usable, images) -> None:
     """Make `usable` (y, x) the joint mask, and 0 what lies outside it.
 
@@ -28,7 +28,7 @@ def join(anchor, usable, images) -> None:
                 images[k, i, j] = images[k, i, j] if usable[i, j] else np.float32(0)
 
 
-@_compiled
+@compiled
 def add_moments(image, total, square) -> None:
     """Fill `total` and `square` (y,) with the sum and the sum of squares of each row of `image` (y, x)."""
     values = np.empty(image.shape[1])
@@ -41,7 +41,7 @@ def add_moments(image, total, square) -> None:
         square[i] = _fold(values)
 
 
-@_compiled
+@compiled
 def add_errors(anchor, image, usable, gain, offset, error) -> None:
     """Fill `error` (y,) with each row's sum of ``(anchor - gain * image - offset)**2`` over usable pixels."""
     square = np.empty(usable.shape[1])
@@ -52,7 +52,7 @@ def add_errors(anchor, image, usable, gain, offset, error) -> None:
         error[i] = _fold(square)
 
 
-@_compiled
+@compiled
 def _fold(values) -> float:
     """Sum of `values`, which are overwritten: halves are added until one number is left.
 
@@ -69,7 +69,7 @@ def _fold(values) -> float:
     return values[0] if values.size else 0.0
 
 
-@_compiled
+@compiled
 def add_similarity(anchor, images, usable, gains, offsets, c1, c2, windows, similarity) -> None:
     """Sum the local similarity of all 7 x 7 windows that are wholly usable.
 
@@ -119,7 +119,7 @@ def add_similarity(anchor, images, usable, gains, offsets, c1, c2, windows, simi
 # Loops of few arrays each, all of them contiguous to the compiler: else it works on one number at a time.
 
 
-@_compiled
+@compiled
 def _count_gaps(usable) -> int:
     gaps = 0
     for j in range(usable.size):
@@ -127,7 +127,7 @@ def _count_gaps(usable) -> int:
     return gaps
 
 
-@_compiled
+@compiled
 def _find_whole(usable, whole) -> None:
     """Fill `whole` (x - 6,) with whether the window that begins there, of all rows of `usable`, is usable."""
     column = np.ones(usable.shape[1], np.bool_)
@@ -141,20 +141,20 @@ def _find_whole(usable, whole) -> None:
             whole[j] &= near[j]
 
 
-@_compiled
+@compiled
 def _drop(whole, local) -> None:
     for j in range(local.size):
         local[j] = local[j] if whole[j] else 0.0
 
 
-@_compiled
+@compiled
 def _slide(x, x_old, total) -> None:
     """Let a row enter and another leave the sums along columns."""
     for j in range(x.size):
         total[j] += np.float64(x[j]) - np.float64(x_old[j])
 
 
-@_compiled
+@compiled
 def _slide_image(x, x_old, y, y_old, square, sums) -> None:
     first, both, mixed = sums[0], sums[1], sums[2]
     for j in range(x.size):
@@ -167,7 +167,7 @@ def _slide_image(x, x_old, y, y_old, square, sums) -> None:
         mixed[j] += a * b - c * d
 
 
-@_compiled
+@compiled
 def _box(sums, n, boxes) -> None:
     """Fill the first `n` columns of `boxes` with the sums of seven neighbours along the rows of `sums`."""
     for m in range(sums.shape[0]):
@@ -176,7 +176,7 @@ def _box(sums, n, boxes) -> None:
             target[j] = ((s[j] + s[j + 1]) + (s[j + 2] + s[j + 3])) + ((s[j + 4] + s[j + 5]) + s[j + 6])
 
 
-@_compiled
+@compiled
 def _compare(x, y, both, mixed, gain, offset, c1, c2, local) -> None:
     mean, sample = 1 / WINDOW**2, 1 / (WINDOW**2 - 1)
     for j in range(local.size):
@@ -189,7 +189,7 @@ def _compare(x, y, both, mixed, gain, offset, c1, c2, local) -> None:
         local[j] = alike / most
 
 
-@_compiled
+@compiled
 def count_high(values, usable, counts) -> None:
     """Add to `counts` (65536,) how many usable float32 `values` share their upper sixteen ordered bits."""
     for i in range(values.shape[0]):
@@ -197,7 +197,7 @@ def count_high(values, usable, counts) -> None:
             counts[_ordered(values[i, j]) >> 16] += usable[i, j]
 
 
-@_compiled
+@compiled
 def count_low(values, usable, high, counts) -> None:
     """Add to `counts` (n, 65536) how many values, of the upper bits ``high[n]``, share their lower bits."""
     for i in range(values.shape[0]):
@@ -208,7 +208,7 @@ def count_low(values, usable, high, counts) -> None:
                     counts[k, key & 0xFFFF] += usable[i, j]
 
 
-@_compiled
+@compiled
 def _ordered(bits):
     """Turn the bits of a float32 into an integer of the same order."""
     return ~bits if bits >> np.uint32(31) else bits | np.uint32(0x80000000)

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.fft
-from numba import njit
 from numpy.typing import NDArray
+
+from coregstack.kernels.compiling import compiled
 
 _PEAK = 4
 """Half width of a correlation peak, px: what lies further off is another peak."""
@@ -114,7 +115,7 @@ def correlate(
     ]
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def local_agreement(
     anchor: NDArray[np.complex64],
     item: NDArray[np.complex64],

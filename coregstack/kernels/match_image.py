@@ -10,8 +10,9 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from coregstack.kernels.compiling import compiled
 
 SMOOTH = 1.0
 """Standard deviation of the smoothing, px: low enough in high frequencies to be shifted exactly."""
@@ -23,7 +24,7 @@ REACH = _TREND_RADIUS + _SMOOTH_RADIUS
 """Pixels round a window that its band-passed values depend on."""
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def orientation(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.complex64]:
     """Unit vectors at twice the angle of the gradient.
 
@@ -73,7 +74,7 @@ def _convolver(radius: int) -> Callable[..., Any]:
     """
     count = 2 * radius + 1
 
-    @njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+    @compiled
     def convolve(
         image: NDArray[np.float32],
         down: NDArray[np.float32],
@@ -159,7 +160,7 @@ def high_pass(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray
     return out
 
 
-@njit(cache=True, nogil=True, error_model="numpy")  # type: ignore[untyped-decorator]
+@compiled
 def _high_pass(
     values: NDArray[np.float32],
     usable: NDArray[np.bool_],

@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from coregstack.kernels._blocks import BLOCK, block_sums, block_weights
+from coregstack.kernels.compiling import compiled
 from coregstack.kernels.match_image import REACH, high_pass, smooth_taps
 from coregstack.kernels.symmetric import inverse, product
 from coregstack.kernels.windows import Box, Lag, centre, grown, read_pair
@@ -91,7 +91,7 @@ def prepare(
     return full, half
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _halved(
     first: NDArray[np.float32], second: NDArray[np.float32], usable: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
@@ -115,7 +115,7 @@ def _halved(
     return one, two, mask
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def _eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The masks without a rim of `_RIM` pixels round what is not usable; the edge counts as such."""
     count, height, width = usable.shape

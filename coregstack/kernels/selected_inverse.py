@@ -16,9 +16,10 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from numba import njit
 from numpy.typing import NDArray
 from scipy.sparse.linalg import splu
+
+from coregstack.kernels.compiling import compiled
 
 
 def factorise(matrix: sp.csc_matrix) -> Any:
@@ -84,7 +85,7 @@ def selected_inverse(
     return diagonal[order], entries
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _takahashi(
     indptr: NDArray[np.int32],
     indices: NDArray[np.int32],

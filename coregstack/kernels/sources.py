@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from coregstack.kernels.compiling import compiled
 from coregstack.model import Shift
 
 _STRIP = 512
@@ -85,7 +85,7 @@ def _holds(dtype: np.dtype[Any], value: float) -> bool:
     return bool(np.iinfo(dtype).min <= value <= np.iinfo(dtype).max)
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def take(
     values: NDArray[np.generic], usable: NDArray[np.bool_], nodata: NDArray[np.generic]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -119,7 +119,7 @@ def take(
     return out, mask
 
 
-@njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
+@compiled
 def block_means(
     values: NDArray[np.generic], usable: NDArray[np.bool_], nodata: NDArray[np.generic], factor: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

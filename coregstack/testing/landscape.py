@@ -14,10 +14,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from coregstack.errors import InvalidRequest
+from coregstack.kernels.compiling import compiled
 
 BAND_NAMES = {
     4: ("blue", "green", "red", "nir"),
@@ -50,9 +50,6 @@ _SPECTRA = np.array(
 # each once, symmetric, so that the centroid is the pixel's centre. It is 1.4 px wide, since optics
 # and the provider's own resampling leave no scene as sharp as its pixels.
 _APERTURE = np.array([[-2, -1], [-1, 2], [0, 0], [1, -2], [2, 1]]) * 0.28
-
-
-compiled = njit(cache=True, nogil=True, error_model="numpy")
 
 
 @compiled

@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.errors import InvalidRequest
+from coregstack.kernels.compiling import compiled
 from coregstack.model import Shift
-from coregstack.testing.landscape import compiled, fractal, reflectance
+from coregstack.testing.landscape import fractal, reflectance
 
 NODATA = 0
 """Value of pixels outside the footprint."""

@@ -33,5 +33,9 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     good = {name: digest for name, digest in tree(output).items() if name.startswith("good")}
     assert sorted(good) == ["good_coreg.tif", "good_coreg_qa_metadata.json"]
     return SimpleNamespace(
-        folder=folder, anchor=folder / "anchor.tif", good=folder / "good.tif", digests=good
+        folder=folder,
+        anchor=folder / "anchor.tif",
+        good=folder / "good.tif",
+        output=output,
+        digests=good,
     )

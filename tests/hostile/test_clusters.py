@@ -75,13 +75,17 @@ def test_a_lost_scheduler_is_named_with_all_that_it_left_undone(
     assert named <= {"anchor", "good"}
     assert all(item in str(caught.value) for item in named)
     assert len(named) == 2 - when
-    whole = sound.digests | {"anchor_anchor.tif": tree(sound.folder)["anchor.tif"]}
-    for name, digest in tree(output).items():
-        assert name.endswith((".part", ".csv")) or digest == whole[name]
+    for name in tree(output):
+        assert name.endswith((".part", ".csv")) or (output / name).read_bytes() == whole(sound, name)
     with dask.config.set(scheduler="synchronous"):
         again = run_scenes(scenes, anchor="anchor", output=output)
     assert not again.problems
     assert verify_output(output) == ()
+
+
+def whole(sound: SimpleNamespace, name: str) -> bytes:
+    source = sound.folder / "anchor.tif" if name == "anchor_anchor.tif" else sound.output / name
+    return source.read_bytes()
 
 
 def test_an_item_that_kills_its_workers_is_delivered_as_it_came(

@@ -1,0 +1,171 @@
+"""What one process has compiled serves the next, and never as something else than it is."""
+
+from __future__ import annotations
+
+import errno
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coregstack.kernels import compiling
+
+SOURCE = """
+from coregstack.kernels.compiling import compiled
+
+def make(step):
+    @compiled
+    def add(values):
+        total = values[0] * 0
+        for value in values:
+            total += value + step
+        return total
+    return add
+
+add = make(1)
+"""
+WHOLE, HALF = np.array([1, 2]), np.array([0.5, 0.25], np.float32)
+
+
+@pytest.fixture
+def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], ModuleType]:
+    """Makes the module anew, as another process would that keeps what it compiles in the same folder."""
+    monkeypatch.setattr("numba.config.CACHE_DIR", "")
+    path = tmp_path / "kernel.py"
+    path.write_text(SOURCE)
+
+    def load() -> ModuleType:
+        compiling._source_digest.cache_clear()
+        spec = importlib.util.spec_from_file_location("kernel", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        monkeypatch.setitem(sys.modules, "kernel", module)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+def hits(function: Any) -> int:
+    return sum(function.stats.cache_hits.values())
+
+
+def kept(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*.nbc"))
+
+
+def test_kinds_that_processes_compile_at_once_are_not_taken_for_each_other(
+    process: Callable[[], ModuleType], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = process(), process()
+    dump = compiling._Files._dump
+
+    def meanwhile(self: Any, content: Any) -> Any:
+        # while one process keeps what it has compiled, another compiles another kind and keeps it
+        monkeypatch.setattr(compiling._Files, "_dump", dump)
+        assert second.add(HALF) == 2.75
+        return dump(self, content)
+
+    monkeypatch.setattr(compiling._Files, "_dump", meanwhile)
+    assert first.add(WHOLE) == 5
+    third = process()
+    assert third.add(HALF) == 2.75
+    assert third.add(WHOLE) == 5
+    assert hits(third.add) == 2
+
+
+def test_functions_made_for_different_constants_are_kept_apart(process: Callable[[], ModuleType]) -> None:
+    module = process()
+    assert (module.add(WHOLE), module.make(10)(WHOLE)) == (5, 23)
+    again = process()
+    other = again.make(10)
+    assert (again.add(WHOLE), other(WHOLE)) == (5, 23)
+    assert hits(again.add) == hits(other) == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"\x80", bytes(100)], ids=["shorter", "other", "zeros"])
+def test_what_is_damaged_is_compiled_again(
+    process: Callable[[], ModuleType], tmp_path: Path, content: bytes
+) -> None:
+    process().add(WHOLE)
+    (path,) = kept(tmp_path)
+    whole = path.read_bytes()
+    path.write_bytes(content + whole[len(content) : -1])
+    module = process()
+    assert module.add(WHOLE) == 5
+    assert hits(module.add) == 0
+    assert hits_of_next(process) == 1
+
+
+def hits_of_next(process: Callable[[], ModuleType]) -> int:
+    module = process()
+    module.add(WHOLE)
+    return hits(module.add)
+
+
+def test_a_change_of_the_source_is_compiled_and_what_was_there_goes(
+    process: Callable[[], ModuleType], tmp_path: Path
+) -> None:
+    module = process()
+    module.add(WHOLE)
+    module.add(HALF)
+    before = kept(tmp_path)
+    assert len(before) == 2
+    (tmp_path / "kernel.py").write_text(SOURCE.replace("value + step", "value - step"))
+    assert process().add(WHOLE) == 1
+    after = kept(tmp_path)
+    assert len(after) == 1
+    assert not set(after) & set(before)
+
+
+def test_flushing_empties_the_folder(process: Callable[[], ModuleType], tmp_path: Path) -> None:
+    module = process()
+    module.add(WHOLE)
+    module.add._cache.flush()
+    assert not kept(tmp_path)
+
+
+def test_a_full_disk_costs_only_time(
+    process: Callable[[], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(compiling._Files, "_open_for_write", full)
+    assert process().add(WHOLE) == 5
+    assert not kept(tmp_path)
+
+
+def test_no_folder_that_can_be_written_is_needed(
+    process: Callable[[], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nowhere(*_: object) -> None:
+        raise RuntimeError("cannot cache function")
+
+    monkeypatch.setattr(compiling._Cache, "__init__", nowhere)
+    assert process().add(WHOLE) == 5
+    assert not kept(tmp_path)
+
+
+def test_processes_that_start_at_once_agree(process: Callable[[], ModuleType], tmp_path: Path) -> None:
+    words = (
+        "import sys, numpy as np; sys.path.insert(0, sys.argv[1]); import kernel; "
+        "print(kernel.add(np.array([1, 2], sys.argv[2])))"
+    )
+    kinds = ["i1", "i2", "i4", "i8", "f4", "f8"]
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-c", words, str(tmp_path), kind], stdout=subprocess.PIPE, text=True
+        )
+        for kind in kinds
+    ]
+    assert [float(each.communicate()[0]) for each in running] == [5.0] * len(kinds)
+    module = process()
+    assert [module.add(np.array([1, 2], kind)) for kind in kinds] == [5] * len(kinds)
