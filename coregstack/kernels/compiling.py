@@ -9,7 +9,6 @@ all at once. So here every kind has a file of its own name, and there is no inde
 from __future__ import annotations
 
 import hashlib
-import pickle
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -18,8 +17,6 @@ from typing import Any
 
 from numba import njit
 from numba.core.caching import FunctionCache, IndexDataCacheFile
-
-_DIGEST = hashlib.sha256().digest_size
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -67,30 +64,21 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
 
 class _Files(IndexDataCacheFile):  # type: ignore[misc]
-    """One file for each kind, named by all that it depends on, which holds its own digest."""
+    """One file for each kind, named by all that it depends on."""
 
     def save(self, key: Any, data: Any) -> None:
-        path = self._path_of(key)
-        content = self._dump(data)
-        with self._open_for_write(str(path)) as file:
-            file.write(hashlib.sha256(content).digest() + content)
-        for other in path.parent.glob("*.nbc"):
-            if other.name.startswith(self._base) and not other.name.startswith(self._current):
-                with suppress(OSError):
-                    other.unlink()
+        self._save_data(self._name(key), data)
+        self._remove(keep=self._current)
 
     def load(self, key: Any) -> Any:
         try:
-            content = self._path_of(key).read_bytes()
-        except OSError:
+            return self._load_data(self._name(key))
+        except Exception:
+            # whatever a file raises that is not there, or damaged: its kind is compiled and kept anew
             return None
-        digest, content = content[:_DIGEST], content[_DIGEST:]
-        return pickle.loads(content) if hashlib.sha256(content).digest() == digest else None
 
     def flush(self) -> None:
-        for path in Path(self._cache_path).glob("*.nbc"):
-            if path.name.startswith(self._base):
-                path.unlink(missing_ok=True)
+        self._remove(keep=None)
 
     @property
     def _base(self) -> str:
@@ -100,9 +88,16 @@ class _Files(IndexDataCacheFile):  # type: ignore[misc]
     def _current(self) -> str:
         return f"{self._base}{self._source_stamp[:12]}."
 
-    def _path_of(self, key: Any) -> Path:
+    def _name(self, key: Any) -> str:
         kind = hashlib.sha256(repr((self._version, key)).encode()).hexdigest()
-        return Path(self._cache_path, f"{self._current}{kind[:24]}.nbc")
+        return f"{self._current}{kind[:24]}.nbc"
+
+    def _remove(self, *, keep: str | None) -> None:
+        """Remove what was compiled of the function, but for names that begin with `keep`."""
+        for path in Path(self._cache_path).glob("*.nbc"):
+            if path.name.startswith(self._base) and not (keep and path.name.startswith(keep)):
+                with suppress(OSError):
+                    path.unlink()
 
 
 @cache
