@@ -1,8 +1,8 @@
 """What a report costs as items are added: seconds to write it, its size, and how long a browser lets one wait.
 
-Run ``python benchmarks/report.py``; it prints one table. Scenes of the sample landscape, each with its own season, clouds,
-footprint and shift, are aligned by one real run, and reports are written of its first 100, its first 300 and all of
-its items: windows and pictures are those that the run has left.
+Run ``python benchmarks/report.py``; it prints one table. Scenes of the sample landscape, each with its own season,
+clouds, footprint and shift, are aligned by one real run, and reports are written of its first 100, its first 300 and
+all of its items: windows and pictures are those that the run has left.
 
 Waits are those of headless Chromium, median of some tries, each until the change is painted; a screen that is
 painted 60 times a second alone makes up to 17 ms of them. "Open" is from naming the file until the table can be used,
@@ -18,7 +18,7 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
