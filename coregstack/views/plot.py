@@ -34,7 +34,7 @@ _SHAPES = {
     Status.ANCHOR: "D",
 }
 _X, _Y = "#0072b2", "#d55e00"
-_LEGEND_WIDTH, _LEGEND_LINE = 1.45, 16
+_LEGEND_WIDTH, _LEGEND_LINE = 1.3, 12
 """Room for one entry of a legend, inches across and points down."""
 
 
@@ -78,7 +78,7 @@ def shifts(table: pd.DataFrame, *, ax: Any = None) -> Any:
             foot,
             "X",
             color="0.35",
-            markersize=size + 1,
+            markersize=size + 2,
             transform=ax.get_xaxis_transform(),
             label="failed",
         )
@@ -305,13 +305,15 @@ def _head(ax: Any, title: str) -> None:
     """Title and, between it and the axes, the legend: inside it would lie on some of many items."""
     ax.grid(alpha=0.25)
     handles, _ = ax.get_legend_handles_labels()
-    pad = 6.0
+    pad = 4.0
     if handles:
         columns = max(1, int(ax.get_window_extent().width / ax.figure.dpi / _LEGEND_WIDTH))
-        style = {"frameon": False, "borderpad": 0, "borderaxespad": 0.4, "columnspacing": 1.2}
-        ax.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, **style)
+        ax.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize="small", frameon=False,
+            borderpad=0, borderaxespad=0.3, columnspacing=1.2, labelspacing=0.3,
+        )  # fmt: skip
         pad += _LEGEND_LINE * -(-len(handles) // columns)
-    ax.set_title(title, loc="left", pad=pad)
+    ax.set_title(title, loc="left", pad=pad, fontsize="medium")
 
 
 def _axes(ax: Any, size: tuple[float, float]) -> Any:
