@@ -62,8 +62,10 @@ function drawChip(canvas, column) {
     const edge = Math.round(CHIP * view.swipe / 100);
     context.drawImage(item.canvas, 0, 0, side, side);
     if (edge) context.drawImage(anchor.canvas, 0, 0, edge, CHIP, 0, 0, edge * zoom, side);
+    // as wide on the page, however small the picture is shown
+    const thick = 2 * side / (canvas.clientWidth || side);
     context.fillStyle = "#e69f00";
-    context.fillRect(edge * zoom - 1, 0, 2, side);
+    context.fillRect(edge * zoom - thick / 2, 0, thick, side);
   }
 }
 
@@ -207,6 +209,8 @@ async function openItem(k) {
   byId("after").parentNode.hidden = !known(item.x);
   address(`#item-${k + 1}`);
   if (!byId("viewer").open) byId("viewer").showModal();
+  // a button that has been switched off hears no keys
+  if (document.activeElement.disabled) byId("viewer-id").focus();
   if (!evidence) return;
   const pictures = await Promise.all([pictureOf(evidence), other ? pictureOf(other) : null]);
   if (view.item !== item) return;
