@@ -49,13 +49,15 @@ def search() -> Any:
         shifted_scene((256, 256), shift, conditions=Conditions(seed=4, season=0.62, cloud_cover=0.3), seed=3),
     ]
     turned = [orientation(scene.values[RED].astype(np.float32), scene.valid) for scene in pair]
-    surface = correlate(*turned, centre=(0, 0), reach=(24, 24))
+    (surface,) = correlate(*(turn[None] for turn in turned), centre=(0, 0), reach=(24, 24))
     height = surface.agreement / np.sqrt(surface.pairs / 2)
     figure, axes = plt.subplots(1, 5, figsize=(11, 2.7), layout="constrained")
     for axis, scene, words in zip(axes[:2], pair, ("anchor, June", "item, August, cloud"), strict=True):
         axis.imshow(_colours(scene))
         axis.set_title(words)
-    for axis, turn, words in zip(axes[2:4], turned, ("anchor, directions", "item, directions"), strict=True):
+    for axis, turn, words in zip(
+        axes[2:4], turned, ("orientations, anchor", "orientations, item"), strict=True
+    ):
         axis.imshow(np.ma.masked_where(turn == 0, np.angle(turn)), cmap="twilight", interpolation="nearest")
         axis.set_title(words)
     shown = axes[4].imshow(height, extent=(-24.5, 24.5, 24.5, -24.5), cmap="cividis")
