@@ -74,7 +74,7 @@ def make_scenes(folder: Path, count: int, size: int, workers: int) -> list[Path]
         rng = np.random.default_rng(k)
         how = Conditions(
             seed=k,
-            season=(days[k].item().timetuple().tm_yday / 366),
+            season=days[k].item().timetuple().tm_yday / 366,
             cloud_cover=min(rng.exponential(0.2), 1) if k else 0,
             footprint=rng.uniform(-14, 14),
         )
