@@ -147,7 +147,10 @@ def test_compare_shows_the_gain(aligned: xr.DataArray) -> None:
     images = [np.asarray(one.images[0].get_array(), float) for one in (anchor, before, after)]
     off = [np.median(np.abs(image - images[0])) for image in images]
     assert off[2] < 0.8 * off[1]
-    assert np.asarray(both.images[0].get_array()).shape[2] == 3
+    colours = np.asarray(both.images[0].get_array(), float)
+    np.testing.assert_array_equal(colours[..., 0], images[0])
+    np.testing.assert_array_equal(colours[..., 2], images[2])
+    np.testing.assert_allclose(colours[..., 1], (images[0] + images[2]) / 2, atol=0.6)
     assert all(one.get_xlabel() and one.get_title() for one in (anchor, before, after, both))
 
 

@@ -218,7 +218,7 @@ def compare(quality: ItemQuality, *, title: str = "", ax: Sequence[Any] | None =
     Returns
     -------
     ndarray of matplotlib Axes, shape (4,)
-        In the last picture the anchor (or other item) is red and the item cyan: grey is what lies in the same
+        In the last picture the anchor (or other item) is orange and the item blue: grey is what lies in the same
         place.
 
     Raises
@@ -238,12 +238,13 @@ def compare(quality: ItemQuality, *, title: str = "", ax: Sequence[Any] | None =
         raise InvalidRequest(f"compare draws on four axes, but ax holds {axes.size}.")
     chips = _decoded(evidence)[:CHIP].reshape(CHIP, 3, CHIP).transpose(1, 0, 2)
     shown = chips[2] if quality.shift is not None else chips[1]
-    both = np.stack([chips[0], shown, shown], axis=-1)
+    # orange and blue are told apart by those too who do not see red and green as two colours
+    both = np.stack([chips[0], (chips[0].astype(np.uint16) + shown) // 2, shown], axis=-1).astype(np.uint8)
     left, top = evidence.chips.x - 0.5, evidence.chips.y - 0.5
     extent = (left, left + CHIP, top + CHIP, top)
     moved = "after" if quality.status is Status.COREGISTERED else "if it were moved"
     first = f"{evidence.against}, aligned" if evidence.against else "anchor"
-    names = (first, "before", moved, f"{'neighbour' if evidence.against else 'anchor'} red, item cyan")
+    names = (first, "before", moved, f"{'neighbour' if evidence.against else 'anchor'} orange, item blue")
     for one, image, name in zip(axes, (*chips, both), names, strict=True):
         one.imshow(image, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="nearest")
         one.set(title=name, xlabel="column [px]")

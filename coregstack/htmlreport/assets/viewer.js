@@ -42,11 +42,15 @@ function grey(image, column) {
   return { canvas, context };
 }
 
+// Orange and blue are told apart by those too who do not see red and green as two colours.
 function overlay(anchor, item) {
-  const red = anchor.context.getImageData(0, 0, CHIP, CHIP), cyan = item.context.getImageData(0, 0, CHIP, CHIP);
-  for (let k = 0; k < red.data.length; k += 4) red.data[k + 1] = red.data[k + 2] = cyan.data[k];
+  const both = anchor.context.getImageData(0, 0, CHIP, CHIP), { data } = item.context.getImageData(0, 0, CHIP, CHIP);
+  for (let k = 0; k < data.length; k += 4) {
+    both.data[k + 1] = (both.data[k] + data[k]) / 2;
+    both.data[k + 2] = data[k];
+  }
   const out = html("canvas", { width: CHIP, height: CHIP });
-  out.getContext("2d").putImageData(red, 0, 0);
+  out.getContext("2d").putImageData(both, 0, 0);
   return out;
 }
 
@@ -75,7 +79,7 @@ function drawChips() {
   drawChip(byId("after"), 2);
   const other = reference(view.evidence);
   const hints = {
-    Overlay: `${other[0].toUpperCase()}${other.slice(1)} is red, the item cyan: what lies in the same place is grey, what does not has coloured fringes. ${CHIP} px across, at full resolution.`,
+    Overlay: `${other[0].toUpperCase()}${other.slice(1)} is orange, the item blue: what lies in the same place is grey, what does not has coloured fringes. ${CHIP} px across, at full resolution.`,
     Swipe: `Left of the line ${other}, right of it the item. Drag in a picture or move the slider.`,
     Flicker: `Shown now: ${view.showOther ? other : "the item"}. What is aligned stands still.`,
   };
