@@ -45,7 +45,27 @@ class OrderResult(RunResult):
     __slots__ = ()
 
     def to_stac(self, collection_id: str | None = None) -> pystac.Collection:
-        """Describe the output as `RunResult.to_stac` does, and enter the files in ``manifest.json``."""
+        """Describe the output as `RunResult.to_stac` does, and enter the files in ``manifest.json``.
+
+        Parameters
+        ----------
+        collection_id : str, optional
+            By default the name of the output folder.
+
+        Returns
+        -------
+        pystac.Collection
+            As `RunResult.to_stac` returns it.
+
+        Raises
+        ------
+        InvalidRequest
+            If pystac is not installed, or no item has a known time.
+        OutputConflict
+            If another run is writing to the folder.
+        UnreadableFile
+            If the manifest cannot be read.
+        """
         root = Path(self.output)
         if not (root / MANIFEST_NAME).is_file():
             return super().to_stac(collection_id)
