@@ -30,7 +30,7 @@ def main(path: str = TARGET) -> None:
         axes[row, 0].imshow(_stretched(_mean(array)), interpolation="nearest")
         axes[row, 0].set_title(f"mean of {stack.sizes['time']} dates, {words}")
         axes[row, 1].imshow(_overlay(array), interpolation="nearest")
-        axes[row, 1].set_title(f"anchor (red) under one date (cyan), {words}")
+        axes[row, 1].set_title(f"anchor (orange) under one date (blue), {words}")
     for axis in axes.flat:
         axis.set_axis_off()
     figure.savefig(path, dpi=110)
@@ -56,7 +56,7 @@ def _overlay(array: xr.DataArray) -> np.ndarray:
         )
     )
     anchor, item = (_stretched(red.isel(time=k).values.astype(float)) for k in (0, far))
-    return np.stack([anchor, item, item], axis=-1)
+    return np.stack([anchor, (anchor + item) / 2, item], axis=-1)
 
 
 def _stretched(values: np.ndarray) -> np.ndarray:

@@ -57,7 +57,7 @@ class StackPlots(QualityPlots):
     >>> item = str(aligned.id.values[1])
     >>> axes = aligned.coreg.plot.compare(item, ax=Figure().subplots(1, 4))
     >>> [one.get_title() for one in axes]
-    ['anchor', 'before', 'after', 'anchor red, item cyan']
+    ['anchor', 'before', 'after', 'anchor orange, item blue']
     """
 
     _source: xr.DataArray

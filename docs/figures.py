@@ -49,13 +49,15 @@ def search() -> Any:
         shifted_scene((256, 256), shift, conditions=Conditions(seed=4, season=0.62, cloud_cover=0.3), seed=3),
     ]
     turned = [orientation(scene.values[RED].astype(np.float32), scene.valid) for scene in pair]
-    surface = correlate(*turned, centre=(0, 0), reach=(24, 24))
+    (surface,) = correlate(*(turn[None] for turn in turned), centre=(0, 0), reach=(24, 24))
     height = surface.agreement / np.sqrt(surface.pairs / 2)
     figure, axes = plt.subplots(1, 5, figsize=(11, 2.7), layout="constrained")
     for axis, scene, words in zip(axes[:2], pair, ("anchor, June", "item, August, cloud"), strict=True):
         axis.imshow(_colours(scene))
         axis.set_title(words)
-    for axis, turn, words in zip(axes[2:4], turned, ("its orientations", "its orientations"), strict=True):
+    for axis, turn, words in zip(
+        axes[2:4], turned, ("orientations, anchor", "orientations, item"), strict=True
+    ):
         axis.imshow(np.ma.masked_where(turn == 0, np.angle(turn)), cmap="twilight", interpolation="nearest")
         axis.set_title(words)
     shown = axes[4].imshow(height, extent=(-24.5, 24.5, 24.5, -24.5), cmap="cividis")
@@ -91,7 +93,7 @@ def windows() -> Any:
     axes[0].set_axis_off()
     axes[1].errorbar(
         found.shift.x, found.shift.y, xerr=found.sigma.x, yerr=found.sigma.y,
-        c=GREEN, capsize=4, lw=1.5, label="shift found, 1 sigma",
+        c=GREEN, capsize=4, lw=1.5, zorder=4, label="shift found, 1 sigma",
     )  # fmt: skip
     axes[1].plot(shift.x, shift.y, "+", ms=18, mew=1.5, c="black", label="true shift")
     axes[1].set(
@@ -177,7 +179,7 @@ def network() -> Any:
     wheel.scatter(angle[anchor], radius[anchor], c=ORANGE, s=130, marker="*", zorder=4, edgecolors="black")
     wheel.set(theta_zero_location="N", theta_direction=-1, yticks=[], ylim=(0, 3.8))
     wheel.set_xticks(2 * np.pi * months / 12, names)
-    wheel.set_title("pairs that could be matched, of three years")
+    wheel.set_title("pairs that could be matched; three years, from the inside out")
     lines = dict(zip(*wheel.get_legend_handles_labels()[::-1], strict=True))
     wheel.legend(
         lines.values(), lines, loc="upper center", bbox_to_anchor=(0.5, -0.07), ncols=3, frameon=False

@@ -52,6 +52,17 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (tmp_path / "out" / "coregistration.csv").is_file()
 
 
+def test_every_figure_can_be_drawn_anew() -> None:
+    plt = pytest.importorskip("matplotlib.pyplot")
+    spec = importlib.util.spec_from_file_location("figures", DOCS / "figures.py")
+    figures = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
+    with plt.rc_context():
+        spec.loader.exec_module(figures)  # type: ignore[union-attr]
+        for name in (path.stem for path in (DOCS / "images").glob("*.png") if path.stem != "before_after"):
+            assert getattr(figures, name)().axes
+            plt.close("all")
+
+
 def test_the_reference_holds_every_public_function() -> None:
     text = (DOCS / "reference" / "python.md").read_text("utf-8")
     listed = set(re.findall(r"^::: coregstack\.(\w+)$", text, re.MULTILINE))

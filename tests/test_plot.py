@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,9 @@ import xarray as xr
 
 from coregstack import align, estimate
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest
+from coregstack.model import Status
 from coregstack.testing import sample_stack
+from coregstack.views import plot
 
 matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is an optional extra")
 matplotlib.use("agg")
@@ -48,7 +52,7 @@ def test_plots_of_all_items_are_drawn_where_asked_and_labelled(
     assert getattr(aligned.coreg.plot, name)(ax=axes) is axes
     assert axes.get_xlabel() == "time (UTC)"
     assert "[" in axes.get_ylabel()
-    assert axes.get_title()
+    assert axes.get_title(loc="left")
 
 
 def test_shifts_are_those_of_the_stack(aligned: xr.DataArray, axes: Any) -> None:
@@ -65,8 +69,6 @@ def test_quality_plots_itself_without_times_too(stack: xr.DataArray, axes: Any) 
 
 
 def test_failed_items_are_marked(axes: Any) -> None:
-    from coregstack.views import plot
-
     table = pd.DataFrame(
         {
             "time": pd.to_datetime(["2024-01-01", "2024-02-01"]),
@@ -76,6 +78,56 @@ def test_failed_items_are_marked(axes: Any) -> None:
     )
     plot.shifts(table, ax=axes)
     assert "failed" in axes.get_legend_handles_labels()[1]
+
+
+def made_table(count: int, days: float) -> pd.DataFrame:
+    """Items with every status, evenly spread over some days."""
+    rng = np.random.default_rng(count)
+    names = [
+        "matching_score_before",
+        "matching_score_after",
+        "shift_x",
+        "shift_y",
+        "shift_sigma_x",
+        "shift_sigma_y",
+    ]
+    table = pd.DataFrame(rng.uniform(0.1, 1, (count, len(names))), columns=names)
+    table["status"] = [list(Status)[k % len(Status)] for k in range(count)]
+    table["time"] = pd.Timestamp("2020-01-15") + pd.to_timedelta(np.linspace(0, days, count), unit="D")
+    return table
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("name", ["shifts", "scores"])
+@pytest.mark.parametrize("width", [4, 9])
+@pytest.mark.parametrize("days", [0.2, 3, 10, 60, 300, 1500, 9000])
+def test_legend_and_title_lie_beside_the_data(name: str, width: float, days: float) -> None:
+    figure = plt.figure(figsize=(width, 3.2), layout="constrained")
+    axes = getattr(plot, name)(made_table(300, days), ax=figure.subplots())
+    figure.canvas.draw()
+    inside, legend = axes.get_window_extent(), axes.get_legend().get_window_extent()
+    title = axes._left_title.get_window_extent()
+    assert inside.y1 <= legend.y0
+    assert legend.y1 <= title.y0
+    assert max(legend.x1, title.x1, inside.x1) <= figure.bbox.x1
+    assert title.y1 <= figure.bbox.y1
+    labels = [tick.get_window_extent() for tick in axes.get_xticklabels() if tick.get_text()]
+    assert len(labels) >= 2
+    assert all(left.x1 < right.x0 for left, right in pairwise(labels))
+
+
+def test_windows_beside_the_scene_and_their_arrows_are_seen_whole(stack: xr.DataArray, axes: Any) -> None:
+    quality = stack.coreg.plot._matched(str(stack.id.values[2]), 0, {})
+    ties = quality.evidence.ties
+    corner = np.array([260.0, *ties.x[1:]])
+    beside = replace(quality, evidence=replace(quality.evidence, ties=replace(ties, x=corner)))
+    plot.matches(beside, ax=axes)
+    arrows = axes.collections[0]
+    tips = arrows.get_offsets() + np.column_stack([arrows.U, arrows.V]) / arrows.scale
+    (left, right), (lower, upper) = axes.get_xlim(), axes.get_ylim()
+    for x, y in np.vstack([arrows.get_offsets(), tips, [[260, ties.y[0]]]]):
+        assert left < x < right
+        assert upper < y < lower
 
 
 def test_matches_point_the_way_of_the_true_shift(stack: xr.DataArray, axes: Any) -> None:
@@ -95,7 +147,10 @@ def test_compare_shows_the_gain(aligned: xr.DataArray) -> None:
     images = [np.asarray(one.images[0].get_array(), float) for one in (anchor, before, after)]
     off = [np.median(np.abs(image - images[0])) for image in images]
     assert off[2] < 0.8 * off[1]
-    assert np.asarray(both.images[0].get_array()).shape[2] == 3
+    colours = np.asarray(both.images[0].get_array(), float)
+    np.testing.assert_array_equal(colours[..., 0], images[0])
+    np.testing.assert_array_equal(colours[..., 2], images[2])
+    np.testing.assert_allclose(colours[..., 1], (images[0] + images[2]) / 2, atol=0.6)
     assert all(one.get_xlabel() and one.get_title() for one in (anchor, before, after, both))
 
 

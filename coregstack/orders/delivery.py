@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from coregstack.errors import UnreadableFile, UnsafePath
+from coregstack.export.stac import FOLDER
 from coregstack.names import check_item_id
 from coregstack.orders.archives import ARCHIVE_EXTENSION
 from coregstack.orders.folders import list_files
@@ -35,6 +36,7 @@ from coregstack.orders.naming import (
     output_name,
     parse_name,
 )
+from coregstack.result import TABLE
 
 _MASKS = (Kind.UDM2, Kind.UDM)
 _PAIRED_BY_STEM = ("SkySatCollect", "SkySatScene", "PelicanScene")
@@ -129,8 +131,8 @@ class Delivery:
 def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     """Find the items of a delivered order in one or more folders.
 
-    Only names, manifests and item metadata are read. Manifests, zip archives (see `unpack`) and quality
-    sidecars of earlier runs are not among the files found.
+    Only names, manifests and item metadata are read. Manifests, zip archives (see `unpack`), and quality
+    sidecars and STAC collections of earlier runs are not among the files found.
 
     Parameters
     ----------
@@ -163,11 +165,14 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     problems: list[FileProblem] = []
     files = _files(folders, problems)
     listed = _listed(files, problems)
+    collections = {path.parent / FOLDER for path in files if path.name == TABLE}
     grouped: dict[str, list[Asset]] = defaultdict(list)
     others = []
     for relative, path in files.items():
         asset = _asset(relative, path, listed.get(relative), problems)
         if relative.name == MANIFEST_NAME or asset.kind is Kind.QUALITY or _is_archive(relative):
+            continue
+        if relative.parent in collections and relative.suffix == ".json":
             continue
         item_id = asset.annotations.get(ITEM_ID) or asset.name.item_id
         if item_id is not None:

@@ -171,22 +171,22 @@ def write_manifest(root: Path, entries: Iterable[ManifestEntry], *, name: str = 
     return target
 
 
-def list_again(root: Path, path: PurePosixPath) -> None:
-    """Enter a file that was written after the manifest; what the manifest said of it before is replaced.
+def list_again(root: Path, *paths: PurePosixPath) -> None:
+    """Enter files that were written after the manifest; what the manifest said of them before is replaced.
 
     Parameters
     ----------
     root : Path
         Folder that the manifest lies in.
-    path : PurePosixPath
-        The file, relative to it.
+    *paths : PurePosixPath
+        The files, relative to it.
 
     Raises
     ------
     MissingFile, UnreadableFile
-        If the manifest or the file is not there or cannot be read; the manifest stays as it was then.
+        If the manifest or a file is not there or cannot be read; the manifest stays as it was then.
     UnsafePath
-        If the path leads out of the folder.
+        If a path leads out of the folder.
 
     Examples
     --------
@@ -200,8 +200,8 @@ def list_again(root: Path, path: PurePosixPath) -> None:
     [4]
     """
     manifest = read_manifest(root / MANIFEST_NAME)
-    others = [entry for entry in manifest.entries if entry.path != path]
-    write_manifest(root, [*others, describe_file(root, path, {})], name=manifest.name)
+    others = [entry for entry in manifest.entries if entry.path not in paths]
+    write_manifest(root, [*others, *(describe_file(root, path, {}) for path in paths)], name=manifest.name)
 
 
 def read_manifest(path: Path) -> Manifest:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
@@ -19,12 +19,14 @@ from coregstack.delivery import Progress, check_apart, output_folder, run_finger
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.files import copy_file, resolved
 from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, check_source, written
+from coregstack.export.lock import locked
+from coregstack.export.stac import FOLDER
 from coregstack.matching import match_options
 from coregstack.opening.facts import scene_facts
 from coregstack.opening.files import check_anchor, find_scene, stack_scenes, unreadable_files
 from coregstack.orders.archives import unpack
 from coregstack.orders.delivery import Delivery, scan_delivery
-from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, media_type, write_manifest
+from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, list_again, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
 from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
 from coregstack.orders.verification import verify_output
@@ -32,6 +34,47 @@ from coregstack.pixels.scene import Scene
 from coregstack.policy import failure
 from coregstack.result import REPORT, TABLE, RunResult, write_table
 from coregstack.runs import write_cube
+
+if TYPE_CHECKING:
+    import pystac
+
+
+class OrderResult(RunResult):
+    """What the run of an order has done; its manifest lists what is made of it later too."""
+
+    __slots__ = ()
+
+    def to_stac(self, collection_id: str | None = None) -> pystac.Collection:
+        """Describe the output as `RunResult.to_stac` does, and enter the files in ``manifest.json``.
+
+        Parameters
+        ----------
+        collection_id : str, optional
+            By default the name of the output folder.
+
+        Returns
+        -------
+        pystac.Collection
+            As `RunResult.to_stac` returns it.
+
+        Raises
+        ------
+        InvalidRequest
+            If pystac is not installed, or no item has a known time.
+        OutputConflict
+            If another run is writing to the folder.
+        UnreadableFile
+            If the manifest cannot be read.
+        """
+        root = Path(self.output)
+        if not (root / MANIFEST_NAME).is_file():
+            return super().to_stac(collection_id)
+        # a run that ends meanwhile writes the manifest anew
+        with locked(root):
+            collection = super().to_stac(collection_id)
+            names = ("collection", *(item.id for item in collection.get_items()))
+            list_again(root, *(PurePosixPath(FOLDER, f"{name}.json") for name in names))
+        return collection
 
 
 def open_order(
@@ -173,7 +216,7 @@ def run_order(
         with nullcontext() if dry_run else output_folder(target, [Path(input)]):
             reports = _run(found, settings, options, overwrite, progress)
             if dry_run:
-                return RunResult(
+                return OrderResult(
                     output=str(target),
                     anchor=anchor.id,
                     reports=(*reports, *_missing(order, items)),
@@ -184,7 +227,7 @@ def run_order(
             taken = {file.path for report in reports for file in report.files}
             taken |= {TABLE, REPORT, MANIFEST_NAME}
             others, faults = _others(delivery, target, taken, verify=verify)
-            result = RunResult(
+            result = OrderResult(
                 output=str(target),
                 anchor=anchor.id,
                 reports=(*reports, *_missing(order, items)),

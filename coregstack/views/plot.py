@@ -34,6 +34,8 @@ _SHAPES = {
     Status.ANCHOR: "D",
 }
 _X, _Y = "#0072b2", "#d55e00"
+_LEGEND_WIDTH, _LEGEND_LINE = 1.3, 12
+"""Room for one entry of a legend, inches across and points down."""
 
 
 class MissingMatplotlib(CoregError, ImportError):
@@ -61,10 +63,11 @@ def shifts(table: pd.DataFrame, *, ax: Any = None) -> Any:
     """
     ax = _axes(ax, (9, 4))
     when, label = _moments(table)
+    size = _mark_size(table)
     for name, colour, shape, words in (("x", _X, "o", "x, right"), ("y", _Y, "s", "y, down")):
         ax.errorbar(
             when, table[f"shift_{name}"].to_numpy(float), yerr=table[f"shift_sigma_{name}"].to_numpy(float),
-            fmt=shape, color=colour, markersize=5, elinewidth=1, label=words,
+            fmt=shape, color=colour, markersize=size, elinewidth=1, label=words,
         )  # fmt: skip
     ax.axhline(0, color="0.5", linewidth=0.8, linestyle=":")
     failed = (table["status"] == Status.FAILED).to_numpy()
@@ -75,14 +78,13 @@ def shifts(table: pd.DataFrame, *, ax: Any = None) -> Any:
             foot,
             "X",
             color="0.35",
-            markersize=6,
+            markersize=size + 2,
             transform=ax.get_xaxis_transform(),
             label="failed",
         )
-    ax.set(xlabel=label, ylabel="shift to apply [px]", title="Shifts")
+    ax.set(xlabel=label, ylabel="shift to apply [px]")
     _spare_labels(ax, when)
-    ax.grid(alpha=0.25)
-    ax.legend(frameon=False, loc="best")
+    _head(ax, "Shifts, with bars of 1 sigma")
     return ax
 
 
@@ -107,6 +109,7 @@ def scores(table: pd.DataFrame, *, ax: Any = None) -> Any:
     """
     ax = _axes(ax, (9, 4))
     when, label = _moments(table)
+    size = _mark_size(table)
     before = table["matching_score_before"].to_numpy(float)
     after = table["matching_score_after"].to_numpy(float)
     for status, colour in COLOURS.items():
@@ -121,13 +124,13 @@ def scores(table: pd.DataFrame, *, ax: Any = None) -> Any:
             linewidth=1,
         )
         shape = _SHAPES[status]
-        ax.plot(when[own], before[own], shape, color=colour, markerfacecolor="white", markersize=5)
-        ax.plot(when[own], after[own], shape, color=colour, markersize=6, label=status.replace("_", " "))
-    ax.set(xlabel=label, ylabel="matching score [0 to 1]", title="Matching scores: before (hollow) and after")
+        ax.plot(when[own], before[own], shape, color=colour, markerfacecolor="white", markersize=size)
+        ax.plot(
+            when[own], after[own], shape, color=colour, markersize=size + 1, label=status.replace("_", " ")
+        )
+    ax.set(xlabel=label, ylabel="matching score [0 to 1]")
     _spare_labels(ax, when)
-    ax.grid(alpha=0.25)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, loc="best")
+    _head(ax, "Matching scores: before (hollow) and after")
     return ax
 
 
@@ -164,26 +167,35 @@ def matches(quality: ItemQuality, *, title: str = "", ax: Any = None) -> Any:
     left, upper = evidence.origin.x, evidence.origin.y
     right, lower = left + cols * evidence.factor, upper + rows * evidence.factor
     ax.imshow(image, cmap="gray", extent=(left, right, lower, upper), interpolation="bilinear")
+    ax.set_facecolor("black")
     ties = evidence.ties
     kept, away = ties.inlier, ~ties.inlier
     agree = f"{int(kept.sum())} of {len(kept)} windows agree" if len(kept) else "no window matched"
+    if quality.status is Status.ANCHOR:
+        agree = "the anchor: all other items are aligned to it"
+    ends = [np.array([[left, upper], [right, lower]]), np.column_stack([ties.x, ties.y])]
     if kept.any():
         length = float(np.hypot(ties.shift_y[kept], ties.shift_x[kept]).max())
         scale = max(length, 1e-3) / (0.09 * max(right - left, lower - upper))
         ax.quiver(
             ties.x[kept], ties.y[kept], ties.shift_x[kept], ties.shift_y[kept], angles="xy", scale_units="xy",
-            scale=scale, color="#56b4e9", edgecolor="black", linewidth=0.5, width=0.006, clip_on=False,
+            scale=scale, color="#56b4e9", edgecolor="black", linewidth=0.5, width=0.006,
         )  # fmt: skip
+        ends.append(ends[1][kept] + np.column_stack([ties.shift_x, ties.shift_y])[kept] / scale)
         agree += f"; the longest arrow is {length:.2f} px"
     if away.any():
-        ax.plot(ties.x[away], ties.y[away], "x", color="#e69f00", markersize=7, label="set aside")
+        style = {"markersize": 7, "markeredgecolor": "black", "markeredgewidth": 0.5}
+        ax.plot(ties.x[away], ties.y[away], "X", color="#e69f00", label="set aside", **style)
         ax.legend(loc="lower right", framealpha=0.8)
+    # windows at the edge of the scene are seen whole, and so are their arrows
+    room = 0.02 * max(right - left, lower - upper) if len(kept) else 0
+    (left, upper), (right, lower) = (bound(np.vstack(ends), axis=0) for bound in (np.min, np.max))
     other = f"matched with {evidence.against}, aligned" if evidence.against else ""
     ax.set(
         xlabel="column of the anchor [px]",
         ylabel="row of the anchor [px]",
-        xlim=(left, right),
-        ylim=(lower, upper),
+        xlim=(left - room, right + room),
+        ylim=(lower + room, upper - room),
     )
     ax.set_title("\n".join(filter(None, (title, other, agree))), loc="left", fontsize="medium")
     return ax
@@ -206,7 +218,7 @@ def compare(quality: ItemQuality, *, title: str = "", ax: Sequence[Any] | None =
     Returns
     -------
     ndarray of matplotlib Axes, shape (4,)
-        In the last picture the anchor (or other item) is red and the item cyan: grey is what lies in the same
+        In the last picture the anchor (or other item) is orange and the item blue: grey is what lies in the same
         place.
 
     Raises
@@ -226,12 +238,13 @@ def compare(quality: ItemQuality, *, title: str = "", ax: Sequence[Any] | None =
         raise InvalidRequest(f"compare draws on four axes, but ax holds {axes.size}.")
     chips = _decoded(evidence)[:CHIP].reshape(CHIP, 3, CHIP).transpose(1, 0, 2)
     shown = chips[2] if quality.shift is not None else chips[1]
-    both = np.stack([chips[0], shown, shown], axis=-1)
+    # orange and blue are told apart by those too who do not see red and green as two colours
+    both = np.stack([chips[0], (chips[0].astype(np.uint16) + shown) // 2, shown], axis=-1).astype(np.uint8)
     left, top = evidence.chips.x - 0.5, evidence.chips.y - 0.5
     extent = (left, left + CHIP, top + CHIP, top)
     moved = "after" if quality.status is Status.COREGISTERED else "if it were moved"
     first = f"{evidence.against}, aligned" if evidence.against else "anchor"
-    names = (first, "before", moved, f"{'neighbour' if evidence.against else 'anchor'} red, item cyan")
+    names = (first, "before", moved, f"{'neighbour' if evidence.against else 'anchor'} orange, item blue")
     for one, image, name in zip(axes, (*chips, both), names, strict=True):
         one.imshow(image, cmap="gray", vmin=0, vmax=255, extent=extent, interpolation="nearest")
         one.set(title=name, xlabel="column [px]")
@@ -278,11 +291,30 @@ def _spare_labels(ax: Any, when: NDArray[Any]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     if when.dtype.kind == "M":
-        locator = AutoDateLocator(maxticks=7)
+        locator = AutoDateLocator(minticks=3, maxticks=7)
         ax.xaxis.set_major_locator(locator)
         ax.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     else:
         ax.xaxis.set_major_locator(MaxNLocator(7, integer=True))
+
+
+def _mark_size(table: pd.DataFrame) -> float:
+    return 5 if len(table) <= 100 else 3
+
+
+def _head(ax: Any, title: str) -> None:
+    """Title and, between it and the axes, the legend: inside it would lie on some of many items."""
+    ax.grid(alpha=0.25)
+    handles, _ = ax.get_legend_handles_labels()
+    pad = 4.0
+    if handles:
+        columns = max(1, int(ax.get_window_extent().width / ax.figure.dpi / _LEGEND_WIDTH))
+        ax.legend(
+            loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, fontsize="small", frameon=False,
+            borderpad=0, borderaxespad=0.3, columnspacing=1.2, labelspacing=0.3,
+        )  # fmt: skip
+        pad += _LEGEND_LINE * -(-len(handles) // columns)
+    ax.set_title(title, loc="left", pad=pad, fontsize="medium")
 
 
 def _axes(ax: Any, size: tuple[float, float]) -> Any:

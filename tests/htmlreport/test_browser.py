@@ -146,6 +146,40 @@ def test_keyboard_alone_opens_pages_through_and_closes(page: Any, result: RunRes
     no_errors(page)
 
 
+def test_keys_are_heard_at_the_last_item_too(page: Any, result: RunResult) -> None:
+    ids = [found.id for found in result.reports]
+    page.execute_script("openItem(items.length - 2)")
+    page.find_element(By.ID, "next").send_keys(Keys.ENTER)
+    title = page.find_element(By.ID, "viewer-id")
+    assert title.text == ids[-1]
+    ActionChains(page).send_keys(Keys.ARROW_LEFT).perform()
+    assert title.text == ids[-2]
+    ActionChains(page).send_keys(Keys.ESCAPE).perform()
+    assert not page.find_element(By.ID, "viewer").is_displayed()
+
+
+def test_what_is_rare_is_not_hidden_by_the_many(page: Any) -> None:
+    for chart in ("chart-shift", "chart-scatter", "chart-map"):
+        marks = page.find_elements(By.CSS_SELECTOR, f"#{chart} [data-k]")
+        status = [mark.get_attribute("class").split()[1] for mark in marks]
+        assert status[0] == "coregistered"
+        assert status[-1] != "coregistered"
+    assert status[-1] == "anchor"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_status_that_is_hidden_can_still_be_read(page: Any, scheme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    page.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    button = page.find_element(By.CSS_SELECTOR, "#statuses button")
+    button.click()
+    script = "const s = getComputedStyle(arguments[0]); return [s.color, s.backgroundColor, s.opacity]"
+    ink, back, opacity = page.execute_script(script, button)
+    low, high = sorted(map(luminance, (ink, back)))
+    assert (high + 0.05) / (low + 0.05) > 4.5
+    assert opacity == "1"
+
+
 def test_anchor_and_failed_items_open_too(page: Any, result: RunResult) -> None:
     open_item(page, result.anchor)
     assert not page.find_element(By.ID, "viewer-chips").is_displayed()
@@ -279,6 +313,12 @@ def test_long_names_are_broken_at_their_parts_and_cut_nothing(
         table = "const t = document.querySelector('.scroll'); return [t.scrollWidth, t.clientWidth]"
         inner, outer = page.execute_script(table)
         assert inner <= outer or width == 390
+        # a row that is moved sideways still tells whose it is
+        page.execute_script("document.querySelector('.scroll').scrollLeft = 200")
+        box, name = (
+            page.find_element(By.CSS_SELECTOR, selector).rect["x"] for selector in (".scroll", "td.id")
+        )
+        assert 0 <= name - box <= 1
         breaks = (
             "const range = document.createRange(), out = [];"
             "for (const node of document.querySelector('td.id .open').childNodes) {"

@@ -215,3 +215,64 @@ def test_the_report_of_an_earlier_order_is_not_delivered(
     run_order(order.payload, input=output, output=tmp_path / "second")
     assert (tmp_path / "second" / "manifest.json").exists()
     assert not (tmp_path / "second" / "report.html").exists()
+
+
+def listed_collection(output: Path) -> set[str]:
+    """Files of the STAC collection that the manifest lists; each is as it says."""
+    entries = [
+        entry for entry in read_manifest(output / "manifest.json").entries if "stac" in entry.path.parts
+    ]
+    assert entries == [describe_file(output, entry.path, {}) for entry in entries]
+    return {entry.path.name for entry in entries}
+
+
+@pytest.fixture(scope="module")
+def described(order: SampleOrder) -> set[str]:
+    """Files that describe the order as a STAC collection."""
+    pytest.importorskip("pystac")
+    return {"collection.json", *(f"{item}.json" for item in order.truth)}
+
+
+def test_the_collection_is_listed_and_checked(
+    order: SampleOrder, described: set[str], tmp_path: Path
+) -> None:
+    output = tmp_path / "out"
+    for more in ([], [], ["--overwrite"], ["--no-report"]):
+        assert main(command(order, output, "--stac", *more)) == 0
+        assert listed_collection(output) == described
+        assert verify_output(output) == ()
+    flip(output / "stac" / "collection.json")
+    (problem,) = verify_output(output)
+    assert (problem.path, "sha256" in problem.message) == ("stac/collection.json", True)
+    assert main(command(order, output)) == 0
+    assert listed_collection(output) == set(), "what an earlier run has left is no file of this run"
+    assert verify_output(output) == ()
+
+
+def test_a_collection_that_is_made_later_is_listed(
+    order: SampleOrder, described: set[str], tmp_path: Path
+) -> None:
+    result = run_order(order.payload, input=order.folder, output=tmp_path / "out")
+    before = read_manifest(tmp_path / "out" / "manifest.json")
+    for name in ("first", "second"):
+        result.to_stac(name)
+        assert listed_collection(tmp_path / "out") == described
+    assert verify_output(tmp_path / "out") == ()
+    after = read_manifest(tmp_path / "out" / "manifest.json")
+    assert [entry for entry in after.entries if "stac" not in entry.path.parts] == list(before.entries)
+    assert after.name == before.name
+    (tmp_path / "out" / "manifest.json").unlink()
+    assert result.to_stac().id == "out"
+
+
+def test_the_collection_of_an_earlier_order_is_not_delivered(
+    order: SampleOrder, described: set[str], tmp_path: Path
+) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    run_order(order.payload, input=order.folder, output=first).to_stac()
+    (first / "stac" / "own.txt").write_text("a file of its owner")
+    result = run_order(order.payload, input=first, output=second)
+    assert [path.name for path in (second / "stac").iterdir()] == ["own.txt"]
+    result.to_stac()
+    assert listed_collection(second) == described | {"own.txt"}
+    assert verify_output(second) == ()

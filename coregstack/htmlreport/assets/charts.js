@@ -109,6 +109,7 @@ function canvasFor(id, label) {
   for (const type of ["click", "pointerover"]) root.addEventListener(type, pointedAt);
   root.classList.toggle("several", shown.length > 12);
   root.classList.toggle("many", shown.length > 150);
+  root.classList.toggle("crowd", shown.length > 500);
   box.replaceChildren(root);
   return { root, width };
 }
@@ -192,13 +193,20 @@ function drawMap(shown) {
   const vertical = scale(y.low / divisor, y.high / divisor, bottom, ROOM.top);
   root.append(frame(width, HEIGHT, ROOM.top, bottom, vertical, ticks.ticks.map((t) => [x.at(t * divisor), fixed(t, ticks.digits)]),
     report.degrees ? `latitude [${name}]` : `north [${name}]`, report.degrees ? `longitude [${name}]` : `east [${name}]`));
-  const order = [...placed].sort((a, b) => (a.status === "anchor") - (b.status === "anchor"));
-  for (const item of order) {
+  for (const item of placed) {
     const d = item.area.map((part) => `M${part.map((c) => `${x.at(c[0]).toFixed(1)} ${y.at(c[1]).toFixed(1)}`).join("L")}z`).join("");
     root.append(svg("path", { class: `shape ${item.status}`, d, "data-k": item.k }));
   }
 }
 
+// What is rare lies on top, so that the many do not hide it; the anchor above all.
+function rarestLast(shown) {
+  const count = {}, names = Object.keys(STATUSES);
+  for (const { status } of shown) count[status] = (count[status] || 0) + 1;
+  return [...shown].sort((a, b) => count[b.status] - count[a.status] || names.indexOf(a.status) - names.indexOf(b.status));
+}
+
 function drawCharts(shown) {
-  for (const draw of [drawShifts, drawScores, drawScatter, drawMap]) draw(shown);
+  const ordered = rarestLast(shown);
+  for (const draw of [drawShifts, drawScores, drawScatter, drawMap]) draw(ordered);
 }

@@ -42,11 +42,15 @@ function grey(image, column) {
   return { canvas, context };
 }
 
+// Orange and blue are told apart by those too who do not see red and green as two colours.
 function overlay(anchor, item) {
-  const red = anchor.context.getImageData(0, 0, CHIP, CHIP), cyan = item.context.getImageData(0, 0, CHIP, CHIP);
-  for (let k = 0; k < red.data.length; k += 4) red.data[k + 1] = red.data[k + 2] = cyan.data[k];
+  const both = anchor.context.getImageData(0, 0, CHIP, CHIP), { data } = item.context.getImageData(0, 0, CHIP, CHIP);
+  for (let k = 0; k < data.length; k += 4) {
+    both.data[k + 1] = (both.data[k] + data[k]) / 2;
+    both.data[k + 2] = data[k];
+  }
   const out = html("canvas", { width: CHIP, height: CHIP });
-  out.getContext("2d").putImageData(red, 0, 0);
+  out.getContext("2d").putImageData(both, 0, 0);
   return out;
 }
 
@@ -62,8 +66,10 @@ function drawChip(canvas, column) {
     const edge = Math.round(CHIP * view.swipe / 100);
     context.drawImage(item.canvas, 0, 0, side, side);
     if (edge) context.drawImage(anchor.canvas, 0, 0, edge, CHIP, 0, 0, edge * zoom, side);
+    // as wide on the page, however small the picture is shown
+    const thick = 2 * side / (canvas.clientWidth || side);
     context.fillStyle = "#e69f00";
-    context.fillRect(edge * zoom - 1, 0, 2, side);
+    context.fillRect(edge * zoom - thick / 2, 0, thick, side);
   }
 }
 
@@ -73,7 +79,7 @@ function drawChips() {
   drawChip(byId("after"), 2);
   const other = reference(view.evidence);
   const hints = {
-    Overlay: `${other[0].toUpperCase()}${other.slice(1)} is red, the item cyan: what lies in the same place is grey, what does not has coloured fringes. ${CHIP} px across, at full resolution.`,
+    Overlay: `${other[0].toUpperCase()}${other.slice(1)} is orange, the item blue: what lies in the same place is grey, what does not has coloured fringes. ${CHIP} px across, at full resolution.`,
     Swipe: `Left of the line ${other}, right of it the item. Drag in a picture or move the slider.`,
     Flicker: `Shown now: ${view.showOther ? other : "the item"}. What is aligned stands still.`,
   };
@@ -207,6 +213,8 @@ async function openItem(k) {
   byId("after").parentNode.hidden = !known(item.x);
   address(`#item-${k + 1}`);
   if (!byId("viewer").open) byId("viewer").showModal();
+  // a button that has been switched off hears no keys
+  if (document.activeElement.disabled) byId("viewer-id").focus();
   if (!evidence) return;
   const pictures = await Promise.all([pictureOf(evidence), other ? pictureOf(other) : null]);
   if (view.item !== item) return;
