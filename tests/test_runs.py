@@ -239,6 +239,16 @@ def test_scenes_of_other_bands_crs_and_masks_do_not_stop_the_others(
     assert "blank" not in named
 
 
+def test_a_file_that_is_not_there_is_named_once(scenes: list[Path], tmp_path: Path) -> None:
+    missing = tmp_path / "missing.tif"
+    result = run_scenes([*scenes[:2], missing], anchor="anchor", output=tmp_path / "out")
+    report = by_id(result)["missing"]
+    assert report.quality.status is Status.FAILED
+    assert report.problems == (report.quality.details,)
+    assert str(missing) in report.quality.details
+    assert by_id(result)["first"].quality.status is Status.COREGISTERED
+
+
 def test_requests_that_cannot_be_honoured_write_nothing(scenes: list[Path], tmp_path: Path) -> None:
     output = tmp_path / "out"
     bad = tmp_path / "bad.tif"

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from coregstack.errors import CoregError, UnreadableFile
+from coregstack.errors import CoregError, MissingFile, UnreadableFile
 
 PART = ".part"
 """Ending of files that are being written; what a killed run leaves of them is removed by the next."""
@@ -100,13 +100,13 @@ def copy_file(source: Path, target: Path) -> None:
 
     Raises
     ------
-    UnreadableFile
-        If the source cannot be read.
+    MissingFile, UnreadableFile
+        If the source is not there, or cannot be read.
     WriteError
         If the target cannot be written.
     """
     if not source.is_file():
-        raise UnreadableFile(f"{str(source)!r} is not there any more; it was found when the run began.")
+        raise MissingFile.at(source)
     try:
         before = source.open("rb")
     except OSError as error:

@@ -142,7 +142,7 @@ def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
         If it is no raster of an allowed driver, or names another file as part of itself.
     """
     if not os.path.isfile(path):
-        raise MissingFile(f"There is no file {path!r}. Check the path, or whether it was moved meanwhile.")
+        raise MissingFile.at(path)
     with gdal(alone=alone):
         try:
             # an absolute path is never taken for a connection string or a virtual file system
