@@ -39,7 +39,8 @@ def resolved(path: Path) -> Path:
     """
     try:
         found = path.resolve()
-        found.exists()  # tells of names that are too long
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found.stat()  # tells of names that are too long, and of links that go round
     except (OSError, RuntimeError, ValueError) as error:
         raise WriteError(f"{str(path)!a} cannot be a folder or file ({error}). Choose another.") from error
     return found

@@ -195,7 +195,7 @@ def test_items_without_a_time_are_left_out_and_named(
 ) -> None:
     stack = sample_stack(3, (224, 224))
     times = stack.time.values.copy()
-    times[1] = np.datetime64("NaT")
+    times[1] = np.datetime64("NaT", "ns")
     aligned = coregstack.align(stack.assign_coords(time=times), anchor=0)
     result = coregstack.to_geotiffs(aligned, tmp_path / "out")
     collection = result.to_stac()
