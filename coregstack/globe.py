@@ -106,7 +106,7 @@ def unbroken(area: ValidArea, crs: CRS, near: float) -> ValidArea | None:
         if crs.geographic:
             ring[:, 0] = np.unwrap(ring[:, 0], period=360)
             ring[:, 0] += 360 * np.round((near - ring[:, 0].mean()) / 360)
-        if _torn(ring):
+        if _goes_round(ring) if crs.geographic else _torn(ring):
             return None
         parts.append(tuple(map(tuple, ring[::_PIECES].tolist())))
     return ValidArea(parts=tuple(parts), crs=found.crs)
@@ -229,6 +229,11 @@ def _crosses(ring: Ring) -> bool:
     return bool(jumps.max() > 180 or np.abs(longitudes).max() > 180)
 
 
+def _goes_round(ring: NDArray[np.float64]) -> bool:
+    """Whether longitudes that go on beyond 180 do not come back to where they began, but round a pole."""
+    return abs(float(ring[0, 0] - ring[-1, 0])) > 180
+
+
 def _torn(ring: NDArray[np.float64]) -> bool:
     """Whether the middle of an edge, as `_finer` put it there, lies far from the line between its ends."""
     start, middle = ring[::_PIECES], ring[_PIECES // 2 :: _PIECES]
@@ -240,7 +245,11 @@ def _torn(ring: NDArray[np.float64]) -> bool:
 def _cut(ring: Ring) -> list[Ring]:
     """The parts of a ring on either side of the antimeridian, the western one first."""
     whole = shapely.MultiPolygon([shapely.Polygon(ring)])
-    fixed = antimeridian.fix_multi_polygon(whole, fix_winding=True, great_circle=False)
+    try:
+        fixed = antimeridian.fix_multi_polygon(whole, fix_winding=True, great_circle=False)
+    except (ValueError, RecursionError):
+        # of no width, or crossing over and over, as no raster is
+        return [ring]
     parts = (_rounded(part.exterior.coords[:-1]) for part in fixed.geoms)
     # what only touches the antimeridian leaves a part without an area there
     wide = [part for part in parts if shapely.Polygon(part).area > 0]
