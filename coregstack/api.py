@@ -85,7 +85,7 @@ def open_scenes(
         raise unreadable_files(unusable)
     if not is_auto(anchor):
         return stack_scenes(scenes, find_scene(scenes, anchor), bands=bands, chunks=chunks)
-    found, why = best_scene(scenes)
+    found, why, _ = best_scene(scenes)
     stack = stack_scenes(scenes, found, bands=bands, chunks=chunks)
     return stack.assign_attrs(coregstack_anchor_chosen=found.id, coregstack_anchor_why=why)
 

@@ -223,9 +223,12 @@ def run_scenes(
         raise unreadable_files(unusable)
     notes: tuple[str, ...] = ()
     if isinstance(anchor, str) and anchor == AUTO:
-        reference, why = best_scene(scenes)
+        reference, why, left_out = best_scene(scenes)
         check_anchor(reference)
-        notes = (f"Chosen as the anchor: {why}",)
+        notes = (
+            f"Chosen as the anchor: {why}",
+            *(f"Left out of the choice of the anchor: {item}. {reason}" for item, reason in left_out.items()),
+        )
     else:
         reference = _anchor(scenes, anchor, [u.id for u in unusable])
     match_options(reference.bands, **options)

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
+from coregstack.globe import together
 from coregstack.graph import boxed, match_pixels, object_array, scene_array
 from coregstack.grid import frame_bounds, offset, union
 from coregstack.matching import MatchOptions, Reference, anchor_quality, prepare
@@ -72,8 +73,11 @@ class Items:
 
 
 def network_frame(items: Sequence[PlacedScene], anchor: int) -> GeoBox:
-    """The smallest box on the anchor's lattice that holds all scenes."""
-    return union([item.scene.image.box for item in items], items[anchor].scene.image.box)
+    """The smallest box on the anchor's lattice that holds the anchor and all scenes that lead to it by overlaps."""
+    boxes = [item.scene.image.box for item in items]
+    numbers = together(boxes)
+    linked = [box for box, number in zip(boxes, numbers, strict=True) if number == numbers[anchor]]
+    return union(linked, boxes[anchor])
 
 
 def scene_sketches(items: Sequence[PlacedScene], frame: GeoBox, band: int) -> da.Array:
