@@ -25,7 +25,7 @@ from coregstack.stack import Stack, conform, item_times
 AUTO = "auto"
 """Named in place of an anchor, it has one chosen."""
 _SENSOR = ("platform", "eo:platform", "instruments", "constellation", "sensor")
-_APART = "It lies apart from the largest group of scenes that overlap."
+_APART = "It overlaps none of the scenes that the anchor is chosen from, not even through others."
 _GROUND_CONTROL = ("ground_control", "pl:ground_control")
 
 

@@ -87,7 +87,7 @@ def test_the_others_are_aligned_as_if_it_were_not_there(
     assert sidecar["details"] == far.quality.details
     (note,) = [note for note in result.notes if "Left out" in note]
     assert "20210101_far" in note
-    assert "apart" in note
+    assert "overlaps none of the scenes" in note
     assert result.notes[0] == alone.notes[0]
     assert result.problems == ()
 
