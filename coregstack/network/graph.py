@@ -109,7 +109,7 @@ def scene_network(scenes: Sequence[PlacedScene], items: Items, options: MatchOpt
         What they are called, and when they were taken.
     options : MatchOptions
     """
-    frame = network_frame(scenes, items.anchor)
+    frame = union([scene.scene.image.box for scene in scenes], scenes[items.anchor].scene.image.box)
     placed = [scene.on(frame) for scene in scenes]
     corner = offset(scenes[items.anchor].scene.image.box, frame)
     boxes = [frame_bounds(scene.scene.image.box, frame) for scene in placed]
@@ -121,7 +121,9 @@ def scene_network(scenes: Sequence[PlacedScene], items: Items, options: MatchOpt
     stack = _SceneStack(scenes=tuple(placed), items=items, corner=corner, options=options)
     everyone = object_array("coregstack-everyone-", [stack])
     reference = dask.delayed(_prepare_scene, pure=True)(everyone.to_delayed()[0])
-    all_sketches = scene_sketches(placed, frame, options.bands[0]).rechunk(-1)
+    # what lies far away would leave hardly a pixel of a sketch to the others
+    near = network_frame(scenes, items.anchor)
+    all_sketches = scene_sketches(placed, near, options.bands[0]).rechunk(-1)
     plan = da.map_blocks(
         _plan_scenes, all_sketches, items=items, boxes=corners, chunks=(1,), dtype=object, meta=_NO_OBJECTS
     )
