@@ -35,7 +35,8 @@ def rank_anchors(stack: xr.DataArray, *, ids: Sequence[str] | None = None) -> pd
     An item is good if it sees much of the stack's area, is clear, has texture in common with the others, is
     sharp, taken in the season of most and by the sensor of most, and was located by ground control, where
     coordinates on time (`platform`, `ground_control`) tell. A reduced image of every item is computed at
-    once: of files in one pass at reduced resolution, of any other stack by computing its scored band.
+    once: of files in one pass at reduced resolution, of any other stack by computing its scored band. Of a
+    stack of files, what lies apart from the largest group of scenes that overlap comes last.
 
     Parameters
     ----------

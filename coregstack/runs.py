@@ -174,7 +174,8 @@ def run_scenes(
     paths : sequence of path-like
         GeoTIFF or JPEG 2000 files.
     anchor : str, int or time
-        The anchor's id, file name, time or position; "auto" for the one that `rank_anchors` puts first.
+        The anchor's id, file name, time or position; "auto" for the one that `rank_anchors` puts first, among
+        the largest group of scenes that overlap; the notes of the result name the scenes that were left out.
     output : path-like
         Folder to write to; it is made.
     zarr : path or store, optional

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+import rasterio.warp
 import xarray as xr
 from affine import Affine
 
@@ -183,6 +184,37 @@ def test_scenes_on_both_sides_of_the_antimeridian_are_one_stack(
     result = coregstack.run_scenes(paths, anchor="auto", output=tmp_path / "out")
     assert result.anchor in NAMES
     assert result.to_dataframe().status.tolist().count("coregistered") == 2
+
+
+ACROSS = {
+    # three metres a pixel, some hundred metres to either side of the antimeridian near the equator
+    "zone 1": ("EPSG:32601", 3),
+    "zone 60": ("EPSG:32660", 3),
+    "degrees": ("EPSG:4326", 2.695e-5),
+}
+
+
+@pytest.mark.parametrize(
+    ("anchor", "item"), [("zone 1", "zone 60"), ("zone 60", "zone 1"), ("degrees", "zone 1")]
+)
+def test_across_the_antimeridian_another_crs_keeps_its_place_and_size(
+    pictures: xr.DataArray, tmp_path: Path, anchor: str, item: str
+) -> None:
+    paths = []
+    for k, (name, place) in enumerate([("20220101_a", anchor), ("20220201_b", anchor), ("20220301_c", item)]):
+        crs, size = ACROSS[place]
+        corner = rasterio.warp.transform("EPSG:4326", crs, [180 - 3e-3], [0.11])
+        left = 180 - 3e-3 if place == "degrees" else corner[0][0]
+        top = corner[1][0]
+        paths.append(put(pictures[k % 2], tmp_path / f"{name}.tif", (crs, (left, top), size)))
+    result = coregstack.run_scenes(paths, anchor="auto", output=tmp_path / "auto")
+    assert "failed" not in result.to_dataframe().status.tolist()
+    result = coregstack.run_scenes(paths, anchor="20220101_a", output=tmp_path / "out")
+    (image, *_) = result.reports[2].files
+    with rasterio.open(tmp_path / "out" / image.path) as file:
+        assert str(file.crs) == ACROSS[anchor][0]
+        assert np.abs(np.subtract(file.shape, 200)).max() < 8
+        assert (file.read(1) != 0).mean() > 0.95
 
 
 def spoil(path: Path, how: str, picture: xr.DataArray) -> None:

@@ -68,7 +68,8 @@ def write_stac(
     """Describe an output folder as a STAC collection with one item for each delivered item.
 
     The geometry of an item is where its image is valid, as the run's evidence tells it (see
-    `coregstack.validarea`), else the outline of the image.
+    `coregstack.validarea`), else the outline of the image. What crosses the antimeridian is cut there, and the
+    bounding box of an item or of the collection that crosses it has a west greater than its east (RFC 7946).
 
     Items that have no known time are left out, since STAC needs one; a warning is logged for each.
 
