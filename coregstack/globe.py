@@ -243,7 +243,7 @@ def _torn(ring: NDArray[np.float64]) -> bool:
 
 
 def _cut(ring: Ring) -> list[Ring]:
-    """The parts of a ring on either side of the antimeridian, the western one first."""
+    """The parts of a ring on either side of the antimeridian; those that end at 180 degrees come first."""
     whole = shapely.MultiPolygon([shapely.Polygon(ring)])
     try:
         fixed = antimeridian.fix_multi_polygon(whole, fix_winding=True, great_circle=False)
