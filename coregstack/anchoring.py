@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from coregstack.network import AnchorScore
 from coregstack.network import rank_anchors as rank_measures
 from coregstack.network.graph import array_sketches, network_frame, scene_sketches
 from coregstack.network.matching import Sketch
-from coregstack.opening.files import check_lattice, place, unplaceable
+from coregstack.opening.comparing import comparable, groups_of
 from coregstack.opening.provenance import pristine_clear, pristine_scenes
 from coregstack.pixels.scene import Scene
 from coregstack.stack import Stack, conform, item_times
@@ -24,6 +25,7 @@ from coregstack.stack import Stack, conform, item_times
 AUTO = "auto"
 """Named in place of an anchor, it has one chosen."""
 _SENSOR = ("platform", "eo:platform", "instruments", "constellation", "sensor")
+_APART = "It overlaps none of the scenes that the anchor is chosen from, not even through others."
 _GROUND_CONTROL = ("ground_control", "pl:ground_control")
 
 
@@ -33,7 +35,8 @@ def rank_anchors(stack: xr.DataArray, *, ids: Sequence[str] | None = None) -> pd
     An item is good if it sees much of the stack's area, is clear, has texture in common with the others, is
     sharp, taken in the season of most and by the sensor of most, and was located by ground control, where
     coordinates on time (`platform`, `ground_control`) tell. A reduced image of every item is computed at
-    once: of files in one pass at reduced resolution, of any other stack by computing its scored band.
+    once: of files in one pass at reduced resolution, of any other stack by computing its scored band. Of a
+    stack of files, what lies apart from the largest group of scenes that overlap comes last.
 
     Parameters
     ----------
@@ -79,60 +82,61 @@ def rank_scenes(
 ) -> pd.DataFrame:
     """Rank scenes behind files, as `rank_anchors` does the items of a stack.
 
+    Scenes that lie apart from the largest group of scenes that overlap, that cannot be put on a lattice with
+    most of these, or whose rows do not run along the axes, are left out: ``attrs["left_out"]`` tells why, by id.
+
     Parameters
     ----------
     scenes : sequence of Scene
-        Those that cannot be placed beside the first, or whose rows do not run along the axes, are left out.
     ground_control : mapping
         Item id to whether the item was located by ground control, where that is known.
     """
-    able = _able(scenes)
-    return _table(_scene_scores(able, ground_control or {}), [scene.id for scene in able])
+    able, scores, left_out = _scene_scores(scenes, ground_control or {})
+    table = _table(scores, [scene.id for scene in able])
+    table.attrs["left_out"] = left_out
+    return table
 
 
-def best_scene(scenes: Sequence[Scene]) -> tuple[Scene, str]:
-    """The scene that makes the best anchor, and why."""
-    able = _able(scenes)
-    best = _scene_scores(able, {})[0]
-    return able[best.item], best.sentence
-
-
-def _able(scenes: Sequence[Scene]) -> list[Scene]:
-    able: list[Scene] = []
-    for scene in scenes:
-        try:
-            check_lattice(scene)
-        except InvalidStack:
-            continue
-        if unplaceable(scene, (able or [scene])[0], apart=True) is None:
-            able.append(scene)
-    if not able:
-        raise InvalidStack(
-            "All scenes have a rotated geotransform; an anchor's rows have to run along the axes."
-        )
-    return able
+def best_scene(scenes: Sequence[Scene]) -> tuple[Scene, str, dict[str, str]]:
+    """The scene that makes the best anchor, why, and which ones were left out of the choice, and why."""
+    able, scores, left_out = _scene_scores(scenes, {})
+    return able[scores[0].item], scores[0].sentence, left_out
 
 
 def _scene_scores(
     scenes: Sequence[Scene], ground_control: Mapping[str, bool | None]
-) -> tuple[AnchorScore, ...]:
-    placed, box = place(scenes, scenes[0], None)
-    band = match_bands(placed[0].bands, None)[0][0]
-    sketches = scene_sketches([scene.on(box) for scene in placed], box, band).compute()
-    return _scores(
+) -> tuple[list[Scene], tuple[AnchorScore, ...], dict[str, str]]:
+    groups, left_out = groups_of(scenes)
+    if not groups:
+        reasons = "; ".join(f"{item}: {reason}" for item, reason in list(left_out.items())[:5])
+        raise InvalidStack(f"None of the scenes can be the anchor. {reasons}")
+    for group in groups:
+        placed, unlike = comparable(group)
+        sketches = scene_sketches(placed, placed[0].lattice, 0).compute()
+        # of a group that cannot be read nothing can be chosen
+        if any(one is not None for one in sketches):
+            break
+    able = [item.scene for item in placed]
+    inside = {scene.id for scene in group}
+    left_out |= unlike | {scene.id: _APART for scene in chain(*groups) if scene.id not in inside}
+    scores = _scores(
         sketches,
-        [scene.id for scene in scenes],
-        np.array([scene.time for scene in scenes], "datetime64[s]"),
-        [f"{scene.image.dtype}, {len(scene.bands)} bands" for scene in scenes],
-        [ground_control.get(scene.id) for scene in scenes],
+        [scene.id for scene in able],
+        np.array([scene.time for scene in able], "datetime64[s]"),
+        [f"{scene.image.dtype}, {len(scene.bands)} bands" for scene in able],
+        [ground_control.get(scene.id) for scene in able],
     )
+    return able, scores, {scene.id: left_out[scene.id] for scene in scenes if scene.id in left_out}
 
 
 def _stack_scores(stack: Stack) -> tuple[AnchorScore, ...]:
     band = match_bands(stack.bands, None)[0][0]
     scenes = pristine_scenes(stack)
     if scenes is not None and pristine_clear(stack):
-        frame = network_frame(scenes, 0)
+        groups, _ = groups_of([scene.scene for scene in scenes])
+        first = stack.ids.index(groups[0][0].id) if groups else 0
+        # what lies apart from the largest group sees nothing of its frame, and so comes last
+        frame = network_frame(scenes, first)
         sketches = scene_sketches([scene.on(frame) for scene in scenes], frame, band).compute()
     else:
         clear = None if stack.clear is None else stack.clear.data

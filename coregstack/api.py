@@ -43,8 +43,8 @@ def open_scenes(
         GeoTIFF or JPEG 2000 files, one for each item.
     anchor : str, int or time
         Item whose lattice is taken: its id, file name, time or position. "auto" chooses one as
-        `rank_anchors` ranks them, for which reduced images of all scenes are read at once; the choice is then
-        also what "auto" means for `estimate` and `align`.
+        `rank_anchors` ranks them, among the largest group of scenes that overlap; for that, reduced images are
+        read at once. The choice is then also what "auto" means for `estimate` and `align`.
     ids : sequence of str, optional
         Item ids; by default the file names without extension.
     times : sequence, optional
@@ -85,7 +85,7 @@ def open_scenes(
         raise unreadable_files(unusable)
     if not is_auto(anchor):
         return stack_scenes(scenes, find_scene(scenes, anchor), bands=bands, chunks=chunks)
-    found, why = best_scene(scenes)
+    found, why, _ = best_scene(scenes)
     stack = stack_scenes(scenes, found, bands=bands, chunks=chunks)
     return stack.assign_attrs(coregstack_anchor_chosen=found.id, coregstack_anchor_why=why)
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from coregstack.errors import CoregError, InvalidStack, MissingFile
 from coregstack.grid import crs_name, frame_bounds, same_crs, same_pixels
+from coregstack.opening.comparing import groups_of
 from coregstack.opening.files import Unusable, check_anchor, find_scene, scenes_of, unplaceable
 from coregstack.orders.delivery import scan_delivery
 from coregstack.orders.naming import RASTER_EXTENSIONS
@@ -31,7 +32,8 @@ def inspect_folder(folder: str | os.PathLike[str], *, anchor: str | None = None)
     folder : path-like
         Folder of a delivered order, or of any scenes, searched with all its subfolders.
     anchor : str, optional
-        Item that the others are held against; by default the one that overlaps most with all others.
+        Item that the others are held against; by default, of the largest group of items that overlap, the one
+        that overlaps most with the others.
 
     Returns
     -------
@@ -117,11 +119,13 @@ def _anchor(scenes: Sequence[Scene], anchor: str | None) -> Scene | None:
         return find_scene(scenes, anchor)
     if not scenes:
         return None
-    bounds = np.array([_bounds(scene, scenes[0]) for scene in scenes])
+    groups, _ = groups_of(scenes)
+    near = groups[0] if groups else scenes
+    bounds = np.array([_bounds(scene, near[0]) for scene in near])
     low = np.maximum(bounds[:, None, ::2], bounds[None, :, ::2])
     high = np.minimum(bounds[:, None, 1::2], bounds[None, :, 1::2])
     shared = np.clip(high - low, 0, None).prod(axis=2)
-    return scenes[int(np.nansum(shared, axis=1).argmax())]
+    return near[int(np.nansum(shared, axis=1).argmax())]
 
 
 def _bounds(scene: Scene, other: Scene) -> tuple[float, ...]:

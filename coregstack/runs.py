@@ -174,7 +174,8 @@ def run_scenes(
     paths : sequence of path-like
         GeoTIFF or JPEG 2000 files.
     anchor : str, int or time
-        The anchor's id, file name, time or position; "auto" for the one that `rank_anchors` puts first.
+        The anchor's id, file name, time or position; "auto" for the one that `rank_anchors` puts first, among
+        the largest group of scenes that overlap; the notes of the result name the scenes that were left out.
     output : path-like
         Folder to write to; it is made.
     zarr : path or store, optional
@@ -223,9 +224,12 @@ def run_scenes(
         raise unreadable_files(unusable)
     notes: tuple[str, ...] = ()
     if isinstance(anchor, str) and anchor == AUTO:
-        reference, why = best_scene(scenes)
+        reference, why, left_out = best_scene(scenes)
         check_anchor(reference)
-        notes = (f"Chosen as the anchor: {why}",)
+        notes = (
+            f"Chosen as the anchor: {why}",
+            *(f"Left out of the choice of the anchor: {item}. {reason}" for item, reason in left_out.items()),
+        )
     else:
         reference = _anchor(scenes, anchor, [u.id for u in unusable])
     match_options(reference.bands, **options)

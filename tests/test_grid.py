@@ -186,3 +186,20 @@ def test_a_box_without_crs_says_how_to_write_one() -> None:
     assert epsg_code(ANCHOR) == 32633
     with pytest.raises(InvalidStack, match=r"rio\.write_crs"):
         crs_of(bare)
+
+
+def test_in_degrees_a_box_across_the_antimeridian_is_no_wider_than_it_is() -> None:
+    anchor = GeoBox((100, 100), Affine(1e-3, 0, 179.95, 0, -1e-3, 1), "EPSG:4326")
+    zone = GeoBox((100, 100), Affine(100, 0, 161000, 0, -100, 105000), "EPSG:32601")
+    top, bottom, left, right = frame_bounds(zone, anchor)
+    lon, lat = Transformer.from_crs(32601, 4326, always_xy=True).transform(
+        [161000, 171000, 171000, 161000], [105000, 105000, 95000, 95000]
+    )
+    lon = np.array(lon) % 360
+    np.testing.assert_allclose(
+        [left, right, top, bottom],
+        [(lon.min() - 179.95) * 1e3, (lon.max() - 179.95) * 1e3, (1 - max(lat)) * 1e3, (1 - min(lat)) * 1e3],
+        atol=1e-3,
+    )
+    other = GeoBox((100, 100), Affine(1e-3, 0, -180.05, 0, -1e-3, 1), "EPSG:4326")
+    np.testing.assert_allclose(frame_bounds(zone, other), [top, bottom, left, right], atol=1e-6)

@@ -125,6 +125,8 @@ def _anchors(options: argparse.Namespace) -> int:
     table = rank_scenes(scenes, control)
     for problem in problems:
         print(f"problem: {problem.id}: {problem.reason}", file=sys.stderr)
+    for item, reason in table.attrs["left_out"].items():
+        print(f"left out: {item}: {reason}", file=sys.stderr)
     if options.json:
         print(table.reset_index().to_json(orient="records"))
     else:

@@ -6,25 +6,24 @@ import logging
 import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from odc.geo.crs import CRS
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.items import ItemReport, WrittenFile, written
 from coregstack.export.sidecar import sidecar_name
+from coregstack.globe import bounds, on_globe
 from coregstack.grid import same_crs
 from coregstack.model import Status, ValidArea
 from coregstack.pixels import raster
 from coregstack.pixels.raster import RasterHeader
-from coregstack.validarea import in_crs, outline
+from coregstack.validarea import outline
 
 if TYPE_CHECKING:
     import pystac
@@ -51,7 +50,6 @@ _MEDIA = {
     ".csv": "text/csv",
 }
 _RASTERS = (".tif", ".tiff", ".jp2", ".j2k")
-_DEGREES = 7  # a centimetre on the ground
 _SHA256 = "1220"  # multihash: function 0x12, 0x20 bytes follow
 
 log = logging.getLogger(__name__)
@@ -70,7 +68,8 @@ def write_stac(
     """Describe an output folder as a STAC collection with one item for each delivered item.
 
     The geometry of an item is where its image is valid, as the run's evidence tells it (see
-    `coregstack.validarea`), else the outline of the image.
+    `coregstack.validarea`), else the outline of the image. What crosses the antimeridian is cut there, and the
+    bounding box of an item or of the collection that crosses it has a west greater than its east (RFC 7946).
 
     Items that have no known time are left out, since STAC needs one; a warning is logged for each.
 
@@ -264,14 +263,11 @@ def _extent(
     image: RasterHeader, area: ValidArea | None
 ) -> tuple[dict[str, Any], list[float]] | tuple[None, None]:
     """Where a raster is valid in longitude and latitude, and its bounds: its whole outline if that is not known."""
-    degrees = CRS("EPSG:4326")
-    found = in_crs(area or outline(image.box), degrees) or in_crs(outline(image.box), degrees)
+    found = on_globe(area or outline(image.box)) or on_globe(outline(image.box))
     if found is None:
         return None, None
-    parts = tuple(tuple((round(x, _DEGREES), round(y, _DEGREES)) for x, y in part) for part in found.parts)
-    lon, lat = np.concatenate(parts).T
-    bounds = [lon.min(), lat.min(), lon.max(), lat.max()]
-    return _geometry(replace(found, parts=parts)), [float(bound) for bound in bounds]
+    boxes = [[*np.min(part, axis=0), *np.max(part, axis=0)] for part in found.parts]
+    return _geometry(found), list(bounds(boxes))
 
 
 def _geometry(area: ValidArea) -> dict[str, Any]:
@@ -290,15 +286,14 @@ def _geometry(area: ValidArea) -> dict[str, Any]:
 def _collection(
     pystac: Any, items: Sequence[pystac.Item], collection_id: str, anchor: str
 ) -> pystac.Collection:
-    boxes = np.array([item.bbox for item in items if item.bbox is not None] or [[-180, -90, 180, 90]], float)
-    bounds = [*boxes[:, :2].min(axis=0).tolist(), *boxes[:, 2:].max(axis=0).tolist()]
+    box = list(bounds([item.bbox for item in items if item.bbox is not None] or [[-180, -90, 180, 90]]))
     times = sorted(item.datetime for item in items if item.datetime is not None)
     software = {"processing:software": {"coregstack": __version__}}
     collection = pystac.Collection(
         id=collection_id,
         title=f"{collection_id}, aligned to {anchor}",
         description=f"{len(items)} scenes, aligned to the anchor {anchor} by coregstack {__version__}.",
-        extent=pystac.Extent(pystac.SpatialExtent([bounds]), pystac.TemporalExtent([[times[0], times[-1]]])),
+        extent=pystac.Extent(pystac.SpatialExtent([box]), pystac.TemporalExtent([[times[0], times[-1]]])),
         license="other",
         providers=[pystac.Provider("coregstack", roles=["processor"], extra_fields=software)],
         stac_extensions=[EXTENSIONS["processing"]],

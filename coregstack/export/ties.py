@@ -19,6 +19,7 @@ from pyproj.enums import WktVersion
 
 from coregstack.errors import InvalidRequest
 from coregstack.export.files import staged
+from coregstack.globe import DEGREES, wrapped
 from coregstack.grid import crs_of, transformer
 from coregstack.model import Evidence
 
@@ -108,10 +109,10 @@ def write_ties(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:
 
 
 def _write_geojson(table: pd.DataFrame, crs: CRS, path: Path) -> None:
-    lon, lat = transformer(crs, CRS("EPSG:4326")).transform(table["x"].to_numpy(), table["y"].to_numpy())
+    lon, lat = transformer(crs, DEGREES).transform(table["x"].to_numpy(), table["y"].to_numpy())
     with open(path, "w", encoding="utf-8", newline="\n") as file:
         file.write('{"type": "FeatureCollection", "features": [')
-        for k, (values, *place) in enumerate(zip(_records(table), lon, lat, strict=True)):
+        for k, (values, *place) in enumerate(zip(_records(table), wrapped(lon), lat, strict=True)):
             feature = {
                 "type": "Feature",
                 "geometry": {

@@ -21,11 +21,12 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.estimating import NETWORK, QUALITY
 from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
+from coregstack.globe import unbroken
 from coregstack.jsonfile import parse_json, read_text
 from coregstack.model import Evidence, Status, TiePoints
 from coregstack.result import TABLE, RunResult, row
 from coregstack.times import time_from_name
-from coregstack.validarea import in_crs, outline
+from coregstack.validarea import outline
 from coregstack.views.rematch import rematch
 
 _MAX_TABLE = 2**30
@@ -225,7 +226,8 @@ def area_on_map(kept: KeptEvidence, anchor: GeoBox) -> list[list[list[float]]] |
     """
     if kept.box is None or kept.box.crs is None or anchor.crs is None:
         return None
-    area = in_crs(kept.area or outline(kept.box), anchor.crs)
+    middle, _ = anchor.affine * (anchor.shape[1] / 2, anchor.shape[0] / 2)
+    area = unbroken(kept.area or outline(kept.box), anchor.crs, near=middle)
     if area is None:
         return None
     digits = 7 if anchor.crs.geographic else 2

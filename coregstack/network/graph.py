@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
+from coregstack.globe import together
 from coregstack.graph import boxed, match_pixels, object_array, scene_array
 from coregstack.grid import frame_bounds, offset, union
 from coregstack.matching import MatchOptions, Reference, anchor_quality, prepare
@@ -72,8 +73,11 @@ class Items:
 
 
 def network_frame(items: Sequence[PlacedScene], anchor: int) -> GeoBox:
-    """The smallest box on the anchor's lattice that holds all scenes."""
-    return union([item.scene.image.box for item in items], items[anchor].scene.image.box)
+    """The smallest box on the anchor's lattice that holds the anchor and all scenes that lead to it by overlaps."""
+    boxes = [item.scene.image.box for item in items]
+    numbers = together(boxes)
+    linked = [box for box, number in zip(boxes, numbers, strict=True) if number == numbers[anchor]]
+    return union(linked, boxes[anchor])
 
 
 def scene_sketches(items: Sequence[PlacedScene], frame: GeoBox, band: int) -> da.Array:
@@ -105,7 +109,7 @@ def scene_network(scenes: Sequence[PlacedScene], items: Items, options: MatchOpt
         What they are called, and when they were taken.
     options : MatchOptions
     """
-    frame = network_frame(scenes, items.anchor)
+    frame = union([scene.scene.image.box for scene in scenes], scenes[items.anchor].scene.image.box)
     placed = [scene.on(frame) for scene in scenes]
     corner = offset(scenes[items.anchor].scene.image.box, frame)
     boxes = [frame_bounds(scene.scene.image.box, frame) for scene in placed]
@@ -117,7 +121,9 @@ def scene_network(scenes: Sequence[PlacedScene], items: Items, options: MatchOpt
     stack = _SceneStack(scenes=tuple(placed), items=items, corner=corner, options=options)
     everyone = object_array("coregstack-everyone-", [stack])
     reference = dask.delayed(_prepare_scene, pure=True)(everyone.to_delayed()[0])
-    all_sketches = scene_sketches(placed, frame, options.bands[0]).rechunk(-1)
+    # what lies far away would leave hardly a pixel of a sketch to the others
+    near = network_frame(scenes, items.anchor)
+    all_sketches = scene_sketches(placed, near, options.bands[0]).rechunk(-1)
     plan = da.map_blocks(
         _plan_scenes, all_sketches, items=items, boxes=corners, chunks=(1,), dtype=object, meta=_NO_OBJECTS
     )

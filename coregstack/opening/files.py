@@ -19,6 +19,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack import graph
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, InvalidStack, UnreadableFile
+from coregstack.globe import together
 from coregstack.grid import crs_name, footprint, frame_bounds, offset, overlaps, union
 from coregstack.names import check_item_id
 from coregstack.opening.provenance import BAND_POSITION
@@ -221,11 +222,20 @@ def place(
 ) -> tuple[list[PlacedScene], GeoBox]:
     """Scenes on the smallest box of the anchor's lattice that holds them all, and that box."""
     lattice = anchor.image.box
+    for scene in scenes:
+        try:
+            frame_bounds(scene.image.box, lattice)
+        except InvalidStack as error:
+            raise InvalidStack(
+                f"The scene {scene.id!r} cannot be in one stack with the anchor. {error}"
+            ) from error
     box = union([scene.image.box for scene in scenes], lattice)
     if math.prod(box.shape) > limit("COREGSTACK_MAX_STACK_PIXELS", 10**12):
+        numbers = together([lattice, *(scene.image.box for scene in scenes)])
+        apart = [scene.id for scene, number in zip(scenes, numbers[1:], strict=True) if number != numbers[0]]
         raise InvalidStack(
             f"On the anchor's lattice the scenes span {box.shape[0]} x {box.shape[1]} pixels. Leave out what lies far "
-            "away, or raise COREGSTACK_MAX_STACK_PIXELS."
+            f"away{f', here {apart[:5]}' if apart else ''}, or raise COREGSTACK_MAX_STACK_PIXELS."
         )
     names = common_bands(scenes, anchor, bands)
     dtype = np.result_type(*(scene.image.dtype for scene in scenes))

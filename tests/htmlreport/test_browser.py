@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 
 import coregstack
 from coregstack import report
 from coregstack.export.evidence import kept_evidence
 from coregstack.result import TABLE, RunResult
+from coregstack.testing import sample_stack
 
 from .conftest import opened
 from .test_report import HOSTILE, hostile, many  # noqa: F401 (fixtures)
@@ -48,6 +50,38 @@ def open_item(page: Any, item: str) -> None:
 
 def no_errors(page: Any) -> None:
     assert [entry for entry in page.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+@pytest.fixture(scope="module")
+def two_worlds(tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """A run of two scenes of one place in degrees, and of one on the other side of the world."""
+    folder = tmp_path_factory.mktemp("worlds")
+    paths = []
+    for scene, name, (lon, lat) in zip(
+        sample_stack(3, (200, 200), seed=4, max_shift=2, cloud_cover=0).drop_vars("clear"),
+        ["20220101_a", "20220201_b", "20220301_far"],
+        [(13, 52), (13, 52), (174, -41)],
+        strict=True,
+    ):
+        paths.append(folder / f"{name}.tif")
+        with rasterio.open(
+            paths[-1], "w", driver="GTiff", height=200, width=200, count=len(scene), dtype=scene.dtype, nodata=0,
+            crs="EPSG:4326", transform=rasterio.Affine(3e-5, 0, lon, 0, -3e-5, lat),
+        ) as file:  # fmt: skip
+            file.write(scene.values)
+    return coregstack.run_scenes(paths, anchor="auto", output=folder / "out")
+
+
+def test_the_map_keeps_its_scale_where_a_scene_lies_far_away(browser: Any, two_worlds: RunResult) -> None:
+    page = opened(browser, report(two_worlds))
+    shapes = page.find_elements(By.CSS_SELECTOR, "#chart-map .shape")
+    assert len(shapes) == 2
+    assert all(min(shape.size["width"], shape.size["height"]) > 80 for shape in shapes)
+    assert texts(page, "#map-far") == ["· 1 too far away to be shown"]
+    page.find_element(By.ID, "search").send_keys("20220301_far")
+    WebDriverWait(page, 5).until(lambda p: not p.find_elements(By.CSS_SELECTOR, "#chart-map .shape"))
+    assert "too far away" in page.find_element(By.ID, "chart-map").text
+    no_errors(page)
 
 
 def test_table_and_charts_show_every_item(page: Any, result: RunResult) -> None:

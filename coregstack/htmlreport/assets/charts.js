@@ -1,6 +1,7 @@
 // Charts: plain SVG, redrawn when the width or the choice of items changes.
 const HEIGHT = 300;
 const ROOM = { top: 14, right: 16, bottom: 34, left: 76 };
+const MAP_REACH = 100; // in sides of the anchor's footprint
 
 function nice(low, high, count) {
   const rough = (high - low) / Math.max(count, 1) || 1;
@@ -172,17 +173,34 @@ function drawScatter(shown) {
   for (const item of found) root.append(dot(item, x.at(item.x), y.at(item.y), radius));
 }
 
+/** Least and greatest x, least and greatest y of a footprint. */
+function extent(area) {
+  const corners = area.flat();
+  return [0, 1].flatMap((axis) => [Math.min, Math.max].map((outer) => corners.map((c) => c[axis]).reduce((a, b) => outer(a, b))));
+}
+
+/** Footprints that are worth a map with the anchor's: what lies farther away would make dots of all others. */
+function nearAnchor(placed) {
+  const anchor = items.find((item) => item.status === "anchor" && item.area) ?? placed[0];
+  const [left, right, low, high] = extent(anchor.area), reach = MAP_REACH * Math.max(right - left, high - low);
+  return placed.filter((item) => {
+    const [west, east, south, north] = extent(item.area);
+    return Math.hypot(west + east - left - right, south + north - low - high) / 2 <= reach;
+  });
+}
+
 function drawMap(shown) {
   const { root, width } = canvasFor("chart-map", "Footprints of the items on the ground");
-  const placed = shown.filter((item) => item.area);
+  const areas = shown.filter((item) => item.area), placed = areas.length ? nearAnchor(areas) : areas;
+  const far = areas.length - placed.length;
+  byId("map-far").textContent = far ? ` · ${far} too far away to be shown` : "";
   if (!placed.length) {
-    root.append(svg("text", { x: width / 2, y: HEIGHT / 2, "text-anchor": "middle" }, "No footprints are known."));
+    const words = far ? "The footprints are too far away to be shown." : "No footprints are known.";
+    root.append(svg("text", { x: width / 2, y: HEIGHT / 2, "text-anchor": "middle" }, words));
     return;
   }
-  const corners = placed.flatMap((item) => item.area.flat());
-  const xs = corners.map((c) => c[0]), ys = corners.map((c) => c[1]);
-  const [left, right] = padded([xs.reduce((a, b) => Math.min(a, b)), xs.reduce((a, b) => Math.max(a, b))]);
-  const [low, high] = padded([ys.reduce((a, b) => Math.min(a, b)), ys.reduce((a, b) => Math.max(a, b))]);
+  const ends = extent(placed.flatMap((item) => item.area));
+  const [left, right] = padded(ends.slice(0, 2)), [low, high] = padded(ends.slice(2));
   const shrink = report.degrees ? Math.cos((low + high) / 2 * Math.PI / 180) : 1;
   const bottom = HEIGHT - ROOM.bottom - 8, across = width - ROOM.left - ROOM.right, down = bottom - ROOM.top;
   const unit = Math.max((right - left) * shrink / across, (high - low) / down);
