@@ -80,6 +80,7 @@ def ndvi(_: dict[str, peers.Estimator]) -> Iterator[str]:
         found = _ndvi_shifts(scenes, method)
         left = {date: found[date] for date in own if date in found}
         yield f"{_ndvi_row(method, own, left)}; {len(found)} of {len(dates)} dates known"
+        yield _drift_row(method, own, left)
 
 
 def _ndvi_row(name: str, own: dict[str, tuple[float, float]], found: dict[str, tuple[float, float]]) -> str:
@@ -89,6 +90,18 @@ def _ndvi_row(name: str, own: dict[str, tuple[float, float]], found: dict[str, t
         f"NDVI series, clear dates       {name:20s} {len(rest)} dates: standard deviation "
         f"({spread[0]:.2f}, {spread[1]:.2f}) px, most ({most[0]:.2f}, {most[1]:.2f})"
     )
+
+
+def _drift_row(name: str, own: dict[str, tuple[float, float]], found: dict[str, tuple[float, float]]) -> str:
+    """How what is left changes from June to October: textures move with the sun, the road does not."""
+    days = {date: np.datetime64(f"{date[:4]}-{date[4:6]}-{date[6:8]}") for date in found}
+    of_year = {date: int((day - day.astype("datetime64[Y]")).astype(int)) for date, day in days.items()}
+    summer = [date for date, day in of_year.items() if 150 <= day < 300]
+    if len({of_year[date] for date in summer}) < 3:
+        return f"NDVI series, June to October   {name:20s} too few dates"
+    rest = np.array([np.subtract(found[date], own[date]) for date in summer])
+    y, x = 30 * np.polyfit([of_year[date] for date in summer], rest, 1)[0]
+    return f"NDVI series, June to October   {name:20s} {len(summer)} dates drift by ({y:+.2f}, {x:+.2f}) px in 30 days"
 
 
 def _ndvi_shifts(scenes: dict[str, tuple[Image, Mask]], method: str) -> dict[str, tuple[float, float]]:
