@@ -97,7 +97,6 @@ def made_table(count: int, days: float) -> pd.DataFrame:
     return table
 
 
-@pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("name", ["shifts", "scores"])
 @pytest.mark.parametrize("width", [4, 9])
 @pytest.mark.parametrize("days", [0.2, 3, 10, 60, 300, 1500, 9000])
