@@ -15,6 +15,7 @@ import xarray as xr
 
 from coregstack import cli
 from coregstack.cli.console import ProgressBar
+from coregstack.kernels.compiling import compiled
 from coregstack.testing import SampleOrder, sample_stack, write_sample_order
 
 
@@ -255,11 +256,12 @@ def test_the_program_runs_as_a_module_and_tells_its_exit_codes() -> None:
     assert "0 delivered; 2 the request is wrong, nothing was written; 3 delivered, but some files" in text
 
 
-def test_progress_is_shown_on_a_terminal_alone() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def test_progress_is_shown_on_a_terminal_alone() -> None:
     shown, silent = Terminal(), io.StringIO()
     for stream in (shown, silent):
         bar = ProgressBar(stream)
@@ -269,3 +271,19 @@ def test_progress_is_shown_on_a_terminal_alone() -> None:
     assert "1/3 items" in shown.getvalue()
     assert "left" in shown.getvalue()
     assert shown.getvalue().rstrip(" ").endswith("\n")
+
+
+@pytest.mark.parametrize(("stream", "told"), [(Terminal(), 1), (io.StringIO(), 0)])
+def test_a_terminal_is_told_once_that_kernels_are_compiled(
+    stream: io.StringIO, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_run(*_: object) -> list[str]:
+        # two kinds of a kernel that no earlier run has kept
+        double = compiled(lambda value: 2 * value)
+        assert (double(1), double(1.5)) == (2, 3.0)
+        return []
+
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("coregstack.cli.commands.verify_output", first_run)
+    assert cli.main(["verify", "out"]) == 0
+    assert stream.getvalue().count("Compiling kernels") == told

@@ -1,4 +1,4 @@
-"""The command line: `coregstack order | align | verify | demo`."""
+"""The command line: `coregstack order | align | anchors | inspect | verify | completion | demo`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,12 @@ import dask
 from coregstack._version import __version__
 from coregstack.anchoring import rank_scenes
 from coregstack.cli.completion import SHELLS, completion_script
-from coregstack.cli.console import ProgressBar, format_table, inspection_table, show
+from coregstack.cli.console import CompilingNote, ProgressBar, format_table, inspection_table, show
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.htmlreport import report as write_report
 from coregstack.inspection import inspect_folder, summarise
+from coregstack.kernels.compiling import compiling_told
 from coregstack.matching import METHODS
 from coregstack.opening.files import scenes_of, unreadable_files
 from coregstack.orders.folder import folder_scenes
@@ -69,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if getattr(options, "stac", False):
             require_pystac()
-        with _scheduler(options):
+        with _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
             return int(options.run(options))
     except CoregError as error:
         if options.json:

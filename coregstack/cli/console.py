@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
 import pandas as pd
@@ -17,6 +19,10 @@ from coregstack.model import Status
 from coregstack.result import RunResult
 
 _BAR = 24
+_LINE = 79
+_COMPILING = "Compiling kernels: half a minute or so, in the first run only."
+
+_log = logging.getLogger(__name__)
 
 
 class ProgressBar:
@@ -48,6 +54,33 @@ class ProgressBar:
         end = "\n" if done == total else ""
         self._stream.write(f"\r[{bar}] {done}/{total} items, {_duration(elapsed)}{left}   {end}")
         self._stream.flush()
+
+
+class CompilingNote:
+    """Says once why the first run stands still: on a line of a terminal, else in the log.
+
+    Examples
+    --------
+    >>> note = CompilingNote(sys.stdout)
+    >>> note()
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._said = False
+
+    def __call__(self) -> None:
+        """Say it, unless it was said."""
+        if self._said:
+            return
+        self._said = True
+        if not self._stream.isatty():
+            _log.info(_COMPILING)
+            return
+        # a terminal that is gone is no reason for a kernel to fail
+        with suppress(OSError):
+            self._stream.write(f"\r{_COMPILING.ljust(_LINE)}\n")
+            self._stream.flush()
 
 
 def _duration(seconds: float) -> str:
