@@ -287,3 +287,13 @@ def test_a_terminal_is_told_once_that_kernels_are_compiled(
     monkeypatch.setattr("coregstack.cli.commands.verify_output", first_run)
     assert cli.main(["verify", "out"]) == 0
     assert stream.getvalue().count("Compiling kernels") == told
+
+
+def test_a_reader_that_has_read_enough_is_no_error(order: SampleOrder) -> None:
+    words = (
+        "import os, sys; from coregstack import cli; read, write = os.pipe(); os.close(read); "
+        "os.dup2(write, 1); sys.exit(cli.main(sys.argv[1:]))"
+    )
+    call = [sys.executable, "-c", words, "inspect", str(order.folder)]
+    done = subprocess.run(call, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")

@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import math
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -40,6 +41,9 @@ from coregstack.testing import SampleOrder, write_sample_order
 DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
 """Exit codes: done; nothing was written; done, but some files could not be read or written, or not all was done."""
 
+CUT_SHORT = 141
+"""Exit code where nobody read all that was printed, as a shell gives it."""
+
 _OPTIONS = ("band", "max_shift", "threshold", "min_improvement", "method")
 
 
@@ -71,13 +75,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if getattr(options, "stac", False):
             require_pystac()
         with _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
-            return int(options.run(options))
+            code = int(options.run(options))
+        sys.stdout.flush()
+        return code
     except CoregError as error:
         if options.json:
             print(json.dumps(_api_error(error)))
         else:
             print(f"coregstack: {error}", file=sys.stderr)
         return WITH_PROBLEMS if isinstance(error, SchedulerLost) else WRONG_REQUEST
+    except BrokenPipeError:
+        # who reads has read enough, as `head` does; what Python holds back to the end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CUT_SHORT
     except KeyboardInterrupt:
         print("coregstack: interrupted; run the same command again to do what is left.", file=sys.stderr)
         return 130
