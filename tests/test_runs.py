@@ -259,7 +259,7 @@ def test_requests_that_cannot_be_honoured_write_nothing(scenes: list[Path], tmp_
         (InvalidRequest, "There is no band 'swir'", {"band": "swir"}),
         (InvalidRequest, "max_shift has to be", {"max_shift": -1}),
         (InvalidRequest, "ids were expected", {"ids": ["a"]}),
-        (UnreadableFile, "1 scenes cannot be opened", {"paths": [bad]}),
+        (UnreadableFile, "1 scene cannot be opened", {"paths": [bad]}),
         (UnreadableFile, "The anchor 'bad' cannot be read", {"paths": [*scenes, bad], "anchor": "bad"}),
         (OutputConflict, "overlap", {"output": scenes[0].parent}),
         (OutputConflict, "is a file; a folder was expected", {"output": bad}),
