@@ -95,6 +95,8 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
     array = array.transpose(*DIMS)
     if array.chunks is None:
         array = array.chunk({"time": 1, "band": -1, "y": -1, "x": -1})
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     return Stack(
         array=array,
         ids=item_ids(array, ids),

@@ -264,6 +264,17 @@ def test_nan_is_no_data(stack: xr.DataArray, dtype: str) -> None:
     assert abs(int(np.isnan(aligned.values[1, 0, 5:-5, 5:-5]).sum()) - 30 * 40) <= 71
 
 
+@pytest.mark.parametrize("dtype", [">u2", ">f4"])
+def test_numbers_of_another_byte_order_are_numbers(
+    stack: xr.DataArray, known: xr.Dataset, dtype: str
+) -> None:
+    swapped = stack.astype(dtype)
+    for given in (swapped, swapped.chunk(100)):
+        aligned = apply(given, estimate(given, anchor=0, mask=False))
+        same_shifts(aligned.reset_coords()[list(known)], known)
+        np.testing.assert_array_equal(aligned.values, apply(stack.astype(dtype[1:]), known).values)
+
+
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint16", 0), ("int16", -32768), ("uint8", 255)])
 def test_integers_name_their_nodata(stack: xr.DataArray, dtype: str, nodata: int) -> None:
     values = np.clip(stack.values // 10, 40, 240).astype(dtype)
