@@ -20,7 +20,7 @@ import dask
 from coregstack._version import __version__
 from coregstack.anchoring import rank_scenes
 from coregstack.cli.completion import SHELLS, completion_script
-from coregstack.cli.console import CompilingNote, ProgressBar, format_table, inspection_table, show
+from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.htmlreport import report as write_report
@@ -155,7 +155,8 @@ def _verify(options: argparse.Namespace) -> int:
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if not options.quiet:
-        print(f"{len(problems)} problems in {options.folder}" if problems else f"{options.folder} is whole")
+        found = counted(len(problems), "problem")
+        print(f"{found} in {options.folder}" if problems else f"{options.folder} is whole")
     return WITH_PROBLEMS if problems else DELIVERED
 
 

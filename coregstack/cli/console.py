@@ -147,6 +147,17 @@ def format_table(lines: Sequence[Sequence[str]], width: int) -> str:
     return "\n".join(out)
 
 
+def counted(number: int, noun: str) -> str:
+    """How many there are, in words.
+
+    Examples
+    --------
+    >>> counted(1, "item"), counted(2, "item")
+    ('1 item', '2 items')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def inspection_table(table: pd.DataFrame) -> str:
     """One line an item of what `coregstack.inspect_folder` found."""
     lines: list[tuple[str, ...]] = [("item", "time", "size", "pixel", "CRS", "masks", "overlap", "note")]
@@ -171,7 +182,7 @@ def summary(result: RunResult) -> str:
     """How many items have which status, and where the output lies."""
     counts = [f"{result.count(status)} {status}" for status in Status if result.count(status)]
     end = "Nothing was written" if result.dry_run else f"Written to {result.output}"
-    return f"{len(result.reports)} items: {', '.join(counts)}. {end}"
+    return f"{counted(len(result.reports), 'item')}: {', '.join(counts)}. {end}"
 
 
 def show(result: RunResult, *, table: bool = True) -> None:
