@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 import xarray as xr
+from numba import njit
 
 from coregstack import cli
 from coregstack.cli.console import ProgressBar
-from coregstack.kernels.compiling import compiled
 from coregstack.testing import SampleOrder, sample_stack, write_sample_order
 
 
@@ -278,8 +278,8 @@ def test_a_terminal_is_told_once_that_kernels_are_compiled(
     stream: io.StringIO, told: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def first_run(*_: object) -> list[str]:
-        # two kinds of a kernel that no earlier run has kept
-        double = compiled(lambda value: 2 * value)
+        # two kinds of a kernel, of which nothing is kept
+        double = njit(lambda value: 2 * value)
         assert (double(1), double(1.5)) == (2, 3.0)
         return []
 
