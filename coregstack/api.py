@@ -14,6 +14,7 @@ from coregstack.anchoring import best_scene
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.estimating import NETWORK, QUALITY, estimate_stack, is_auto
 from coregstack.matching import match_options
+from coregstack.model import Status
 from coregstack.opening.files import find_scene, scenes_of, stack_scenes, unreadable_files
 from coregstack.opening.provenance import pristine_scenes
 from coregstack.pixels.warp import RESAMPLING
@@ -194,7 +195,8 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     InvalidStack
         If stack and quality do not hold the same items.
     InvalidRequest
-        If the resampling is unknown.
+        If the resampling is unknown, or the quality, where it was computed, lacks the shift of an item that is
+        coregistered.
 
     Examples
     --------
@@ -207,6 +209,7 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     check_resampling(resampling)
     known = conform(stack, None if "id" in stack.coords else _ids(quality))
     quality = _for_items(quality, known, stack)
+    _check_shifts(quality, known.ids)
     move = graph.moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
     aligned = known.array
     if resampling != "none":
@@ -298,6 +301,22 @@ def _for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Dat
     if unknown:
         raise InvalidStack(f"The quality knows nothing of {unknown[:5]}; estimate these items as well.")
     return quality.isel(time=[position[i] for i in known.ids])
+
+
+def _check_shifts(quality: xr.Dataset, ids: Sequence[str]) -> None:
+    """Refuse a quality, where it is known already, that moves items by shifts that it does not have."""
+    told = [quality[name] for name in ("status", "shift_y", "shift_x")]
+    if any(one.chunks is not None for one in told):
+        return
+    status, shift_y, shift_x = (one.values for one in told)
+    lost = np.asarray(status == Status.COREGISTERED, bool) & ~np.isfinite(
+        shift_y.astype(float) + shift_x.astype(float)
+    )
+    if lost.any():
+        named = [ids[k] for k in np.flatnonzero(lost)[:5]]
+        raise InvalidRequest(
+            f"The quality calls {named} coregistered, but holds no shift to apply: enter one, or another status."
+        )
 
 
 def _moved_pixels(stack: Stack, move: Any, resampling: str) -> Any:

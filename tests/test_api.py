@@ -236,6 +236,18 @@ def test_the_resampling_is_checked_before_anything_else(stack: xr.DataArray, qua
         align(stack, anchor="nobody")
 
 
+def test_an_edited_quality_that_moves_an_item_nowhere_is_refused(
+    stack: xr.DataArray, quality: xr.Dataset
+) -> None:
+    edited = quality.assign(shift_x=quality.shift_x.where(quality.id != quality.id[2]))
+    with pytest.raises(
+        InvalidRequest, match=f"calls \\['{quality.id.item(2)}'\\] coregistered, but holds no shift"
+    ):
+        apply(stack, edited)
+    left = edited.assign(status=edited.status.where(edited.shift_x.notnull(), "failed"))
+    np.testing.assert_array_equal(apply(stack, left).values[2], stack.values[2])
+
+
 def test_thresholds_decide(stack: xr.DataArray) -> None:
     low = estimate(stack, anchor=0, threshold=0.0).compute()
     assert set(low.status.values[1:]) == {"already_aligned"}
