@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import subprocess
@@ -138,6 +139,7 @@ def test_the_demo_recovers_the_truth(
         (["--max-shift", "-1"], "max_shift has to be a positive number"),
         (["--workers", "0"], "workers"),
         (["--output", "SCENES"], "inputs are never written to"),
+        (["--zarr", "carrier-pigeon://cube.zarr"], "cannot be opened as a Zarr store: Protocol not known"),
     ],
 )
 def test_a_wrong_request_is_told_and_writes_nothing(
@@ -157,6 +159,32 @@ def test_a_wrong_request_is_told_and_writes_nothing(
     assert "Traceback" not in printed.err
     assert not (tmp_path / "out").exists()
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_cube_that_cannot_be_is_refused_before_any_work(
+    scenes: list[str], order: SampleOrder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "mine.txt").touch()
+    assert align(scenes, tmp_path / "out", "--zarr", str(taken)) == 2
+    call = ["order", str(order.payload), "--input", str(order.folder), "--output", str(tmp_path / "out")]
+    assert cli.main([*call, "--zarr", str(taken)]) == 2
+    assert capsys.readouterr().err.count("is no Zarr store. Choose a path that is free.") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cube_that_fails_in_the_end_is_a_problem_of_what_was_delivered(
+    scenes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("coregstack.runs.write_cube", full)
+    assert align(scenes, tmp_path / "out", "--zarr", str(tmp_path / "cube.zarr")) == 3
+    printed = capsys.readouterr()
+    assert "problem: cube: " in printed.err
+    assert "3 items: 1 anchor, 2 coregistered" in printed.out
 
 
 def test_an_output_inside_the_input_is_refused(
