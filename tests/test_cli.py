@@ -139,6 +139,7 @@ def test_the_demo_recovers_the_truth(
         (["--max-shift", "-1"], "max_shift has to be a positive number"),
         (["--workers", "0"], "workers"),
         (["--output", "SCENES"], "inputs are never written to"),
+        (["--output", ""], "a name was expected, but it is empty"),
         (["--zarr", "carrier-pigeon://cube.zarr"], "cannot be opened as a Zarr store: Protocol not known"),
     ],
 )

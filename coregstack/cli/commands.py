@@ -331,7 +331,11 @@ def _order_command(commands: Any) -> None:
         "coregstack order payload.json --input order_folder --output aligned")  # fmt: skip
     order.add_argument("payload", help="JSON file: the order's payload, or the finished order's description")
     order.add_argument(
-        "--input", required=True, metavar="DIR", help="folder or zip archive of the delivered order"
+        "--input",
+        required=True,
+        type=_place,
+        metavar="DIR",
+        help="folder or zip archive of the delivered order",
     )
     order.add_argument(
         "--no-verify",
@@ -374,8 +378,8 @@ def _command(commands: Any, name: str, run: Any, text: str, example: str) -> arg
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
-    parser.add_argument("--zarr", metavar="PATH", help="write the aligned cube as well")
+    parser.add_argument("--output", required=True, type=_place, metavar="DIR", help="folder to write to")
+    parser.add_argument("--zarr", type=_place, metavar="PATH", help="write the aligned cube as well")
     parser.add_argument(
         "--stac", action="store_true", help="describe the output as a STAC collection in stac/collection.json"
     )
@@ -426,6 +430,13 @@ def _cluster_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--workers", type=_count, metavar="N", help="threads of this machine (default: all cores)"
     )
+
+
+def _place(text: str) -> str:
+    if not text:
+        # as where a variable of a script is not set; it would mean the current folder
+        raise argparse.ArgumentTypeError("a name was expected, but it is empty")
+    return text
 
 
 def _count(text: str) -> int:
