@@ -126,6 +126,15 @@ def test_the_demo_recovers_the_truth(
     assert cli.main(["demo", str(tmp_path / "again")]) == 2
 
 
+def test_the_best_anchor_is_named_alone_on_request(
+    scenes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["anchors", *scenes]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert cli.main(["anchors", *scenes, "--quiet"]) == 0
+    assert capsys.readouterr().out.split() == [table[1].split()[0]]
+
+
 # --- refused
 
 

@@ -140,6 +140,8 @@ def _anchors(options: argparse.Namespace) -> int:
         print(f"left out: {item}: {reason}", file=sys.stderr)
     if options.json:
         print(table.reset_index().to_json(orient="records"))
+    elif options.quiet:
+        print(table.index[0])
     else:
         lines = [(str(item), f"{row.score:.3f}", str(row.why)) for item, row in table.iterrows()]
         columns = shutil.get_terminal_size((110, 24)).columns
