@@ -20,7 +20,7 @@ from coregstack.network.graph import Items, array_network, scene_network
 from coregstack.network.matching import PairMatch
 from coregstack.opening.provenance import pristine_clear, pristine_scenes
 from coregstack.pixels.scene import PlacedScene
-from coregstack.stack import Stack, conform, find_anchor, item_times
+from coregstack.stack import Stack, conform, find_anchor, item_times, with_known_dims
 
 OUTSIDE = "outside"
 """What is named as the anchor where it is not an item of the stack."""
@@ -153,6 +153,8 @@ def _clear(stack: Stack, mask: xr.DataArray | bool | None) -> Any:
         return None if stack.clear is None else stack.clear.data
     if mask is False:
         return None
+    if isinstance(mask, xr.DataArray):
+        mask = with_known_dims(mask)
     if not isinstance(mask, xr.DataArray) or set(mask.dims) != {"time", "y", "x"} or mask.dtype != bool:
         given = type(mask).__name__
         if isinstance(mask, xr.DataArray):

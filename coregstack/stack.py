@@ -74,8 +74,7 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
             f"A stack is an xarray.DataArray, but a {type(stack).__name__} was given. An array becomes one by "
             "xr.DataArray(array, dims=('time', 'band', 'y', 'x')), without 'band' if it has three dims."
         )
-    names = {dim: _SPATIAL[str(dim).lower()] for dim in stack.dims if str(dim).lower() in _SPATIAL}
-    array = stack.rename(names) if names else stack
+    array = with_known_dims(stack)
     if "band" not in array.dims:
         named = "band" in array.coords and array.coords["band"].ndim == 0
         array = array if named else array.drop_vars("band", errors="ignore").assign_coords(band="1")
@@ -106,6 +105,12 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
         clear=_clear(array),
         given=stack,
     )
+
+
+def with_known_dims(array: xr.DataArray) -> xr.DataArray:
+    """Rename dims that are latitude, northing, longitude, easting or short for it to y and x."""
+    names = {dim: _SPATIAL[str(dim).lower()] for dim in array.dims if str(dim).lower() in _SPATIAL}
+    return array.rename(names) if names else array
 
 
 def like_given(stack: Stack, array: xr.DataArray) -> xr.DataArray:

@@ -166,6 +166,8 @@ def test_the_mask_says_what_is_matched(stack: xr.DataArray) -> None:
     masked = estimate(bare, anchor=0, mask=clear).compute()
     assert abs(masked.shift_x.values[1] - stack.true_shift_x.values[1]) < 0.1
     assert abs(masked.shift_y.values[1] - stack.true_shift_y.values[1]) < 0.1
+    names = {"y": "latitude", "x": "lon"}
+    same(estimate(bare.rename(names), anchor=0, mask=clear.rename(names)), masked)
     # the coordinate is the default, any order of dims and chunks will do, and False ignores it
     same(estimate(bare.assign_coords(clear=clear), anchor=0), masked)
     same(estimate(bare, anchor=0, mask=clear.transpose("x", "time", "y").chunk(50)), masked)
