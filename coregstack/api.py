@@ -16,7 +16,7 @@ from coregstack.estimating import NETWORK, QUALITY, estimate_stack, is_auto
 from coregstack.matching import match_options
 from coregstack.model import Status
 from coregstack.opening.files import find_scene, scenes_of, stack_scenes, unreadable_files
-from coregstack.opening.provenance import pristine_scenes
+from coregstack.opening.provenance import BAND_POSITION, pristine_scenes
 from coregstack.pixels.warp import RESAMPLING
 from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.stack import Stack, conform, like_given
@@ -213,10 +213,10 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     move = graph.moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
     aligned = known.array
     if resampling != "none":
-        aligned = aligned.copy(data=_moved_pixels(known, move, resampling))
+        aligned = _moved(known, move, resampling)
         if known.clear is not None:
             clear = graph.move_clear(known.clear.data, move)
-            aligned = aligned.assign_coords(clear=known.clear.copy(data=clear))
+            aligned = aligned.assign_coords(clear=(known.clear.dims, clear, known.clear.attrs))
     told = [name for name in (*QUALITY, *NETWORK) if name in quality]
     aligned = aligned.assign_coords({name: quality[name].variable for name in told})
     aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
@@ -319,8 +319,14 @@ def _check_shifts(quality: xr.Dataset, ids: Sequence[str]) -> None:
         )
 
 
-def _moved_pixels(stack: Stack, move: Any, resampling: str) -> Any:
+def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
+    array = stack.array
     scenes = pristine_scenes(stack)
-    if scenes is not None:
-        return graph.move_scenes(scenes, move, stack.array.data.chunks, resampling)
-    return graph.move_arrays(stack.array.data, move, resampling, stack.nodata)
+    if scenes is None:
+        return array.copy(data=graph.move_arrays(array.data, move, resampling, stack.nodata))
+    aligned = array.copy(data=graph.move_scenes(scenes, move, array.data.chunks, resampling))
+    # what is read from here on are the bands of this stack, whatever it was selected from
+    position = array.coords[BAND_POSITION].variable
+    return aligned.assign_coords(
+        {BAND_POSITION: position.copy(data=np.arange(position.size).reshape(position.shape))}
+    )

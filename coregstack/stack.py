@@ -119,7 +119,7 @@ def like_given(stack: Stack, array: xr.DataArray) -> xr.DataArray:
     if "band" not in given.dims:
         array = array.isel(band=0, drop=True)
         if "band" in given.coords:
-            array = array.assign_coords(band=given.coords["band"])
+            array = array.assign_coords(band=given.coords["band"].variable)
     names = {_SPATIAL[str(d).lower()]: d for d in given.dims if str(d).lower() in _SPATIAL}
     return array.rename(names).transpose(*given.dims) if names else array.transpose(*given.dims)
 
