@@ -14,8 +14,9 @@ from coregstack.anchoring import best_scene
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.estimating import NETWORK, QUALITY, estimate_stack, is_auto
 from coregstack.matching import match_options
+from coregstack.model import Status
 from coregstack.opening.files import find_scene, scenes_of, stack_scenes, unreadable_files
-from coregstack.opening.provenance import pristine_scenes
+from coregstack.opening.provenance import BAND_POSITION, pristine_scenes
 from coregstack.pixels.warp import RESAMPLING
 from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.stack import Stack, conform, like_given
@@ -194,7 +195,8 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     InvalidStack
         If stack and quality do not hold the same items.
     InvalidRequest
-        If the resampling is unknown.
+        If the resampling is unknown, or the quality, where it was computed, lacks the shift of an item that is
+        coregistered.
 
     Examples
     --------
@@ -207,13 +209,14 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     check_resampling(resampling)
     known = conform(stack, None if "id" in stack.coords else _ids(quality))
     quality = _for_items(quality, known, stack)
+    _check_shifts(quality, known.ids)
     move = graph.moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
     aligned = known.array
     if resampling != "none":
-        aligned = aligned.copy(data=_moved_pixels(known, move, resampling))
+        aligned = _moved(known, move, resampling)
         if known.clear is not None:
             clear = graph.move_clear(known.clear.data, move)
-            aligned = aligned.assign_coords(clear=known.clear.copy(data=clear))
+            aligned = aligned.assign_coords(clear=(known.clear.dims, clear, known.clear.attrs))
     told = [name for name in (*QUALITY, *NETWORK) if name in quality]
     aligned = aligned.assign_coords({name: quality[name].variable for name in told})
     aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
@@ -300,8 +303,30 @@ def _for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Dat
     return quality.isel(time=[position[i] for i in known.ids])
 
 
-def _moved_pixels(stack: Stack, move: Any, resampling: str) -> Any:
+def _check_shifts(quality: xr.Dataset, ids: Sequence[str]) -> None:
+    """Refuse a quality, where it is known already, that moves items by shifts that it does not have."""
+    told = [quality[name] for name in ("status", "shift_y", "shift_x")]
+    if any(one.chunks is not None for one in told):
+        return
+    status, shift_y, shift_x = (one.values for one in told)
+    lost = np.asarray(status == Status.COREGISTERED, bool) & ~np.isfinite(
+        shift_y.astype(float) + shift_x.astype(float)
+    )
+    if lost.any():
+        named = [ids[k] for k in np.flatnonzero(lost)[:5]]
+        raise InvalidRequest(
+            f"The quality calls {named} coregistered, but holds no shift to apply: enter one, or another status."
+        )
+
+
+def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
+    array = stack.array
     scenes = pristine_scenes(stack)
-    if scenes is not None:
-        return graph.move_scenes(scenes, move, stack.array.data.chunks, resampling)
-    return graph.move_arrays(stack.array.data, move, resampling, stack.nodata)
+    if scenes is None:
+        return array.copy(data=graph.move_arrays(array.data, move, resampling, stack.nodata))
+    aligned = array.copy(data=graph.move_scenes(scenes, move, array.data.chunks, resampling))
+    # what is read from here on are the bands of this stack, whatever it was selected from
+    position = array.coords[BAND_POSITION].variable
+    return aligned.assign_coords(
+        {BAND_POSITION: position.copy(data=np.arange(position.size).reshape(position.shape))}
+    )

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
@@ -19,7 +20,7 @@ from coregstack.network.graph import Items, array_network, scene_network
 from coregstack.network.matching import PairMatch
 from coregstack.opening.provenance import pristine_clear, pristine_scenes
 from coregstack.pixels.scene import PlacedScene
-from coregstack.stack import Stack, conform, find_anchor, item_times
+from coregstack.stack import Stack, conform, find_anchor, item_times, with_known_dims
 
 OUTSIDE = "outside"
 """What is named as the anchor where it is not an item of the stack."""
@@ -152,16 +153,44 @@ def _clear(stack: Stack, mask: xr.DataArray | bool | None) -> Any:
         return None if stack.clear is None else stack.clear.data
     if mask is False:
         return None
+    if isinstance(mask, xr.DataArray):
+        mask = with_known_dims(mask)
     if not isinstance(mask, xr.DataArray) or set(mask.dims) != {"time", "y", "x"} or mask.dtype != bool:
+        given = type(mask).__name__
+        if isinstance(mask, xr.DataArray):
+            given = f"{mask.dtype} with dims {mask.dims}"
         raise InvalidRequest(
             "mask has to be a bool DataArray with dims (time, y, x), True where a pixel may be used, or False "
-            f"for none; {getattr(mask, 'dims', mask)!r} of {getattr(mask, 'dtype', type(mask).__name__)} was given."
+            f"for none; {given} was given."
         )
     sizes = {dim: stack.array.sizes[dim] for dim in ("time", "y", "x")}
     if dict(mask.sizes) != sizes:
         raise InvalidRequest(f"The mask's sizes {dict(mask.sizes)} are not the stack's, {sizes}.")
+    for dim in sizes:
+        _check_labels(dim, mask, stack)
     mask = mask.transpose("time", "y", "x")
     return (mask if mask.chunks is not None else mask.chunk({"time": 1})).data
+
+
+def _check_labels(dim: str, mask: xr.DataArray, stack: Stack) -> None:
+    """Refuse a mask whose coordinate says that it lies elsewhere; without one, positions count."""
+    if dim not in mask.coords or dim not in stack.array.coords:
+        return
+    labels, wanted = mask.coords[dim].values, stack.array.coords[dim].values
+    if dim == "time":
+        same = labels.dtype.kind == wanted.dtype.kind and bool(
+            np.all((labels == wanted) | (pd.isna(labels) & pd.isna(wanted)))
+        )
+        hint = "mask.sel(time=stack.time) brings it into the stack's order"
+    else:
+        pixel = abs(stack.box.affine.a if dim == "x" else stack.box.affine.e)
+        same = np.allclose(labels, wanted, rtol=0, atol=pixel / 2)
+        hint = "mask.rio.reproject_match brings it onto the stack's grid, and sortby turns an axis round"
+    if not same:
+        raise InvalidRequest(
+            f"The mask's coordinate {dim!r} is not the stack's: {hint}. If only the labels are wrong, "
+            f"mask.drop_vars({dim!r}) makes the positions count."
+        )
 
 
 def _outside(stack: Stack, anchor: Any, options: MatchOptions, inner: MatchOptions) -> tuple[Any, Shift]:

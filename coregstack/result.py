@@ -117,9 +117,16 @@ class RunResult:
             tables=(TABLE,),
         )
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{self.count(status)} {status}" for status in Status if self.count(status))
+        return f"<RunResult: {self._heading()}: {counts}>"
+
     def _repr_html_(self) -> str:
-        heading = f"{len(self.reports)} items aligned to {self.anchor}, written to {self.output}"
-        return table_html(self.to_dataframe(), heading, [*self.problems, *self.notes])
+        return table_html(self.to_dataframe(), self._heading(), [*self.problems, *self.notes])
+
+    def _heading(self) -> str:
+        end = "nothing written" if self.dry_run else f"written to {self.output}"
+        return f"{len(self.reports)} items aligned to {self.anchor}, {end}"
 
     def time_text(self, item_id: str) -> str:
         """Time of an item as ISO 8601 in UTC, empty where it is not known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from coregstack.delivery import (
     run_items,
     scene_plans,
 )
-from coregstack.errors import InvalidStack, UnreadableFile
+from coregstack.errors import CoregError, InvalidStack, UnreadableFile
 from coregstack.estimating import OUTSIDE, QUALITY
+from coregstack.export._memory import open_cube
 from coregstack.export.cube import to_zarr
 from coregstack.export.files import resolved
 from coregstack.export.items import DeliverySettings
@@ -179,7 +181,8 @@ def run_scenes(
     output : path-like
         Folder to write to; it is made.
     zarr : path or store, optional
-        Where to write the aligned cube as well; see `coregstack.to_zarr`.
+        Where to write the aligned cube as well; see `coregstack.to_zarr`. If that fails after the items were
+        written, it is named among the problems.
     ids, times : sequence, optional
         As in `coregstack.open_scenes`.
     resampling : str
@@ -236,6 +239,8 @@ def run_scenes(
     folder = Path(output)
     if isinstance(zarr, str | os.PathLike):
         check_apart(Path(zarr), map(Path, paths))
+    if zarr is not None:
+        open_cube(zarr, None, overwrite=overwrite)
     asked = {
         name: k for k, name in enumerate(ids if ids is not None else (Path(path).stem for path in paths))
     }
@@ -273,7 +278,11 @@ def run_scenes(
             return result
         write_table(result)
         if zarr is not None:
-            write_cube(zarr, scenes, reference, result, overwrite=overwrite)
+            try:
+                write_cube(zarr, scenes, reference, result, overwrite=overwrite)
+            except (CoregError, OSError) as error:
+                # the items are delivered whatever fails here
+                result = replace(result, faults=(*result.faults, f"cube: {error}"))
         return result
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from coregstack.errors import AnchorNotFound, InvalidStack
 
 DIMS = ("time", "band", "y", "x")
 _SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
+_OF_NUMBERS = ("_FillValue", "missing_value", "scale_factor", "add_offset")
+"""Attributes that say how stored numbers are to be read."""
 _GRID_TOLERANCE = 1e-3
 _HALF = 0.5
 
@@ -67,9 +70,11 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
     if isinstance(stack, xr.Dataset):
         stack = _from_dataset(stack)
     if not isinstance(stack, xr.DataArray):
-        raise InvalidStack(f"A stack is an xarray.DataArray, but a {type(stack).__name__} was given.")
-    names = {dim: _SPATIAL[str(dim).lower()] for dim in stack.dims if str(dim).lower() in _SPATIAL}
-    array = stack.rename(names) if names else stack
+        raise InvalidStack(
+            f"A stack is an xarray.DataArray, but a {type(stack).__name__} was given. An array becomes one by "
+            "xr.DataArray(array, dims=('time', 'band', 'y', 'x')), without 'band' if it has three dims."
+        )
+    array = with_known_dims(stack)
     if "band" not in array.dims:
         named = "band" in array.coords and array.coords["band"].ndim == 0
         array = array if named else array.drop_vars("band", errors="ignore").assign_coords(band="1")
@@ -79,26 +84,33 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
             f"A stack has dims (time, band, y, x) or (time, y, x), but these were given: {stack.dims}. "
             "Rename or select until they fit."
         )
-    if array.dtype.kind not in "iuf":
-        raise InvalidStack(f"A stack holds integers or floats, but its dtype is {array.dtype}.")
+    if array.dtype.kind not in "iuf" or (array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8)):
+        raise InvalidStack(
+            f"A stack holds integers, float32 or float64, but its dtype is {array.dtype}. Convert it, for example "
+            "with stack.astype('float32')."
+        )
     if 0 in array.shape:
         raise InvalidStack(f"The stack is empty: its sizes are {dict(array.sizes)}.")
     array = array.transpose(*DIMS)
     if array.chunks is None:
         array = array.chunk({"time": 1, "band": -1, "y": -1, "x": -1})
-    clear = None
-    if "clear" in array.coords:
-        clear = array.coords["clear"].transpose("time", "y", "x")
-        clear = clear if clear.chunks is not None else clear.chunk({"time": 1})
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     return Stack(
         array=array,
         ids=item_ids(array, ids),
         bands=band_names(array),
         box=stack_box(array),
         nodata=stack_nodata(array),
-        clear=clear,
+        clear=_clear(array),
         given=stack,
     )
+
+
+def with_known_dims(array: xr.DataArray) -> xr.DataArray:
+    """Rename dims that are latitude, northing, longitude, easting or short for it to y and x."""
+    names = {dim: _SPATIAL[str(dim).lower()] for dim in array.dims if str(dim).lower() in _SPATIAL}
+    return array.rename(names) if names else array
 
 
 def like_given(stack: Stack, array: xr.DataArray) -> xr.DataArray:
@@ -107,7 +119,7 @@ def like_given(stack: Stack, array: xr.DataArray) -> xr.DataArray:
     if "band" not in given.dims:
         array = array.isel(band=0, drop=True)
         if "band" in given.coords:
-            array = array.assign_coords(band=given.coords["band"])
+            array = array.assign_coords(band=given.coords["band"].variable)
     names = {_SPATIAL[str(d).lower()]: d for d in given.dims if str(d).lower() in _SPATIAL}
     return array.rename(names).transpose(*given.dims) if names else array.transpose(*given.dims)
 
@@ -115,12 +127,34 @@ def like_given(stack: Stack, array: xr.DataArray) -> xr.DataArray:
 def _from_dataset(dataset: xr.Dataset) -> xr.DataArray:
     images = [name for name, value in dataset.data_vars.items() if value.ndim == 3]
     if not images:
-        raise InvalidStack(f"No variable of the Dataset has three dims; it holds {list(dataset.data_vars)}.")
+        whole = next((name for name, value in dataset.data_vars.items() if value.ndim == 4), None)
+        hint = "" if whole is None else f" Pass the variable that is a stack: dataset[{whole!r}]."
+        raise InvalidStack(
+            f"No variable of the Dataset has three dims, as a band has; it holds {list(dataset.data_vars)}.{hint}"
+        )
     first = dataset[images[0]]
     array = dataset[images].to_dataarray("band")
     array.attrs.update(first.attrs)
     nodata = first.rio.nodata
     return array if nodata is None else array.rio.write_nodata(nodata)
+
+
+def _clear(array: xr.DataArray) -> xr.DataArray | None:
+    """The coordinate `clear` of a stack, if it has one."""
+    if "clear" not in array.coords:
+        return None
+    clear = array.coords["clear"]
+    if set(clear.dims) != {"time", "y", "x"} or clear.dtype != bool:
+        raise InvalidStack(
+            "The coordinate 'clear' has to be bool with dims (time, y, x), True where a pixel may be used, but it is "
+            f"{clear.dtype} with dims {clear.dims}."
+        )
+    clear = clear.transpose("time", "y", "x")
+    clear = clear if clear.chunks is not None else clear.chunk({"time": 1})
+    # comparisons keep the attributes of what they compare: with a nodata value, False would be written as missing
+    return clear.drop_attrs(deep=False).assign_attrs(
+        {name: value for name, value in clear.attrs.items() if name not in _OF_NUMBERS}
+    )
 
 
 def band_names(array: xr.DataArray) -> tuple[str, ...]:
@@ -294,7 +328,8 @@ def positions_of_time(times: NDArray[np.datetime64], wanted: Any) -> list[int]:
     times : ndarray of datetime64
         Times in UTC.
     wanted : object
-        Anything that pandas takes for a time; a string of at most ten characters means the whole day.
+        Anything that pandas takes for a time; a date, or a string of at most ten characters, means the whole
+        day.
 
     Examples
     --------
@@ -307,6 +342,7 @@ def positions_of_time(times: NDArray[np.datetime64], wanted: Any) -> list[int]:
         return []
     if moment.tzinfo is not None:
         moment = moment.tz_convert("UTC").tz_localize(None)
-    whole_day = isinstance(wanted, str) and len(wanted) <= 10
+    is_date = isinstance(wanted, date) and not isinstance(wanted, datetime)
+    whole_day = is_date or (isinstance(wanted, str) and len(wanted) <= 10)
     values = pd.DatetimeIndex(times)
     return [int(k) for k in np.flatnonzero((values.normalize() if whole_day else values) == moment)]

@@ -166,12 +166,43 @@ def test_the_mask_says_what_is_matched(stack: xr.DataArray) -> None:
     masked = estimate(bare, anchor=0, mask=clear).compute()
     assert abs(masked.shift_x.values[1] - stack.true_shift_x.values[1]) < 0.1
     assert abs(masked.shift_y.values[1] - stack.true_shift_y.values[1]) < 0.1
+    names = {"y": "latitude", "x": "lon"}
+    same(estimate(bare.rename(names), anchor=0, mask=clear.rename(names)), masked)
     # the coordinate is the default, any order of dims and chunks will do, and False ignores it
     same(estimate(bare.assign_coords(clear=clear), anchor=0), masked)
     same(estimate(bare, anchor=0, mask=clear.transpose("x", "time", "y").chunk(50)), masked)
     without = estimate(bare.assign_coords(clear=clear), anchor=0, mask=False).compute()
     same(without, estimate(bare, anchor=0))
     assert not without.equals(masked)
+
+
+def test_a_mask_whose_labels_are_of_another_place_or_time_is_refused(stack: xr.DataArray) -> None:
+    clear = stack.clear
+    cases = {
+        r"coordinate 'time' is not the stack's: mask.sel\(time=stack.time\)": clear[::-1],
+        "coordinate 'y' is not the stack's: .*sortby": clear[:, ::-1],
+        "coordinate 'x' is not the stack's": clear.assign_coords(x=clear.x + 3.0),
+    }
+    for words, mask in cases.items():
+        with pytest.raises(InvalidRequest, match=words):
+            estimate(stack, anchor=0, mask=mask)
+    # labels that differ by rounding alone are the same, and without labels positions count
+    near = clear.assign_coords(x=clear.x + 1e-6, time=clear.time.astype("datetime64[us]"))
+    for mask in (near, clear.drop_vars(["time", "y", "x"]), clear[::-1].drop_vars("time")):
+        estimate(stack, anchor=0, mask=mask)
+    unknown = np.full(stack.sizes["time"], np.datetime64("NaT", "ns"))
+    estimate(stack.assign_coords(time=unknown), anchor=0, mask=clear.assign_coords(time=unknown))
+
+
+def test_a_mask_computed_from_a_band_stays_bool_in_a_cube(stack: xr.DataArray, tmp_path: Path) -> None:
+    with xr.set_options(keep_attrs=True):
+        clear = stack.isel(band=0, drop=True) > 200
+    assert "_FillValue" in clear.attrs
+    aligned = align(stack.assign_coords(clear=clear), anchor=0)
+    coregstack.to_zarr(aligned, tmp_path / "cube.zarr")
+    cube = xr.open_zarr(tmp_path / "cube.zarr", decode_coords="all")
+    assert cube.clear.dtype == bool
+    np.testing.assert_array_equal(cube.clear.values, aligned.clear.values)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +215,8 @@ def test_the_mask_says_what_is_matched(stack: xr.DataArray) -> None:
         ({"threshold": 1.5}, "threshold has to lie between 0 and 1"),
         ({"min_improvement": -1}, "min_improvement has to lie between 0 and 1"),
         ({"method": "magic"}, "method is one of .*direct.* not 'magic'"),
-        ({"mask": "clear"}, "mask has to be a bool DataArray"),
+        ({"mask": "clear"}, "mask has to be a bool DataArray .*; str was given"),
+        ({"mask": np.ones((3, 2, 2), bool)}, "mask has to be a bool DataArray .*; ndarray was given"),
         ({"mask": xr.DataArray(np.ones((3, 2, 2), bool), dims=("time", "y", "x"))}, "The mask's sizes"),
     ],
 )
@@ -204,6 +236,18 @@ def test_the_resampling_is_checked_before_anything_else(stack: xr.DataArray, qua
         align(stack, anchor="nobody", resampling="x")
     with pytest.raises(AnchorNotFound):
         align(stack, anchor="nobody")
+
+
+def test_an_edited_quality_that_moves_an_item_nowhere_is_refused(
+    stack: xr.DataArray, quality: xr.Dataset
+) -> None:
+    edited = quality.assign(shift_x=quality.shift_x.where(quality.id != quality.id[2]))
+    with pytest.raises(
+        InvalidRequest, match=f"calls \\['{quality.id.item(2)}'\\] coregistered, but holds no shift"
+    ):
+        apply(stack, edited)
+    left = edited.assign(status=edited.status.where(edited.shift_x.notnull(), "failed"))
+    np.testing.assert_array_equal(apply(stack, left).values[2], stack.values[2])
 
 
 def test_thresholds_decide(stack: xr.DataArray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
 import subprocess
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 import xarray as xr
+from numba import njit
 
 from coregstack import cli
 from coregstack.cli.console import ProgressBar
@@ -124,6 +126,15 @@ def test_the_demo_recovers_the_truth(
     assert cli.main(["demo", str(tmp_path / "again")]) == 2
 
 
+def test_the_best_anchor_is_named_alone_on_request(
+    scenes: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["anchors", *scenes]) == 0
+    table = capsys.readouterr().out.splitlines()
+    assert cli.main(["anchors", *scenes, "--quiet"]) == 0
+    assert capsys.readouterr().out.split() == [table[1].split()[0]]
+
+
 # --- refused
 
 
@@ -137,6 +148,8 @@ def test_the_demo_recovers_the_truth(
         (["--max-shift", "-1"], "max_shift has to be a positive number"),
         (["--workers", "0"], "workers"),
         (["--output", "SCENES"], "inputs are never written to"),
+        (["--output", ""], "a name was expected, but it is empty"),
+        (["--zarr", "carrier-pigeon://cube.zarr"], "cannot be opened as a Zarr store: Protocol not known"),
     ],
 )
 def test_a_wrong_request_is_told_and_writes_nothing(
@@ -156,6 +169,32 @@ def test_a_wrong_request_is_told_and_writes_nothing(
     assert "Traceback" not in printed.err
     assert not (tmp_path / "out").exists()
     assert sorted(folder.iterdir()) == before
+
+
+def test_a_cube_that_cannot_be_is_refused_before_any_work(
+    scenes: list[str], order: SampleOrder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "mine.txt").touch()
+    assert align(scenes, tmp_path / "out", "--zarr", str(taken)) == 2
+    call = ["order", str(order.payload), "--input", str(order.folder), "--output", str(tmp_path / "out")]
+    assert cli.main([*call, "--zarr", str(taken)]) == 2
+    assert capsys.readouterr().err.count("is no Zarr store. Choose a path that is free.") == 2
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_cube_that_fails_in_the_end_is_a_problem_of_what_was_delivered(
+    scenes: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("coregstack.runs.write_cube", full)
+    assert align(scenes, tmp_path / "out", "--zarr", str(tmp_path / "cube.zarr")) == 3
+    printed = capsys.readouterr()
+    assert "problem: cube: " in printed.err
+    assert "3 items: 1 anchor, 2 coregistered" in printed.out
 
 
 def test_an_output_inside_the_input_is_refused(
@@ -255,11 +294,12 @@ def test_the_program_runs_as_a_module_and_tells_its_exit_codes() -> None:
     assert "0 delivered; 2 the request is wrong, nothing was written; 3 delivered, but some files" in text
 
 
-def test_progress_is_shown_on_a_terminal_alone() -> None:
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
 
+
+def test_progress_is_shown_on_a_terminal_alone() -> None:
     shown, silent = Terminal(), io.StringIO()
     for stream in (shown, silent):
         bar = ProgressBar(stream)
@@ -269,3 +309,29 @@ def test_progress_is_shown_on_a_terminal_alone() -> None:
     assert "1/3 items" in shown.getvalue()
     assert "left" in shown.getvalue()
     assert shown.getvalue().rstrip(" ").endswith("\n")
+
+
+@pytest.mark.parametrize(("stream", "told"), [(Terminal(), 1), (io.StringIO(), 0)])
+def test_a_terminal_is_told_once_that_kernels_are_compiled(
+    stream: io.StringIO, told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def first_run(*_: object) -> list[str]:
+        # two kinds of a kernel, of which nothing is kept
+        double = njit(lambda value: 2 * value)
+        assert (double(1), double(1.5)) == (2, 3.0)
+        return []
+
+    monkeypatch.setattr("sys.stderr", stream)
+    monkeypatch.setattr("coregstack.cli.commands.verify_output", first_run)
+    assert cli.main(["verify", "out"]) == 0
+    assert stream.getvalue().count("Compiling kernels") == told
+
+
+def test_a_reader_that_has_read_enough_is_no_error(order: SampleOrder) -> None:
+    words = (
+        "import os, sys; from coregstack import cli; read, write = os.pipe(); os.close(read); "
+        "os.dup2(write, 1); sys.exit(cli.main(sys.argv[1:]))"
+    )
+    call = [sys.executable, "-c", words, "inspect", str(order.folder)]
+    done = subprocess.run(call, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (141, "")

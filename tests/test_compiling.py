@@ -90,6 +90,22 @@ def test_functions_made_for_different_constants_are_kept_apart(process: Callable
     assert hits(again.add) == hits(other) == 1
 
 
+def test_compiling_is_told_and_finding_is_not(process: Callable[[], ModuleType]) -> None:
+    told: list[str] = []
+    with compiling.compiling_told(lambda: told.append("compiling")):
+        module = process()
+        assert not told
+        module.add(WHOLE)
+        module.add(WHOLE)
+        assert told == ["compiling"]
+        process().add(WHOLE)
+        assert told == ["compiling"]
+        module.add(HALF)
+        assert told == ["compiling"] * 2
+    process().make(10)(WHOLE)
+    assert told == ["compiling"] * 2
+
+
 @pytest.mark.parametrize("damage", ["empty", "shorter", "zeros"])
 def test_what_is_damaged_is_compiled_again(
     process: Callable[[], ModuleType], tmp_path: Path, damage: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -29,6 +30,12 @@ def test_run_shows_itself(tmp_path: Path) -> None:
     shown = result._repr_html_()
     assert all(found.id in shown for found in result.reports)
     assert result.anchor in shown
+    assert f"written to {tmp_path}" in shown
+    words = (
+        f"<RunResult: 3 items aligned to {result.anchor}, written to {tmp_path}: 1 anchor, 2 coregistered>"
+    )
+    assert repr(result) == words
+    assert "nothing written" in replace(result, dry_run=True)._repr_html_()
 
 
 def test_quality_shows_itself_lazy_or_not() -> None:

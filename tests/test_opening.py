@@ -306,6 +306,13 @@ def test_requests_that_cannot_be_honoured_are_refused(tmp_path: Path) -> None:
     paths = [write(tmp_path / f"{k}.tif", names=("blue", "red")) for k in "ab"]
     cases: list[tuple[type[Exception], str, dict[str, Any]]] = [
         (InvalidRequest, "No scene was given", {"paths": []}),
+        (InvalidRequest, r"list of files was expected, but '.*/a.tif' alone", {"paths": paths[0]}),
+        (
+            InvalidRequest,
+            r"list of files was expected, but '\*.tif' alone .* sorted\(glob",
+            {"paths": "*.tif"},
+        ),
+        (InvalidRequest, r"repeat: \['a'\]. By default they are file names", {"paths": [*paths, paths[0]]}),
         (InvalidRequest, "2 ids were expected, one for each file, not 1", {"ids": ["a"]}),
         (InvalidRequest, "2 times were expected, one for each file, not 3", {"times": [None] * 3}),
         (InvalidRequest, r"have to be unique, but these repeat: \['a'\]", {"ids": ["a", "a"]}),
@@ -337,17 +344,19 @@ def test_every_unreadable_file_is_named(tmp_path: Path) -> None:
         tmp_path / "bare.tif",
         complex_,
         tmp_path / "none.tif",
+        tmp_path,
     ]
     with pytest.raises(UnreadableFile) as error:
         open_scenes(paths, anchor="good")
     text = str(error.value)
-    assert text.startswith("5 scenes cannot be opened")
+    assert text.startswith("6 scenes cannot be opened")
     for words in (
         "neither GeoTIFF nor JPEG 2000",
         "cut.tif",
         "no usable georeference",
         "one integer or float type",
         "There is no file",
+        "is a folder. Name the files in it, for example",
     ):
         assert words in text
 

@@ -202,3 +202,9 @@ def test_axes_never_need_pyplot(aligned: xr.DataArray) -> None:
     own = Figure().subplots()
     aligned.coreg.plot.scores(ax=own)
     assert not plt.get_fignums()
+
+
+def test_a_stack_that_is_not_aligned_has_no_shifts_to_plot(stack: xr.DataArray) -> None:
+    for draw in (stack.coreg.plot.shifts, stack.coreg.plot.scores):
+        with pytest.raises(InvalidRequest, match="pass what align, apply or estimate returned"):
+            draw()

@@ -17,7 +17,9 @@ from coregstack import align, apply, estimate, open_scenes, run_scenes, tie_poin
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack, OutputConflict, UnreadableFile
 from coregstack.export.evidence import STATE
 from coregstack.model import Status
+from coregstack.opening.provenance import pristine_scenes
 from coregstack.result import RunResult
+from coregstack.stack import conform
 from coregstack.testing import sample_stack
 
 SHAPE = 176, 192
@@ -115,6 +117,22 @@ def test_a_stack_from_files_is_written_from_these_files(
     to_geotiffs(piece, tmp_path / "piece")
     name = "first_coreg.tif"
     assert (tmp_path / "piece" / name).read_bytes() == (Path(run.output) / name).read_bytes()
+
+
+@pytest.mark.parametrize("bands", [[2, 3], [3, 0], 3])
+def test_bands_that_are_selected_before_files_are_moved_are_still_those_of_the_files(
+    run: RunResult, scenes: list[Path], tmp_path: Path, bands: list[int] | int
+) -> None:
+    opened = open_scenes(scenes, anchor="anchor").isel(band=bands)
+    aligned = apply(opened, run.to_quality())
+    to_geotiffs(aligned, tmp_path)
+    for name in ("anchor_anchor.tif", "first_coreg.tif"):
+        assert (tmp_path / name).read_bytes() == (Path(run.output) / name).read_bytes()
+    # and they can be selected from once more
+    again = aligned.isel(time=slice(2)) if isinstance(bands, int) else aligned.isel(band=[1])
+    found = pristine_scenes(conform(again), moved=True)
+    assert found is not None
+    assert {scene.indexes for scene in found} == {(0,) if bands == [3, 0] else (3,)}
 
 
 def shown(folder: Path | str) -> dict[str, str]:
@@ -259,7 +277,7 @@ def test_requests_that_cannot_be_honoured_write_nothing(scenes: list[Path], tmp_
         (InvalidRequest, "There is no band 'swir'", {"band": "swir"}),
         (InvalidRequest, "max_shift has to be", {"max_shift": -1}),
         (InvalidRequest, "ids were expected", {"ids": ["a"]}),
-        (UnreadableFile, "1 scenes cannot be opened", {"paths": [bad]}),
+        (UnreadableFile, "1 scene cannot be opened", {"paths": [bad]}),
         (UnreadableFile, "The anchor 'bad' cannot be read", {"paths": [*scenes, bad], "anchor": "bad"}),
         (OutputConflict, "overlap", {"output": scenes[0].parent}),
         (OutputConflict, "is a file; a folder was expected", {"output": bad}),

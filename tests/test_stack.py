@@ -264,6 +264,17 @@ def test_nan_is_no_data(stack: xr.DataArray, dtype: str) -> None:
     assert abs(int(np.isnan(aligned.values[1, 0, 5:-5, 5:-5]).sum()) - 30 * 40) <= 71
 
 
+@pytest.mark.parametrize("dtype", [">u2", ">f4"])
+def test_numbers_of_another_byte_order_are_numbers(
+    stack: xr.DataArray, known: xr.Dataset, dtype: str
+) -> None:
+    swapped = stack.astype(dtype)
+    for given in (swapped, swapped.chunk(100)):
+        aligned = apply(given, estimate(given, anchor=0, mask=False))
+        same_shifts(aligned.reset_coords()[list(known)], known)
+        np.testing.assert_array_equal(aligned.values, apply(stack.astype(dtype[1:]), known).values)
+
+
 @pytest.mark.parametrize(("dtype", "nodata"), [("uint16", 0), ("int16", -32768), ("uint8", 255)])
 def test_integers_name_their_nodata(stack: xr.DataArray, dtype: str, nodata: int) -> None:
     values = np.clip(stack.values // 10, 40, 240).astype(dtype)
@@ -356,20 +367,36 @@ def test_a_time_that_several_items_share_is_no_anchor(stack: xr.DataArray) -> No
         find_anchor(conform(repeated), str(stack.time.values[0]))
 
 
+def test_a_date_names_the_item_of_its_day(stack: xr.DataArray) -> None:
+    moment = pd.Timestamp(stack.time.values[1])
+    assert find_anchor(conform(stack), moment.date()) == 1
+    assert find_anchor(conform(stack), moment.to_pydatetime()) == 1
+    with pytest.raises(AnchorNotFound):
+        find_anchor(conform(stack), moment.to_pydatetime() + pd.Timedelta("1h"))
+
+
 # --- what is no stack
 
 
 def test_what_is_no_stack_is_refused(stack: xr.DataArray) -> None:
     cases = {
-        "an xarray.DataArray, but a ndarray was given": stack.values,
+        r"an xarray.DataArray, but a ndarray was given. .* xr.DataArray\(array": stack.values,
         r"dims \(time, band, y, x\) or \(time, y, x\)": stack.rename(time="date"),
         "but its dtype is bool": stack > 0,
+        r"but its dtype is float16. Convert it, .*astype\('float32'\)": stack.astype("float16"),
+        "'clear' has to be bool .* but it is uint8": stack.assign_coords(
+            clear=(("time", "y", "x"), np.ones_like(stack.isel(band=0), "uint8"))
+        ),
+        r"'clear' has to be bool .* with dims \('y', 'x'\)": stack.assign_coords(
+            clear=(("y", "x"), np.ones(stack.shape[-2:], bool))
+        ),
         "The stack is empty": stack[:0],
         "3 ids were expected, one for each time, but 2": None,
         r"have to be unique, but these repeat: \['a'\]": None,
         "coordinate 'x' is not evenly spaced": stack.isel(x=[0, 1, 3, 4]),
         "coordinate 'y' is not evenly spaced": stack.isel(y=[0, 0, 0]),
         "No variable of the Dataset has three dims": xr.Dataset({"a": ("x", [1.0])}),
+        r"Pass the variable that is a stack: dataset\['values'\]": stack.to_dataset(name="values"),
     }
     ids = {"3 ids": ["a", "b"], "have to": ["a", "a", "b"]}
     for words, value in cases.items():

@@ -1,4 +1,4 @@
-"""The command line: `coregstack order | align | verify | demo`."""
+"""The command line: `coregstack order | align | anchors | inspect | verify | completion | demo`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import math
+import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -19,11 +20,12 @@ import dask
 from coregstack._version import __version__
 from coregstack.anchoring import rank_scenes
 from coregstack.cli.completion import SHELLS, completion_script
-from coregstack.cli.console import ProgressBar, format_table, inspection_table, show
+from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.htmlreport import report as write_report
 from coregstack.inspection import inspect_folder, summarise
+from coregstack.kernels.compiling import compiling_told
 from coregstack.matching import METHODS
 from coregstack.opening.files import scenes_of, unreadable_files
 from coregstack.orders.folder import folder_scenes
@@ -38,6 +40,9 @@ from coregstack.testing import SampleOrder, write_sample_order
 
 DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
 """Exit codes: done; nothing was written; done, but some files could not be read or written, or not all was done."""
+
+CUT_SHORT = 141
+"""Exit code where nobody read all that was printed, as a shell gives it."""
 
 _OPTIONS = ("band", "max_shift", "threshold", "min_improvement", "method")
 
@@ -69,14 +74,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if getattr(options, "stac", False):
             require_pystac()
-        with _scheduler(options):
-            return int(options.run(options))
+        with _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
+            code = int(options.run(options))
+        sys.stdout.flush()
+        return code
     except CoregError as error:
         if options.json:
             print(json.dumps(_api_error(error)))
         else:
             print(f"coregstack: {error}", file=sys.stderr)
         return WITH_PROBLEMS if isinstance(error, SchedulerLost) else WRONG_REQUEST
+    except BrokenPipeError:
+        # who reads has read enough, as `head` does; what Python holds back to the end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CUT_SHORT
     except KeyboardInterrupt:
         print("coregstack: interrupted; run the same command again to do what is left.", file=sys.stderr)
         return 130
@@ -129,6 +140,8 @@ def _anchors(options: argparse.Namespace) -> int:
         print(f"left out: {item}: {reason}", file=sys.stderr)
     if options.json:
         print(table.reset_index().to_json(orient="records"))
+    elif options.quiet:
+        print(table.index[0])
     else:
         lines = [(str(item), f"{row.score:.3f}", str(row.why)) for item, row in table.iterrows()]
         columns = shutil.get_terminal_size((110, 24)).columns
@@ -144,7 +157,8 @@ def _verify(options: argparse.Namespace) -> int:
     for problem in problems:
         print(f"problem: {problem}", file=sys.stderr)
     if not options.quiet:
-        print(f"{len(problems)} problems in {options.folder}" if problems else f"{options.folder} is whole")
+        found = counted(len(problems), "problem")
+        print(f"{found} in {options.folder}" if problems else f"{options.folder} is whole")
     return WITH_PROBLEMS if problems else DELIVERED
 
 
@@ -319,7 +333,11 @@ def _order_command(commands: Any) -> None:
         "coregstack order payload.json --input order_folder --output aligned")  # fmt: skip
     order.add_argument("payload", help="JSON file: the order's payload, or the finished order's description")
     order.add_argument(
-        "--input", required=True, metavar="DIR", help="folder or zip archive of the delivered order"
+        "--input",
+        required=True,
+        type=_place,
+        metavar="DIR",
+        help="folder or zip archive of the delivered order",
     )
     order.add_argument(
         "--no-verify",
@@ -362,8 +380,8 @@ def _command(commands: Any, name: str, run: Any, text: str, example: str) -> arg
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write to")
-    parser.add_argument("--zarr", metavar="PATH", help="write the aligned cube as well")
+    parser.add_argument("--output", required=True, type=_place, metavar="DIR", help="folder to write to")
+    parser.add_argument("--zarr", type=_place, metavar="PATH", help="write the aligned cube as well")
     parser.add_argument(
         "--stac", action="store_true", help="describe the output as a STAC collection in stac/collection.json"
     )
@@ -414,6 +432,13 @@ def _cluster_arguments(parser: argparse.ArgumentParser) -> None:
     where.add_argument(
         "--workers", type=_count, metavar="N", help="threads of this machine (default: all cores)"
     )
+
+
+def _place(text: str) -> str:
+    if not text:
+        # as where a variable of a script is not set; it would mean the current folder
+        raise argparse.ArgumentTypeError("a name was expected, but it is empty")
+    return text
 
 
 def _count(text: str) -> int:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import sys
 import textwrap
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TextIO
 
 import pandas as pd
@@ -17,6 +19,10 @@ from coregstack.model import Status
 from coregstack.result import RunResult
 
 _BAR = 24
+_LINE = 79
+_COMPILING = "Compiling kernels: half a minute or so, in the first run only."
+
+_log = logging.getLogger(__name__)
 
 
 class ProgressBar:
@@ -48,6 +54,33 @@ class ProgressBar:
         end = "\n" if done == total else ""
         self._stream.write(f"\r[{bar}] {done}/{total} items, {_duration(elapsed)}{left}   {end}")
         self._stream.flush()
+
+
+class CompilingNote:
+    """Says once why the first run stands still: on a line of a terminal, else in the log.
+
+    Examples
+    --------
+    >>> note = CompilingNote(sys.stdout)
+    >>> note()
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._said = False
+
+    def __call__(self) -> None:
+        """Say it, unless it was said."""
+        if self._said:
+            return
+        self._said = True
+        if not self._stream.isatty():
+            _log.info(_COMPILING)
+            return
+        # a terminal that is gone is no reason for a kernel to fail
+        with suppress(OSError):
+            self._stream.write(f"\r{_COMPILING.ljust(_LINE)}\n")
+            self._stream.flush()
 
 
 def _duration(seconds: float) -> str:
@@ -114,6 +147,17 @@ def format_table(lines: Sequence[Sequence[str]], width: int) -> str:
     return "\n".join(out)
 
 
+def counted(number: int, noun: str) -> str:
+    """How many there are, in words.
+
+    Examples
+    --------
+    >>> counted(1, "item"), counted(2, "item")
+    ('1 item', '2 items')
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def inspection_table(table: pd.DataFrame) -> str:
     """One line an item of what `coregstack.inspect_folder` found."""
     lines: list[tuple[str, ...]] = [("item", "time", "size", "pixel", "CRS", "masks", "overlap", "note")]
@@ -138,7 +182,7 @@ def summary(result: RunResult) -> str:
     """How many items have which status, and where the output lies."""
     counts = [f"{result.count(status)} {status}" for status in Status if result.count(status)]
     end = "Nothing was written" if result.dry_run else f"Written to {result.output}"
-    return f"{len(result.reports)} items: {', '.join(counts)}. {end}"
+    return f"{counted(len(result.reports), 'item')}: {', '.join(counts)}. {end}"
 
 
 def show(result: RunResult, *, table: bool = True) -> None:

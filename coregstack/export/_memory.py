@@ -12,7 +12,7 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from coregstack.errors import OutputConflict
+from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.export._template import MEMORY
 from coregstack.names import shown
 
@@ -39,6 +39,8 @@ def open_cube(store: Any, storage_options: dict[str, Any] | None, *, overwrite: 
     ------
     OutputConflict
         If the store holds something that may not be replaced.
+    InvalidRequest
+        If it names a kind of store that cannot be reached from here.
     """
     options: dict[str, Any] = {"storage_options": storage_options}
     try:
@@ -46,6 +48,9 @@ def open_cube(store: Any, storage_options: dict[str, Any] | None, *, overwrite: 
     except FileNotFoundError:
         _check_free(store)
         return None
+    except (ImportError, ValueError) as error:
+        # fsspec misses the package for a kind of URL, or knows no such kind
+        raise InvalidRequest(f"{shown(store)} cannot be opened as a Zarr store: {error}.") from error
     if isinstance(root, zarr.Group):
         root = zarr.open_group(store, mode="r+", use_consolidated=False, **options)
         names = list(root.keys())

@@ -114,9 +114,6 @@ def _from_folder(folder: Path) -> Content:
 
 
 def _from_quality(source: xr.DataArray | xr.Dataset) -> Content:
-    missing = [name for name in QUALITY if name not in _names(source)]
-    if missing:
-        raise InvalidRequest(f"There is no {missing[0]!r}; pass what align, apply or estimate returned.")
     table = quality_table(source)
     told = table.drop(columns="time")
     source = source.assign_coords({name: ("time", told[name].to_numpy()) for name in told})
@@ -153,7 +150,16 @@ def _matched_again(stack: xr.DataArray) -> Callable[[str], KeptEvidence | None]:
 
 
 def quality_table(source: xr.DataArray | xr.Dataset) -> pd.DataFrame:
-    """The quality that a stack carries, or a quality Dataset, as a table with one row an item; it is computed."""
+    """The quality that a stack carries, or a quality Dataset, as a table with one row an item; it is computed.
+
+    Raises
+    ------
+    InvalidRequest
+        If it carries none.
+    """
+    missing = [name for name in QUALITY if name not in _names(source)]
+    if missing:
+        raise InvalidRequest(f"There is no {missing[0]!r}; pass what align, apply or estimate returned.")
     names = [*QUALITY, *(name for name in NETWORK if name in _names(source))]
     variables = {name: source[name].variable for name in names}
     quality = xr.Dataset({name: ("time", value.data) for name, value in variables.items()}).compute()

@@ -9,13 +9,14 @@ all at once. So here every kind has a file of its own name, and there is no inde
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from numba import njit
+from numba.core import event
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 
@@ -48,6 +49,42 @@ def compiled(function: Callable[..., Any]) -> Any:
     with suppress(RuntimeError, OSError):
         dispatcher._cache = _Cache(function)
     return dispatcher
+
+
+@contextmanager
+def compiling_told(tell: Callable[[], None]) -> Iterator[None]:
+    """Call `tell` each time that this process begins to compile, for what was kept is not compiled.
+
+    Parameters
+    ----------
+    tell : callable
+        Called without arguments, in the thread that compiles.
+
+    Examples
+    --------
+    >>> @compiled
+    ... def double(value):
+    ...     return 2 * value
+    >>> with compiling_told(lambda: print("compiling")):
+    ...     double(1), double(2)
+    compiling
+    (2, 4)
+    """
+    with event.install_listener("numba:compile", _Told(tell)):
+        yield
+
+
+class _Told(event.Listener):  # type: ignore[misc]
+    """Hears what numba does, and tells of each beginning."""
+
+    def __init__(self, tell: Callable[[], None]) -> None:
+        self._tell = tell
+
+    def on_start(self, _: Any) -> None:
+        self._tell()
+
+    def on_end(self, _: Any) -> None:
+        pass
 
 
 class _Cache(FunctionCache):  # type: ignore[misc]

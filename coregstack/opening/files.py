@@ -86,8 +86,13 @@ def scenes_of(
     Raises
     ------
     InvalidRequest
-        If there is no file, counts differ, ids repeat or a time cannot be understood.
+        If there is no list of files, counts differ, ids repeat or a time cannot be understood.
     """
+    if isinstance(paths, str | os.PathLike):
+        raise InvalidRequest(
+            f"A list of files was expected, but {os.fspath(paths)!r} alone was given. The files of a folder or of a "
+            "pattern are listed by sorted(glob.glob('folder/*.tif'))."
+        )
     files = [os.fspath(path) for path in paths]
     if not files:
         raise InvalidRequest("No scene was given; at least an anchor and one more are expected.")
@@ -97,7 +102,8 @@ def scenes_of(
     names = [check_item_id(i) for i in (ids if ids is not None else (Path(f).stem for f in files))]
     if len(set(names)) < len(names):
         repeated = sorted({n for n in names if names.count(n) > 1})
-        raise InvalidRequest(f"Item ids have to be unique, but these repeat: {repeated[:5]}. Pass ids=...")
+        hint = "By default they are file names without extension: rename files, or pass ids=... in Python."
+        raise InvalidRequest(f"Item ids have to be unique, but these repeat: {repeated[:5]}. {hint}")
     scenes, unusable = [], []
     for k, header in enumerate(read_headers(files)):
         if isinstance(header, CoregError):
@@ -441,4 +447,5 @@ def _time(value: object) -> np.datetime64:
 def unreadable_files(unusable: Sequence[Unusable]) -> UnreadableFile:
     """One error that names every file that cannot be opened."""
     lines = "\n".join(f"  {u.path}: {u.reason}" for u in unusable[:20])
-    return UnreadableFile(f"{len(unusable)} scenes cannot be opened; mend them or leave them out:\n{lines}")
+    count = "1 scene" if len(unusable) == 1 else f"{len(unusable)} scenes"
+    return UnreadableFile(f"{count} cannot be opened; mend or leave out:\n{lines}")

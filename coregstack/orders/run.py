@@ -17,6 +17,7 @@ from coregstack.api import check_resampling
 from coregstack.appending import grow_cube
 from coregstack.delivery import Progress, check_apart, output_folder, run_fingerprint, run_items
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
+from coregstack.export._memory import open_cube
 from coregstack.export.files import copy_file, resolved
 from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, check_source, written
 from coregstack.export.lock import locked
@@ -212,6 +213,8 @@ def run_order(
         target = Path(output)
         if isinstance(zarr, str | os.PathLike):
             check_apart(Path(zarr), [Path(input)])
+        if zarr is not None and not append:
+            open_cube(zarr, None, overwrite=overwrite)
         settings = _settings(order, found, anchor, target, resampling, options, dry_run=dry_run)
         with nullcontext() if dry_run else output_folder(target, [Path(input)]):
             reports = _run(found, settings, options, overwrite, progress)

@@ -141,6 +141,8 @@ def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
     UnreadableFile
         If it is no raster of an allowed driver, or names another file as part of itself.
     """
+    if os.path.isdir(path):
+        raise UnreadableFile(f"{path!r} is a folder. Name the files in it, for example {path}/*.tif.")
     if not os.path.isfile(path):
         raise MissingFile.at(path)
     with gdal(alone=alone):

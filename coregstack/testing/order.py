@@ -190,7 +190,10 @@ def write_sample_order(folder: Path | str, *, seed: int = 0, size: int = 800) ->
         raise InvalidRequest(f"size has to be at least 32, but {size!r} was given.")
     root = Path(folder)
     if root.exists() and any(root.iterdir()):
-        raise OutputConflict(f"An empty folder is needed for the sample order, but {root} is not empty.")
+        raise OutputConflict(
+            f"An empty folder is needed for the sample order, but {root} is not empty. Name another folder, or "
+            "remove this one."
+        )
     (root / "PSScene").mkdir(parents=True, exist_ok=True)
     files = []
     for number, plan in enumerate(_PLANS):
