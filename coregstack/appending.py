@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from coregstack.api import apply, check_resampling
-from coregstack.errors import AnchorNotFound, InvalidRequest
+from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
 from coregstack.estimating import estimate_beside
 from coregstack.export._memory import open_cube
 from coregstack.export.append import open_grown, write_behind
@@ -20,7 +20,7 @@ from coregstack.opening.files import scenes_of, scenes_on, unplaceable, unreadab
 from coregstack.pixels.scene import Scene
 from coregstack.result import RunResult
 from coregstack.runs import readable, write_cube
-from coregstack.stack import Stack, conform, item_times
+from coregstack.stack import UNSCALED, Stack, conform, item_times, scaling
 
 NEAREST = 2
 """Dates of the cube that help to place a new one: so many near in date, and so many near in season."""
@@ -160,6 +160,7 @@ def _append(
         )
     stack = new if isinstance(new, xr.DataArray) else scenes_on(new, cube)
     known = conform(stack)
+    _check_scaling(cube.array, known.array)
     fresh = [k for k, item in enumerate(known.ids) if not finished.get(item)]
     stack = stack.isel(time=fresh)
     if not fresh:
@@ -175,6 +176,17 @@ def _append(
     aligned = apply(stack, quality, resampling=resampling)
     write_behind(aligned, store, storage_options)
     return quality
+
+
+def _check_scaling(cube: xr.DataArray, new: xr.DataArray) -> None:
+    told, own = scaling(cube), scaling(new)
+    # a cube that names none may hold dates that were scaled each in its own way
+    if told not in (UNSCALED, own):
+        raise InvalidStack(
+            f"The numbers of the cube are to be read times {told[0]:g} plus {told[1]:g}, those of the new dates times "
+            f"{own[0]:g} plus {own[1]:g}. Bring them to the cube's scale first, with the attributes scale_factor and "
+            "add_offset that say so."
+        )
 
 
 def _bare(stack: Stack) -> xr.DataArray:

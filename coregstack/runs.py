@@ -49,7 +49,7 @@ from coregstack.opening.files import (
 from coregstack.opening.provenance import pristine_scenes
 from coregstack.pixels.scene import Scene
 from coregstack.result import RunResult, write_table
-from coregstack.stack import conform
+from coregstack.stack import conform, scaling
 
 
 def to_geotiffs(
@@ -125,6 +125,7 @@ def to_geotiffs(
                 box=known.box,
                 nodata=known.nodata,
                 bands=known.bands,
+                scaling=scaling(known.array),
             )
             reports = compute_items(
                 [graph.slab_deliveries(known.array.data, records, known.ids, writer)],

@@ -21,7 +21,10 @@ from coregstack.errors import AnchorNotFound, InvalidStack
 
 DIMS = ("time", "band", "y", "x")
 _SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
-_OF_NUMBERS = ("_FillValue", "missing_value", "scale_factor", "add_offset")
+_SCALING = ("scale_factor", "add_offset")
+UNSCALED = 1.0, 0.0
+"""Scale and offset of numbers that are what was measured."""
+_OF_NUMBERS = ("_FillValue", "missing_value", *_SCALING)
 """Attributes that say how stored numbers are to be read."""
 _GRID_TOLERANCE = 1e-3
 _HALF = 0.5
@@ -155,6 +158,24 @@ def _clear(array: xr.DataArray) -> xr.DataArray | None:
     return clear.drop_attrs(deep=False).assign_attrs(
         {name: value for name, value in clear.attrs.items() if name not in _OF_NUMBERS}
     )
+
+
+def scaling(array: xr.DataArray) -> tuple[float, float]:
+    """Scale and offset that turn a stack's numbers into what was measured; `UNSCALED` if it names none.
+
+    Raises
+    ------
+    InvalidStack
+        If its attribute `scale_factor` or `add_offset` is no number.
+    """
+    told = [array.attrs.get(name, usual) for name, usual in zip(_SCALING, UNSCALED, strict=True)]
+    try:
+        scale, offset = map(float, told)
+    except (TypeError, ValueError) as error:
+        raise InvalidStack(
+            f"The attributes scale_factor and add_offset of a stack have to be numbers, not {told}."
+        ) from error
+    return scale, offset
 
 
 def band_names(array: xr.DataArray) -> tuple[str, ...]:

@@ -136,6 +136,24 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
         append(dates[4:], tmp_path / "outside.zarr")
 
 
+def test_numbers_of_another_scale_are_refused(dates: xr.DataArray, tmp_path: Path) -> None:
+    scale = {"scale_factor": 1e-4, "add_offset": -0.1}
+    aligned = coregstack.align(dates[:3].assign_attrs(scale), anchor=0)
+    coregstack.to_zarr(aligned, tmp_path / "cube.zarr")
+    before = {f: f.stat().st_mtime_ns for f in (tmp_path / "cube.zarr").rglob("*")}
+    for other in ({}, scale | {"add_offset": 0.0}):
+        with pytest.raises(InvalidStack, match=r"times 0.0001 plus -0.1"):
+            append(dates[3:4].assign_attrs(other), tmp_path / "cube.zarr")
+    with pytest.raises(InvalidStack, match="have to be numbers"):
+        append(dates[3:4].assign_attrs(scale_factor="some"), tmp_path / "cube.zarr")
+    dates[4].drop_vars("clear").rio.to_raster(tmp_path / "late.tif")
+    with pytest.raises(InvalidStack, match=r"times 1 plus 0"):
+        append([tmp_path / "late.tif"], tmp_path / "cube.zarr", times=["2023-01-02"])
+    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "cube.zarr").rglob("*")} == before
+    append(dates[3:4].assign_attrs(scale), tmp_path / "cube.zarr")
+    assert opened(tmp_path / "cube.zarr").sizes["time"] == 4
+
+
 def test_an_order_grows_the_cube_of_another(tmp_path: Path) -> None:
     order = write_sample_order(tmp_path / "order", size=200)
     cube = tmp_path / "cube.zarr"

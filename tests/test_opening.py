@@ -169,6 +169,25 @@ def test_bands_are_picked_by_name_or_position(tmp_path: Path) -> None:
 # --- scenes that differ
 
 
+def scaled(path: Path, scales: tuple[float, ...], offsets: tuple[float, ...]) -> Path:
+    with rasterio.open(write(path), "r+") as file:
+        file.scales, file.offsets = scales, offsets
+    return path
+
+
+def test_scale_and_offset_are_told_where_all_bands_of_all_scenes_have_the_same(tmp_path: Path) -> None:
+    alike = [scaled(tmp_path / f"{name}.tif", (1e-4, 1e-4), (-0.1, -0.1)) for name in "ab"]
+    told = {"scale_factor": 1e-4, "add_offset": -0.1}
+    assert open_scenes(alike, anchor="a").attrs.items() >= told.items()
+    older = scaled(tmp_path / "older.tif", (1e-4, 1e-4), (0.0, 0.0))
+    assert not {"scale_factor", "add_offset"} & set(open_scenes([*alike, older], anchor="a").attrs)
+    classes = scaled(tmp_path / "classes.tif", (1e-4, 1.0), (-0.1, 0.0))
+    assert "scale_factor" not in open_scenes([*alike, classes], anchor="a").attrs
+    assert open_scenes([*alike, classes], anchor="a", bands=["1"]).attrs.items() >= told.items()
+    plain = open_scenes([write(tmp_path / "plain.tif")], anchor="plain")
+    assert not {"scale_factor", "add_offset"} & set(plain.attrs)
+
+
 def test_extents_are_joined_and_filled_with_nodata(tmp_path: Path) -> None:
     near = write(tmp_path / "near.tif")
     far = write(tmp_path / "far.tif", west=WEST - 30, north=NORTH + 60)

@@ -207,6 +207,27 @@ def test_a_stack_without_files_is_written_as_it_is(stack: xr.DataArray, tmp_path
             assert file.descriptions == ("blue", "green", "red", "nir")
 
 
+def test_scale_and_offset_reach_the_cube_and_new_files(stack: xr.DataArray, tmp_path: Path) -> None:
+    paths = []
+    for name, scene in zip(("anchor", "first"), stack.drop_vars("clear"), strict=False):
+        paths.append(tmp_path / f"{name}.tif")
+        scene.rio.to_raster(paths[-1])
+        with rasterio.open(paths[-1], "r+") as file:
+            file.scales, file.offsets = (1e-4,) * file.count, (-0.1,) * file.count
+    run_scenes(paths, anchor="anchor", output=tmp_path / "out", zarr=tmp_path / "cube.zarr")
+    raw = xr.open_zarr(tmp_path / "cube.zarr", decode_coords="all", mask_and_scale=False).pixels
+    read = xr.open_zarr(tmp_path / "cube.zarr", decode_coords="all").pixels
+    seen = raw.values != raw.rio.nodata
+    assert seen.any()
+    np.testing.assert_allclose(read.values[seen], raw.values[seen] * 1e-4 - 0.1, rtol=1e-5)
+    # a stack that is no longer its files, but whose numbers mean the same
+    loaded = align(open_scenes(paths, anchor="anchor").compute(), anchor="anchor")
+    to_geotiffs(loaded, tmp_path / "loaded")
+    for name in ("anchor_anchor.tif", "first_coreg.tif"):
+        with rasterio.open(tmp_path / "loaded" / name) as file:
+            assert (set(file.scales), set(file.offsets)) == ({1e-4}, {-0.1})
+
+
 def test_what_was_computed_upon_is_written_as_computed(scenes: list[Path], tmp_path: Path) -> None:
     opened = open_scenes(scenes, anchor="anchor")
     aligned = align(opened, anchor="anchor")

@@ -21,6 +21,7 @@ from coregstack.grid import crs_of, epsg_code
 from coregstack.model import ItemQuality, Status
 from coregstack.pixels import raster
 from coregstack.policy import treat
+from coregstack.stack import UNSCALED
 from coregstack.validarea import looked_at, valid_area
 
 
@@ -38,6 +39,8 @@ class SlabWriter:
     """Value of pixels without data."""
     bands: tuple[str, ...]
     """Band names, written as descriptions."""
+    scaling: tuple[float, float]
+    """Scale and offset of the numbers."""
 
     def __call__(self, item_id: str, quality: ItemQuality, values: NDArray[Any]) -> ItemReport:
         """Write one item, values of shape (band, y, x), and its sidecar; problems are named in the report."""
@@ -77,6 +80,8 @@ class SlabWriter:
             with raster.gdal(), rasterio.open(path, "w", **profile) as out:
                 out.write(values)
                 out.descriptions = self.bands
+                if self.scaling != UNSCALED:
+                    out.scales, out.offsets = ([number] * len(values) for number in self.scaling)
         except raster.GDAL_ERRORS as error:
             raise WriteError(f"{str(path)!r} cannot be written ({error}).") from error
 

@@ -25,7 +25,7 @@ from coregstack.names import check_item_id
 from coregstack.opening.provenance import BAND_POSITION
 from coregstack.pixels.raster import MAX_PIXELS, RasterHeader, check_pixels, limit, read_header
 from coregstack.pixels.scene import PlacedScene, Scene
-from coregstack.stack import Stack, positions_of_time
+from coregstack.stack import UNSCALED, Stack, positions_of_time
 from coregstack.times import time_from_name, time_from_text
 
 CHUNK = 2048
@@ -219,8 +219,16 @@ def placed_stack(
         },
         name="pixels",
     )
+    array.attrs = _scaling_attributes(placed)
     array = array.rio.write_crs(str(box.crs)).rio.write_transform(affine)
     return array.rio.write_nodata(first.fill)
+
+
+def _scaling_attributes(placed: Sequence[PlacedScene]) -> dict[str, float]:
+    """How stored numbers are to be read, where all bands of all scenes say the same; else nobody can be told."""
+    found = {item.scene.image.scaling[index] for item in placed for index in item.indexes}
+    scale, offset = found.pop() if len(found) == 1 else UNSCALED
+    return {} if (scale, offset) == UNSCALED else {"scale_factor": scale, "add_offset": offset}
 
 
 def place(

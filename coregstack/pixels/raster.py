@@ -81,6 +81,8 @@ class RasterHeader:
     """Value of pixels that hold no data, if the file names one."""
     names: tuple[str | None, ...]
     """Band descriptions."""
+    scaling: tuple[tuple[float, float], ...]
+    """Scale and offset of each band: a stored number times the one plus the other is what was measured."""
     alpha: int | None
     """Index of the alpha band, from 0, if there is one."""
     internal_mask: bool
@@ -203,6 +205,7 @@ def _header(path: str, dataset: DatasetReader) -> RasterHeader:
         dtype=dataset.dtypes[0],
         nodata=usable_nodata(dataset),
         names=tuple(dataset.descriptions),
+        scaling=tuple(zip(dataset.scales, dataset.offsets, strict=True)),
         alpha=alpha,
         internal_mask=any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags),
         tags=tuple(sorted(dataset.tags().items())),
