@@ -3,14 +3,19 @@
 Run ``python benchmarks/kernels.py``; it prints one table. Everything runs on one thread. "x copy" is the time
 over that of copying the same pixels in memory, "x ours" the time of another library over that of the
 kernel above it, and "made of 0.10" the shift in pixels that a resampler really makes along a ramp
-when it is asked for 0.10.
+when it is asked for 0.10. With ``--first`` it tells instead how long a first run takes, which compiles all kernels
+that it needs, and how long the next one.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import os
 import statistics
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -220,6 +225,19 @@ def rows(contest: Contest, repeats: int) -> Iterator[tuple[str, ...]]:
         )
 
 
+def first_runs() -> tuple[float, float]:
+    """Seconds that the demo takes in a process that finds no compiled kernels, and in the next one."""
+    taken = []
+    with tempfile.TemporaryDirectory() as folder:
+        environment = os.environ | {"NUMBA_CACHE_DIR": f"{folder}/kernels"}
+        for name in ("first", "next"):
+            command = [sys.executable, "-m", "coregstack", "demo", f"{folder}/{name}", "--quiet"]
+            begin = time.perf_counter()
+            subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+            taken.append(time.perf_counter() - begin)
+    return taken[0], taken[1]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(
@@ -228,7 +246,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, default=4000, help="rows and columns of the scenes")
     parser.add_argument("--repeats", type=int, default=5, help="runs of which the median counts")
     parser.add_argument("--quick", action="store_true", help="a small smoke run: 200 pixels, one repeat")
+    parser.add_argument("--first", action="store_true", help="seconds of a first run and of the next, alone")
     options = parser.parse_args(arguments)
+    if options.first:
+        print("first run of the demo {:.0f} s, next run {:.0f} s".format(*first_runs()))
+        return
     size, repeats = (200, 1) if options.quick else (options.size, options.repeats)
     print(f"{size} x {size} pixels, one thread, median of {repeats}\n")
     print("| task | by | ms | Mpx/s | x copy | x ours | made of 0.10 |")

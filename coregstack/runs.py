@@ -226,16 +226,7 @@ def run_scenes(
     scenes, unusable = scenes_of(paths, ids=ids, times=times)
     if not scenes:
         raise unreadable_files(unusable)
-    notes: tuple[str, ...] = ()
-    if isinstance(anchor, str) and anchor == AUTO:
-        reference, why, left_out = best_scene(scenes)
-        check_anchor(reference)
-        notes = (
-            f"Chosen as the anchor: {why}",
-            *(f"Left out of the choice of the anchor: {item}. {reason}" for item, reason in left_out.items()),
-        )
-    else:
-        reference = _anchor(scenes, anchor, [u.id for u in unusable])
+    reference, notes = _anchor(scenes, anchor, [u.id for u in unusable])
     match_options(reference.bands, **options)
     folder = Path(output)
     if isinstance(zarr, str | os.PathLike):
@@ -306,9 +297,17 @@ def readable(scenes: Sequence[Scene], result: RunResult) -> list[Scene]:
     return [scene for scene in scenes if scene.id not in broken]
 
 
-def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> Scene:
+def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> tuple[Scene, tuple[str, ...]]:
+    """The anchor, named or chosen, and what is to be said of the choice."""
+    if isinstance(anchor, str) and anchor == AUTO:
+        found, why, left_out = best_scene(scenes)
+        check_anchor(found)
+        apart = (
+            f"Left out of the choice of the anchor: {item}. {reason}" for item, reason in left_out.items()
+        )
+        return found, (f"Chosen as the anchor: {why}", *apart)
     if isinstance(anchor, str) and Path(anchor).stem in unreadable:
         raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or mend its file.")
     found = find_scene(scenes, anchor)
     check_anchor(found)
-    return found
+    return found, ()
