@@ -97,6 +97,27 @@ class TiePoints:
     """Match band that the window was matched in."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Displacement:
+    """A shift that varies over the scene, given at the nodes of a control lattice.
+
+    Between nodes it is the separable natural cubic spline through their values; outside the nodes it keeps the
+    value of the nearest edge. Its sign is that of a `Shift`: ``item(y - dy, x - dx) = anchor(y, x)`` with the
+    displacement ``(dy, dx)`` taken at ``(y, x)`` of the anchor.
+    """
+
+    origin: Shift
+    """Frame position (row, column) of the first node."""
+    step: float
+    """Distance between neighbouring nodes, px of the frame."""
+    y: NDArray[np.float32]
+    """Displacement down the rows at each node, px, shape (rows, columns)."""
+    x: NDArray[np.float32]
+    """Displacement along the columns at each node, px, shape (rows, columns)."""
+    sigma: NDArray[np.float32]
+    """1 sigma of the displacement along either axis at each node, px, shape (rows, columns)."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShiftEstimate:
     """What the estimator knows about one item against the anchor."""
