@@ -16,12 +16,11 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError
 from coregstack.export.files import staged
 from coregstack.model import Evidence, Shift, TiePoints, ValidArea
-from coregstack.untrusted.jsonfile import read_json
+from coregstack.untrusted.jsonfile import read_small_json
 
 STATE = ".coregstack"
 """Folder in an output folder that remembers what was done with each item, and from what."""
 
-_MAX_BYTES = 16 * 2**20
 _LONGEST = 2**31
 """No raster has more rows or columns."""
 _WHOLE = {"inlier": bool, "band": np.int64}
@@ -83,7 +82,7 @@ def keep_evidence(
 def kept_evidence(output: Path, item_id: str) -> KeptEvidence | None:
     """Read what was kept of an item; None where there is nothing, or nothing that can be trusted."""
     try:
-        value = read_json(evidence_path(output, item_id), max_bytes=_MAX_BYTES)
+        value = read_small_json(evidence_path(output, item_id))
         return KeptEvidence(
             box=None if value["box"] is None else _box_from_json(value["box"]),
             area=None if value.get("area") is None else _area_from_json(value["area"]),

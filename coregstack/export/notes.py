@@ -12,10 +12,8 @@ from typing import Any
 from coregstack.errors import CoregError, UnreadableFile
 from coregstack.export.files import staged
 from coregstack.model import ItemQuality, Shift, Status
-from coregstack.untrusted.jsonfile import read_json
+from coregstack.untrusted.jsonfile import read_small_json
 from coregstack.untrusted.names import safe_relative
-
-_MAX_BYTES = 16 * 2**20
 
 
 def write_note(path: Path, note: Mapping[str, Any]) -> None:
@@ -46,7 +44,7 @@ def read_note(path: Path) -> dict[str, Any]:
     MissingFile, UnreadableFile
         If there is no note, or it is not what a run writes.
     """
-    note = read_json(path, max_bytes=_MAX_BYTES)
+    note = read_small_json(path)
     try:
         sound = note.pop("check") == _digest(note)
         # whoever changes a note can sign it too

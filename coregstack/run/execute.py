@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -35,6 +36,7 @@ from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.run.computing import Progress, Undone, compute_items
 from coregstack.stack.opening import Unusable, band_indexes, common_bands, unplaceable
+from coregstack.untrusted.folders import walked
 
 log = logging.getLogger(__name__)
 
@@ -325,7 +327,7 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[None]:
 def _clear(output: Path) -> None:
     # what cannot be removed harms no file of the run; the check of the output tells of it
     with suppress(OSError):
-        for left in output.rglob(".*"):
-            if is_half_written(left):
+        for entry in walked(output):
+            if is_half_written(Path(entry.path)):
                 with suppress(OSError):
-                    left.unlink()
+                    os.unlink(entry.path)
