@@ -16,6 +16,7 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError
 from coregstack.export.files import staged
 from coregstack.model import Evidence, Shift, TiePoints, ValidArea
+from coregstack.untrusted.crstext import crs_fault
 from coregstack.untrusted.jsonfile import read_small_json
 
 STATE = ".coregstack"
@@ -130,7 +131,7 @@ def _area_from_json(value: dict[str, Any]) -> ValidArea:
     parts = tuple(tuple((float(x), float(y)) for x, y in part) for part in value["parts"])
     if not parts or min(map(len, parts)) < 3 or not np.isfinite(np.concatenate(parts)).all():
         raise ValueError("an area has parts of three corners or more")
-    return ValidArea(parts=parts, crs=str(CRS(value["crs"])))
+    return ValidArea(parts=parts, crs=str(CRS(_crs_text(value["crs"]))))
 
 
 def _box_as_json(box: GeoBox) -> dict[str, Any]:
@@ -146,4 +147,10 @@ def _box_from_json(value: dict[str, Any]) -> GeoBox:
     affine = Affine(*map(float, value["transform"]))
     if not 0 < height <= _LONGEST or not 0 < width <= _LONGEST or not np.isfinite(affine[:6]).all():
         raise ValueError("No raster is so large, or lies there.")
-    return GeoBox((height, width), affine, value["crs"])
+    return GeoBox((height, width), affine, None if value["crs"] is None else _crs_text(value["crs"]))
+
+
+def _crs_text(value: str) -> str:
+    if fault := crs_fault(value):
+        raise ValueError(f"the CRS {fault}")
+    return value

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -19,6 +19,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import AnchorNotFound, InvalidStack
 from coregstack.model import UNSCALED
+from coregstack.untrusted.crstext import crs_fault
 
 DIMS = ("time", "band", "y", "x")
 _SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
@@ -27,6 +28,7 @@ _OF_NUMBERS = ("_FillValue", "missing_value", *_SCALING)
 """Attributes that say how stored numbers are to be read."""
 _GRID_TOLERANCE = 1e-3
 _HALF = 0.5
+_CRS_KEYS = ("spatial_ref", "crs_wkt", "crs", "proj4", "proj:wkt2", "proj:projjson", "proj:code")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -281,6 +283,9 @@ def _lone_step(array: xr.DataArray, dim: str) -> float:
 
 def stack_crs(array: xr.DataArray) -> CRS | None:
     """CRS of a stack from its grid mapping, or from what odc and stackstac leave; None without one."""
+    for text in _crs_texts(array):
+        if fault := crs_fault(text):
+            raise InvalidStack(f"The CRS of a stack {fault}. Set it anew with write_crs.")
     crs = array.rio.crs
     if crs is not None:
         return CRS(crs.to_string())
@@ -288,6 +293,16 @@ def stack_crs(array: xr.DataArray) -> CRS | None:
         if value is not None:
             return CRS(f"EPSG:{value}" if isinstance(value, int | np.integer) else str(value))
     return None
+
+
+def _crs_texts(array: xr.DataArray) -> Iterator[str]:
+    """Every text of a stack that may be read as the definition of its CRS."""
+    holders = [array.attrs, array.encoding, *(coord.attrs for coord in array.coords.values())]
+    for holder in holders:
+        yield from (str(value) for key, value in holder.items() if key in _CRS_KEYS and value is not None)
+    for name in ("epsg", "proj:epsg", "proj:code", "proj:wkt2", "proj:projjson"):
+        if name in array.coords:
+            yield from (str(value) for value in np.unique(array.coords[name].values.astype(str)))
 
 
 def stack_nodata(array: xr.DataArray) -> float | None:

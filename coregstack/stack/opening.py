@@ -22,10 +22,11 @@ from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, Invali
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import crs_name, footprint, frame_bounds, offset, overlaps, union
 from coregstack.model import UNSCALED
-from coregstack.pixels.raster import MAX_PIXELS, RasterHeader, check_pixels, limit, read_header
+from coregstack.pixels.raster import RasterHeader, check_pixels, read_header
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack.conform import Stack, positions_of_time
 from coregstack.stack.provenance import BAND_POSITION
+from coregstack.untrusted.limits import PIXELS, STACK_PIXELS
 from coregstack.untrusted.names import check_item_id
 from coregstack.untrusted.times import time_from_name, time_from_text
 
@@ -245,12 +246,12 @@ def place(
                 f"The scene {scene.id!r} cannot be in one stack with the anchor. {error}"
             ) from error
     box = union([scene.image.box for scene in scenes], lattice)
-    if math.prod(box.shape) > limit("COREGSTACK_MAX_STACK_PIXELS", 10**12):
+    if math.prod(box.shape) > STACK_PIXELS():
         numbers = together([lattice, *(scene.image.box for scene in scenes)])
         apart = [scene.id for scene, number in zip(scenes, numbers[1:], strict=True) if number != numbers[0]]
         raise InvalidStack(
             f"On the anchor's lattice the scenes span {box.shape[0]} x {box.shape[1]} pixels. Leave out what lies far "
-            f"away{f', here {apart[:5]}' if apart else ''}, or raise COREGSTACK_MAX_STACK_PIXELS."
+            f"away{f', here {apart[:5]}' if apart else ''}, or raise {STACK_PIXELS.variable}."
         )
     names = common_bands(scenes, anchor, bands)
     dtype = np.result_type(*(scene.image.dtype for scene in scenes))
@@ -350,10 +351,10 @@ def unplaceable(scene: Scene, anchor: Scene, *, apart: bool = False) -> str | No
             f"bounds {tuple(round(v, 1) for v in scene.image.box.boundingbox.bbox)})."
         )
     rows, cols = math.ceil(bottom - top), math.ceil(right - left)
-    if rows * cols > limit(*MAX_PIXELS):
+    if rows * cols > PIXELS():
         return (
             f"On the anchor's lattice the scene would have {rows} x {cols} pixels. Check its pixel size and CRS, or "
-            f"raise {MAX_PIXELS[0]}."
+            f"raise {PIXELS.variable}."
         )
     return None
 

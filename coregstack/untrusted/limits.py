@@ -59,7 +59,7 @@ RASTER_PARTS = _limit(
     "RASTER_PARTS", 1000, "images in a GeoTIFF: itself, overviews, masks; boxes in a JPEG 2000 file"
 )
 RASTER_TAGS = _limit("RASTER_TAGS", 1000, "tags of one image in a GeoTIFF")
-METADATA_BYTES = _limit("METADATA_BYTES", 4 * 2**20, "bytes of metadata in a raster")
+METADATA_BYTES = _limit("METADATA_BYTES", 16 * 2**20, "bytes of metadata in a raster")
 METADATA_ITEMS = _limit("METADATA_ITEMS", 10_000, "items of metadata in a raster")
 CRS_BYTES = _limit("CRS_BYTES", 2**16, "bytes of a text that defines a CRS")
 JSON_BYTES = _limit("JSON_BYTES", 256 * 2**20, "bytes of a manifest")
