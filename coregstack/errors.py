@@ -24,11 +24,22 @@ def printable(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    r"""Text as one line: `printable`, with line ends as escapes too, so that no file forges a line.
+
+    Examples
+    --------
+    >>> one_line("a.tif\nproblem: none")
+    'a.tif\\nproblem: none'
+    """
+    return printable(text).replace("\n", "\\n")
+
+
 class CoregError(Exception):
     """Base class of all errors raised by coregstack."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return one_line(super().__str__())
 
 
 class InvalidRequest(CoregError, ValueError):
@@ -54,6 +65,20 @@ class MissingFile(CoregError, FileNotFoundError):
 
 class UnreadableFile(CoregError, OSError):
     """A file is there but cannot be read as what it should be."""
+
+
+class UnreadableFiles(UnreadableFile):
+    """Several files that cannot be read, one a line."""
+
+    def __init__(self, heading: str, lines: tuple[str, ...] = ()) -> None:
+        super().__init__(heading)
+        self.heading, self.lines = heading, lines
+
+    def __str__(self) -> str:
+        return "\n".join(map(one_line, (self.heading, *self.lines)))
+
+    def __reduce__(self) -> tuple[type[UnreadableFiles], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.heading, self.lines)
 
 
 class UnsafePath(CoregError, PermissionError):

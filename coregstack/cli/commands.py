@@ -20,6 +20,7 @@ import dask
 from coregstack._version import __version__
 from coregstack.cli.completion import SHELLS, completion_script
 from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
+from coregstack.cli.terminal import LogFormat, Parser, complain, say, say_json
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
@@ -62,10 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         not be read or written, or the cluster was lost.
     """
     options = build_parser().parse_args(arguments)
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    _log_to_terminal()
     if options.verbose:
         logging.getLogger("coregstack").setLevel(logging.INFO)
     else:
@@ -80,17 +78,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return code
     except CoregError as error:
         if options.json:
-            print(json.dumps(_api_error(error)))
+            say_json(_api_error(error))
         else:
-            print(f"coregstack: {error}", file=sys.stderr)
+            complain(*f"coregstack: {error}".split("\n"))
         return WITH_PROBLEMS if isinstance(error, SchedulerLost) else WRONG_REQUEST
     except BrokenPipeError:
         # who reads has read enough, as `head` does; what Python holds back to the end goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return CUT_SHORT
     except KeyboardInterrupt:
-        print("coregstack: interrupted; run the same command again to do what is left.", file=sys.stderr)
+        complain("coregstack: interrupted; run the same command again to do what is left.")
         return 130
+
+
+def _log_to_terminal() -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormat("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
 
 
 def _order(options: argparse.Namespace) -> int:
@@ -135,30 +139,30 @@ def _anchors(options: argparse.Namespace) -> int:
         raise unreadable_files(problems)
     table = rank_scenes(scenes, control)
     for problem in problems:
-        print(f"problem: {problem.id}: {problem.reason}", file=sys.stderr)
+        complain(f"problem: {problem.id}: {problem.reason}")
     for item, reason in table.attrs["left_out"].items():
-        print(f"left out: {item}: {reason}", file=sys.stderr)
+        complain(f"left out: {item}: {reason}")
     if options.json:
-        print(table.reset_index().to_json(orient="records"))
+        say_json(json.loads(table.reset_index().to_json(orient="records")))
     elif options.quiet:
-        print(table.index[0])
+        say(str(table.index[0]))
     else:
         lines = [(str(item), f"{row.score:.3f}", str(row.why)) for item, row in table.iterrows()]
         columns = shutil.get_terminal_size((110, 24)).columns
-        print(format_table([("anchor", "score", "why"), *lines], max(columns, 80)))
+        say(*format_table([("anchor", "score", "why"), *lines], max(columns, 80)))
     return WITH_PROBLEMS if problems else DELIVERED
 
 
 def _verify(options: argparse.Namespace) -> int:
     problems = verify_output(Path(options.folder))
     if options.json:
-        print(json.dumps({"output": options.folder, "problems": [str(problem) for problem in problems]}))
+        say_json({"output": options.folder, "problems": [str(problem) for problem in problems]})
         return WITH_PROBLEMS if problems else DELIVERED
     for problem in problems:
-        print(f"problem: {problem}", file=sys.stderr)
+        complain(f"problem: {problem}")
     if not options.quiet:
         found = counted(len(problems), "problem")
-        print(f"{found} in {options.folder}" if problems else f"{options.folder} is whole")
+        say(f"{found} in {options.folder}" if problems else f"{options.folder} is whole")
     return WITH_PROBLEMS if problems else DELIVERED
 
 
@@ -166,28 +170,25 @@ def _inspect(options: argparse.Namespace) -> int:
     table = inspect_folder(options.folder, anchor=options.anchor)
     if options.json:
         items = json.loads(table.reset_index().to_json(orient="records", date_format="iso"))
-        print(
-            json.dumps({"anchor": table.attrs["anchor"], "items": items, "problems": table.attrs["problems"]})
-        )
+        say_json({"anchor": table.attrs["anchor"], "items": items, "problems": table.attrs["problems"]})
         return DELIVERED
     if not options.quiet:
-        print(inspection_table(table))
-        print()
+        say(*inspection_table(table), "")
     for problem in table.attrs["problems"]:
-        print(f"problem: {problem}", file=sys.stderr)
-    print("\n".join(summarise(table)))
+        complain(f"problem: {problem}")
+    say(*summarise(table))
     return DELIVERED
 
 
 def _completion(options: argparse.Namespace) -> int:
-    print(completion_script(build_parser(), options.shell), end="")
+    say(*completion_script(build_parser(), options.shell).splitlines())
     return DELIVERED
 
 
 def _demo(options: argparse.Namespace) -> int:
     folder = Path(options.folder)
     if not options.json:
-        print(f"Making a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
+        say(f"Making a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
     sample = write_sample_order(folder / "order")
     result = run_order(
         sample.payload,
@@ -198,12 +199,11 @@ def _demo(options: argparse.Namespace) -> int:
     )
     code = _finish(result, options)
     if not options.json:
-        print("\nRecovered against true shifts, px:")
-        print(_truth_table(sample, result))
+        say("", "Recovered against true shifts, px:", *_truth_table(sample, result))
     return code
 
 
-def _truth_table(sample: SampleOrder, result: RunResult) -> str:
+def _truth_table(sample: SampleOrder, result: RunResult) -> list[str]:
     lines = [("item", "status", "true x, y", "found x, y", "error")]
     for report in result.reports:
         truth, found = sample.truth[report.id], report.quality.shift
@@ -236,12 +236,12 @@ def _finish(result: RunResult, options: argparse.Namespace) -> int:
             result = replace(result, faults=(*result.faults, f"report: {error}"))
     if options.json:
         rows = [row(report) for report in result.reports]
-        print(json.dumps({"output": result.output, "anchor": result.anchor, "items": rows,
-                          "notes": result.notes, "problems": result.problems, "report": written}))  # fmt: skip
+        say_json({"output": result.output, "anchor": result.anchor, "items": rows,
+                          "notes": result.notes, "problems": result.problems, "report": written})  # fmt: skip
     else:
         show(result, table=not options.quiet)
         if written is not None:
-            print(f"Report: {written}")
+            say(f"Report: {written}")
     return WITH_PROBLEMS if result.problems else DELIVERED
 
 
@@ -282,7 +282,7 @@ class SchedulerNotFound(CoregError, ConnectionError):
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="coregstack",
         description="Align a stack of satellite scenes to one anchor scene, to hundredths of a pixel.",
         epilog="Exit codes: 0 delivered; 2 the request is wrong, nothing was written; 3 delivered, but some files "

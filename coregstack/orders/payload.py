@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from coregstack.errors import InvalidRequest, UnreadableFile, UnsafePath, printable
+from coregstack.errors import InvalidRequest, UnreadableFile, UnsafePath, one_line
 from coregstack.orders.bundles import is_orthorectified
 from coregstack.untrusted.jsonfile import parse_json, read_text
 from coregstack.untrusted.limits import PAYLOAD_BYTES
@@ -91,7 +91,7 @@ class PayloadError(InvalidRequest):
             f"{problem.field}: {problem.message}" if problem.field else problem.message
             for problem in self.problems
         ]
-        return printable("\n- ".join(["The order cannot be run; nothing was written:", *lines]))
+        return "\n- ".join(["The order cannot be run; nothing was written:", *map(one_line, lines)])
 
     def as_api(self) -> dict[str, Any]:
         """The problems in the shape that the Orders API answers with.

@@ -18,7 +18,14 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from coregstack import graph
-from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, InvalidStack, UnreadableFile
+from coregstack.errors import (
+    AnchorNotFound,
+    CoregError,
+    InvalidRequest,
+    InvalidStack,
+    UnreadableFile,
+    UnreadableFiles,
+)
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import crs_name, footprint, frame_bounds, offset, overlaps, union
 from coregstack.model import UNSCALED
@@ -456,6 +463,6 @@ def _time(value: object) -> np.datetime64:
 
 def unreadable_files(unusable: Sequence[Unusable]) -> UnreadableFile:
     """One error that names every file that cannot be opened."""
-    lines = "\n".join(f"  {u.path}: {u.reason}" for u in unusable[:20])
     count = "1 scene" if len(unusable) == 1 else f"{len(unusable)} scenes"
-    return UnreadableFile(f"{count} cannot be opened; mend or leave out:\n{lines}")
+    lines = tuple(f"  {u.path}: {u.reason}" for u in unusable[:20])
+    return UnreadableFiles(f"{count} cannot be opened; mend or leave out:", lines)
