@@ -16,10 +16,10 @@ from odc.geo.geobox import GeoBox
 from coregstack._version import __version__
 from coregstack.errors import CoregError, UnreadableFile
 from coregstack.export.evidence import STATE, keep_evidence
-from coregstack.export.files import copy_file, digests, file_digest
+from coregstack.export.files import copy_file, digests, file_digest, inside
 from coregstack.export.geotiff import Content, Movement, write_moved
 from coregstack.export.notes import quality_as_json, quality_from_json, read_note, write_note
-from coregstack.export.sidecar import quality_record, write_sidecar
+from coregstack.export.sidecar import quality_record, sidecar_name, write_sidecar
 from coregstack.geometry.lattice import epsg_code, same_crs
 from coregstack.geometry.validarea import placed_area
 from coregstack.matching.decision import Treatment, failure, treat
@@ -322,7 +322,7 @@ def _write(
     asset: Asset, treatment: Treatment, settings: DeliverySettings, held: Held | None = None
 ) -> WrittenFile:
     suffix = "" if asset.content is None else treatment.suffix
-    target = Path(settings.output, asset.folder, asset.named(suffix))
+    target = inside(settings.output, asset.folder, asset.named(suffix))
     if asset.content is None or not treatment.placed:
         copy_file(Path(asset.source), target)
     else:
@@ -360,7 +360,7 @@ def _remove(paths: set[str], settings: DeliverySettings) -> None:
     """Remove files of an item that this run, or an earlier one, has written under another name."""
     for path in paths:
         with suppress(OSError):
-            Path(settings.output, safe_relative(path)).unlink(missing_ok=True)
+            inside(settings.output, str(safe_relative(path))).unlink(missing_ok=True)
 
 
 def _write_sidecar(
@@ -381,7 +381,8 @@ def _write_sidecar(
         epsg_after=_epsg_after(box, treatment, settings),
         output_files=[name for name in rasters if name in there],
     )
-    path = write_sidecar(Path(settings.output, plan.folder), record)
+    name = sidecar_name(plan.id)
+    path = write_sidecar(inside(settings.output, plan.folder, name).parent, record)
     kept = {key: value for key, value in plan.assets[0].annotations if key in _ITEM_KEYS}
     return written(path, settings.output, kept, digested=settings.digests)
 
@@ -432,7 +433,7 @@ def _stamp(path: str) -> tuple[int, int]:
 
 
 def _state_path(plan: ItemPlan, settings: DeliverySettings) -> Path:
-    return Path(settings.output, STATE, f"{plan.id}.json")
+    return inside(settings.output, STATE, f"{plan.id}.json")
 
 
 def _remember(plan: ItemPlan, report: ItemReport, fingerprint: str, settings: DeliverySettings) -> None:

@@ -14,7 +14,7 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export.files import staged
+from coregstack.export.files import inside, staged
 from coregstack.model import Evidence, Shift, TiePoints, ValidArea
 from coregstack.untrusted.crstext import crs_fault
 from coregstack.untrusted.jsonfile import read_small_json
@@ -41,7 +41,7 @@ class KeptEvidence:
 
 def evidence_path(output: Path, item_id: str) -> Path:
     """Where the evidence of an item is kept."""
-    return output / STATE / f"{item_id}.evidence"
+    return inside(output, STATE, f"{item_id}.evidence")
 
 
 def keep_evidence(

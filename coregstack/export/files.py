@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from coregstack.errors import CoregError, MissingFile, UnreadableFile
+from coregstack.errors import CoregError, MissingFile, UnreadableFile, UnsafePath
 
 PART = ".part"
 """Ending of files that are being written; what a killed run leaves of them is removed by the next."""
@@ -44,6 +44,40 @@ def resolved(path: Path) -> Path:
     except (OSError, RuntimeError, ValueError) as error:
         raise WriteError(f"{str(path)!a} cannot be a folder or file ({error}). Choose another.") from error
     return found
+
+
+def inside(root: str | os.PathLike[str], *parts: str) -> Path:
+    """Place of a file in an output folder, whose own folder lies there after all links.
+
+    A link in the place of the file itself is not followed: who writes a file replaces it.
+
+    Parameters
+    ----------
+    root : path-like
+        The output folder; it may be a link itself.
+    *parts : str
+        Path below it.
+
+    Raises
+    ------
+    UnsafePath
+        If a link leads the folder out of `root`.
+    WriteError
+        If no file can have the path.
+
+    Examples
+    --------
+    >>> inside("out", "a", "b.tif").as_posix()
+    'out/a/b.tif'
+    """
+    path = Path(root, *parts)
+    folder = resolved(path.parent)
+    if not folder.is_relative_to(resolved(Path(root))):
+        raise UnsafePath(
+            f"{str(path)!r} would be written to {str(folder)!r}, where a link in the output folder leads. Remove the "
+            "link, or choose another output folder."
+        )
+    return path
 
 
 @contextmanager

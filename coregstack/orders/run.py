@@ -17,7 +17,7 @@ from coregstack.api import check_resampling
 from coregstack.cube.memory import open_cube
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.deliver import DeliverySettings, ItemReport, WrittenFile, check_source, written
-from coregstack.export.files import copy_file, resolved
+from coregstack.export.files import copy_file, inside, resolved
 from coregstack.export.lock import locked
 from coregstack.export.stac import FOLDER
 from coregstack.matching.assess import match_options
@@ -352,10 +352,10 @@ def _others(
     """Copy the files of no item as they came, unless a file of this run has their name."""
     files, faults = [], []
     for asset in passed_through(delivery.others):
-        path = target / asset.folder / asset.name
-        if path.relative_to(target).as_posix() in taken:
+        if PurePosixPath(asset.folder, asset.name).as_posix() in taken:
             continue
         try:
+            path = inside(target, asset.folder, asset.name)
             copy_file(Path(asset.source), path)
             files.append(written(path, str(target), dict(asset.annotations)))
             if verify:

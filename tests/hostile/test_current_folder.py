@@ -89,7 +89,7 @@ def test_a_run_in_a_hostile_folder_is_as_anywhere(hostile: Path, sound: SimpleNa
 def test_what_numba_is_told_by_variables_is_kept(hostile: Path) -> None:
     code = (
         "import coregstack.kernels.score, numba.core.config as c; "
-        "print(c.OPT, c.CACHE_DIR, c.CPU_NAME, c.BOUNDSCHECK, c.DEBUG_CACHE)"
+        "print(int(c.OPT), c.CACHE_DIR, c.CPU_NAME, c.BOUNDSCHECK, c.DEBUG_CACHE)"
     )
     env = os.environ | {"PYTHONPATH": str(ROOT), "NUMBA_DEBUG_CACHE": "0", "NUMBA_CPU_NAME": "generic"}
     env.pop("NUMBA_CACHE_DIR", None)
