@@ -38,7 +38,8 @@ def mine(tmp_path: Path) -> Path:
     folder = tmp_path / "mine"
     (folder / "deep").mkdir(parents=True)
     for name in (f"{IDS[1]}_3B_AnalyticMS_coreg.tif", f"{IDS[1]}_coreg_qa_metadata.json", "notes.txt",
-                 "collection.json", f"{IDS[1]}.json", f"{IDS[1]}.evidence", "lock", ".0123456789abcdef.part"):  # fmt: skip
+                 "collection.json", f"{IDS[1]}.json", f"{IDS[1]}.evidence", "lock",
+                 ".0123456789abcdef.part"):  # fmt: skip
         (folder / name).write_text("mine")
         (folder / "deep" / name).write_text("mine")
     return folder
