@@ -23,8 +23,8 @@ from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_t
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
-from coregstack.matching.assess import METHODS
 from coregstack.matching.decision import MIN_IMPROVEMENT, SCORE_THRESHOLD
+from coregstack.matching.options import METHODS
 from coregstack.orders.candidates import folder_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order

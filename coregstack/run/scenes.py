@@ -12,7 +12,6 @@ from typing import Any
 
 import xarray as xr
 
-from coregstack import graph
 from coregstack.api import apply, check_resampling
 from coregstack.cube.memory import open_cube
 from coregstack.cube.write import to_zarr
@@ -21,9 +20,10 @@ from coregstack.export.deliver import DeliverySettings
 from coregstack.export.files import resolved
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
-from coregstack.matching.assess import match_options
+from coregstack.graph.written import records_of, slab_deliveries
+from coregstack.matching.options import match_options
 from coregstack.matching.quality import fields_in, missing_in
-from coregstack.model import Status
+from coregstack.model import OUTSIDE, Status
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import (
     Progress,
@@ -39,16 +39,10 @@ from coregstack.run.execute import (
 from coregstack.run.result import RunResult, write_table
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
-from coregstack.stack.estimating import OUTSIDE
 from coregstack.stack.facts import scene_facts, stack_facts
-from coregstack.stack.opening import (
-    check_anchor,
-    find_scene,
-    scenes_of,
-    stack_scenes,
-    unplaceable,
-    unreadable_files,
-)
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
+from coregstack.stack.placing import check_anchor, unplaceable
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.names import check_item_id
 
@@ -117,9 +111,7 @@ def to_geotiffs(
     folder = Path(output)
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     method = str(aligned.attrs.get("coregstack_method", "direct"))
-    records = graph.records_of(
-        {field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)}
-    )
+    records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
     scenes = pristine_scenes(known, moved=True)
     with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]):
         if scenes is None:
@@ -133,7 +125,7 @@ def to_geotiffs(
                 method=method,
             )
             reports = compute_items(
-                [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
+                [slab_deliveries(known.array.data, records, known.ids, writer)],
                 progress,
                 total=len(known.ids),
             )
