@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pickle
@@ -16,7 +17,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import tree
 
-from coregstack.kernels import keeping
+from coregstack.kernels import compiling, keeping
 from coregstack.kernels.keeping import is_private, kept_in, read_kept, sealed
 
 ROOT = Path(__file__).parents[2]
@@ -106,7 +107,6 @@ from coregstack.kernels.compiling import compiled
 def add(first, second):
     return first + second
 """
-CALL = "import sys; sys.path.insert(0, sys.argv[1]); import kernel; print(kernel.add(1, 2), sum(kernel.add.stats.cache_hits.values()))"  # noqa: E501
 
 
 @pytest.fixture
@@ -121,12 +121,20 @@ def kernel(tmp_path: Path) -> Path:
 
 
 def called(folder: Path, **env: str) -> list[str]:
-    place = {key: value for key, value in os.environ.items() if key != "NUMBA_CACHE_DIR"}
-    place |= {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"} | env
-    done = subprocess.run(
-        [sys.executable, "-c", CALL, str(folder)], env=place, capture_output=True, text=True, check=True
-    )
-    return done.stdout.split()
+    """What the kernel gives, and how often it was found compiled, in a module loaded anew as in another process."""
+    compiling._source_digest.cache_clear()
+    spec = importlib.util.spec_from_file_location("kernel", folder / "kernel.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv(keeping.VARIABLE, raising=False)
+        patch.setattr(sys, "dont_write_bytecode", True)
+        patch.setitem(sys.modules, "kernel", module)
+        for name, value in env.items():
+            patch.setenv(name, value)
+        spec.loader.exec_module(module)
+        return [str(module.add(1, 2)), str(sum(module.add.stats.cache_hits.values()))]
 
 
 def kept(folder: Path) -> Path:
