@@ -96,7 +96,7 @@ def with_utc_times(array: xr.DataArray) -> xr.DataArray:
     times = array.coords["time"].to_index()
     zoned = isinstance(times, pd.DatetimeIndex) and times.tz is not None
     objects = times.dtype == object and all(isinstance(one, datetime.date) for one in times)
-    if not zoned and not objects:
+    if not zoned and not objects and not isinstance(times, pd.DatetimeIndex):
         return array
     try:
         utc = pd.to_datetime(times, utc=True).tz_localize(None).as_unit("ns").to_numpy()
@@ -105,7 +105,10 @@ def with_utc_times(array: xr.DataArray) -> xr.DataArray:
             f"The times of a stack have to be times of the years 1678 to 2262, but some are not ({error}). Pass "
             "datetime64 in UTC."
         ) from error
-    return array.assign_coords(time=("time", utc, array.coords["time"].attrs))
+    same = array.coords["time"].dtype.kind == "M" and np.array_equal(
+        array.coords["time"].values, utc, equal_nan=True
+    )
+    return array if same else array.assign_coords(time=("time", utc, array.coords["time"].attrs))
 
 
 def _affine(array: xr.DataArray, height: int, width: int) -> Affine:
