@@ -105,9 +105,7 @@ def with_utc_times(array: xr.DataArray) -> xr.DataArray:
             f"The times of a stack have to be times of the years 1678 to 2262, but some are not ({error}). Pass "
             "datetime64 in UTC."
         ) from error
-    same = array.coords["time"].dtype.kind == "M" and np.array_equal(
-        array.coords["time"].values, utc, equal_nan=True
-    )
+    same = not zoned and not objects and np.array_equal(times.to_numpy(), utc, equal_nan=True)
     return array if same else array.assign_coords(time=("time", utc, array.coords["time"].attrs))
 
 
