@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import math
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,8 @@ from coregstack._version import __version__
 from coregstack.anchoring import rank_scenes
 from coregstack.cli.completion import SHELLS, completion_script
 from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
+from coregstack.cli.signals import exit_code, stopping_in_order
+from coregstack.cli.streams import sure_streams
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.htmlreport import report as write_report
@@ -42,7 +43,7 @@ DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
 """Exit codes: done; nothing was written; done, but some files could not be read or written, or not all was done."""
 
 CUT_SHORT = 141
-"""Exit code where nobody read all that was printed, as a shell gives it."""
+"""Exit code of commands that only print, where not all was printed, as a shell gives it."""
 
 _OPTIONS = ("band", "max_shift", "threshold", "min_improvement", "method")
 
@@ -59,9 +60,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 delivered, 2 the request is wrong and nothing was written, 3 delivered, but some inputs could
-        not be read or written, or the cluster was lost.
+        not be read or written, or the cluster was lost. It does not depend on whether what is printed can be
+        written. 128 and the number of a signal that stopped it: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
-    options = build_parser().parse_args(arguments)
+    with sure_streams() as (out, err):
+        options = build_parser().parse_args(arguments)
+        _set_logging(options)
+        code = _done(options)
+        out.flush()
+        if out.failure is not None:
+            if not isinstance(out.failure, BrokenPipeError):
+                print(f"coregstack: standard output cannot be written ({out.failure}).", file=err)
+            if options.run in _PRINTED:
+                return CUT_SHORT
+        return code
+
+
+def _set_logging(options: argparse.Namespace) -> None:
     logging.basicConfig(
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
@@ -71,26 +86,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         # GDAL remarks on odd but readable headers once for every time that a file is opened
         logging.getLogger("rasterio").setLevel(logging.ERROR)
+
+
+def _done(options: argparse.Namespace) -> int:
+    """Do what a command asks for; the exit code that tells how it went, whatever becomes of its words."""
     try:
         if getattr(options, "stac", False):
             require_pystac()
-        with _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
-            code = int(options.run(options))
-        sys.stdout.flush()
-        return code
+        with stopping_in_order(), _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
+            return int(options.run(options))
     except CoregError as error:
         if options.json:
             print(json.dumps(_api_error(error)))
         else:
             print(f"coregstack: {error}", file=sys.stderr)
         return WITH_PROBLEMS if isinstance(error, SchedulerLost) else WRONG_REQUEST
-    except BrokenPipeError:
-        # who reads has read enough, as `head` does; what Python holds back to the end goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CUT_SHORT
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         print("coregstack: interrupted; run the same command again to do what is left.", file=sys.stderr)
-        return 130
+        return exit_code(stop)
 
 
 def _order(options: argparse.Namespace) -> int:
@@ -226,13 +239,13 @@ def _finish(result: RunResult, options: argparse.Namespace) -> int:
     if getattr(options, "stac", False) and not result.dry_run:
         try:
             result.to_stac()
-        except CoregError as error:
+        except (CoregError, OSError) as error:
             result = replace(result, faults=(*result.faults, f"STAC: {error}"))
     written = None
     if not getattr(options, "no_report", False) and not result.dry_run:
         try:
             written = str(write_report(result))
-        except CoregError as error:
+        except (CoregError, OSError) as error:
             result = replace(result, faults=(*result.faults, f"report: {error}"))
     if options.json:
         rows = [row(report) for report in result.reports]
@@ -274,6 +287,10 @@ def _scheduler(options: argparse.Namespace) -> Iterator[None]:
         return
     with dask.config.set(scheduler="threads", num_workers=getattr(options, "workers", None)):
         yield
+
+
+_PRINTED = (_anchors, _completion, _inspect)
+"""Commands whose words are all that they bring."""
 
 
 class SchedulerNotFound(CoregError, ConnectionError):
