@@ -21,7 +21,7 @@ from rasterio.transform import from_origin
 
 from coregstack import graph
 from coregstack.cli import main
-from coregstack.export.deliver import ItemReport
+from coregstack.export.plan import ItemReport
 from coregstack.matching.decision import failure
 from coregstack.model import Status
 from coregstack.run.computing import compute_items

@@ -115,6 +115,7 @@ def _order(options: argparse.Namespace) -> int:
         append=options.append,
         resampling=options.resampling,
         overwrite=options.overwrite,
+        check=options.check,
         dry_run=options.dry_run,
         verify=not options.no_verify,
         progress=ProgressBar(sys.stderr),
@@ -132,6 +133,7 @@ def _align(options: argparse.Namespace) -> int:
         resampling=options.resampling,
         cog=options.cog,
         overwrite=options.overwrite,
+        check=options.check,
         dry_run=options.dry_run,
         progress=ProgressBar(sys.stderr),
         **_match_options(options),
@@ -407,6 +409,11 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="do everything anew, not only what is missing"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare digests before an item that an earlier run has done is taken for done, not only sizes and times",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write report.html to the output")
     match = parser.add_argument_group("matching")

@@ -14,7 +14,7 @@ from typing import TextIO
 import pandas as pd
 
 from coregstack.errors import printable
-from coregstack.export.deliver import ItemReport
+from coregstack.export.plan import ItemReport
 from coregstack.model import Status
 from coregstack.run.result import RunResult
 

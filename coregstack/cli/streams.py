@@ -115,4 +115,5 @@ def _fill_missing() -> None:
             except OSError:
                 # the lowest number that is free: this one
                 os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
-            setattr(sys, name, open(os.devnull, "r" if number == 0 else "w", encoding="utf-8"))
+            file = open(os.devnull, "r" if number == 0 else "w", encoding="utf-8")  # noqa: SIM115 (stays open)
+            setattr(sys, name, file)

@@ -14,7 +14,8 @@ from dask.callbacks import Callback
 
 from coregstack import graph
 from coregstack.errors import SchedulerLost
-from coregstack.export.deliver import ItemReport, log_report
+from coregstack.export.deliver import log_report
+from coregstack.export.plan import ItemReport
 
 log = logging.getLogger(__name__)
 

@@ -17,8 +17,8 @@ from coregstack.api import apply, check_resampling
 from coregstack.cube.memory import open_cube
 from coregstack.cube.write import to_zarr
 from coregstack.errors import CoregError, InvalidStack, UnreadableFile
-from coregstack.export.deliver import DeliverySettings
 from coregstack.export.files import resolved
+from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
 from coregstack.matching.assess import match_options
@@ -31,11 +31,13 @@ from coregstack.run.execute import (
     deliver_records,
     file_plan,
     output_folder,
+    reference_digests,
     run_fingerprint,
     run_items,
     scene_plans,
 )
-from coregstack.run.result import RunResult, write_table
+from coregstack.run.result import RunResult, with_table
+from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
 from coregstack.stack.estimating import OUTSIDE, QUALITY
@@ -117,17 +119,20 @@ def to_geotiffs(
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     records = graph.records_of(*(aligned.coords[name].data for name in QUALITY))
     scenes = pristine_scenes(known, moved=True)
-    with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]):
+    with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]) as claim:
+        notes: tuple[str, ...] = ()
         if scenes is None:
+            begin([file_plan(i, f"{i}.tif") for i in known.ids], folder, overwrite=overwrite)
             writer = SlabWriter(
                 output=str(resolved(folder)),
+                claim=claim,
                 anchor_id=anchor,
                 box=known.box,
                 nodata=known.nodata,
                 bands=known.bands,
                 scaling=scaling(known.array),
             )
-            reports = compute_items(
+            reports: Sequence[ItemReport] = compute_items(
                 [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
                 progress,
                 total=len(known.ids),
@@ -140,19 +145,21 @@ def to_geotiffs(
                 anchor=boxes.get(anchor, known.box),
                 resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
                 cog=cog,
-                fingerprint=records.name,
+                fingerprint=(("quality", records.name),),
+                claim=claim,
             )
             plans = scene_plans([s.scene for s in scenes])
-            reports = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
+            done = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
+            reports, notes = done.reports, done.notes
     by_id = {report.id: report for report in reports}
     result = RunResult(
         output=str(folder),
         anchor=anchor,
         reports=tuple(by_id[i] for i in known.ids),
+        notes=notes,
         **stack_facts(known),
     )
-    write_table(result)
-    return result
+    return with_table(result)
 
 
 def run_scenes(
@@ -166,6 +173,7 @@ def run_scenes(
     resampling: str = "cubic",
     cog: bool = False,
     overwrite: bool = False,
+    check: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
     **options: Any,
@@ -190,6 +198,10 @@ def run_scenes(
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
     cog, overwrite, progress
         As in `to_geotiffs`.
+    check : bool
+        Whether items that an earlier run has done count as done only if all that they were made from, and all
+        that was written, has the digests that were noted; what has none is done again. Else size, time and,
+        of inputs, a digest of samples decide.
     dry_run : bool
         Whether items are only matched and decided upon; nothing is written then.
     **options
@@ -236,7 +248,7 @@ def run_scenes(
     asked = {
         name: k for k, name in enumerate(ids if ids is not None else (Path(path).stem for path in paths))
     }
-    with nullcontext() if dry_run else output_folder(folder, [Path(path) for path in paths]):
+    with nullcontext() if dry_run else output_folder(folder, [Path(path) for path in paths]) as claim:
         plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
         plans.sort(key=lambda plan: asked[plan.id])
         settings = DeliverySettings(
@@ -246,9 +258,13 @@ def run_scenes(
             resampling=resampling,
             cog=cog,
             fingerprint=run_fingerprint(reference, scenes, options),
+            digests=check,
+            check=check,
+            references=reference_digests(reference, scenes, options) if check else (),
             dry_run=dry_run,
+            claim=claim or "",
         )
-        reports = run_items(
+        done = run_items(
             plans,
             {scene.id: scene for scene in scenes},
             unusable,
@@ -261,14 +277,14 @@ def run_scenes(
         result = RunResult(
             output=str(folder),
             anchor=reference.id,
-            reports=reports,
+            reports=done.reports,
             dry_run=dry_run,
-            notes=notes,
+            notes=(*notes, *done.notes),
             **scene_facts(scenes),
         )
         if dry_run:
             return result
-        write_table(result)
+        result = with_table(result)
         if zarr is not None:
             try:
                 write_cube(zarr, scenes, reference, result, overwrite=overwrite)

@@ -49,9 +49,7 @@ def aligned(sound: SimpleNamespace, output: Path, *more: str) -> list[str]:
 
 
 @pytest.mark.parametrize("amiss", STREAMS)
-def test_a_run_delivers_whatever_its_streams_are(
-    amiss: str, sound: SimpleNamespace, tmp_path: Path
-) -> None:
+def test_a_run_delivers_whatever_its_streams_are(amiss: str, sound: SimpleNamespace, tmp_path: Path) -> None:
     output = tmp_path / "out"
     done = command(*aligned(sound, output, "--verbose"), to=STREAMS[amiss])
     assert done.returncode == 0, done.stderr
@@ -157,9 +155,7 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
-def test_a_run_that_is_asked_to_stop_ends_in_order(
-    name: str, sound: SimpleNamespace, tmp_path: Path
-) -> None:
+def test_a_run_that_is_asked_to_stop_ends_in_order(name: str, sound: SimpleNamespace, tmp_path: Path) -> None:
     number, output = getattr(signal, name), tmp_path / "out"
     call = [sys.executable, "-c", SLOW, *aligned(sound, output, "--no-report")]
     process = subprocess.Popen(
