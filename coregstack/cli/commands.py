@@ -21,7 +21,7 @@ from coregstack.cli.completion import SHELLS, completion_script
 from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
 from coregstack.cli.signals import exit_code, stopping_in_order
 from coregstack.cli.streams import sure_streams
-from coregstack.errors import CoregError, SchedulerLost
+from coregstack.errors import CoregError, SchedulerLost, WorkersPaused
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
 from coregstack.matching.assess import METHODS
@@ -100,7 +100,7 @@ def _done(options: argparse.Namespace) -> int:
             print(json.dumps(_api_error(error)))
         else:
             print(f"coregstack: {error}", file=sys.stderr)
-        return WITH_PROBLEMS if isinstance(error, SchedulerLost) else WRONG_REQUEST
+        return WITH_PROBLEMS if isinstance(error, SchedulerLost | WorkersPaused) else WRONG_REQUEST
     except KeyboardInterrupt as stop:
         print("coregstack: interrupted; run the same command again to do what is left.", file=sys.stderr)
         return exit_code(stop)

@@ -30,6 +30,7 @@ from coregstack.matching.decision import ANCHOR_QUALITY, failure
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.run.computing import Progress, Undone, compute_items
+from coregstack.run.memory import scene_bytes
 from coregstack.run.targets import begin, check_targets
 from coregstack.stack.opening import Unusable, band_indexes, common_bands, unplaceable
 
@@ -122,8 +123,10 @@ def run_items(
         log_report(report)
     reports = dict(done)
     undone = _undone(plans, settings)
+    bands = len(options(anchor.bands).bands)
+    need = scene_bytes(anchor, [scenes[i] for i in order if i in scenes], bands)
     for report in compute_items(
-        parts, progress, total=len(plans), before=len(done), ids=order, undone=undone
+        parts, progress, total=len(plans), before=len(done), ids=order, undone=undone, need=need
     ):
         reports[report.id] = replace(report, again=found[report.id].again)
     return _told([reports[plan.id] for plan in plans], left_over)

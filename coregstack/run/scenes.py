@@ -136,6 +136,7 @@ def to_geotiffs(
                 [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
                 progress,
                 total=len(known.ids),
+                need=known.array.nbytes // len(known.ids),
             )
         else:
             boxes = {s.scene.id: s.scene.image.box for s in scenes}
