@@ -38,8 +38,8 @@ def command(*arguments: str, to: str = "", **variables: str) -> subprocess.Compl
     words = f'set -o pipefail; "$@" {to}'
     call = ["bash", "-c", words, "bash", sys.executable, "-m", "coregstack", *arguments]
     return subprocess.run(
-        call, capture_output=True, text=True, env=os.environ | variables, timeout=120, check=False,
-        encoding="utf-8",
+        call, capture_output=True, env=os.environ | variables, timeout=300, check=False,
+        encoding=variables.get("PYTHONIOENCODING", "utf-8").split(":")[0],
     )  # fmt: skip
 
 
@@ -166,7 +166,7 @@ def test_a_run_that_is_asked_to_stop_ends_in_order(name: str, sound: SimpleNames
     time.sleep(0.5)
     process.send_signal(number)
     process.send_signal(number if number != signal.SIGINT else signal.SIGCONT)
-    _, told = process.communicate(timeout=60)
+    _, told = process.communicate(timeout=240)
     assert process.returncode == 128 + number
     assert "interrupted; run the same command again" in told
     assert "Traceback" not in told
