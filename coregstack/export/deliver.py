@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError, UnreadableFile
@@ -24,7 +23,7 @@ from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.geometry.lattice import epsg_code, same_crs
 from coregstack.geometry.validarea import placed_area
 from coregstack.matching.decision import Treatment, failure, treat
-from coregstack.model import ItemQuality, Shift, Status, ValidArea
+from coregstack.model import ItemQuality, Status, ValidArea
 from coregstack.pixels.held import Held
 from coregstack.pixels.raster import read_header
 from coregstack.untrusted.names import safe_relative
@@ -207,35 +206,6 @@ def check_source(asset: Asset, *, digest: bool = False) -> str:
     return sha256
 
 
-def quality_from(
-    shift_y: float,
-    shift_x: float,
-    sigma_y: float,
-    sigma_x: float,
-    before: float,
-    after: float,
-    improvement: float,
-    status: str,
-    details: str,
-) -> ItemQuality:
-    """An item's entry of a quality Dataset as a value; NaN stands for None."""
-
-    def known(value: float) -> float | None:
-        return None if np.isnan(value) else float(value)
-
-    shift = None if np.isnan([shift_y, shift_x]).any() else Shift(float(shift_y), float(shift_x))
-    sigma = None if np.isnan([sigma_y, sigma_x]).any() else Shift(float(sigma_y), float(sigma_x))
-    return ItemQuality(
-        shift=shift,
-        sigma=sigma,
-        before=known(before),
-        after=known(after),
-        improvement=known(improvement),
-        status=Status(str(status)),
-        details=str(details),
-    )
-
-
 def _has_crs(plan: ItemPlan, box: GeoBox | None, quality: ItemQuality, anchor: GeoBox) -> bool:
     """Whether the item has the anchor's CRS; an image that will not be moved is not looked at."""
     if quality.status not in (Status.ALREADY_ALIGNED, Status.COREGISTERED):
@@ -306,6 +276,7 @@ def _write_sidecar(
         epsg_before=None if box is None else epsg_code(box),
         epsg_after=_epsg_after(box, treatment, settings),
         output_files=[name for name in rasters if name in there],
+        method=settings.method,
     )
     check_held()
     path = write_sidecar(Path(settings.output, plan.folder), record)

@@ -17,8 +17,9 @@ from coregstack._version import __version__
 from coregstack.errors import CoregError
 from coregstack.export.evidence import STATE
 from coregstack.export.files import file_digest, sample_digest
-from coregstack.export.notes import quality_as_json, quality_from_json, read_note, read_notes, write_note
+from coregstack.export.notes import read_note, read_notes, write_note
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport, WrittenFile
+from coregstack.matching.quality import plain_values, quality_of
 
 _THREADS = 8
 _NAMED = 5
@@ -77,7 +78,7 @@ def earlier(plan: ItemPlan, settings: DeliverySettings) -> Earlier:
         again = _unlike(note, files, plan, settings)
     if again:
         return Earlier(again=again)
-    quality = quality_from_json(note["quality"])
+    quality = quality_of(note["quality"])
     return Earlier(report=ItemReport(id=plan.id, quality=quality, files=files, resumed=True))
 
 
@@ -134,7 +135,7 @@ def remember(
         "fingerprint": _token(dict(parts)) if parts else "",
         "parts": dict(parts),
         "sources": dict(sources),
-        "quality": quality_as_json(report.quality),
+        "quality": plain_values(report.quality),
         "resampling": settings.resampling,
         "files": [asdict(f) for f in report.files],
     }

@@ -83,6 +83,8 @@ class DeliverySettings:
     """Whether moved rasters are written as COG."""
     fingerprint: tuple[tuple[str, str], ...]
     """What all items of the run depend on: the name of each (as "anchor") and a token that stands for it."""
+    method: str = "direct"
+    """How the shifts were found: ``direct`` or ``network``."""
     digests: bool = False
     """Whether reports tell the digests of what was written."""
     check: bool = False

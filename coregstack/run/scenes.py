@@ -22,6 +22,7 @@ from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
 from coregstack.matching.assess import match_options
+from coregstack.matching.quality import fields_in, missing_in
 from coregstack.model import Status
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import (
@@ -40,7 +41,7 @@ from coregstack.run.result import RunResult, with_table
 from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
-from coregstack.stack.estimating import OUTSIDE, QUALITY
+from coregstack.stack.estimating import OUTSIDE
 from coregstack.stack.facts import scene_facts, stack_facts
 from coregstack.stack.opening import (
     check_anchor,
@@ -109,7 +110,7 @@ def to_geotiffs(
     [False, True, True]
     """
     known = conform(aligned)
-    missing = [name for name in QUALITY if name not in aligned.coords]
+    missing = missing_in(aligned.coords)
     if missing:
         raise InvalidStack(f"The stack carries no {missing[0]!r}; pass what align or apply returned.")
     crs_of(known.box)
@@ -117,7 +118,10 @@ def to_geotiffs(
         check_item_id(item)
     folder = Path(output)
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
-    records = graph.records_of(*(aligned.coords[name].data for name in QUALITY))
+    method = str(aligned.attrs.get("coregstack_method", "direct"))
+    records = graph.records_of(
+        {field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)}
+    )
     scenes = pristine_scenes(known, moved=True)
     with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]) as claim:
         notes: tuple[str, ...] = ()
@@ -131,6 +135,7 @@ def to_geotiffs(
                 nodata=known.nodata,
                 bands=known.bands,
                 scaling=scaling(known.array),
+                method=method,
             )
             reports: Sequence[ItemReport] = compute_items(
                 [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
@@ -148,6 +153,7 @@ def to_geotiffs(
                 cog=cog,
                 fingerprint=(("quality", records.name),),
                 claim=claim,
+                method=method,
             )
             plans = scene_plans([s.scene for s in scenes])
             done = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
@@ -262,6 +268,7 @@ def run_scenes(
             digests=check,
             check=check,
             references=reference_digests(reference, scenes, options) if check else (),
+            method=str(options.get("method", "direct")),
             dry_run=dry_run,
             claim=claim or "",
         )

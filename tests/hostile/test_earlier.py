@@ -201,7 +201,12 @@ def test_a_scene_of_a_name_that_the_run_needs_is_refused_before_work(
 
 @pytest.mark.parametrize(
     "name",
-    ["coregistration.csv", "report.html", "stac/collection.json", "coregistration.csv/20240102_100000_0e3a_3B.xml"],
+    [
+        "coregistration.csv",
+        "report.html",
+        "stac/collection.json",
+        "coregistration.csv/20240102_100000_0e3a_3B.xml",
+    ],
 )
 def test_an_asset_of_a_name_that_the_run_needs_is_refused_before_work(name: str, tmp_path: Path) -> None:
     ids = ["20240101_100000_0e3a", "20240102_100000_0e3a"]
@@ -342,11 +347,17 @@ def test_what_the_next_run_clears_away_is_no_fault_of_the_disk(tmp_path: Path) -
     with claim.under(tmp_path, token):
         with staged(tmp_path / "first") as temporary:
             temporary.write_text("first")
-        with pytest.raises(RunEnded), staged(tmp_path / "second") as temporary:
-            temporary.write_text("second")
-            claim.claim(tmp_path)
-            temporary.unlink()
+        with pytest.raises(RunEnded):
+            superseded(tmp_path / "second")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".coregstack", "first"]
+
+
+def superseded(path: Path) -> None:
+    """Write a file; meanwhile another run begins, and clears away what is half-written."""
+    with staged(path) as temporary:
+        temporary.write_text("second")
+        claim.claim(path.parent)
+        temporary.unlink()
 
 
 @pytest.mark.parametrize("left", [None, b"", b"junk", b"\xff" * 32])
