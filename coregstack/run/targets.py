@@ -100,8 +100,13 @@ def _needed(plans: Iterable[ItemPlan]) -> dict[str, str]:
 
 
 def _check_unclaimed(names: Iterable[str], output: Path) -> None:
-    """Refuse a folder that no run has written to, if it holds files of some names: they are not ours to replace."""
-    found = sorted(name for name in names if os.path.lexists(output / name))
+    """Refuse a folder that no run has written to, if it holds files of some names: they are not ours to replace.
+
+    A link is replaced and not written through, so that what it leads to is not lost.
+    """
+    found = sorted(
+        name for name in names if os.path.exists(output / name) and not os.path.islink(output / name)
+    )
     if found:
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
         raise OutputConflict(
