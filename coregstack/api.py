@@ -9,18 +9,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from coregstack import graph
 from coregstack.errors import InvalidRequest, InvalidStack
-from coregstack.matching.assess import match_options
+from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
 from coregstack.matching.decision import MIN_IMPROVEMENT, SCORE_THRESHOLD
+from coregstack.matching.options import match_options
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 from coregstack.pixels.warp import RESAMPLING
 from coregstack.stack.anchor import best_scene
-from coregstack.stack.conform import Stack, conform, like_given
+from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given
 from coregstack.stack.estimating import estimate_stack, is_auto
-from coregstack.stack.opening import find_scene, scenes_of, stack_scenes, unreadable_files
-from coregstack.stack.provenance import BAND_POSITION, pristine_scenes
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
+from coregstack.stack.provenance import pristine_scenes
 
 
 def open_scenes(
@@ -211,12 +212,12 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     known = conform(stack, None if "id" in stack.coords else _ids(quality))
     quality = _for_items(quality, known, stack)
     _check_shifts(quality, known.ids)
-    move = graph.moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
+    move = moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
     aligned = known.array
     if resampling != "none":
         aligned = _moved(known, move, resampling)
         if known.clear is not None:
-            clear = graph.move_clear(known.clear.data, move)
+            clear = move_clear(known.clear.data, move)
             aligned = aligned.assign_coords(clear=(known.clear.dims, clear, known.clear.attrs))
     told = fields_in(quality.variables)
     aligned = aligned.assign_coords({field.name: quality[field.name].variable for field in told})
@@ -325,8 +326,8 @@ def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
     array = stack.array
     scenes = pristine_scenes(stack)
     if scenes is None:
-        return array.copy(data=graph.move_arrays(array.data, move, resampling, stack.nodata))
-    aligned = array.copy(data=graph.move_scenes(scenes, move, array.data.chunks, resampling))
+        return array.copy(data=move_arrays(array.data, move, resampling, stack.nodata))
+    aligned = array.copy(data=move_scenes(scenes, move, array.data.chunks, resampling))
     # what is read from here on are the bands of this stack, whatever it was selected from
     position = array.coords[BAND_POSITION].variable
     return aligned.assign_coords(

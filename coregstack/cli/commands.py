@@ -24,8 +24,8 @@ from coregstack.cli.streams import sure_streams
 from coregstack.errors import CoregError, SchedulerLost, WorkersPaused
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
-from coregstack.matching.assess import METHODS
 from coregstack.matching.decision import MIN_IMPROVEMENT, SCORE_THRESHOLD
+from coregstack.matching.options import METHODS
 from coregstack.orders.candidates import folder_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order

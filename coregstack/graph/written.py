@@ -16,7 +16,8 @@ from coregstack.export.deliver import deliver_item
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
 from coregstack.graph.blocks import SELECTIONS, boxed, by_time, flags, object_array, scene_array
 from coregstack.graph.matched import FIELD, reference_quality, unmatched
-from coregstack.matching.assess import MatchOptions, Reference, assess
+from coregstack.matching.assess import Reference, assess
+from coregstack.matching.options import MatchOptions
 from coregstack.matching.quality import quality_of
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, held_image, load_match
@@ -142,7 +143,7 @@ def _match_and_deliver(
             )
             return boxed(deliver_item(plan, quality, settings, held))
     except Exception as error:
-        return boxed(deliver_item(plan, unmatched(scene, error), settings))
+        return boxed(deliver_item(plan, unmatched(plan.id, error), settings))
 
 
 def _deliver_slab(

@@ -20,8 +20,8 @@ from coregstack.export.files import copy_file, resolved
 from coregstack.export.lock import locked
 from coregstack.export.plan import Asset, DeliverySettings, ItemReport, WrittenFile
 from coregstack.export.stac import FOLDER
-from coregstack.matching.assess import match_options
 from coregstack.matching.decision import failure
+from coregstack.matching.options import match_options
 from coregstack.orders.archives import unpack
 from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, list_again, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
@@ -44,7 +44,9 @@ from coregstack.run.result import TABLE, RunResult, with_table
 from coregstack.run.scenes import write_cube
 from coregstack.run.targets import needed_names
 from coregstack.stack.facts import scene_facts
-from coregstack.stack.opening import check_anchor, find_scene, stack_scenes, unreadable_files
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import stack_scenes, unreadable_files
+from coregstack.stack.placing import check_anchor
 
 if TYPE_CHECKING:
     import pystac

@@ -13,10 +13,10 @@ import dask
 import dask.array as da
 from dask.callbacks import Callback
 
-from coregstack import graph
 from coregstack.errors import SchedulerLost, WorkersPaused
 from coregstack.export.deliver import log_report
 from coregstack.export.plan import ItemReport
+from coregstack.graph.written import DELIVERY
 from coregstack.run.memory import check_workers, watched
 
 log = logging.getLogger(__name__)
@@ -88,7 +88,7 @@ def compute_items(
 
     def counted(key: Any, *_: Any) -> None:
         nonlocal count
-        if isinstance(key, tuple) and str(key[0]).startswith(graph.DELIVERY):
+        if isinstance(key, tuple) and str(key[0]).startswith(DELIVERY):
             count += 1
             tell(count, total)
 

@@ -12,7 +12,6 @@ from typing import Any
 
 import xarray as xr
 
-from coregstack import graph
 from coregstack.api import apply, check_resampling
 from coregstack.cube.memory import open_cube
 from coregstack.cube.write import to_zarr
@@ -21,9 +20,10 @@ from coregstack.export.files import resolved
 from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
-from coregstack.matching.assess import match_options
+from coregstack.graph.written import records_of, slab_deliveries
+from coregstack.matching.options import match_options
 from coregstack.matching.quality import fields_in, missing_in
-from coregstack.model import Status
+from coregstack.model import OUTSIDE, Status
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import (
     Progress,
@@ -41,16 +41,10 @@ from coregstack.run.result import RunResult, with_table
 from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
-from coregstack.stack.estimating import OUTSIDE
 from coregstack.stack.facts import scene_facts, stack_facts
-from coregstack.stack.opening import (
-    check_anchor,
-    find_scene,
-    scenes_of,
-    stack_scenes,
-    unplaceable,
-    unreadable_files,
-)
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
+from coregstack.stack.placing import check_anchor, unplaceable
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.names import check_item_id
 
@@ -119,9 +113,7 @@ def to_geotiffs(
     folder = Path(output)
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     method = str(aligned.attrs.get("coregstack_method", "direct"))
-    records = graph.records_of(
-        {field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)}
-    )
+    records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
     scenes = pristine_scenes(known, moved=True)
     with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]) as claim:
         notes: tuple[str, ...] = ()
@@ -138,7 +130,7 @@ def to_geotiffs(
                 method=method,
             )
             reports: Sequence[ItemReport] = compute_items(
-                [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
+                [slab_deliveries(known.array.data, records, known.ids, writer)],
                 progress,
                 total=len(known.ids),
                 need=known.array.nbytes // len(known.ids),

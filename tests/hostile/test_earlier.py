@@ -318,13 +318,13 @@ def test_work_for_a_run_that_has_ended_writes_nothing_and_names_no_disk(
     inputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     kept = []
-    real = execute.graph.scene_deliveries
+    real = execute.scene_deliveries
 
     def keeping(*arguments: Any) -> Any:
         kept.append(arguments[-1])
         return real(*arguments)
 
-    monkeypatch.setattr(execute.graph, "scene_deliveries", keeping)
+    monkeypatch.setattr(execute, "scene_deliveries", keeping)
     out = tmp_path / "out"
     run(inputs, out)
     plans = [scenes.file_plan(path.stem, str(path)) for path in inputs]
@@ -377,9 +377,9 @@ def test_an_interrupted_run_leaves_nothing_to_tasks_that_go_on(
     inputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = []
-    real = execute.graph.scene_deliveries
+    real = execute.scene_deliveries
     monkeypatch.setattr(
-        execute.graph, "scene_deliveries", lambda *a: kept.append(a[-1]) or real(*a)
+        execute, "scene_deliveries", lambda *a: kept.append(a[-1]) or real(*a)
     )  # fmt: skip
 
     def interrupt(done: int, total: int) -> None:
