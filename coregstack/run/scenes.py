@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -250,20 +250,10 @@ def run_scenes(
     with nullcontext() if dry_run else output_folder(folder, [Path(path) for path in paths]) as claim:
         plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
         plans.sort(key=lambda plan: asked[plan.id])
-        settings = DeliverySettings(
-            output=str(resolved(folder)),
-            anchor_id=reference.id,
-            anchor=reference.image.box,
-            resampling=resampling,
-            cog=cog,
-            fingerprint=run_fingerprint(reference, scenes, options),
-            digests=check,
-            check=check,
-            references=reference_digests(reference, scenes, options) if check else (),
-            method=str(options.get("method", "direct")),
-            dry_run=dry_run,
-            claim=claim or "",
-        )
+        settings = _settings(
+            folder, reference, scenes, options,
+            check=check, resampling=resampling, cog=cog, dry_run=dry_run, claim=claim or "",
+        )  # fmt: skip
         done = run_items(
             plans,
             {scene.id: scene for scene in scenes},
@@ -292,6 +282,29 @@ def run_scenes(
                 # the items are delivered whatever fails here
                 result = replace(result, faults=(*result.faults, f"cube: {error}"))
         return result
+
+
+def _settings(
+    folder: Path,
+    anchor: Scene,
+    scenes: Sequence[Scene],
+    options: Mapping[str, Any],
+    *,
+    check: bool,
+    **more: Any,
+) -> DeliverySettings:
+    """What holds for all items of a run over scenes."""
+    return DeliverySettings(
+        output=str(resolved(folder)),
+        anchor_id=anchor.id,
+        anchor=anchor.image.box,
+        fingerprint=run_fingerprint(anchor, scenes, options),
+        digests=check,
+        check=check,
+        references=reference_digests(anchor, scenes, options) if check else (),
+        method=str(options.get("method", "direct")),
+        **more,
+    )
 
 
 def write_cube(
