@@ -20,6 +20,7 @@ from coregstack.stack.anchor import best_scene
 from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given
 from coregstack.stack.estimating import estimate_stack, is_auto
 from coregstack.stack.lookup import find_scene
+from coregstack.stack.measured import on_lattice
 from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
 from coregstack.stack.provenance import pristine_scenes
 
@@ -182,7 +183,9 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     stack : DataArray
         The stack that was estimated, or another stack of the same items.
     quality : Dataset
-        What `estimate` returned; it may have been computed, edited, saved and loaded.
+        What `estimate` returned; it may have been computed, edited, saved and loaded. Its shifts are in pixels of
+        the lattice that it was measured on, which it carries along. They are converted for a stack of another pixel
+        size, or whose axes run the other way.
     resampling : str
         "cubic", "bilinear", "lanczos" or "nearest" (whole pixels, values unchanged); "none" leaves the pixels of
         the stack as they are, so that `to_geotiffs` moves only the geotransforms.
@@ -195,7 +198,7 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     Raises
     ------
     InvalidStack
-        If stack and quality do not hold the same items.
+        If stack and quality do not hold the same items, or the quality was measured on a lattice of another CRS.
     InvalidRequest
         If the resampling is unknown, or the quality, where it was computed, lacks the shift of an item that is
         coregistered.
@@ -210,7 +213,7 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     """
     check_resampling(resampling)
     known = conform(stack, None if "id" in stack.coords else _ids(quality))
-    quality = _for_items(quality, known, stack)
+    quality = on_lattice(_for_items(quality, known, stack), known.box)
     _check_shifts(quality, known.ids)
     move = moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
     aligned = known.array

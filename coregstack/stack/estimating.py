@@ -24,6 +24,7 @@ from coregstack.stack.anchor import AUTO, best_item
 from coregstack.stack.conform import Stack, conform, item_times
 from coregstack.stack.lookup import find_anchor
 from coregstack.stack.masks import usable_pixels
+from coregstack.stack.measured import with_lattice
 from coregstack.stack.provenance import pristine_clear, pristine_scenes
 
 
@@ -73,7 +74,7 @@ def estimate_stack(
     found = _records(known, anchor, mask, options, settled)
     quality = _quality(known, found, options).assign_attrs(facts)
     name = OUTSIDE if isinstance(anchor, xr.DataArray) else known.ids[find_anchor(known, anchor)]
-    return quality.assign_attrs(anchor=name)
+    return with_lattice(quality, _measured_on(known, anchor)).assign_attrs(anchor=name)
 
 
 def is_auto(anchor: Any) -> bool:
@@ -119,6 +120,11 @@ def _array_items(
     return items, array_items(first, usable, ("the anchor",), nodata=other.nodata)
 
 
+def _measured_on(stack: Stack, anchor: Any) -> GeoBox:
+    """The lattice whose pixels shifts are counted in: the anchor's, which for an item of the stack is the stack's."""
+    return conform(_one_time(anchor)).box if isinstance(anchor, xr.DataArray) else stack.box
+
+
 def _items(stack: Stack, anchor: int | None, settled: tuple[PairMatch, ...]) -> Items:
     """What a network knows of the stack's items; an anchor from outside comes last."""
     if anchor is not None:
@@ -138,10 +144,7 @@ def _match_scenes(stack: Stack, anchor: int) -> list[PlacedScene] | None:
 
 def _outside(stack: Stack, anchor: Any) -> tuple[Stack, Shift]:
     """An anchor from outside in its known form, and where the stack's first pixel lies in its frame."""
-    scene = anchor if "time" in anchor.dims else anchor.expand_dims(time=1)
-    if "clear" in scene.coords and "time" not in scene.coords["clear"].dims:
-        scene = scene.assign_coords(clear=scene.coords["clear"].expand_dims(time=1))
-    other = conform(scene.drop_vars("id", errors="ignore"), [str(k) for k in range(scene.sizes["time"])])
+    other = conform(_one_time(anchor))
     if len(other.ids) != 1 or len(other.bands) != len(stack.bands):
         raise InvalidStack(
             f"An anchor from outside is one scene with the stack's {len(stack.bands)} bands; it has "
@@ -157,6 +160,15 @@ def _outside(stack: Stack, anchor: Any) -> tuple[Stack, Shift]:
     if stack.box.crs is not None and not overlaps(stack.box, other.box):
         raise InvalidStack("The anchor and the stack do not overlap.")
     return other, origin
+
+
+def _one_time(anchor: xr.DataArray) -> xr.DataArray:
+    """A scene from outside as a stack of one time."""
+    scene = anchor if "time" in anchor.dims else anchor.expand_dims(time=1)
+    if "clear" in scene.coords and "time" not in scene.coords["clear"].dims:
+        scene = scene.assign_coords(clear=scene.coords["clear"].expand_dims(time=1))
+    numbers = np.array([str(k) for k in range(scene.sizes["time"])], object)
+    return scene.assign_coords(id=("time", numbers))
 
 
 def _quality(stack: Stack, found: da.Array, options: MatchOptions) -> xr.Dataset:
