@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 from typing import Any
 
 import dask
@@ -81,9 +81,11 @@ def compute_items(
     if client is not None:
         check_workers(client, need)
         reports = []
-        for report in _on_cluster(client, parts, ids, undone):
-            reports.append(report)
-            tell(before + len(reports), total)
+        # what is left is cancelled at once where the caller is interrupted
+        with closing(_on_cluster(client, parts, ids, undone)) as coming:
+            for report in coming:
+                reports.append(report)
+                tell(before + len(reports), total)
         return reports
 
     def counted(key: Any, *_: Any) -> None:
@@ -99,7 +101,7 @@ def compute_items(
 
 def _on_cluster(
     client: Any, parts: Sequence[da.Array], ids: Sequence[str], undone: Undone | None
-) -> Iterator[ItemReport]:
+) -> Generator[ItemReport, None, None]:
     """Reports as they come; an item that killed its workers is not waited for, and the others go on."""
     from distributed import as_completed
     from distributed.comm import CommClosedError
