@@ -64,6 +64,8 @@ def _locked(descriptor: int) -> bool:
 
 
 def _remove_dead(place: Path) -> None:
+    if fcntl is None:
+        return
     with suppress(OSError):
         for folder in place.glob(f"{_PREFIX}*"):
             with suppress(OSError):
