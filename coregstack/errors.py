@@ -89,5 +89,13 @@ class SchedulerLost(CoregError, ConnectionError):
     """The dask scheduler of a run is gone: what was done stays, and the same run does the rest."""
 
 
+class WorkersTooSmall(CoregError, MemoryError):
+    """The workers of a cluster may use less memory than an item needs; nothing was written."""
+
+
+class WorkersPaused(WorkersTooSmall):
+    """All workers of a cluster have paused for want of memory: what was done stays, and the same run does the rest."""
+
+
 class OutputConflict(CoregError, FileExistsError):
     """The output already holds something that this run may not replace."""

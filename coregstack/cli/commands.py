@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import math
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,8 +19,10 @@ import dask
 from coregstack._version import __version__
 from coregstack.cli.completion import SHELLS, completion_script
 from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
+from coregstack.cli.signals import exit_code, stopping_in_order
+from coregstack.cli.streams import sure_streams
 from coregstack.cli.terminal import LogFormat, Parser, complain, say, say_json
-from coregstack.errors import CoregError, SchedulerLost
+from coregstack.errors import CoregError, SchedulerLost, WorkersPaused
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
 from coregstack.matching.decision import MIN_IMPROVEMENT, SCORE_THRESHOLD
@@ -43,7 +44,7 @@ DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
 """Exit codes: done; nothing was written; done, but some files could not be read or written, or not all was done."""
 
 CUT_SHORT = 141
-"""Exit code where nobody read all that was printed, as a shell gives it."""
+"""Exit code of commands that only print, where not all was printed, as a shell gives it."""
 
 _OPTIONS = ("band", "max_shift", "threshold", "min_improvement", "method")
 
@@ -60,41 +61,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 delivered, 2 the request is wrong and nothing was written, 3 delivered, but some inputs could
-        not be read or written, or the cluster was lost.
+        not be read or written, or the cluster was lost. It does not depend on whether what is printed can be
+        written. 128 and the number of a signal that stopped it: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
-    options = build_parser().parse_args(arguments)
-    _log_to_terminal()
+    with sure_streams() as (out, _):
+        options = build_parser().parse_args(arguments)
+        _set_logging(options)
+        code = _done(options)
+        out.flush()
+        if out.failure is not None:
+            if not isinstance(out.failure, BrokenPipeError):
+                complain(f"coregstack: standard output cannot be written ({out.failure}).")
+            if options.run in _PRINTED:
+                return CUT_SHORT
+        return code
+
+
+def _set_logging(options: argparse.Namespace) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormat("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     if options.verbose:
         logging.getLogger("coregstack").setLevel(logging.INFO)
     else:
         # GDAL remarks on odd but readable headers once for every time that a file is opened
         logging.getLogger("rasterio").setLevel(logging.ERROR)
+
+
+def _done(options: argparse.Namespace) -> int:
+    """Do what a command asks for; the exit code that tells how it went, whatever becomes of its words."""
     try:
         if getattr(options, "stac", False):
             require_pystac()
-        with _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
-            code = int(options.run(options))
-        sys.stdout.flush()
-        return code
+        with stopping_in_order(), _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
+            return int(options.run(options))
     except CoregError as error:
         if options.json:
             say_json(_api_error(error))
         else:
             complain(*f"coregstack: {error}".split("\n"))
-        return WITH_PROBLEMS if isinstance(error, SchedulerLost) else WRONG_REQUEST
-    except BrokenPipeError:
-        # who reads has read enough, as `head` does; what Python holds back to the end goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CUT_SHORT
-    except KeyboardInterrupt:
+        return WITH_PROBLEMS if isinstance(error, SchedulerLost | WorkersPaused) else WRONG_REQUEST
+    except KeyboardInterrupt as stop:
         complain("coregstack: interrupted; run the same command again to do what is left.")
-        return 130
-
-
-def _log_to_terminal() -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormat("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[handler])
+        return exit_code(stop)
 
 
 def _order(options: argparse.Namespace) -> int:
@@ -106,6 +115,7 @@ def _order(options: argparse.Namespace) -> int:
         append=options.append,
         resampling=options.resampling,
         overwrite=options.overwrite,
+        check=options.check,
         dry_run=options.dry_run,
         verify=not options.no_verify,
         progress=ProgressBar(sys.stderr),
@@ -123,6 +133,7 @@ def _align(options: argparse.Namespace) -> int:
         resampling=options.resampling,
         cog=options.cog,
         overwrite=options.overwrite,
+        check=options.check,
         dry_run=options.dry_run,
         progress=ProgressBar(sys.stderr),
         **_match_options(options),
@@ -226,13 +237,13 @@ def _finish(result: RunResult, options: argparse.Namespace) -> int:
     if getattr(options, "stac", False) and not result.dry_run:
         try:
             result.to_stac()
-        except CoregError as error:
+        except (CoregError, OSError) as error:
             result = replace(result, faults=(*result.faults, f"STAC: {error}"))
     written = None
     if not getattr(options, "no_report", False) and not result.dry_run:
         try:
             written = str(write_report(result))
-        except CoregError as error:
+        except (CoregError, OSError) as error:
             result = replace(result, faults=(*result.faults, f"report: {error}"))
     if options.json:
         say_json({"output": result.output, "anchor": result.anchor, "items": rows(result.reports),
@@ -273,6 +284,10 @@ def _scheduler(options: argparse.Namespace) -> Iterator[None]:
         return
     with dask.config.set(scheduler="threads", num_workers=getattr(options, "workers", None)):
         yield
+
+
+_PRINTED = (_anchors, _completion, _inspect)
+"""Commands whose words are all that they bring."""
 
 
 class SchedulerNotFound(CoregError, ConnectionError):
@@ -389,6 +404,11 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="do everything anew, not only what is missing"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare digests before an item that an earlier run has done is taken for done, not only sizes and times",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write report.html to the output")
     match = parser.add_argument_group("matching")

@@ -14,7 +14,7 @@ import pandas as pd
 
 from coregstack.cli.terminal import complain, redraw, say
 from coregstack.errors import one_line
-from coregstack.export.deliver import ItemReport
+from coregstack.export.plan import ItemReport
 from coregstack.model import Status
 from coregstack.run.result import RunResult
 

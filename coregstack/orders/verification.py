@@ -18,7 +18,7 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE
 from coregstack.export.files import PART
-from coregstack.export.notes import read_note
+from coregstack.export.notes import delivered, read_notes
 from coregstack.export.sidecar import sidecar_name
 from coregstack.geometry.lattice import lattice_like, same_crs
 from coregstack.model import Status
@@ -86,8 +86,10 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
         raise MissingFile(
             f"{str(output)!r} has to be the output folder of a run, but there is no such folder."
         )
-    notes = _notes(output)
-    listed, problems = _listed(output, notes)
+    notes = read_notes(output)
+    items = delivered(output)
+    current = notes if items is None else {item: note for item, note in notes.items() if item in items}
+    listed, problems = _listed(output, current)
     if not listed:
         raise MissingFile(
             f"{str(output)!r} holds neither {MANIFEST_NAME} nor notes of a run: nothing to check."
@@ -100,7 +102,9 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
         rasters = [path for path in listed if _is_aligned(path, records)]
         check = _raster_check(output, listed, records, notes, pixels=pixels)
         problems += _named([listed[path] for path in rasters], pool.map(check, rasters))
-    problems += _leftovers(output, listed)
+    left = _left_behind(output, notes, listed)
+    problems += left
+    problems += _leftovers(output, {*listed, *(PurePosixPath(problem.path) for problem in left)})
     # what is gone is missed by more than one check, in the same words
     told: Told[FileProblem] = Told()
     told += sorted(set(problems), key=str)
@@ -110,17 +114,6 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
 def _named(entries: Iterable[ManifestEntry], messages: Iterable[str]) -> list[FileProblem]:
     found = zip(entries, messages, strict=True)
     return [FileProblem(path=entry.path.as_posix(), message=message) for entry, message in found if message]
-
-
-def _notes(output: Path) -> dict[str, dict[str, Any]]:
-    """What runs have noted of items, by id; damaged notes are as none."""
-    found = {}
-    for path in sorted((output / STATE).glob("*.json")):
-        try:
-            found[path.stem] = read_note(path)
-        except CoregError:
-            continue
-    return found
 
 
 def _listed(
@@ -242,6 +235,19 @@ def _off_lattice(header: RasterHeader, anchor: GeoBox) -> float:
         max(abs(box.affine.c), abs(box.affine.f)) * 2**-52 / min(abs(anchor.affine.a), abs(anchor.affine.e))
     )
     return 0.0 if off <= max(LATTICE_TOLERANCE, coarse) else off
+
+
+def _left_behind(
+    output: Path, notes: Mapping[str, dict[str, Any]], listed: Mapping[PurePosixPath, ManifestEntry]
+) -> list[FileProblem]:
+    """Files that an earlier run has noted, and that are no part of what the last one has listed."""
+    noted = {safe_relative(file["path"]) for note in notes.values() for file in note["files"]}
+    words = "An earlier run has written it; it is no part of the last one."
+    return [
+        FileProblem(path=path.as_posix(), message=words)
+        for path in sorted(noted - set(listed))
+        if os.path.lexists(output / path)
+    ]
 
 
 def _leftovers(output: Path, listed: Iterable[PurePosixPath]) -> tuple[FileProblem, ...]:
