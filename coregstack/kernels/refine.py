@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from coregstack.kernels._blocks import BLOCK, block_sums, block_weights
 from coregstack.kernels.compiling import compiled
+from coregstack.kernels.gaps import bridge, eroded
+from coregstack.kernels.lines import drop_dead_lines, level_lines
 from coregstack.kernels.match_image import REACH, high_pass, smooth_taps
 from coregstack.kernels.symmetric import inverse, product
 from coregstack.kernels.windows import Box, Lag, centre, grown, read_pair
@@ -25,8 +27,6 @@ from coregstack.model import PixelSource
 _FLAT = 0.001
 _DECOY = 6
 """Offset, px, at which a match must be worse than where it is."""
-_RIM = 4
-"""Pixels this near to an unusable one are left out: the smoothing mixes them with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,27 +77,44 @@ def prepare(
             centres.append(centre(box))
     if not read:
         return None
-    images = tuple(np.stack(part) for part in zip(*read, strict=True))
-    full, half = (
-        Windows(
-            centres=np.array(centres, np.float64),
-            anchor=high_pass(first, usable),
-            item=high_pass(second, usable),
-            usable=_eroded(usable),
-            margin=margin,
-        )
-        for (first, second, usable), margin in ((images, REACH), (_halved(*images), REACH // 2))
+    first, second, usable = (np.stack(part) for part in zip(*read, strict=True))
+    for image in (first, second):
+        drop_dead_lines(image, usable)
+    solid, clear = bridge(first, second, usable)
+    place = np.array(centres, np.float64)
+    half = _halved(first, second, solid, clear)
+    return (
+        _windows(place, first, second, solid, clear, REACH),
+        _windows(place, *half, REACH // 2),
     )
-    return full, half
+
+
+def _windows(
+    centres: NDArray[np.float64],
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    solid: NDArray[np.bool_],
+    clear: NDArray[np.bool_],
+    margin: int,
+) -> Windows:
+    """Windows of two images that hold something where `solid`, and may be compared where `clear`."""
+    anchor, item = high_pass(first, solid), high_pass(second, solid)
+    for image in (anchor, item):
+        level_lines(image, solid)
+    return Windows(centres=centres, anchor=anchor, item=item, usable=clear, margin=margin)
 
 
 @compiled
 def _halved(
-    first: NDArray[np.float32], second: NDArray[np.float32], usable: NDArray[np.bool_]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
-    """Means of 2 x 2 pixels of both images, and where all four are usable."""
+    first: NDArray[np.float32],
+    second: NDArray[np.float32],
+    solid: NDArray[np.bool_],
+    clear: NDArray[np.bool_],
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Means of 2 x 2 pixels of both images, where all four hold something, and where at least two may be compared."""
     shape = len(first), first.shape[1] // 2, first.shape[2] // 2
-    one, two, mask = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.bool_)
+    one, two = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    whole, most = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
     for n in range(shape[0]):
         for i in range(shape[1]):
             y = 2 * i
@@ -109,30 +126,12 @@ def _halved(
                 two[n, i, j] = np.float32(0.25) * (
                     (second[n, y, x] + second[n, y + 1, x]) + (second[n, y, x + 1] + second[n, y + 1, x + 1])
                 )
-                mask[n, i, j] = (usable[n, y, x] & usable[n, y + 1, x]) & (
-                    usable[n, y, x + 1] & usable[n, y + 1, x + 1]
+                whole[n, i, j] = (solid[n, y, x] & solid[n, y + 1, x]) & (
+                    solid[n, y, x + 1] & solid[n, y + 1, x + 1]
                 )
-    return one, two, mask
-
-
-@compiled
-def _eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The masks without a rim of `_RIM` pixels round what is not usable; the edge counts as such."""
-    count, height, width = usable.shape
-    result = np.zeros(usable.shape, np.bool_)
-    row = np.empty(width, np.bool_)
-    for n in range(count):
-        for y in range(_RIM, height - _RIM):
-            row[:] = usable[n, y - _RIM]
-            for k in range(1 - _RIM, _RIM + 1):
-                for x in range(width):
-                    row[x] &= usable[n, y + k, x]
-            target = result[n, y]
-            target[_RIM : width - _RIM] = True
-            for k in range(2 * _RIM + 1):
-                for x in range(_RIM, width - _RIM):
-                    target[x] &= row[x - _RIM + k]
-    return result
+                upper = np.int64(clear[n, y, x]) + np.int64(clear[n, y, x + 1])
+                most[n, i, j] = upper + np.int64(clear[n, y + 1, x]) + np.int64(clear[n, y + 1, x + 1]) >= 2
+    return one, two, whole, most & eroded(whole)
 
 
 def flatness(windows: Windows) -> NDArray[np.float64]:
