@@ -28,7 +28,7 @@ _SUPPORT = (0.45, 0.97)
 
 def bridge(
     first: NDArray[np.float32], second: NDArray[np.float32], usable: NDArray[np.bool_]
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], bool]:
     """Fill gaps of both images in place where they would leave too little, and say what may be compared.
 
     Both images are filled by one mask, so that what is filled in differs as the images do.
@@ -42,6 +42,8 @@ def bridge(
     -------
     solid, clear
         Where something stands in the images, and which pixels may be compared, shape (n, y, x).
+    bridged
+        Whether anything was filled in.
     """
     solid, clear = usable.copy(), eroded(usable)
     inner = slice(None), slice(REACH, -REACH), slice(REACH, -REACH)
@@ -56,7 +58,7 @@ def bridge(
             solid[narrow] = fill(filled, mask)
             image[narrow] = filled
         clear[narrow] = mask & (support >= np.clip(asked, *_SUPPORT)) & eroded(solid[narrow])
-    return solid, clear
+    return solid, clear, len(narrow) > 0
 
 
 def _support(usable: NDArray[np.bool_]) -> NDArray[np.float32]:

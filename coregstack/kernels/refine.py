@@ -43,6 +43,8 @@ class Windows:
     """Shape (n, y, x)."""
     margin: int
     """Pixels on every side that only serve the filters."""
+    bridged: bool = False
+    """Whether narrow gaps were filled in, which holds the fit back towards the whole pixels read at."""
 
     def every(self, step: int) -> Windows:
         """One window in `step`."""
@@ -52,6 +54,7 @@ class Windows:
             item=self.item[::step],
             usable=self.usable[::step],
             margin=self.margin,
+            bridged=self.bridged,
         )
 
     @property
@@ -80,28 +83,27 @@ def prepare(
     first, second, usable = (np.stack(part) for part in zip(*read, strict=True))
     for image in (first, second):
         drop_dead_lines(image, usable)
-    solid, clear = bridge(first, second, usable)
-    place = np.array(centres, np.float64)
-    half = _halved(first, second, solid, clear)
-    return (
-        _windows(place, first, second, solid, clear, REACH),
-        _windows(place, *half, REACH // 2),
+    solid, clear, bridged = bridge(first, second, usable)
+    parts = (first, second, solid, clear), _halved(first, second, solid, clear)
+    full, half = (
+        Windows(
+            centres=np.array(centres, np.float64),
+            anchor=_levelled(one, filled),
+            item=_levelled(two, filled),
+            usable=good,
+            margin=margin,
+            bridged=bridged,
+        )
+        for (one, two, filled, good), margin in zip(parts, (REACH, REACH // 2), strict=True)
     )
+    return full, half
 
 
-def _windows(
-    centres: NDArray[np.float64],
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
-    solid: NDArray[np.bool_],
-    clear: NDArray[np.bool_],
-    margin: int,
-) -> Windows:
-    """Windows of two images that hold something where `solid`, and may be compared where `clear`."""
-    anchor, item = high_pass(first, solid), high_pass(second, solid)
-    for image in (anchor, item):
-        level_lines(image, solid)
-    return Windows(centres=centres, anchor=anchor, item=item, usable=clear, margin=margin)
+def _levelled(images: NDArray[np.float32], solid: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Band-passed images without what is common to a row or a column."""
+    result = high_pass(images, solid)
+    level_lines(result, solid)
+    return result
 
 
 @compiled
