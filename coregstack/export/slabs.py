@@ -12,17 +12,15 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export import newraster
+from coregstack.export.deliver import ItemReport, written
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import WriteError, staged
-from coregstack.export.items import ItemReport, written
 from coregstack.export.sidecar import quality_record, write_sidecar
-from coregstack.grid import crs_of, epsg_code
-from coregstack.model import ItemQuality, Status
-from coregstack.pixels import raster
-from coregstack.policy import treat
-from coregstack.stack import UNSCALED
-from coregstack.validarea import looked_at, valid_area
+from coregstack.geometry.lattice import crs_of, epsg_code
+from coregstack.geometry.validarea import looked_at, valid_area
+from coregstack.matching.decision import treat
+from coregstack.model import UNSCALED, ItemQuality, Status
+from coregstack.pixels import newraster, raster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +39,8 @@ class SlabWriter:
     """Band names, written as descriptions."""
     scaling: tuple[float, float]
     """Scale and offset of the numbers."""
+    method: str
+    """How the shifts were found: ``direct`` or ``network``."""
 
     def __call__(self, item_id: str, quality: ItemQuality, values: NDArray[Any]) -> ItemReport:
         """Write one item, values of shape (band, y, x), and its sidecar; problems are named in the report."""
@@ -93,5 +93,6 @@ class SlabWriter:
             epsg_before=epsg_code(self.box),
             epsg_after=None,
             output_files=[name],
+            method=self.method,
         )
         return write_sidecar(folder, record)
