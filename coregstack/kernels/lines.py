@@ -21,6 +21,8 @@ _WILD = 25.0
 """A line that departs from its two neighbours by this many times what those on either side do is noise."""
 _EVERY = 3
 """One pixel in so many along a line is looked at to judge it."""
+_TILTED = 0.35
+"""Columns in which this much more of the slopes, as a part, go up than down, or down than up, are straightened."""
 _LEAST = 8
 """Lines of fewer pixels to look at are not judged."""
 
@@ -79,6 +81,43 @@ def _level_rows(image: NDArray[np.float32], usable: NDArray[np.bool_]) -> None:
         mean = lanes[0].sum() / max(lanes[1].sum(), np.float32(1))
         for x in range(width):
             image[y, x] -= mean * np.float32(usable[y, x])
+
+
+@compiled
+def straighten(slopes: NDArray[np.float32], known: NDArray[np.bool_]) -> None:
+    """Take the median off the slopes across each column that mostly have one sign, in place.
+
+    Parameters
+    ----------
+    slopes, known
+        Differences across columns, 0 where not known, and where they are, shape (y, x).
+
+    Examples
+    --------
+    >>> slopes = np.array([[2, 0], [3, 0], [4, 0]], np.float32).repeat(8, axis=0)
+    >>> straighten(slopes, np.ones(slopes.shape, np.bool_))
+    >>> np.unique(slopes).tolist()
+    [-1.0, 0.0, 1.0]
+    """
+    height, width = slopes.shape
+    sign, count = np.zeros(width, np.int64), np.zeros(width, np.int64)
+    for y in range(height):
+        for x in range(width):
+            sign[x] += np.int64(slopes[y, x] > 0) - np.int64(slopes[y, x] < 0)
+            count[x] += known[y, x]
+    line = np.empty(height, np.float32)
+    for x in range(width):
+        if count[x] < _LEAST or abs(sign[x]) < _TILTED * count[x]:
+            continue
+        size = 0
+        for y in range(height):
+            if known[y, x]:
+                line[size] = slopes[y, x]
+                size += 1
+        middle = np.median(line[:size])
+        for y in range(height):
+            if known[y, x]:
+                slopes[y, x] -= middle
 
 
 @compiled

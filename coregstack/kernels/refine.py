@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from coregstack.kernels._blocks import BLOCK, block_sums, block_weights
 from coregstack.kernels.compiling import compiled
-from coregstack.kernels.gaps import bridge, eroded
+from coregstack.kernels.bridge import bridge
+from coregstack.kernels.gaps import eroded
 from coregstack.kernels.lines import drop_dead_lines, level_lines
 from coregstack.kernels.match_image import REACH, high_pass, smooth_taps
 from coregstack.kernels.symmetric import inverse, product
@@ -84,7 +85,11 @@ def prepare(
     for image in (first, second):
         drop_dead_lines(image, usable)
     solid, clear, bridged = bridge(first, second, usable)
-    parts = (first, second, solid, clear), _halved(first, second, solid, clear)
+    half_first, half_second, half_solid = halved(first, second, solid)
+    parts = (
+        (first, second, solid, clear),
+        (half_first, half_second, half_solid, _half_clear(clear, half_solid)),
+    )
     full, half = (
         Windows(
             centres=np.array(centres, np.float64),
@@ -107,16 +112,12 @@ def _levelled(images: NDArray[np.float32], solid: NDArray[np.bool_]) -> NDArray[
 
 
 @compiled
-def _halved(
-    first: NDArray[np.float32],
-    second: NDArray[np.float32],
-    solid: NDArray[np.bool_],
-    clear: NDArray[np.bool_],
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Means of 2 x 2 pixels of both images, where all four hold something, and where at least two may be compared."""
+def halved(
+    first: NDArray[np.float32], second: NDArray[np.float32], usable: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Means of 2 x 2 pixels of both images, and where all four are usable."""
     shape = len(first), first.shape[1] // 2, first.shape[2] // 2
-    one, two = np.empty(shape, np.float32), np.empty(shape, np.float32)
-    whole, most = np.empty(shape, np.bool_), np.empty(shape, np.bool_)
+    one, two, mask = np.empty(shape, np.float32), np.empty(shape, np.float32), np.empty(shape, np.bool_)
     for n in range(shape[0]):
         for i in range(shape[1]):
             y = 2 * i
@@ -128,12 +129,18 @@ def _halved(
                 two[n, i, j] = np.float32(0.25) * (
                     (second[n, y, x] + second[n, y + 1, x]) + (second[n, y, x + 1] + second[n, y + 1, x + 1])
                 )
-                whole[n, i, j] = (solid[n, y, x] & solid[n, y + 1, x]) & (
-                    solid[n, y, x + 1] & solid[n, y + 1, x + 1]
+                mask[n, i, j] = (usable[n, y, x] & usable[n, y + 1, x]) & (
+                    usable[n, y, x + 1] & usable[n, y + 1, x + 1]
                 )
-                upper = np.int64(clear[n, y, x]) + np.int64(clear[n, y, x + 1])
-                most[n, i, j] = upper + np.int64(clear[n, y + 1, x]) + np.int64(clear[n, y + 1, x + 1]) >= 2
-    return one, two, whole, most & eroded(whole)
+    return one, two, mask
+
+
+def _half_clear(clear: NDArray[np.bool_], solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pixels of half resolution may be compared: those of which half is, away from where nothing stands."""
+    rows, cols = 2 * solid.shape[1], 2 * solid.shape[2]
+    part = clear[:, :rows, :cols].view(np.int8)
+    count = part[:, ::2, ::2] + part[:, 1::2, ::2] + part[:, ::2, 1::2] + part[:, 1::2, 1::2]
+    return eroded(solid) & (count >= 2)
 
 
 def flatness(windows: Windows) -> NDArray[np.float64]:
