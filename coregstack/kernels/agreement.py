@@ -32,6 +32,8 @@ _ODD = 0.3
 """Of three bands or more, one further than this from the median is left out, px."""
 _TOLD = 0.1
 """A band further than this from the median is named, px."""
+_HELD = 0.02
+"""A pull towards what stays on the pixel grid that is larger than this is told, px."""
 _MINOR = 0.1
 """Blocks of the rarer contrast that have less of the weight than this are chance."""
 _OPPOSED = 3.0
@@ -56,6 +58,8 @@ class Fit:
     """Squared length that this distance has by noise alone, px^2."""
     spread: float
     """Variance per axis between the windows' lags, beyond their own noise, px^2."""
+    pull: NDArray[np.float64]
+    """How far what stays on the pixel grid may pull the lag (y, x), px, not negative."""
     opposed: float
     """Distance between what blocks of kept and of reversed contrast say, px; 0 where it may be chance."""
     minor: float
@@ -127,6 +131,7 @@ def between(
         apart=first.apart + share * (second.apart - first.apart),
         chance=max(first.chance, second.chance),
         spread=max(first.spread, second.spread) + _REMAINDER**2 / _ALIKE * float(moved @ moved) / 2,
+        pull=np.maximum(first.pull, second.pull),
         local=first.local + moved,
         blocks=min(first.blocks, second.blocks),
         agreeing=min(first.agreeing, second.agreeing),
@@ -169,13 +174,19 @@ def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
     alike = np.maximum(weight @ looks, between) - between * (count - 1) / count
     # A band left out shows that bands can be wrong by that much.
     alike += np.square(lags[odd] - lag).sum(axis=0) / len(bands) ** 2
-    sigma = np.sqrt(np.square(weight @ noise) + alike)
+    # All bands of a sensor may hold what stays on its pixels.
+    held = weight @ np.array([fits[b].pull for b in bands])
+    sigma = np.sqrt(np.square(weight @ noise) + alike + np.square(held))
     tell = away > np.maximum(_TOLD, 3 * np.hypot(*noise.T))
     remarks = [
         f"band {b + 1} says ({dy:+.2f}, {dx:+.2f}) px from the others"
         for b, (dy, dx), apart in zip(bands, lags - lag, tell, strict=True)
         if apart
     ]
+    if held.max() > _HELD:
+        remarks.append(
+            f"a pattern that stays on the pixel grid may pull the shift by ({held[0]:.2f}, {held[1]:.2f}) px"
+        )
     return Joint(lag=lag, sigma=sigma, remark="; ".join(remarks))
 
 
@@ -201,6 +212,7 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
         apart=apart,
         chance=chance,
         spread=found.parts.spread,
+        pull=np.zeros(2),
         opposed=opposed,
         minor=minor,
         local=found.alone,

@@ -11,6 +11,7 @@ from coregstack.kernels.agreement import Fit, Joint, between, fit, join
 from coregstack.kernels.coarse import Found, Refusal, search
 from coregstack.kernels.overview import PreparedAnchor, factor_for, look
 from coregstack.kernels.refine import Windows, prepare
+from coregstack.kernels.static import pull
 from coregstack.kernels.windows import Lag, overlap
 from coregstack.model import PixelSource, Shift, ShiftEstimate, TiePoints
 
@@ -27,6 +28,8 @@ _UNSURE = 0.5
 _LEAD = 4.0
 """Standard deviations by which a match must be better than a few pixels away from it."""
 _LEAST_BLOCKS = 10
+_PERIOD = 8
+"""Side of the blocks of JPEG, px."""
 _MAJORITY = 0.4
 """Part of the windows' weight that has to agree."""
 _TORN = 0.04
@@ -152,14 +155,19 @@ def _fit_band(anchor: PixelSource, item: PixelSource, found: Found) -> tuple[Win
     return first if second is None else (first[0], between(first[1], second[1], read, beyond))
 
 
-def _fit_at(anchor: PixelSource, item: PixelSource, found: Found, lag: Lag) -> tuple[Windows, Fit] | None:
+def _fit_at(anchor: PixelSource, item: PixelSource, one: Found, lag: Lag) -> tuple[Windows, Fit] | None:
     """Windows of a band, read at a lag's whole pixels, and what they say."""
-    windows = prepare(anchor, item, found.band, found.windows, lag)
+    windows = prepare(anchor, item, one.band, one.windows, lag)
     if windows is None:
         return None
     whole = np.array([lag.whole_y, lag.whole_x], np.float64)
     rest = fit(*windows, np.array([lag.rest_y, lag.rest_x]))
-    return windows[0], replace(rest, lag=rest.lag + whole, local=rest.local + whole)
+    full = windows[0]
+    found = rest.lag + whole
+    # on a sensor's own pixels, on the frame's, or on the blocks of a compression
+    places = ((0.0, 0.0), item.origin, tuple(np.round(found / _PERIOD) * _PERIOD))
+    held = pull(full.anchor, full.item, full.usable, full.margin, whole, found, places)
+    return full, replace(rest, lag=found, local=rest.local + whole, pull=held)
 
 
 def _ties(windows: Windows, band: int, one: Fit, origin: Shift) -> TiePoints:
