@@ -1,7 +1,8 @@
 """What stays on an image's rows and columns: stripes of detectors, and lines that are dead.
 
-A stripe is one number along a whole row or column of a window, so the means of rows and columns hold all of
-it, and next to nothing of a scene: they are taken off. A line that does not follow its neighbours is no image.
+A stripe is one number along a whole row or column of a window: both of its ends lie on the same side of the mean.
+Where most lines are so, the means of rows or columns, which hold all of a stripe and next to nothing of a scene, are
+taken off. A line that does not follow its neighbours is no image.
 """
 
 from __future__ import annotations
@@ -13,6 +14,10 @@ from coregstack.kernels.compiling import compiled
 
 _PASSES = 3
 """Times that rows and columns are levelled in turn: with gaps, levelling one tilts the other."""
+_COHERENT = 0.06
+"""Lines whose ends agree in sign, less those that do not, may be this part of all in a scene: roads run along lines."""
+_BY_CHANCE = 4.0
+"""Standard deviations of that part, if lines were independent, that are added: they come in bundles."""
 _NEAR = 6
 """Lines on either side that a line is compared with."""
 _STILL = 0.02
@@ -27,26 +32,64 @@ _LEAST = 8
 """Lines of fewer pixels to look at are not judged."""
 
 
+def striped(images: NDArray[np.float32], usable: NDArray[np.bool_]) -> tuple[bool, bool]:
+    """Whether band-passed images are striped along their rows, and along their columns.
+
+    Parameters
+    ----------
+    images, usable
+        Images and masks, shape (n, y, x); pixels that are not usable hold 0.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(size=(4, 90, 90)).astype(np.float32)
+    >>> stripes = noise + noise[:, :1]
+    >>> usable = np.ones(noise.shape, bool)
+    >>> striped(noise, usable), striped(stripes, usable)
+    ((False, False), (False, True))
+    """
+    return _coherent(images, usable, 2), _coherent(images, usable, 1)
+
+
+def _coherent(images: NDArray[np.float32], usable: NDArray[np.bool_], axis: int) -> bool:
+    """Whether the two ends of lines along an axis are on one side of the mean too often for a scene."""
+    length = images.shape[axis]
+    part = 2 * length // 5
+    ends = [(slice(None),) * axis + (span,) for span in (slice(0, part), slice(length - part, length))]
+    agree, known = np.ones(1), np.ones(1, np.bool_)
+    for end in ends:
+        agree = agree * np.sign(images[end].sum(axis))
+        known = known & (2 * usable[end].sum(axis) > part)
+    count = np.count_nonzero(known)
+    return bool(agree[known].sum() > _COHERENT * count + _BY_CHANCE * np.sqrt(count))
+
+
 @compiled
-def level_lines(images: NDArray[np.float32], usable: NDArray[np.bool_]) -> None:
-    """Take the mean of every row and column of usable pixels off, in place.
+def level_lines(
+    images: NDArray[np.float32], usable: NDArray[np.bool_], rows: bool, columns: bool
+) -> None:
+    """Take the mean of usable pixels off every row, and every column, in place.
 
     Parameters
     ----------
     images, usable
         Images and masks, shape (n, y, x); pixels that are not usable hold 0 and keep it.
+    rows, columns
+        Which are levelled.
 
     Examples
     --------
     >>> stripes = np.tile(np.arange(5, dtype=np.float32), (1, 4, 1))
-    >>> level_lines(stripes, np.ones(stripes.shape, np.bool_))
+    >>> level_lines(stripes, np.ones(stripes.shape, np.bool_), False, True)
     >>> bool(np.abs(stripes).max() < 1e-6)
     True
     """
     for n in range(len(images)):
         for _ in range(1 if usable[n].all() else _PASSES):
-            _level_columns(images[n], usable[n])
-            _level_rows(images[n], usable[n])
+            if columns:
+                _level_columns(images[n], usable[n])
+            if rows:
+                _level_rows(images[n], usable[n])
 
 
 @compiled

@@ -19,7 +19,7 @@ from coregstack.kernels._blocks import BLOCK, block_sums, block_weights
 from coregstack.kernels.compiling import compiled
 from coregstack.kernels.bridge import bridge
 from coregstack.kernels.gaps import eroded
-from coregstack.kernels.lines import drop_dead_lines, level_lines
+from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import REACH, high_pass, smooth_taps
 from coregstack.kernels.symmetric import inverse, product
 from coregstack.kernels.windows import Box, Lag, centre, grown, read_pair
@@ -90,25 +90,24 @@ def prepare(
         (first, second, solid, clear),
         (half_first, half_second, half_solid, _half_clear(clear, half_solid)),
     )
+    passed = [(high_pass(one, filled), high_pass(two, filled)) for one, two, filled, _ in parts]
+    stripes = np.any([striped(image, solid) for image in passed[0]], axis=0)
+    if stripes.any():
+        for images, (_, _, filled, _) in zip(passed, parts, strict=True):
+            for image in images:
+                level_lines(image, filled, *stripes)
     full, half = (
         Windows(
             centres=np.array(centres, np.float64),
-            anchor=_levelled(one, filled),
-            item=_levelled(two, filled),
-            usable=good,
+            anchor=images[0],
+            item=images[1],
+            usable=part[3],
             margin=margin,
             bridged=bridged,
         )
-        for (one, two, filled, good), margin in zip(parts, (REACH, REACH // 2), strict=True)
+        for images, part, margin in zip(passed, parts, (REACH, REACH // 2), strict=True)
     )
     return full, half
-
-
-def _levelled(images: NDArray[np.float32], solid: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """Band-passed images without what is common to a row or a column."""
-    result = high_pass(images, solid)
-    level_lines(result, solid)
-    return result
 
 
 @compiled
