@@ -141,7 +141,7 @@ class Spline:
         ends = self._in_steps(np.array([top, bottom]), np.array([left, right]))
         pairs = []
         for table in (self.y, self.x):
-            looks = [_looks(*end, nodes) for end, nodes in zip(ends, table.shape[1:], strict=True)]
+            looks = [_looks(end, nodes) for end, nodes in zip(ends, table.shape[1:], strict=True)]
             (down, around), (along, across) = looks
             seen = np.empty((down.size, along.size))
             evaluate_crossings(table, down, along, seen)
@@ -435,9 +435,9 @@ def _check(displacement: Displacement) -> None:
         )
 
 
-def _looks(start: float, stop: float, nodes: int) -> tuple[NDArray[np.float64], slice]:
-    """Places from `start` to `stop`, counted in steps, a part of a step apart, and the nodes around them."""
-    low, high = np.clip((start, stop), 0, nodes - 1)
+def _looks(ends: NDArray[np.float64], nodes: int) -> tuple[NDArray[np.float64], slice]:
+    """Places between two ends, counted in steps, a part of a step apart, and the nodes around them."""
+    low, high = np.clip(ends, 0, nodes - 1)
     return np.linspace(low, high, math.ceil((high - low) * _LOOKS) + 1), slice(
         math.floor(low), math.ceil(high) + 1
     )
