@@ -27,7 +27,7 @@ from coregstack.export import newraster
 from coregstack.kernels.resample import translate
 from coregstack.model import Shift, Status
 from coregstack.pixels import raster
-from coregstack.runs import run_scenes
+from coregstack.run.scenes import run_scenes
 from coregstack.testing import Conditions, scene_at
 
 MARGIN = 8

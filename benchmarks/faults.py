@@ -51,7 +51,7 @@ from coregstack import run_order  # noqa: E402
 from coregstack.errors import CoregError  # noqa: E402
 from coregstack.model import Status  # noqa: E402
 from coregstack.orders.verification import verify_output  # noqa: E402
-from coregstack.result import RunResult  # noqa: E402
+from coregstack.run.result import RunResult  # noqa: E402
 
 IDS = ("20240101_100000_0e3a", "20240102_100000_0e3a", "20240103_100000_0e3a")
 SHIFTS = ((0.0, 0.0), (1.3, -0.7), (-2.1, 0.4))

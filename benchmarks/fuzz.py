@@ -47,16 +47,16 @@ from coregstack.export.geotiff import Content, Movement, write_moved  # noqa: E4
 from coregstack.export.notes import read_note  # noqa: E402
 from coregstack.export.sidecar import read_sidecar  # noqa: E402
 from coregstack.model import Shift  # noqa: E402
-from coregstack.opening.files import check_anchor, image_bands, unplaceable  # noqa: E402
 from coregstack.orders.archives import unpack  # noqa: E402
-from coregstack.orders.delivery import scan_delivery  # noqa: E402
 from coregstack.orders.item_metadata import read_item_metadata  # noqa: E402
 from coregstack.orders.manifest import read_manifest  # noqa: E402
 from coregstack.orders.naming import output_name, parse_name  # noqa: E402
 from coregstack.orders.payload import read_payload  # noqa: E402
+from coregstack.orders.scan import scan_delivery  # noqa: E402
 from coregstack.pixels import raster  # noqa: E402
 from coregstack.pixels.scene import Mask, MaskKind, PlacedScene, Scene, load_match, read_clear  # noqa: E402
-from coregstack.times import time_from_name, time_from_text  # noqa: E402
+from coregstack.stack.opening import check_anchor, image_bands, unplaceable  # noqa: E402
+from coregstack.untrusted.times import time_from_name, time_from_text  # noqa: E402
 
 LIMIT_S = 30
 """An input that takes longer hangs."""

@@ -23,11 +23,11 @@ import xarray as xr
 from _common import bare_copy, in_process, make_scenes, peak_mib, table, timed, whole_run, workspace
 
 import coregstack
-from coregstack import delivery
-from coregstack.export.items import DeliverySettings, ItemReport
-from coregstack.matching import assess, match_options, prepare
-from coregstack.opening.files import scenes_of
+from coregstack.export.deliver import DeliverySettings, ItemReport
+from coregstack.matching.assess import assess, match_options, prepare
 from coregstack.pixels.scene import PlacedScene, load_match
+from coregstack.run import execute as delivery
+from coregstack.stack.opening import scenes_of
 
 LARGEST = 12367, 8719, 8
 """Columns, rows and bands of a full SuperDove frame."""

@@ -2,19 +2,19 @@
 
 from coregstack import accessor as _accessor  # noqa: F401  (registers `DataArray.coreg`)
 from coregstack._version import __version__
-from coregstack.anchoring import rank_anchors
 from coregstack.api import align, apply, estimate, open_scenes
-from coregstack.appending import append
+from coregstack.cube.write import to_zarr
 from coregstack.errors import CoregError
-from coregstack.export.cube import to_zarr
 from coregstack.export.tables import read_quality, write_quality
 from coregstack.export.ties import write_ties
-from coregstack.htmlreport import report
-from coregstack.inspection import inspect_folder
-from coregstack.opening.stac import open_stac
 from coregstack.orders.run import open_order, run_order
-from coregstack.runs import run_scenes, to_geotiffs
-from coregstack.views.tiepoints import tie_points
+from coregstack.run.appending import append
+from coregstack.run.scenes import run_scenes, to_geotiffs
+from coregstack.show.inspection import inspect_folder
+from coregstack.show.report import report
+from coregstack.show.tiepoints import tie_points
+from coregstack.stack.anchor import rank_anchors
+from coregstack.stack.stac import open_stac
 
 __all__ = [
     "CoregError",

@@ -11,13 +11,13 @@ import pandas as pd
 import xarray as xr
 
 from coregstack import api
-from coregstack.htmlreport import report
-from coregstack.htmlreport.content import quality_table
 from coregstack.model import ItemQuality
-from coregstack.views import plot
-from coregstack.views.notebook import table_html
-from coregstack.views.rematch import qualities, rematch
-from coregstack.views.tiepoints import tie_points
+from coregstack.run.notebook import table_html
+from coregstack.show import plot
+from coregstack.show.rematch import qualities, rematch
+from coregstack.show.report import report
+from coregstack.show.report.content import quality_table
+from coregstack.show.tiepoints import tie_points
 
 
 class QualityPlots:
@@ -37,11 +37,11 @@ class QualityPlots:
         self._source = source
 
     def shifts(self, *, ax: Any = None) -> Any:
-        """Plot shifts over time; see `coregstack.views.plot.shifts`."""
+        """Plot shifts over time; see `coregstack.show.plot.shifts`."""
         return plot.shifts(quality_table(self._source), ax=ax)
 
     def scores(self, *, ax: Any = None) -> Any:
-        """Plot matching scores over time; see `coregstack.views.plot.scores`."""
+        """Plot matching scores over time; see `coregstack.show.plot.scores`."""
         return plot.scores(quality_table(self._source), ax=ax)
 
 
@@ -63,13 +63,13 @@ class StackPlots(QualityPlots):
     _source: xr.DataArray
 
     def matches(self, id: str, *, anchor: Hashable | None = None, ax: Any = None, **options: Any) -> Any:
-        """Match an item once more and plot its windows' shifts over the scene; see `coregstack.views.plot.matches`."""
+        """Match an item once more and plot its windows' shifts over the scene; see `coregstack.show.plot.matches`."""
         return plot.matches(self._matched(id, anchor, options), title=id, ax=ax)
 
     def compare(
         self, id: str, *, anchor: Hashable | None = None, ax: Sequence[Any] | None = None, **options: Any
     ) -> Any:
-        """Show anchor, item before and after, and both in one picture; see `coregstack.views.plot.compare`."""
+        """Show anchor, item before and after, and both in one picture; see `coregstack.show.plot.compare`."""
         return plot.compare(self._matched(id, anchor, options), title=id, ax=ax)
 
     def _matched(self, item: str, anchor: Hashable | None, options: dict[str, Any]) -> ItemQuality:

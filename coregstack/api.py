@@ -10,16 +10,16 @@ import numpy as np
 import xarray as xr
 
 from coregstack import graph
-from coregstack.anchoring import best_scene
 from coregstack.errors import InvalidRequest, InvalidStack
-from coregstack.estimating import NETWORK, QUALITY, estimate_stack, is_auto
-from coregstack.matching import match_options
+from coregstack.matching.assess import match_options
+from coregstack.matching.decision import MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.model import Status
-from coregstack.opening.files import find_scene, scenes_of, stack_scenes, unreadable_files
-from coregstack.opening.provenance import BAND_POSITION, pristine_scenes
 from coregstack.pixels.warp import RESAMPLING
-from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
-from coregstack.stack import Stack, conform, like_given
+from coregstack.stack.anchor import best_scene
+from coregstack.stack.conform import Stack, conform, like_given
+from coregstack.stack.estimating import NETWORK, QUALITY, estimate_stack, is_auto
+from coregstack.stack.opening import find_scene, scenes_of, stack_scenes, unreadable_files
+from coregstack.stack.provenance import BAND_POSITION, pristine_scenes
 
 
 def open_scenes(

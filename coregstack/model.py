@@ -26,6 +26,9 @@ class Shift(NamedTuple):
 
 NO_SHIFT = Shift(0.0, 0.0)
 
+UNSCALED = 1.0, 0.0
+"""Scale and offset of numbers that are what was measured."""
+
 
 class Status(StrEnum):
     """What was done with an item, and why its output looks as it does."""
@@ -144,7 +147,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidArea:
-    """Where a raster holds valid pixels; see `coregstack.validarea` for how well it is known."""
+    """Where a raster holds valid pixels; see `coregstack.geometry.validarea` for how well it is known."""
 
     parts: tuple[tuple[tuple[float, float], ...], ...]
     """Corners (x, y) of each part, in order round it; the last is joined with the first."""
@@ -159,7 +162,7 @@ class Evidence:
     ties: TiePoints
     """The windows that were matched."""
     picture: bytes
-    """JPEG, grey, black where there is no data; see `coregstack.preview` for what lies where in it."""
+    """JPEG, grey, black where there is no data; see `coregstack.matching.preview` for what lies where in it."""
     chips: Shift | None
     """Frame position of the first pixel of the chips; None where the picture has none."""
     overview: tuple[int, ...]

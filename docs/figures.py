@@ -16,12 +16,12 @@ from coregstack.kernels.resample import translate
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.matching import MatchOptions, prepare
+from coregstack.matching.assess import MatchOptions, prepare
+from coregstack.matching.decision import Thresholds
 from coregstack.model import Shift
 from coregstack.network import adjust
-from coregstack.network.matching import match_with_anchor, match_with_partners, plan_by_looks, sketch_pixels
+from coregstack.network.steps import match_with_anchor, match_with_partners, plan_by_looks, sketch_pixels
 from coregstack.pixels.scene import MatchPixels
-from coregstack.policy import Thresholds
 from coregstack.testing import Conditions, SampleScene, shifted_scene
 
 mpl.use("Agg")

@@ -368,8 +368,8 @@ def test_a_saved_quality_is_reused_and_not_estimated_anew(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("it was estimated anew")
 
-    monkeypatch.setattr("coregstack.graph.quality.assess", refuse)
-    monkeypatch.setattr("coregstack.graph.quality.prepare", refuse)
+    monkeypatch.setattr("coregstack.graph.matched.assess", refuse)
+    monkeypatch.setattr("coregstack.graph.matched.prepare", refuse)
     loaded = travel(quality, tmp_path)
     again = apply(stack, loaded).compute(scheduler="synchronous")
     np.testing.assert_array_equal(again.values, aligned.values)

@@ -21,11 +21,11 @@ from rasterio.transform import from_origin
 
 from coregstack import graph
 from coregstack.cli import main
-from coregstack.computing import compute_items
-from coregstack.export.items import ItemReport
+from coregstack.export.deliver import ItemReport
+from coregstack.matching.decision import failure
 from coregstack.model import Status
-from coregstack.policy import failure
-from coregstack.runs import run_scenes
+from coregstack.run.computing import compute_items
+from coregstack.run.scenes import run_scenes
 from coregstack.testing import Conditions, shifted_scene
 
 SIDE = 200
@@ -151,7 +151,7 @@ def test_a_killed_worker_costs_only_its_tasks(
 
 RUN = """
 import sys, dask
-from coregstack.runs import run_scenes
+from coregstack.run.scenes import run_scenes
 if __name__ == "__main__":
     with dask.config.set(scheduler="threads", num_workers=2):
         run_scenes(sys.argv[2:], anchor="item_0", output=sys.argv[1])

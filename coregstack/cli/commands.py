@@ -18,24 +18,24 @@ from typing import Any
 import dask
 
 from coregstack._version import __version__
-from coregstack.anchoring import rank_scenes
 from coregstack.cli.completion import SHELLS, completion_script
 from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
-from coregstack.htmlreport import report as write_report
-from coregstack.inspection import inspect_folder, summarise
 from coregstack.kernels.compiling import compiling_told
-from coregstack.matching import METHODS
-from coregstack.opening.files import scenes_of, unreadable_files
-from coregstack.orders.folder import folder_scenes
+from coregstack.matching.assess import METHODS
+from coregstack.matching.decision import MIN_IMPROVEMENT, SCORE_THRESHOLD
+from coregstack.orders.candidates import folder_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.warp import RESAMPLING
-from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
-from coregstack.result import RunResult, row
-from coregstack.runs import run_scenes
+from coregstack.run.result import RunResult, row
+from coregstack.run.scenes import run_scenes
+from coregstack.show.inspection import inspect_folder, summarise
+from coregstack.show.report import report as write_report
+from coregstack.stack.anchor import rank_scenes
+from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.testing import SampleOrder, write_sample_order
 
 DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3

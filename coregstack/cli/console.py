@@ -14,9 +14,9 @@ from typing import TextIO
 import pandas as pd
 
 from coregstack.errors import printable
-from coregstack.export.items import ItemReport
+from coregstack.export.deliver import ItemReport
 from coregstack.model import Status
-from coregstack.result import RunResult
+from coregstack.run.result import RunResult
 
 _BAR = 24
 _LINE = 79

@@ -15,8 +15,8 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
 from coregstack.export.files import staged
-from coregstack.jsonfile import read_json
 from coregstack.model import Evidence, Shift, TiePoints, ValidArea
+from coregstack.untrusted.jsonfile import read_json
 
 STATE = ".coregstack"
 """Folder in an output folder that remembers what was done with each item, and from what."""

@@ -14,12 +14,11 @@ from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
 from coregstack.errors import UnreadableFile
-from coregstack.export import newraster
 from coregstack.export.files import copy_file, staged
-from coregstack.export.georeference import translate_georeference
-from coregstack.grid import footprint, frame_bounds, lattice_like, moved, same_place, scaled_shift
+from coregstack.geometry.lattice import footprint, frame_bounds, lattice_like, moved, same_place, scaled_shift
 from coregstack.model import Shift
-from coregstack.pixels import raster
+from coregstack.pixels import newraster, raster
+from coregstack.pixels.georeference import translate_georeference
 from coregstack.pixels.held import Held, file_of
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid

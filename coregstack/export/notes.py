@@ -11,9 +11,9 @@ from typing import Any
 
 from coregstack.errors import CoregError, UnreadableFile
 from coregstack.export.files import staged
-from coregstack.jsonfile import read_json
 from coregstack.model import ItemQuality, Shift, Status
-from coregstack.names import safe_relative
+from coregstack.untrusted.jsonfile import read_json
+from coregstack.untrusted.names import safe_relative
 
 _MAX_BYTES = 16 * 2**20
 

@@ -10,9 +10,9 @@ from typing import Any
 
 from coregstack._version import __version__
 from coregstack.errors import InvalidRequest, UnreadableFile
-from coregstack.jsonfile import read_json, write_json
 from coregstack.model import ItemQuality, Shift, Status
-from coregstack.names import check_item_id
+from coregstack.untrusted.jsonfile import read_json, write_json
+from coregstack.untrusted.names import check_item_id
 
 SCORE_VERSION = 1
 """Version of the matching score that coregstack computes."""

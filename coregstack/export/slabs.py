@@ -12,17 +12,15 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export import newraster
+from coregstack.export.deliver import ItemReport, written
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import WriteError, staged
-from coregstack.export.items import ItemReport, written
 from coregstack.export.sidecar import quality_record, write_sidecar
-from coregstack.grid import crs_of, epsg_code
-from coregstack.model import ItemQuality, Status
-from coregstack.pixels import raster
-from coregstack.policy import treat
-from coregstack.stack import UNSCALED
-from coregstack.validarea import looked_at, valid_area
+from coregstack.geometry.lattice import crs_of, epsg_code
+from coregstack.geometry.validarea import looked_at, valid_area
+from coregstack.matching.decision import treat
+from coregstack.model import UNSCALED, ItemQuality, Status
+from coregstack.pixels import newraster, raster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

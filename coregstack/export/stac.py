@@ -15,15 +15,15 @@ import numpy as np
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
+from coregstack.export.deliver import ItemReport, WrittenFile, written
 from coregstack.export.evidence import kept_evidence
-from coregstack.export.items import ItemReport, WrittenFile, written
 from coregstack.export.sidecar import sidecar_name
-from coregstack.globe import bounds, on_globe
-from coregstack.grid import same_crs
+from coregstack.geometry.globe import bounds, on_globe
+from coregstack.geometry.lattice import same_crs
+from coregstack.geometry.validarea import outline
 from coregstack.model import Status, ValidArea
 from coregstack.pixels import raster
 from coregstack.pixels.raster import RasterHeader
-from coregstack.validarea import outline
 
 if TYPE_CHECKING:
     import pystac
@@ -68,7 +68,7 @@ def write_stac(
     """Describe an output folder as a STAC collection with one item for each delivered item.
 
     The geometry of an item is where its image is valid, as the run's evidence tells it (see
-    `coregstack.validarea`), else the outline of the image. What crosses the antimeridian is cut there, and the
+    `coregstack.geometry.validarea`), else the outline of the image. What crosses the antimeridian is cut there, and the
     bounding box of an item or of the collection that crosses it has a west greater than its east (RFC 7946).
 
     Items that have no known time are left out, since STAC needs one; a warning is logged for each.

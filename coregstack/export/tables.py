@@ -12,8 +12,8 @@ import xarray as xr
 
 from coregstack.errors import InvalidRequest, InvalidStack, MissingFile, UnreadableFile
 from coregstack.export.files import staged
-from coregstack.jsonfile import read_json, write_json
 from coregstack.model import Status
+from coregstack.untrusted.jsonfile import read_json, write_json
 
 NUMBERS = {
     "shift_y": "px",

@@ -5,10 +5,7 @@ from files, so that its pixels may be taken from the files again in one interpol
 """
 
 from coregstack.graph.blocks import boxed, object_array, scene_array
-from coregstack.graph.delivery import DELIVERY, deliveries, records_of, scene_deliveries, slab_deliveries
-from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
-from coregstack.graph.opened import open_clear, open_pixels, origin_scenes
-from coregstack.graph.quality import (
+from coregstack.graph.matched import (
     array_records,
     array_reference,
     field,
@@ -16,6 +13,9 @@ from coregstack.graph.quality import (
     scene_records,
     scene_reference,
 )
+from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
+from coregstack.graph.opened import open_clear, open_pixels, origin_scenes
+from coregstack.graph.written import DELIVERY, deliveries, records_of, scene_deliveries, slab_deliveries
 
 __all__ = [
     "DELIVERY",

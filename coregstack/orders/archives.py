@@ -13,7 +13,7 @@ from zipfile import BadZipFile, ZipFile, ZipInfo
 from zlib import error as ZlibError
 
 from coregstack.errors import MissingFile, OutputConflict, UnreadableFile, UnsafePath
-from coregstack.names import safe_relative
+from coregstack.untrusted.names import safe_relative
 
 ARCHIVE_EXTENSION = ".zip"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from coregstack.errors import MissingFile, UnreadableFile
-from coregstack.jsonfile import read_json
-from coregstack.times import time_from_text
+from coregstack.untrusted.jsonfile import read_json
+from coregstack.untrusted.times import time_from_text
 
 _MAX_BYTES = 16 * 2**20
 

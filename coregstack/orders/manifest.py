@@ -11,10 +11,10 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile, UnsafePath
-from coregstack.jsonfile import read_json, write_json
-from coregstack.names import safe_relative
 from coregstack.orders.bundles import asset_type
 from coregstack.orders.naming import AssetName
+from coregstack.untrusted.jsonfile import read_json, write_json
+from coregstack.untrusted.names import safe_relative
 
 MANIFEST_NAME = "manifest.json"
 ITEM_ID, ITEM_TYPE = "planet/item_id", "planet/item_type"

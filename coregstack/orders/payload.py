@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from coregstack.errors import InvalidRequest, UnreadableFile, UnsafePath, printable
-from coregstack.jsonfile import parse_json, read_text
-from coregstack.names import check_item_id
 from coregstack.orders.bundles import is_orthorectified
+from coregstack.untrusted.jsonfile import parse_json, read_text
+from coregstack.untrusted.names import check_item_id
 
 TOOLS = (
     "bandmath",

@@ -14,27 +14,27 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from coregstack.api import check_resampling
-from coregstack.appending import grow_cube
-from coregstack.delivery import Progress, check_apart, output_folder, run_fingerprint, run_items
+from coregstack.cube.memory import open_cube
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export._memory import open_cube
+from coregstack.export.deliver import DeliverySettings, ItemReport, WrittenFile, check_source, written
 from coregstack.export.files import copy_file, resolved
-from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, check_source, written
 from coregstack.export.lock import locked
 from coregstack.export.stac import FOLDER
-from coregstack.matching import match_options
-from coregstack.opening.facts import scene_facts
-from coregstack.opening.files import check_anchor, find_scene, stack_scenes, unreadable_files
+from coregstack.matching.assess import match_options
+from coregstack.matching.decision import failure
 from coregstack.orders.archives import unpack
-from coregstack.orders.delivery import Delivery, scan_delivery
 from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, list_again, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
+from coregstack.orders.scan import Delivery, scan_delivery
 from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
-from coregstack.policy import failure
-from coregstack.result import REPORT, TABLE, RunResult, write_table
-from coregstack.runs import write_cube
+from coregstack.run.appending import grow_cube
+from coregstack.run.execute import Progress, check_apart, output_folder, run_fingerprint, run_items
+from coregstack.run.result import REPORT, TABLE, RunResult, write_table
+from coregstack.run.scenes import write_cube
+from coregstack.stack.facts import scene_facts
+from coregstack.stack.opening import check_anchor, find_scene, stack_scenes, unreadable_files
 
 if TYPE_CHECKING:
     import pystac

@@ -7,16 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from coregstack.errors import CoregError
+from coregstack.export.deliver import Asset as PlannedAsset
+from coregstack.export.deliver import ItemPlan
 from coregstack.export.geotiff import Content
-from coregstack.export.items import Asset as PlannedAsset
-from coregstack.export.items import ItemPlan
-from coregstack.opening.files import Unusable, image_bands, read_headers, to_datetime64
 from coregstack.orders.bundles import band_names
-from coregstack.orders.delivery import Asset, DeliveredItem
 from coregstack.orders.manifest import annotations_of
 from coregstack.orders.naming import Kind, output_name
+from coregstack.orders.scan import Asset, DeliveredItem
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.scene import Mask, MaskKind, Scene
+from coregstack.stack.opening import Unusable, image_bands, read_headers, to_datetime64
 
 PREFERENCE = ("analytic_sr", "analyticms_sr", "bgrn_sr", "analyticms", "analytic", "bgrn", "panchromatic")
 """Products that are matched in, best first, by the beginning of their names; any other comes after."""

@@ -20,10 +20,8 @@ from coregstack.export.evidence import STATE
 from coregstack.export.files import PART
 from coregstack.export.notes import read_note
 from coregstack.export.sidecar import sidecar_name
-from coregstack.grid import lattice_like, same_crs
-from coregstack.jsonfile import read_json
+from coregstack.geometry.lattice import lattice_like, same_crs
 from coregstack.model import Status
-from coregstack.names import safe_relative
 from coregstack.orders.manifest import (
     MANIFEST_NAME,
     FileProblem,
@@ -34,6 +32,8 @@ from coregstack.orders.manifest import (
 )
 from coregstack.orders.naming import RASTER_EXTENSIONS
 from coregstack.pixels.raster import RasterHeader, check_pixels, read_header
+from coregstack.untrusted.jsonfile import read_json
+from coregstack.untrusted.names import safe_relative
 
 LATTICE_TOLERANCE = 1e-9
 """How far from the anchor's lattice the corner of a moved raster may lie, in pixels of the anchor."""

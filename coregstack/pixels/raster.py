@@ -22,7 +22,7 @@ from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
-from coregstack.grid import crs_of
+from coregstack.geometry.lattice import crs_of
 
 DRIVERS: Mapping[str, tuple[bytes, ...]] = {
     "GTiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
-from coregstack.grid import footprint, frame_bounds, offset, same_pixels
+from coregstack.geometry.lattice import footprint, frame_bounds, offset, same_pixels
+from coregstack.geometry.validarea import looked_at, looks, valid_area
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import NO_SHIFT, Shift, ValidArea
 from coregstack.pixels import raster
@@ -21,7 +22,6 @@ from coregstack.pixels.filesource import FileBands, FileSource
 from coregstack.pixels.held import HELD_BYTES, Held, file_of, hold
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
-from coregstack.validarea import looked_at, looks, valid_area
 
 
 class MaskKind(StrEnum):

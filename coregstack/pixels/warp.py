@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
-from coregstack.grid import footprint, offset, pixel_scale, same_pixels
+from coregstack.geometry.lattice import footprint, offset, pixel_scale, same_pixels
 from coregstack.kernels.resample import source_window, translate, translate_mask
 from coregstack.model import NO_SHIFT, Shift
 from coregstack.pixels import raster

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from coregstack import __version__
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile, UnsafePath
 from coregstack.export.sidecar import QualityRecord, quality_record, read_sidecar, sidecar_name, write_sidecar
+from coregstack.matching.decision import ANCHOR_QUALITY
 from coregstack.model import ItemQuality, Shift, Status
-from coregstack.policy import ANCHOR_QUALITY
 
 KEYS = [
     "coreg_method",

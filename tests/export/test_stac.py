@@ -18,7 +18,7 @@ from scipy import ndimage
 import coregstack
 from coregstack.errors import InvalidRequest
 from coregstack.export.sidecar import read_sidecar
-from coregstack.result import RunResult
+from coregstack.run.result import RunResult
 from coregstack.testing import SampleOrder, sample_stack
 
 pystac = pytest.importorskip("pystac")

@@ -25,7 +25,7 @@ from odc.geo.crs import CRS as CRSOf
 from rasterio.control import GroundControlPoint
 from rasterio.rpc import RPC
 
-from coregstack.grid import transformer
+from coregstack.geometry.lattice import transformer
 from coregstack.model import Shift
 from coregstack.testing import scene_at, shifted_scene
 

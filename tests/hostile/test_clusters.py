@@ -18,11 +18,12 @@ import pytest
 from conftest import tree
 from distributed import Client
 
-from coregstack import delivery, graph, run_scenes
+from coregstack import graph, run_scenes
 from coregstack.cli.commands import WITH_PROBLEMS, main
 from coregstack.errors import SchedulerLost
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
+from coregstack.run import execute as delivery
 
 CLUSTER = """
 import sys

@@ -1,0 +1,86 @@
+"""What notebooks show of a run and of a quality: a summary and a table, in HTML that needs no script."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from coregstack.model import Status
+
+_SHOWN = 20
+_COLOURS = {
+    Status.COREGISTERED: "#009e73",
+    Status.ALREADY_ALIGNED: "#56b4e9",
+    Status.NO_IMPROVEMENT: "#e69f00",
+    Status.FAILED: "#d55e00",
+    Status.ANCHOR: "#888888",
+}
+_NUMBERS = (
+    ("shift x [px]", "shift_x", "+.3f"),
+    ("shift y [px]", "shift_y", "+.3f"),
+    ("sigma x [px]", "shift_sigma_x", ".3f"),
+    ("sigma y [px]", "shift_sigma_y", ".3f"),
+    ("score before", "matching_score_before", ".3f"),
+    ("score after", "matching_score_after", ".3f"),
+)
+
+
+def table_html(table: pd.DataFrame, heading: str, notes: Sequence[str] = ()) -> str:
+    """A table of items as HTML.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row an item, as `RunResult.to_dataframe` gives it.
+    heading : str
+        What it is a table of.
+    notes : sequence of str
+        Lines below the heading.
+
+    Returns
+    -------
+    str
+        The first 20 items that need a look come first: failed ones, then those without improvement.
+
+    Examples
+    --------
+    >>> from coregstack.testing import sample_stack
+    >>> from coregstack import estimate
+    >>> from coregstack.show.report.content import quality_table
+    >>> quality = estimate(sample_stack(2, shape=(256, 256)), anchor=0)
+    >>> "coregistered" in table_html(quality_table(quality), "Quality")
+    True
+    """
+    counts = table["status"].value_counts()
+    summary = " &nbsp; ".join(f"{_dot(s)} {counts[s]} {s.replace('_', ' ')}" for s in Status if s in counts)
+    urgent = {Status.FAILED: 0, Status.NO_IMPROVEMENT: 1}
+    order = sorted(range(len(table)), key=lambda k: urgent.get(Status(table["status"].iloc[k]), 2))
+    records = table.reset_index().to_dict("records")
+    head = "".join(f"<th>{name}</th>" for name in ("item", "status", *(n for n, _, _ in _NUMBERS), "details"))
+    body = "".join(f"<tr>{_cells(records[k])}</tr>" for k in order[:_SHOWN])
+    left = len(table) - _SHOWN
+    more = f"<p>and {left} more: see <code>.to_dataframe()</code> or the report.</p>" if left > 0 else ""
+    lines = "".join(f"<div>{escape(note)}</div>" for note in notes)
+    return (
+        f"<div><strong>{escape(heading)}</strong> &nbsp; {summary}</div>{lines}"
+        f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+    )
+
+
+def _cells(record: Mapping[str, Any]) -> str:
+    status = Status(record["status"])
+    cells = [f"<td>{escape(str(record['item']))}</td>", f"<td>{_dot(status)} {status.replace('_', ' ')}</td>"]
+    for _, name, form in _NUMBERS:
+        value = record[name]
+        known = value is not None and math.isfinite(value)
+        cells.append(f'<td style="text-align:right">{format(value, form) if known else ""}</td>')
+    cells.append(f'<td style="text-align:left">{escape(str(record["details"]))}</td>')
+    return "".join(cells)
+
+
+def _dot(status: str) -> str:
+    return f'<span style="color:{_COLOURS[Status(status)]}">&#9679;</span>'

@@ -1,0 +1,173 @@
+"""What a run has done, as a value and as a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from coregstack.export.deliver import ItemReport, WrittenFile
+from coregstack.export.files import staged
+from coregstack.export.stac import write_stac
+from coregstack.model import Status
+from coregstack.run.notebook import table_html
+
+if TYPE_CHECKING:
+    import pystac
+
+TABLE = "coregistration.csv"
+"""Name of the table of all items in an output folder."""
+
+REPORT = "report.html"
+"""Name of the report in an output folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run has done."""
+
+    output: str
+    """Folder that was written."""
+    anchor: str
+    """Id of the anchor."""
+    reports: tuple[ItemReport, ...]
+    """One for each item, in the order of the request."""
+    others: tuple[WrittenFile, ...] = ()
+    """Files of no item, copied as they came."""
+    faults: tuple[str, ...] = ()
+    """Files of no item that could not be copied, and why."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the run as a whole."""
+    times: Mapping[str, np.datetime64] = field(default_factory=dict)
+    """Item id to time of acquisition (UTC), of items whose time is known."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Item id to the input image that was matched, of items that were read from files."""
+    dry_run: bool = False
+    """Whether items were only matched and decided upon, and nothing was written."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Inputs that could not be read or written, each named."""
+        return (*(f"{r.id}: {problem}" for r in self.reports for problem in r.problems), *self.faults)
+
+    def count(self, status: Status) -> int:
+        """How many items have a status."""
+        return sum(report.quality.status is status for report in self.reports)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row an item: time, shift and sigma in px, scores, status, details, files."""
+        table = pd.DataFrame([row(report) for report in self.reports]).set_index("item")
+        table.insert(0, "time", self._times())
+        return table
+
+    def to_quality(self) -> xr.Dataset:
+        """The items' quality as a Dataset along time with their ids, as `coregstack.estimate` gives it."""
+        table = self.to_dataframe()
+        variables = {name: ("time", table[name].to_numpy(object)) for name in ("status", "details")}
+        numbers = [name for name in table if name.startswith(("shift_", "matching_score_"))]
+        variables |= {name: ("time", table[name].to_numpy(float)) for name in numbers}
+        coords = {"time": self._times(), "id": ("time", table.index.to_numpy(object))}
+        return xr.Dataset(variables, coords=coords, attrs={"anchor": self.anchor})
+
+    def to_stac(self, collection_id: str | None = None) -> pystac.Collection:
+        """Describe the output as a STAC collection in ``stac/collection.json``.
+
+        Needs `pystac` (``pip install pystac``). Items whose time of acquisition is not known
+        are left out, since STAC needs one.
+
+        Parameters
+        ----------
+        collection_id : str, optional
+            By default the name of the output folder.
+
+        Returns
+        -------
+        pystac.Collection
+            Items with proj, raster, file and processing fields; the sidecar is an asset of each.
+
+        Raises
+        ------
+        InvalidRequest
+            If pystac is not installed, or no item has a known time.
+
+        Examples
+        --------
+        >>> import tempfile, coregstack
+        >>> from coregstack.testing import sample_stack
+        >>> aligned = coregstack.align(sample_stack(3, shape=(256, 256)), anchor=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     collection = coregstack.to_geotiffs(aligned, folder).to_stac("fields")
+        >>> [item.properties["coreg:status"] for item in collection.get_items()]
+        ['anchor', 'coregistered', 'coregistered']
+        """
+        return write_stac(
+            self.output,
+            self.reports,
+            anchor=self.anchor,
+            times=self.times,
+            sources=self.sources,
+            collection_id=collection_id,
+            tables=(TABLE,),
+        )
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{self.count(status)} {status}" for status in Status if self.count(status))
+        return f"<RunResult: {self._heading()}: {counts}>"
+
+    def _repr_html_(self) -> str:
+        return table_html(self.to_dataframe(), self._heading(), [*self.problems, *self.notes])
+
+    def _heading(self) -> str:
+        end = "nothing written" if self.dry_run else f"written to {self.output}"
+        return f"{len(self.reports)} items aligned to {self.anchor}, {end}"
+
+    def time_text(self, item_id: str) -> str:
+        """Time of an item as ISO 8601 in UTC, empty where it is not known."""
+        time = self.times.get(item_id)
+        return "" if time is None else f"{np.datetime_as_string(time, unit='ms')}Z"
+
+    def _times(self) -> NDArray[np.datetime64]:
+        """Time of each report, NaT where it is not known."""
+        nat = np.datetime64("NaT", "ns")
+        return np.array([self.times.get(report.id, nat) for report in self.reports], "datetime64[ns]")
+
+
+def row(report: ItemReport) -> dict[str, Any]:
+    """One item as a row of the table."""
+    quality = report.quality
+    shift, sigma = quality.shift, quality.sigma
+    return {
+        "item": report.id,
+        "status": str(quality.status),
+        "shift_y": None if shift is None else shift.y,
+        "shift_x": None if shift is None else shift.x,
+        "shift_sigma_y": None if sigma is None else sigma.y,
+        "shift_sigma_x": None if sigma is None else sigma.x,
+        "matching_score_before": quality.before,
+        "matching_score_after": quality.after,
+        "matching_score_improvement": quality.improvement,
+        "details": quality.details,
+        "problems": " ".join(report.problems),
+        "files": " ".join(f.path for f in report.files),
+    }
+
+
+def write_table(result: RunResult) -> None:
+    """Write the table of all items; numbers as they are, empty where there are none."""
+    rows = [
+        {"item": report.id, "time": result.time_text(report.id)} | row(report) for report in result.reports
+    ]
+    with (
+        staged(Path(result.output, TABLE)) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
