@@ -13,11 +13,12 @@ from coregstack import graph
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.matching.assess import match_options
 from coregstack.matching.decision import MIN_IMPROVEMENT, SCORE_THRESHOLD
+from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 from coregstack.pixels.warp import RESAMPLING
 from coregstack.stack.anchor import best_scene
 from coregstack.stack.conform import Stack, conform, like_given
-from coregstack.stack.estimating import NETWORK, QUALITY, estimate_stack, is_auto
+from coregstack.stack.estimating import estimate_stack, is_auto
 from coregstack.stack.opening import find_scene, scenes_of, stack_scenes, unreadable_files
 from coregstack.stack.provenance import BAND_POSITION, pristine_scenes
 
@@ -217,12 +218,13 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
         if known.clear is not None:
             clear = graph.move_clear(known.clear.data, move)
             aligned = aligned.assign_coords(clear=(known.clear.dims, clear, known.clear.attrs))
-    told = [name for name in (*QUALITY, *NETWORK) if name in quality]
-    aligned = aligned.assign_coords({name: quality[name].variable for name in told})
+    told = fields_in(quality.variables)
+    aligned = aligned.assign_coords({field.name: quality[field.name].variable for field in told})
     aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
     aligned.attrs |= {
         "coregstack_resampling": resampling,
         "coregstack_anchor": quality.attrs.get("anchor", ""),
+        "coregstack_method": quality.attrs.get("method", "direct"),
     }
     return like_given(known, aligned)
 

@@ -194,5 +194,7 @@ class ItemQuality:
     """Pairs beyond the one that is needed, where a network of pairs told the shift."""
     closure: float | None = None
     """Rms length of the closures of loops through the item, px, where a network of pairs told the shift."""
+    against: str | None = None
+    """Id of the item, other than the anchor, that the item was matched and scored against."""
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
     """What a report shows; it is not part of a quality Dataset."""

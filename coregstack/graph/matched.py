@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +19,7 @@ from coregstack.graph.blocks import boxed, flags, scene_array
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.assess import MatchOptions, Reference, anchor_quality, assess, prepare
 from coregstack.matching.decision import ANCHOR_QUALITY, failure
+from coregstack.matching.quality import BY_NAME, Field, column
 from coregstack.model import NO_SHIFT, ItemQuality, Shift
 from coregstack.pixels.raster import valid_values
 from coregstack.pixels.scene import MatchPixels, PlacedScene, band_mean, load_match
@@ -73,19 +74,17 @@ def array_records(
     )  # fmt: skip
 
 
-def field(records: da.Array, name: str, get: Callable[[ItemQuality], Any], dtype: Any) -> da.Array:
+def field(records: da.Array, told: Field) -> da.Array:
     """One quality variable out of the records."""
     return da.map_blocks(
-        _fields, records, get=get, out=dtype, dtype=dtype, meta=np.empty(0, dtype),
-        name=f"{FIELD}{name}-{tokenize(records.name, name)}",
+        _values, records, told=told.name, dtype=told.dtype, meta=np.empty(0, told.dtype),
+        name=f"{FIELD}{told.name}-{tokenize(records.name, told.name)}",
     )  # fmt: skip
 
 
-def _fields(records: NDArray[np.object_], get: Callable[[ItemQuality], Any], out: Any) -> NDArray[Any]:
-    values = np.empty(len(records), out)
-    for i, record in enumerate(records):
-        values[i] = get(record)
-    return values
+def _values(records: NDArray[np.object_], told: str) -> NDArray[Any]:
+    one = BY_NAME[told]
+    return column(one, np.array([one.get(record) for record in records], object))
 
 
 def _prepare_scene(item: PlacedScene, options: MatchOptions) -> Reference | ItemQuality:

@@ -405,7 +405,7 @@ def conclude(
     )
     return replace(
         decide(estimate, scores, options.limits),
-        redundancy=place.redundancy, closure=place.closure, evidence=evidence,
+        redundancy=place.redundancy, closure=place.closure, against=place.against, evidence=evidence,
     )  # fmt: skip
 
 

@@ -312,6 +312,7 @@ def _settings(
         cog=order.cog,
         digests=True,
         fingerprint=run_fingerprint(anchor, found.scenes, options),
+        method=str(options.get("method", "direct")),
         dry_run=dry_run,
     )
 

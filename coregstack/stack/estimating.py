@@ -15,6 +15,7 @@ from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
 from coregstack.graph.network import Items, array_network, scene_network
 from coregstack.matching.assess import MatchOptions, match_options
+from coregstack.matching.quality import FIELDS, SCORE_VERSION
 from coregstack.model import NO_SHIFT, Shift
 from coregstack.network.steps import PairMatch
 from coregstack.pixels.scene import PlacedScene
@@ -24,22 +25,6 @@ from coregstack.stack.provenance import pristine_clear, pristine_scenes
 
 OUTSIDE = "outside"
 """What is named as the anchor where it is not an item of the stack."""
-
-QUALITY = (
-    "shift_y",
-    "shift_x",
-    "shift_sigma_y",
-    "shift_sigma_x",
-    "matching_score_before",
-    "matching_score_after",
-    "matching_score_improvement",
-    "status",
-    "details",
-)
-"""Variables of a quality Dataset, all along time."""
-
-NETWORK = ("redundancy", "closure", "against")
-"""Variables that a quality of ``method="network"`` holds as well, all along time."""
 
 
 def estimate_beside(
@@ -217,37 +202,12 @@ def _outside(stack: Stack, anchor: Any, options: MatchOptions, inner: MatchOptio
     return graph.array_reference(data, clear, other.nodata, inner), origin
 
 
-_FIELDS: dict[str, tuple[Any, str, str]] = {
-    "shift_y": (lambda q: np.nan if q.shift is None else q.shift.y, "px", "shift to apply, down the rows"),
-    "shift_x": (
-        lambda q: np.nan if q.shift is None else q.shift.x,
-        "px",
-        "shift to apply, along the columns",
-    ),
-    "shift_sigma_y": (lambda q: np.nan if q.sigma is None else q.sigma.y, "px", "1 sigma of shift_y"),
-    "shift_sigma_x": (lambda q: np.nan if q.sigma is None else q.sigma.x, "px", "1 sigma of shift_x"),
-    "matching_score_before": (lambda q: _number(q.before), "1", "matching score of the item as it is"),
-    "matching_score_after": (lambda q: _number(q.after), "1", "matching score of the item when shifted"),
-    "matching_score_improvement": (lambda q: _number(q.improvement), "1", "score after minus score before"),
-    "status": (lambda q: str(q.status), "", "what is done with the item"),
-    "details": (lambda q: q.details, "", "why"),
-    "redundancy": (lambda q: _number(q.redundancy), "1", "pairs beyond the one that is needed"),
-    "closure": (lambda q: _number(q.closure), "px", "rms length of the closures of loops through the item"),
-    "against": (
-        lambda q: "" if q.evidence is None else q.evidence.against or "",
-        "",
-        "item that it was matched and scored against, empty for the anchor",
-    ),
-}
-
-
 def _quality(stack: Stack, records: Any, options: MatchOptions) -> xr.Dataset:
-    variables = {}
-    for name in QUALITY + (NETWORK if options.method == "network" else ()):
-        get, units, meaning = _FIELDS[name]
-        dtype = object if units == "" else np.float64
-        attrs = {"long_name": meaning} | ({"units": units} if units else {})
-        variables[name] = ("time", graph.field(records, name, get, dtype), attrs)
+    variables = {
+        field.name: ("time", graph.field(records, field), field.attrs)
+        for field in FIELDS
+        if not field.network or options.method == "network"
+    }
     coords: dict[str, Any] = {"id": ("time", np.array(stack.ids, object))}
     for name in ("time", "source"):
         if name in stack.array.coords:
@@ -256,11 +216,8 @@ def _quality(stack: Stack, records: Any, options: MatchOptions) -> xr.Dataset:
     facts = {
         "threshold": limits.threshold,
         "min_improvement": limits.min_improvement,
-        "matching_score_version": 1,
+        "matching_score_version": SCORE_VERSION,
+        "method": options.method,
         "band": "mean" if options.mean else stack.bands[options.bands[0]],
     }
     return xr.Dataset(variables, coords=coords, attrs=facts)
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value
