@@ -301,7 +301,7 @@ def _write(
     else:
         movement = Movement(
             anchor=settings.anchor,
-            shift=treatment.shift,
+            move=treatment.shift,
             resampling=settings.resampling,
             cog=settings.cog,
         )

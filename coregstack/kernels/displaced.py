@@ -16,7 +16,7 @@ from coregstack.kernels._displaced import TILE, copy_usable_at, interpolate_at
 from coregstack.kernels._rules import Rules, bands_of, checked, inside
 from coregstack.kernels._taps import tap_table
 from coregstack.kernels.displacement import Area, Bounds, Spline
-from coregstack.model import Shift
+from coregstack.model import NO_SHIFT, Shift
 
 SAME_SCALE = Shift(1.0, 1.0)
 """Output pixels as large as those of the source."""
@@ -154,8 +154,19 @@ def window_at(
     return rows, cols
 
 
+def bounds_of(rows: NDArray[np.float64], cols: NDArray[np.float64]) -> Bounds:
+    """Between what positions lie, NaN where there are none; those that are not finite do not count."""
+    finite = np.isfinite(rows) & np.isfinite(cols)
+    if not finite.all():
+        rows, cols = rows[finite], cols[finite]
+    if rows.size == 0:
+        return Bounds(Shift(math.nan, math.nan), Shift(math.nan, math.nan))
+    least, greatest = Shift(float(rows.min()), float(cols.min())), Shift(float(rows.max()), float(cols.max()))
+    return Bounds(least, greatest)
+
+
 def displaced_positions(
-    displacement: Spline, area: Area, origin: Shift
+    displacement: Spline, area: Area, origin: Shift, first: Shift = NO_SHIFT
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Where in an item lies what a displacement brings to each pixel of a part of the frame.
 
@@ -167,6 +178,8 @@ def displaced_positions(
         First row, first column, rows and columns of the output in the frame.
     origin : Shift
         Frame position of the centre of the item's first pixel.
+    first : Shift
+        Frame position of the output's row 0 and column 0, where it is not itself counted in the frame.
 
     Returns
     -------
@@ -180,18 +193,20 @@ def displaced_positions(
     (array([[-0.5, -0.5]]), array([[5., 6.]]))
     """
     row, col, height, width = area
-    dy, dx = displacement.on(area)
-    np.subtract(np.arange(row, row + height, dtype=float)[:, None], dy, out=dy)
-    np.subtract(np.arange(col, col + width, dtype=float)[None, :], dx, out=dx)
+    rows = np.arange(row, row + height, dtype=float) + first.y
+    cols = np.arange(col, col + width, dtype=float) + first.x
+    dy, dx = displacement.at(rows, cols)
+    np.subtract(rows[:, None], dy, out=dy)
+    np.subtract(cols[None, :], dx, out=dx)
     dy -= origin.y
     dx -= origin.x
     return dy, dx
 
 
-def displaced_bounds(displacement: Spline, area: Area, origin: Shift) -> Bounds:
+def displaced_bounds(displacement: Spline, area: Area, origin: Shift, first: Shift = NO_SHIFT) -> Bounds:
     """Between what the `displaced_positions` of a part of the frame lie, without computing them."""
     row, col, height, width = area
-    ends = row, row + height - 1, col, col + width - 1
+    ends = row + first.y, row + height - 1 + first.y, col + first.x, col + width - 1 + first.x
     least, greatest = displacement.bounds(*ends)
     return Bounds(
         Shift(ends[0] - greatest.y - origin.y, ends[2] - greatest.x - origin.x),
