@@ -25,6 +25,8 @@ from coregstack.model import Displacement, Shift
 
 _STRIP = 256
 """Rows that are evaluated at a time where only sums of them are wanted."""
+_FINER = 4
+"""Nodes for each one there was where a displacement has to be sampled anew."""
 _LOOKS = 4
 """Places between two nodes at which bounds look at a displacement."""
 
@@ -352,7 +354,7 @@ def rescaled(displacement: Displacement, scale: Shift, first: Shift) -> Displace
     -------
     Displacement
         The same displacement on the ground. Where pixels of the new frame are square in the old one, it is so
-        exactly; else it is sampled anew on nodes that are no further apart along either axis.
+        exactly; else it is sampled anew on nodes at most a quarter as far apart.
 
     Raises
     ------
@@ -372,6 +374,7 @@ def rescaled(displacement: Displacement, scale: Shift, first: Shift) -> Displace
     spans = [(count - 1) * displacement.step for count in displacement.y.shape]
     nodes: tuple[NDArray[np.floating], ...] = (displacement.y, displacement.x, displacement.sigma)
     if not math.isclose(size.y, size.x, rel_tol=1e-9):
+        step /= _FINER
         counts = [math.ceil(span / (step * s) - 1e-9) + 1 for span, s in zip(spans, size, strict=True)]
         spans = [(count - 1) * step * s for count, s in zip(counts, size, strict=True)]
         lines = zip(displacement.origin, spans, counts, strict=True)

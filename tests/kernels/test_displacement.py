@@ -99,7 +99,7 @@ def test_sigma_is_linear_between_nodes() -> None:
     sigma = sigma_on(one, (-5, 2, 73, 97))
     assert one.sigma.min() - 1e-6 <= sigma.min()
     assert sigma.max() <= one.sigma.max() + 1e-6
-    np.testing.assert_allclose(sigma[6, 6], (_corner_mean(one.sigma, 6 / 12, 5.5 - 2.0, 12)), rtol=1e-5)
+    np.testing.assert_allclose(sigma[6, 6], (_corner_mean(one.sigma, 6 / 12, 5.5, 12)), rtol=1e-5)
 
 
 def _corner_mean(nodes: np.ndarray, down: float, along: float, step: float) -> float:
@@ -128,12 +128,12 @@ def test_all_content_of_a_rectangle_lies_in_its_moved_extent(seed: int) -> None:
     edges = moved_extent(one, top, bottom, left, right)
     found = rows[held[0][0]], rows[held[0][-1]], cols[held[1][0]], cols[held[1][-1]]
     for outer, inner, sign in zip(edges, found, (1, -1, 1, -1), strict=True):
-        assert 0 <= sign * (inner - outer) < 2.0
+        assert 0 <= sign * (inner - outer) < 3.0
 
 
 @pytest.mark.parametrize(
     ("scale", "miss"), [(Shift(2.0, 2.0), 1e-6), (Shift(0.5, 0.5), 1e-6), (Shift(2.0, 1.0), 1e-6),
-                        (Shift(1.0, 0.7), 0.02), (Shift(-1.0, 1.0), 1e-6)],
+                        (Shift(1.0, 0.7), 0.005), (Shift(-1.0, 1.0), 1e-6)],
 )  # fmt: skip
 def test_the_same_displacement_in_pixels_of_another_size(scale: Shift, miss: float) -> None:
     one = field(step=16.0, size=0.5)
