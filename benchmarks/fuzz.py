@@ -192,7 +192,7 @@ def _used_as_item(rng: Rng, data: bytes, path: Path, moved: Path) -> None:
         check_anchor(scene)
     if unplaceable(Scene(id="b", time=scene.time, image=header, bands=scene.bands), _anchor()) is None:
         load_match(_placed(scene), (0,), mean=False, reach=8.0)
-    movement = Movement(anchor=ANCHOR, shift=Shift(0.3, -1.2), resampling=str(rng.choice(["cubic", "none"])))
+    movement = Movement(anchor=ANCHOR, move=Shift(0.3, -1.2), resampling=str(rng.choice(["cubic", "none"])))
     write_moved(str(path), moved, Content.IMAGE, movement)
 
 
@@ -209,7 +209,7 @@ def masks(rng: Rng, folder: Path) -> None:
         id="a", time=np.datetime64("NaT", "ns"), image=header, bands=image_bands(header), masks=(mask,)
     )
     read_clear(_placed(scene), (0, 0, recipes.SIZE, recipes.SIZE))
-    movement = Movement(anchor=ANCHOR, shift=Shift(0.3, -1.2), resampling="cubic")
+    movement = Movement(anchor=ANCHOR, move=Shift(0.3, -1.2), resampling="cubic")
     write_moved(str(path), folder / "out" / "udm2.tif", Content(str(kind)), movement)
 
 

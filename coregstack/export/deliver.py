@@ -223,7 +223,7 @@ def _write(
     else:
         movement = Movement(
             anchor=settings.anchor,
-            shift=treatment.shift,
+            move=treatment.shift,
             resampling=settings.resampling,
             cog=settings.cog,
         )
