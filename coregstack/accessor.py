@@ -76,7 +76,6 @@ class StackPlots(QualityPlots):
         return next(quality for _, quality in qualities(rematch(self._source, anchor, **options), [item]))
 
 
-@xr.register_dataarray_accessor("coreg")
 class CoregAccessor:
     """Align a stack in place of calling the functions of `coregstack` with it.
 
@@ -118,7 +117,6 @@ class CoregAccessor:
         return report(self._array, path)
 
 
-@xr.register_dataset_accessor("coreg")
 class QualityAccessor:
     """A quality as a table, as plots and as a report; in a notebook it shows itself.
 

@@ -10,12 +10,11 @@ import numpy as np
 import xarray as xr
 
 from coregstack import graph
+from coregstack.choices import MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.matching.assess import match_options
-from coregstack.matching.decision import MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
-from coregstack.pixels.warp import RESAMPLING
 from coregstack.stack.anchor import best_scene
 from coregstack.stack.conform import Stack, conform, like_given
 from coregstack.stack.estimating import estimate_stack, is_auto

@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from coregstack.choices import METHODS, MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.errors import InvalidRequest
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.matching.decision import ANCHOR_QUALITY, MIN_IMPROVEMENT, SCORE_THRESHOLD, Thresholds, decide
+from coregstack.matching.decision import ANCHOR_QUALITY, Thresholds, decide
 from coregstack.matching.preview import picture_alone, picture_item
 from coregstack.model import ItemQuality, ValidArea
 from coregstack.pixels.scene import MatchPixels
@@ -21,9 +22,6 @@ RED_NAMES = ("red", "b04", "b4", "r")
 
 MATCH_BANDS = 4
 """The estimator uses at most this many bands."""
-
-METHODS = ("direct", "network")
-"""Ways to estimate: each item with the anchor only, or with some others as well, and all pairs adjusted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

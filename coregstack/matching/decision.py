@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from coregstack.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.errors import InvalidRequest, printable
 from coregstack.model import NO_SHIFT, ItemQuality, Scores, Shift, ShiftEstimate, Status
-
-SCORE_THRESHOLD = 0.8
-MIN_IMPROVEMENT = 0.001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

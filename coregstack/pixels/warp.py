@@ -21,9 +21,6 @@ from coregstack.model import NO_SHIFT, Shift
 from coregstack.pixels import raster
 from coregstack.pixels.held import Held
 
-RESAMPLING = ("cubic", "bilinear", "lanczos", "nearest")
-"""Interpolations that pixels can be moved with."""
-
 Window = tuple[int, int, int, int]
 """Row, column, height and width."""
 
@@ -58,7 +55,7 @@ def placed(
     shift : Shift
         What is applied to the content, in pixels of `lattice`.
     resampling : str
-        One of `RESAMPLING`.
+        One of `coregstack.choices.RESAMPLING`.
     nodata : float, optional
         Value of the source that marks pixels without data.
     fill : sequence of float
