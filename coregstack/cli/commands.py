@@ -11,7 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_t
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
+from coregstack.matching.options import MatchSettings
 from coregstack.orders.candidates import folder_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
@@ -38,8 +39,6 @@ DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
 
 CUT_SHORT = 141
 """Exit code where nobody read all that was printed, as a shell gives it."""
-
-_OPTIONS = ("band", "max_shift", "threshold", "min_improvement", "method")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -240,7 +239,7 @@ def _api_error(error: CoregError) -> dict[str, Any]:
 
 
 def _match_options(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in _OPTIONS if getattr(options, name) is not None}
+    return {field.name: getattr(options, field.name) for field in fields(MatchSettings)}
 
 
 @contextmanager

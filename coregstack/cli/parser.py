@@ -138,19 +138,22 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     match.add_argument(
         "--threshold",
         type=float,
+        default=SCORE_THRESHOLD,
         metavar="SCORE",
-        help=f"aligned already from this score on (default: {SCORE_THRESHOLD})",
+        help="aligned already from this score on (default: %(default)s)",
     )
     match.add_argument(
         "--min-improvement",
         type=float,
+        default=MIN_IMPROVEMENT,
         metavar="SCORE",
-        help=f"least gain that a shift is applied for (default: {MIN_IMPROVEMENT})",
+        help="least gain that a shift is applied for (default: %(default)s)",
     )
     match.add_argument(
         "--method",
         choices=METHODS,
-        help="direct: each item with the anchor; network: with others too, all pairs adjusted (default: direct)",
+        default="direct",
+        help="direct: each item with the anchor; network: with others too, all pairs adjusted (default: %(default)s)",
     )
     match.add_argument("--resampling", default="cubic", choices=(*RESAMPLING, "none"),
         help="how pixels are moved; none moves only the geotransform (default: %(default)s)")  # fmt: skip

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from coregstack.errors import CoregError
 from coregstack.graph.blocks import boxed, flags, scene_array
 from coregstack.kernels.sources import ArraySource
-from coregstack.matching.assess import MatchOptions, Reference, anchor_quality, assess, prepare
+from coregstack.matching.assess import Reference, anchor_quality, assess, prepare
 from coregstack.matching.decision import ANCHOR_QUALITY, failure
+from coregstack.matching.options import MatchOptions
 from coregstack.matching.quality import BY_NAME, Field, column
 from coregstack.model import NO_SHIFT, ItemQuality, Shift
 from coregstack.pixels.raster import valid_values

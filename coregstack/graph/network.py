@@ -28,8 +28,9 @@ from coregstack.errors import CoregError
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import frame_bounds, offset, union
 from coregstack.graph import boxed, match_pixels, object_array, scene_array
-from coregstack.matching.assess import MatchOptions, Reference, anchor_quality, prepare
-from coregstack.matching.decision import Thresholds, failure
+from coregstack.matching.assess import Reference, anchor_quality, prepare
+from coregstack.matching.decision import failure
+from coregstack.matching.options import MatchOptions
 from coregstack.model import NO_SHIFT, Shift
 from coregstack.network.steps import (
     SKETCH_SIDE,
@@ -93,7 +94,7 @@ def scene_sketches(items: Sequence[PlacedScene], frame: GeoBox, band: int) -> da
 
 def array_sketches(values: da.Array, clear: da.Array | None, *, nodata: float | None) -> da.Array:
     """A `Sketch` of each time of an array of dims (time, 1, y, x), one task each."""
-    options = MatchOptions(bands=(0,), limits=Thresholds())
+    options = MatchOptions(bands=(0,))
     pixels = _loaded(values, clear, nodata, NO_SHIFT, options)
     return da.map_blocks(_sketch_array, pixels, dtype=object, meta=_NO_OBJECTS)
 

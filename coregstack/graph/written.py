@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from coregstack.export.deliver import DeliverySettings, ItemPlan, ItemReport, deliver_item
 from coregstack.graph.blocks import SELECTIONS, boxed, by_time, flags, object_array, scene_array
 from coregstack.graph.matched import FIELD, reference_quality, unmatched
-from coregstack.matching.assess import MatchOptions, Reference, assess
+from coregstack.matching.assess import Reference, assess
+from coregstack.matching.options import MatchOptions
 from coregstack.matching.quality import quality_of
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, held_image, load_match

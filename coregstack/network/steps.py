@@ -18,8 +18,9 @@ from coregstack.kernels.descriptor import Descriptor, describe, similarity
 from coregstack.kernels.score import matching_scores
 from coregstack.kernels.shift import NO_TIES, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource, block_means
-from coregstack.matching.assess import MatchOptions, Reference, value_range
+from coregstack.matching.assess import Reference, value_range
 from coregstack.matching.decision import decide
+from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
 from coregstack.model import NO_SHIFT, ItemQuality, Shift, ShiftEstimate, TiePoints
 from coregstack.network.adjust import NetworkSolution, adjust
@@ -404,7 +405,7 @@ def conclude(
         area=item.area,
     )
     return replace(
-        decide(estimate, scores, options.limits),
+        decide(estimate, scores, options),
         redundancy=place.redundancy, closure=place.closure, against=place.against, evidence=evidence,
     )  # fmt: skip
 

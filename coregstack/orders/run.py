@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from coregstack.api import check_resampling
-from coregstack.cube.memory import open_cube
+from coregstack.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.deliver import DeliverySettings, ItemReport, WrittenFile, check_source, written
-from coregstack.export.files import copy_file, resolved
+from coregstack.export.deliver import ItemReport, WrittenFile, check_source, written
+from coregstack.export.files import copy_file
 from coregstack.export.lock import locked
 from coregstack.export.stac import FOLDER
-from coregstack.matching.assess import match_options
 from coregstack.matching.decision import failure
+from coregstack.matching.options import MatchSettings
 from coregstack.orders.archives import unpack
 from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, list_again, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
@@ -29,11 +28,9 @@ from coregstack.orders.scan import Delivery, scan_delivery
 from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
-from coregstack.run.appending import grow_cube
-from coregstack.run.execute import Progress, check_apart, output_folder, run_fingerprint, run_items
+from coregstack.run.execute import Progress
+from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import REPORT, TABLE, RunResult, write_table
-from coregstack.run.scenes import write_cube
-from coregstack.stack.facts import scene_facts
 from coregstack.stack.opening import check_anchor, find_scene, stack_scenes, unreadable_files
 
 if TYPE_CHECKING:
@@ -140,12 +137,16 @@ def run_order(
     output: str | os.PathLike[str],
     zarr: Any = None,
     append: bool = False,
-    resampling: str = "cubic",
+    band: str | int | None = None,
+    max_shift: float | None = None,
+    threshold: float = SCORE_THRESHOLD,
+    min_improvement: float = MIN_IMPROVEMENT,
+    method: Method = "direct",
+    resampling: Resampling = "cubic",
     overwrite: bool = False,
     verify: bool = True,
     dry_run: bool = False,
     progress: Progress | None = None,
-    **options: Any,
 ) -> RunResult:
     """Coregister a delivered order as its payload asks.
 
@@ -162,6 +163,8 @@ def run_order(
     append : bool
         Whether the items are appended to the cube that `zarr` holds, aligned to its own anchor; see
         `coregstack.append`. Items that it holds already are left alone.
+    band, max_shift, threshold, min_improvement, method
+        As in `coregstack.estimate`.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
     overwrite : bool
@@ -173,8 +176,6 @@ def run_order(
         Whether items are only matched and decided upon; nothing is written then.
     progress : callable, optional
         Told how many items are done, and of how many.
-    **options
-        `band`, `max_shift`, `threshold`, `min_improvement`, `method` of `coregstack.estimate`.
 
     Returns
     -------
@@ -198,75 +199,47 @@ def run_order(
     >>> len(result.reports)
     8
     """
+    settings = MatchSettings(
+        band=band, max_shift=max_shift, threshold=threshold, min_improvement=min_improvement, method=method
+    )
     order = read_payload(payload)
-    check_resampling(resampling)
-    if append and zarr is None:
-        raise InvalidRequest("append=True needs to know which cube to append to: name it with zarr=...")
-    match_options(("1",), **{key: value for key, value in options.items() if key != "band"})
+    request = RunRequest(
+        match=settings, output=Path(output), zarr=zarr, append=append, resampling=resampling, cog=order.cog,
+        overwrite=overwrite, dry_run=dry_run, progress=progress,
+    )  # fmt: skip
     with _input_folders(Path(input)) as folders:
         delivery = scan_delivery(*folders, item_ids=order.item_ids)
         wanted = set(order.item_ids)
-        items = [item for item in delivery.items if item.item_id in wanted]
-        found = order_scenes(items, order.anchor_item, verify=verify)
-        anchor = _anchor(order, found, Path(input))
-        match_options(anchor.bands, **options)
-        target = Path(output)
-        if isinstance(zarr, str | os.PathLike):
-            check_apart(Path(zarr), [Path(input)])
-        if zarr is not None and not append:
-            open_cube(zarr, None, overwrite=overwrite)
-        settings = _settings(order, found, anchor, target, resampling, options, dry_run=dry_run)
-        with nullcontext() if dry_run else output_folder(target, [Path(input)]):
-            reports = _run(found, settings, options, overwrite, progress)
-            if dry_run:
-                return OrderResult(
-                    output=str(target),
-                    anchor=anchor.id,
-                    reports=(*reports, *_missing(order, items)),
-                    notes=(*order.notes, *_notes(delivery, order)),
-                    dry_run=True,
-                    **scene_facts(found.scenes),
-                )
-            taken = {file.path for report in reports for file in report.files}
-            taken |= {TABLE, REPORT, MANIFEST_NAME}
-            others, faults = _others(delivery, target, taken, verify=verify)
-            result = OrderResult(
-                output=str(target),
-                anchor=anchor.id,
-                reports=(*reports, *_missing(order, items)),
-                others=tuple(others),
-                faults=tuple(faults),
-                notes=(*order.notes, *_notes(delivery, order)),
-                **scene_facts(found.scenes),
-            )
-            write = partial(write_cube, overwrite=overwrite)
-            if append:
-                write = partial(grow_cube, options={**options, "resampling": resampling})
-            return _conclude(result, order, zarr, found, anchor, write=write, verify=verify)
+        there = [item for item in delivery.items if item.item_id in wanted]
+        found = order_scenes(there, order.anchor_item, verify=verify)
+        items = RunItems(
+            scenes=found.scenes,
+            unusable=found.unusable,
+            plans=found.plans,
+            anchor=_anchor(order, found, Path(input)),
+            inputs=(Path(input),),
+            missing=tuple(_missing(order, there)),
+            notes=(*order.notes, *_notes(delivery, order)),
+        )
+        finish = partial(_finish, order=order, delivery=delivery, verify=verify)
+        return carry_out(request, items, kind=OrderResult, digests=True, finish=finish)
 
 
-def _conclude(
-    result: RunResult,
-    order: Order,
-    zarr: Any,
-    found: OrderScenes,
-    anchor: Scene,
-    *,
-    write: Callable[..., None],
-    verify: bool,
-) -> RunResult:
-    """Write what concerns the whole run, and check the output; the items are delivered whatever fails here."""
-    target, faults = Path(result.output), []
+def _finish(result: RunResult, *, order: Order, delivery: Delivery, verify: bool) -> RunResult:
+    """Write what concerns the whole order, and check the output; the items are delivered whatever fails here."""
+    target = Path(result.output)
+    taken = {file.path for report in result.reports for file in report.files}
+    taken |= {TABLE, REPORT, MANIFEST_NAME}
+    others, faults = _others(delivery, target, taken, verify=verify)
+    result = replace(result, others=tuple(others))
     try:
         write_table(result)
         _write_manifest(target, order, result)
         if verify:
             faults += [f"Output check: {problem}" for problem in verify_output(target, pixels=False)]
-        if zarr is not None:
-            write(zarr, found.scenes, anchor, result)
     except (CoregError, OSError) as error:
         faults.append(str(error))
-    return replace(result, faults=(*result.faults, *faults))
+    return replace(result, faults=tuple(faults))
 
 
 @contextmanager
@@ -291,48 +264,6 @@ def _anchor(order: Order, found: OrderScenes, source: Path) -> Scene:
     raise AnchorNotFound(
         f"No file of the anchor {order.anchor_item!r} lies below {str(source)!r}. Check the input folder, or name "
         "another anchor_item in the payload."
-    )
-
-
-def _settings(
-    order: Order,
-    found: OrderScenes,
-    anchor: Scene,
-    target: Path,
-    resampling: str,
-    options: Mapping[str, Any],
-    *,
-    dry_run: bool,
-) -> DeliverySettings:
-    return DeliverySettings(
-        output=str(resolved(target)),
-        anchor_id=anchor.id,
-        anchor=anchor.image.box,
-        resampling=resampling,
-        cog=order.cog,
-        digests=True,
-        fingerprint=run_fingerprint(anchor, found.scenes, options),
-        method=str(options.get("method", "direct")),
-        dry_run=dry_run,
-    )
-
-
-def _run(
-    found: OrderScenes,
-    settings: DeliverySettings,
-    options: Mapping[str, Any],
-    overwrite: bool,
-    progress: Progress | None,
-) -> tuple[ItemReport, ...]:
-    return run_items(
-        found.plans,
-        {scene.id: scene for scene in found.scenes},
-        found.unusable,
-        settings,
-        partial(match_options, **options),
-        network=options.get("method") == "network",
-        overwrite=overwrite,
-        progress=progress,
     )
 
 

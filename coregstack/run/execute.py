@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -29,8 +28,8 @@ from coregstack.export.files import WriteError, is_half_written, resolved
 from coregstack.export.geotiff import Content
 from coregstack.export.lock import locked
 from coregstack.graph.network import Items, scene_network
-from coregstack.matching.assess import MatchOptions
 from coregstack.matching.decision import ANCHOR_QUALITY, failure
+from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.run.computing import Progress, Undone, compute_items
@@ -44,9 +43,8 @@ def run_items(
     scenes: Mapping[str, Scene],
     unusable: Sequence[Unusable],
     settings: DeliverySettings,
-    options: Callable[[Sequence[str]], MatchOptions],
+    match: MatchSettings,
     *,
-    network: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> tuple[ItemReport, ...]:
@@ -62,10 +60,8 @@ def run_items(
         The other items, and why; their files are copied where they can be.
     settings : DeliverySettings
         What holds for the whole run.
-    options : callable
-        Makes the match options from the names of the bands that all scenes share.
-    network : bool
-        Whether their method is "network": then items that are done take part in it all the same.
+    match : MatchSettings
+        How items are matched; by the method "network" items that are done take part in it all the same.
     overwrite : bool
         Whether items that an earlier run has done are done again.
     progress : callable, optional
@@ -78,7 +74,8 @@ def run_items(
     """
     check_targets(plans)
     anchor = scenes[settings.anchor_id]
-    options(anchor.bands)
+    match.bound(anchor.bands)
+    network = match.method == "network"
     done = {} if overwrite else {p.id: r for p in plans if (r := finished(p, settings)) is not None}
     known = {u.id: failure(u.reason, unreadable=u.unreadable) for u in unusable}
     for plan in plans:
@@ -86,7 +83,7 @@ def run_items(
             reason = unplaceable(scenes[plan.id], anchor, apart=network)
             if reason is not None:
                 known[plan.id] = failure(reason)
-    groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, options)
+    groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, match)
     known |= refused
     parts, order = [], []
     for names, group in groups.items():
@@ -94,10 +91,10 @@ def run_items(
         order += [p.id for p in matched]
         if matched and network:
             able = [scenes[p.id] for p in group]
-            records = _network(able, anchor, names, options(names))[[group.index(p) for p in matched]]
+            records = _network(able, anchor, names, match.bound(names))[[group.index(p) for p in matched]]
             parts.append(graph.deliveries(matched, records, settings))
         elif matched:
-            parts.append(_matched(matched, scenes, anchor, names, options(names), settings))
+            parts.append(_matched(matched, scenes, anchor, names, match.bound(names), settings))
     if left := [p for p in plans if p.id in known and p.id not in done]:
         records = graph.object_array("coregstack-known-", [known[p.id] for p in left])
         parts.append(graph.deliveries(left, records, settings))
@@ -205,7 +202,7 @@ def _by_bands(
     plans: Sequence[ItemPlan],
     scenes: Mapping[str, Scene],
     anchor: Scene,
-    options: Callable[[Sequence[str]], MatchOptions],
+    match: MatchSettings,
 ) -> tuple[dict[tuple[str, ...], list[ItemPlan]], dict[str, ItemQuality]]:
     """Items by the bands that each shares with the anchor, and the failure of those that share none.
 
@@ -218,7 +215,7 @@ def _by_bands(
             continue
         try:
             names = common_bands([anchor, scenes[plan.id]], anchor)
-            options(names)
+            match.bound(names)
         except (InvalidRequest, InvalidStack) as error:
             refused[plan.id] = failure(str(error))
             continue
@@ -253,10 +250,10 @@ def _network(scenes: Sequence[Scene], anchor: Scene, names: tuple[str, ...], mat
     return scene_network([_on_anchor(scene, anchor, names) for scene in scenes], items, match)
 
 
-def run_fingerprint(anchor: Scene, scenes: Sequence[Scene], options: Mapping[str, Any]) -> str:
+def run_fingerprint(anchor: Scene, scenes: Sequence[Scene], match: MatchSettings) -> str:
     """What all items of a run depend on, as one text; in a network each depends on all others."""
-    others = list(scenes) if options.get("method") == "network" else []
-    return str(tokenize(anchor, sorted(options.items()), *others))
+    others = list(scenes) if match.method == "network" else []
+    return str(tokenize(anchor, sorted(asdict(match).items()), *others))
 
 
 def _on_anchor(scene: Scene, anchor: Scene, names: tuple[str, ...]) -> PlacedScene:

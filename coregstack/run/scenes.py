@@ -4,49 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from coregstack import graph
-from coregstack.api import apply, check_resampling
-from coregstack.cube.memory import open_cube
-from coregstack.cube.write import to_zarr
-from coregstack.errors import CoregError, InvalidStack, UnreadableFile
+from coregstack.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
+from coregstack.errors import InvalidStack, UnreadableFile
 from coregstack.export.deliver import DeliverySettings
 from coregstack.export.files import resolved
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
-from coregstack.matching.assess import match_options
+from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
-from coregstack.model import Status
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import (
     Progress,
-    check_apart,
     compute_items,
     deliver_records,
     file_plan,
     output_folder,
-    run_fingerprint,
-    run_items,
     scene_plans,
 )
+from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, write_table
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
 from coregstack.stack.estimating import OUTSIDE
-from coregstack.stack.facts import scene_facts, stack_facts
+from coregstack.stack.facts import stack_facts
 from coregstack.stack.opening import (
     check_anchor,
     find_scene,
     scenes_of,
-    stack_scenes,
-    unplaceable,
     unreadable_files,
 )
 from coregstack.stack.provenance import pristine_scenes
@@ -169,12 +159,16 @@ def run_scenes(
     zarr: Any = None,
     ids: Sequence[str] | None = None,
     times: Sequence[Any] | None = None,
-    resampling: str = "cubic",
+    band: str | int | None = None,
+    max_shift: float | None = None,
+    threshold: float = SCORE_THRESHOLD,
+    min_improvement: float = MIN_IMPROVEMENT,
+    method: Method = "direct",
+    resampling: Resampling = "cubic",
     cog: bool = False,
     overwrite: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
-    **options: Any,
 ) -> RunResult:
     """Align scenes and write them, one file and one sidecar an item; one bad scene does not stop the others.
 
@@ -192,14 +186,14 @@ def run_scenes(
         written, it is named among the problems.
     ids, times : sequence, optional
         As in `coregstack.open_scenes`.
+    band, max_shift, threshold, min_improvement, method
+        As in `coregstack.estimate`.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
     cog, overwrite, progress
         As in `to_geotiffs`.
     dry_run : bool
         Whether items are only matched and decided upon; nothing is written then.
-    **options
-        `band`, `max_shift`, `threshold`, `min_improvement`, `method` of `coregstack.estimate`.
 
     Returns
     -------
@@ -227,81 +221,29 @@ def run_scenes(
     >>> result.to_dataframe().status.to_dict()
     {'a': 'anchor', 'b': 'coregistered', 'c': 'coregistered'}
     """
-    check_resampling(resampling)
-    match_options(("1",), **{key: value for key, value in options.items() if key != "band"})
+    settings = MatchSettings(
+        band=band, max_shift=max_shift, threshold=threshold, min_improvement=min_improvement, method=method
+    )
+    request = RunRequest(
+        match=settings, output=Path(output), zarr=zarr, resampling=resampling, cog=cog, overwrite=overwrite,
+        dry_run=dry_run, progress=progress,
+    )  # fmt: skip
     scenes, unusable = scenes_of(paths, ids=ids, times=times)
     if not scenes:
         raise unreadable_files(unusable)
     reference, notes = _anchor(scenes, anchor, [u.id for u in unusable])
-    match_options(reference.bands, **options)
-    folder = Path(output)
-    if isinstance(zarr, str | os.PathLike):
-        check_apart(Path(zarr), map(Path, paths))
-    if zarr is not None:
-        open_cube(zarr, None, overwrite=overwrite)
-    asked = {
-        name: k for k, name in enumerate(ids if ids is not None else (Path(path).stem for path in paths))
-    }
-    with nullcontext() if dry_run else output_folder(folder, [Path(path) for path in paths]):
-        plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
-        plans.sort(key=lambda plan: asked[plan.id])
-        settings = DeliverySettings(
-            output=str(resolved(folder)),
-            anchor_id=reference.id,
-            anchor=reference.image.box,
-            resampling=resampling,
-            cog=cog,
-            fingerprint=run_fingerprint(reference, scenes, options),
-            method=str(options.get("method", "direct")),
-            dry_run=dry_run,
-        )
-        reports = run_items(
-            plans,
-            {scene.id: scene for scene in scenes},
-            unusable,
-            settings,
-            partial(match_options, **options),
-            network=options.get("method") == "network",
-            overwrite=overwrite,
-            progress=progress,
-        )
-        result = RunResult(
-            output=str(folder),
-            anchor=reference.id,
-            reports=reports,
-            dry_run=dry_run,
-            notes=notes,
-            **scene_facts(scenes),
-        )
-        if dry_run:
-            return result
-        write_table(result)
-        if zarr is not None:
-            try:
-                write_cube(zarr, scenes, reference, result, overwrite=overwrite)
-            except (CoregError, OSError) as error:
-                # the items are delivered whatever fails here
-                result = replace(result, faults=(*result.faults, f"cube: {error}"))
-        return result
-
-
-def write_cube(
-    store: Any, scenes: Sequence[Scene], anchor: Scene, result: RunResult, *, overwrite: bool
-) -> None:
-    """Write the cube of a run whose shifts are known; scenes that cannot be read or placed are left out."""
-    reached = {report.id for report in result.reports if report.quality.shift is not None}
-    placeable = [
-        scene
-        for scene in readable(scenes, result)
-        if unplaceable(scene, anchor, apart=scene.id in reached) is None
-    ]
-    to_zarr(apply(stack_scenes(placeable, anchor), result.to_quality()), store, overwrite=overwrite)
-
-
-def readable(scenes: Sequence[Scene], result: RunResult) -> list[Scene]:
-    """Scenes of a run without those whose files were named as damaged; their pixels are not asked for again."""
-    broken = {r.id for r in result.reports if r.problems and r.quality.status is Status.FAILED}
-    return [scene for scene in scenes if scene.id not in broken]
+    names = ids if ids is not None else [Path(path).stem for path in paths]
+    asked = {name: k for k, name in enumerate(names)}
+    plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
+    items = RunItems(
+        scenes=tuple(scenes),
+        unusable=tuple(unusable),
+        plans=tuple(sorted(plans, key=lambda plan: asked[plan.id])),
+        anchor=reference,
+        inputs=tuple(Path(path) for path in paths),
+        notes=notes,
+    )
+    return carry_out(request, items)
 
 
 def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> tuple[Scene, tuple[str, ...]]:

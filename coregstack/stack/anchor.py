@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from coregstack.errors import InvalidStack
 from coregstack.graph.network import array_sketches, network_frame, scene_sketches
 from coregstack.kernels.descriptor import similarity
-from coregstack.matching.assess import match_bands
+from coregstack.matching.options import match_bands
 from coregstack.network import AnchorScore
 from coregstack.network import rank_anchors as rank_measures
 from coregstack.network.steps import Sketch

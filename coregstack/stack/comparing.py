@@ -10,7 +10,7 @@ import numpy as np
 from coregstack.errors import CoregError
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import union
-from coregstack.matching.assess import match_bands
+from coregstack.matching.options import match_bands
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack.opening import band_indexes, check_lattice, common_bands, unplaceable
 

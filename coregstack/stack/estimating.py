@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from coregstack import graph
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
 from coregstack.graph.network import Items, array_network, scene_network
-from coregstack.matching.assess import MatchOptions, match_options
+from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import FIELDS, SCORE_VERSION
 from coregstack.model import NO_SHIFT, Shift
 from coregstack.network.steps import PairMatch
@@ -28,7 +29,7 @@ OUTSIDE = "outside"
 
 
 def estimate_beside(
-    stack: xr.DataArray, anchor: str, placed: Mapping[str, tuple[Shift, Shift]], **options: Any
+    stack: xr.DataArray, anchor: str, placed: Mapping[str, tuple[Shift, Shift]], settings: MatchSettings
 ) -> xr.Dataset:
     """As `estimate`, where the places of some items are known already, from more than this stack.
 
@@ -40,8 +41,8 @@ def estimate_beside(
         Id of the anchor.
     placed : mapping
         Id to the shift that is left to be applied, and its sigma, px. The direct method does not need them.
-    **options
-        `band`, `max_shift`, `threshold`, `min_improvement`, `method` of `estimate`.
+    settings : MatchSettings
+        How items are matched.
 
     Returns
     -------
@@ -56,7 +57,7 @@ def estimate_beside(
         )
         for item, (shift, sigma) in placed.items()
     )
-    return estimate_stack(known, anchor, None, match_options(known.bands, **options), settled)
+    return estimate_stack(known, anchor, None, settings.bound(known.bands), settled)
 
 
 def estimate_stack(
@@ -96,13 +97,7 @@ def _records(
         return graph.scene_records(scenes, inside, reference, options)
     clear = _clear(stack, mask)
     data = stack.array.data[:, list(options.bands)]
-    inner = MatchOptions(
-        bands=tuple(range(len(options.bands))),
-        mean=options.mean,
-        max_shift=options.max_shift,
-        limits=options.limits,
-        method=options.method,
-    )
+    inner = replace(options, bands=tuple(range(len(options.bands))))
     if inside is not None:
         usable = None if clear is None else clear[inside : inside + 1]
         reference = graph.array_reference(data[inside : inside + 1], usable, stack.nodata, inner)
@@ -212,10 +207,9 @@ def _quality(stack: Stack, records: Any, options: MatchOptions) -> xr.Dataset:
     for name in ("time", "source"):
         if name in stack.array.coords:
             coords[name] = stack.array.coords[name].variable
-    limits = options.limits
     facts = {
-        "threshold": limits.threshold,
-        "min_improvement": limits.min_improvement,
+        "threshold": options.threshold,
+        "min_improvement": options.min_improvement,
         "matching_score_version": SCORE_VERSION,
         "method": options.method,
         "band": "mean" if options.mean else stack.bands[options.bands[0]],
