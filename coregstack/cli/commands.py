@@ -89,15 +89,9 @@ def _order(options: argparse.Namespace) -> int:
     result = run_order(
         options.payload,
         input=options.input,
-        output=options.output,
-        zarr=options.zarr,
         append=options.append,
-        resampling=options.resampling,
-        overwrite=options.overwrite,
-        dry_run=options.dry_run,
         verify=not options.no_verify,
-        progress=ProgressBar(sys.stderr),
-        **_match_options(options),
+        **_run_options(options),
     )
     return _finish(result, options)
 
@@ -106,14 +100,8 @@ def _align(options: argparse.Namespace) -> int:
     result = run_scenes(
         options.scenes,
         anchor=options.anchor,
-        output=options.output,
-        zarr=options.zarr,
-        resampling=options.resampling,
         cog=options.cog,
-        overwrite=options.overwrite,
-        dry_run=options.dry_run,
-        progress=ProgressBar(sys.stderr),
-        **_match_options(options),
+        **_run_options(options),
     )
     return _finish(result, options)
 
@@ -238,8 +226,13 @@ def _api_error(error: CoregError) -> dict[str, Any]:
     return {"field": {}, "general": [{"message": str(error)}]}
 
 
-def _match_options(options: argparse.Namespace) -> dict[str, Any]:
-    return {field.name: getattr(options, field.name) for field in fields(MatchSettings)}
+_RUN_OPTIONS = ("output", "zarr", "resampling", "overwrite", "dry_run")
+"""What every run takes beside the settings of its matching."""
+
+
+def _run_options(options: argparse.Namespace) -> dict[str, Any]:
+    names = (*_RUN_OPTIONS, *(field.name for field in fields(MatchSettings)))
+    return {name: getattr(options, name) for name in names} | {"progress": ProgressBar(sys.stderr)}
 
 
 @contextmanager

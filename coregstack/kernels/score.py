@@ -33,7 +33,6 @@ from coregstack.kernels._similarity import (
 from coregstack.kernels.resample import source_window, translate
 from coregstack.model import PixelSource, Scores, Shift
 
-VERSION = 1
 K1, K2 = 0.01, 0.03
 PERCENTILES = (2, 98)
 _KERNEL = "allpass"

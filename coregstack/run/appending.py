@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from coregstack.api import apply, check_resampling
@@ -16,6 +15,7 @@ from coregstack.cube.append import open_grown, write_behind
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
 from coregstack.matching.options import MatchSettings
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status
+from coregstack.network.seasons import season_apart
 from coregstack.pixels.scene import Scene
 from coregstack.stack.conform import Stack, conform, item_times, scaling
 from coregstack.stack.estimating import estimate_beside
@@ -23,7 +23,6 @@ from coregstack.stack.opening import scenes_of, scenes_on, unreadable_files
 
 NEAREST = 2
 """Dates of the cube that help to place a new one: so many near in date, and so many near in season."""
-_YEAR = pd.Timedelta(days=365.2425) / pd.Timedelta(days=1)
 _PLACED = (Status.ANCHOR, Status.ALREADY_ALIGNED, Status.COREGISTERED)
 
 
@@ -190,9 +189,7 @@ def _beside(
         for time in times:
             days = np.abs((old - time) / np.timedelta64(1, "D"))
             days = np.where(np.isnan(days), np.inf, days)
-            within = np.where(np.isfinite(days), days, 0) % _YEAR
-            season = np.where(np.isfinite(days), np.minimum(within, _YEAR - within), np.inf)
-            for apart in (days, season):
+            for apart in (days, season_apart(days)):
                 chosen |= {able[k] for k in np.argsort(apart, kind="stable")[:NEAREST]}
     return sorted(chosen)
 
