@@ -9,17 +9,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from coregstack import graph
 from coregstack.choices import MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD, Method, Resampling
 from coregstack.errors import InvalidRequest, InvalidStack
+from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
 from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 from coregstack.stack.anchor import best_scene
-from coregstack.stack.conform import Stack, conform, like_given
+from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given
 from coregstack.stack.estimating import estimate_stack, is_auto
-from coregstack.stack.opening import find_scene, scenes_of, stack_scenes, unreadable_files
-from coregstack.stack.provenance import BAND_POSITION, pristine_scenes
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.measured import on_lattice
+from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
+from coregstack.stack.provenance import pristine_scenes
 
 
 def open_scenes(
@@ -175,7 +177,9 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = 
     stack : DataArray
         The stack that was estimated, or another stack of the same items.
     quality : Dataset
-        What `estimate` returned; it may have been computed, edited, saved and loaded.
+        What `estimate` returned; it may have been computed, edited, saved and loaded. Its shifts are in pixels of
+        the lattice that it was measured on, which it carries along. They are converted for a stack of another pixel
+        size, or whose axes run the other way.
     resampling : str
         "cubic", "bilinear", "lanczos" or "nearest" (whole pixels, values unchanged); "none" leaves the pixels of
         the stack as they are, so that `to_geotiffs` moves only the geotransforms.
@@ -188,7 +192,7 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = 
     Raises
     ------
     InvalidStack
-        If stack and quality do not hold the same items.
+        If stack and quality do not hold the same items, or the quality was measured on a lattice of another CRS.
     InvalidRequest
         If the resampling is unknown, or the quality, where it was computed, lacks the shift of an item that is
         coregistered.
@@ -203,14 +207,14 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = 
     """
     check_resampling(resampling)
     known = conform(stack, None if "id" in stack.coords else _ids(quality))
-    quality = _for_items(quality, known, stack)
+    quality = on_lattice(_for_items(quality, known, stack), known.box)
     _check_shifts(quality, known.ids)
-    move = graph.moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
+    move = moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
     aligned = known.array
     if resampling != "none":
         aligned = _moved(known, move, resampling)
         if known.clear is not None:
-            clear = graph.move_clear(known.clear.data, move)
+            clear = move_clear(known.clear.data, move)
             aligned = aligned.assign_coords(clear=(known.clear.dims, clear, known.clear.attrs))
     told = fields_in(quality.variables)
     aligned = aligned.assign_coords({field.name: quality[field.name].variable for field in told})
@@ -329,8 +333,8 @@ def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
     array = stack.array
     scenes = pristine_scenes(stack)
     if scenes is None:
-        return array.copy(data=graph.move_arrays(array.data, move, resampling, stack.nodata))
-    aligned = array.copy(data=graph.move_scenes(scenes, move, array.data.chunks, resampling))
+        return array.copy(data=move_arrays(array.data, move, resampling, stack.nodata))
+    aligned = array.copy(data=move_scenes(scenes, move, array.data.chunks, resampling))
     # what is read from here on are the bands of this stack, whatever it was selected from
     position = array.coords[BAND_POSITION].variable
     return aligned.assign_coords(

@@ -142,7 +142,7 @@ def _match_and_deliver(
             )
             return boxed(deliver_item(plan, quality, settings, held))
     except Exception as error:
-        return boxed(deliver_item(plan, unmatched(scene, error), settings))
+        return boxed(deliver_item(plan, unmatched(plan.id, error), settings))
 
 
 def _deliver_slab(

@@ -31,7 +31,9 @@ from coregstack.pixels.scene import Scene
 from coregstack.run.execute import Progress
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import REPORT, TABLE, RunResult, write_table
-from coregstack.stack.opening import check_anchor, find_scene, stack_scenes, unreadable_files
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import stack_scenes, unreadable_files
+from coregstack.stack.placing import check_anchor
 
 if TYPE_CHECKING:
     import pystac

@@ -14,7 +14,8 @@ from coregstack.model import Status
 from coregstack.pixels.scene import Scene
 from coregstack.run.appending import append_scenes
 from coregstack.run.result import RunResult
-from coregstack.stack.opening import stack_scenes, unplaceable
+from coregstack.stack.opening import stack_scenes
+from coregstack.stack.placing import unplaceable
 
 
 def write_cube(

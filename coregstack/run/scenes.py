@@ -9,15 +9,16 @@ from typing import Any
 
 import xarray as xr
 
-from coregstack import graph
 from coregstack.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
 from coregstack.errors import InvalidStack, UnreadableFile
 from coregstack.export.deliver import DeliverySettings
 from coregstack.export.files import resolved
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
+from coregstack.graph.written import records_of, slab_deliveries
 from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
+from coregstack.model import OUTSIDE
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import (
     Progress,
@@ -31,14 +32,10 @@ from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, write_table
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
-from coregstack.stack.estimating import OUTSIDE
 from coregstack.stack.facts import stack_facts
-from coregstack.stack.opening import (
-    check_anchor,
-    find_scene,
-    scenes_of,
-    unreadable_files,
-)
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import scenes_of, unreadable_files
+from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.names import check_item_id
 
@@ -107,9 +104,7 @@ def to_geotiffs(
     folder = Path(output)
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     method = str(aligned.attrs.get("coregstack_method", "direct"))
-    records = graph.records_of(
-        {field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)}
-    )
+    records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
     scenes = pristine_scenes(known, moved=True)
     with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]):
         if scenes is None:
@@ -123,7 +118,7 @@ def to_geotiffs(
                 method=method,
             )
             reports = compute_items(
-                [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
+                [slab_deliveries(known.array.data, records, known.ids, writer)],
                 progress,
                 total=len(known.ids),
             )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
 from typing import Any
 
 import numpy as np
@@ -17,10 +15,12 @@ from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import AnchorNotFound, InvalidStack
+from coregstack.errors import InvalidStack
 from coregstack.model import UNSCALED
 
 DIMS = ("time", "band", "y", "x")
+BAND_POSITION = "source_band"
+"""Coordinate that tells, whatever bands are called, which ones of those that were opened a stack holds."""
 _SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
 _SCALING = ("scale_factor", "add_offset")
 _OF_NUMBERS = ("_FillValue", "missing_value", *_SCALING)
@@ -296,73 +296,3 @@ def stack_nodata(array: xr.DataArray) -> float | None:
     if nodata is None:
         nodata = array.rio.encoded_nodata if array.dtype.kind != "f" else np.nan
     return None if nodata is None else float(nodata)
-
-
-def find_anchor(stack: Stack, anchor: Hashable) -> int:
-    """Position along time of the anchor that is named by id, timestamp or position.
-
-    Raises
-    ------
-    AnchorNotFound
-        If no item, or more than one, is meant.
-    """
-    if isinstance(anchor, bool | None):
-        raise AnchorNotFound(f"An anchor has to be named by id, time or position, but {anchor!r} was given.")
-    if isinstance(anchor, int | np.integer):
-        return _by_position(stack, int(anchor))
-    if isinstance(anchor, str) and anchor in stack.ids:
-        return stack.ids.index(anchor)
-    return _by_time(stack, anchor)
-
-
-def _by_position(stack: Stack, anchor: int) -> int:
-    count = len(stack.ids)
-    if not -count <= anchor < count:
-        raise AnchorNotFound(f"The stack has {count} items, so there is no item at position {anchor}.")
-    return anchor % count
-
-
-def _by_time(stack: Stack, anchor: Any) -> int:
-    near = difflib.get_close_matches(str(anchor), stack.ids, n=3, cutoff=0.4)
-    hint = f"Similar ids: {', '.join(near)}." if near else f"The first ids are: {', '.join(stack.ids[:3])}."
-    missing = AnchorNotFound(f"No item has the id or time {anchor!r}. {hint}")
-    times = stack.array.coords.get("time")
-    if times is None or not np.issubdtype(times.dtype, np.datetime64):
-        raise missing
-    hits = positions_of_time(times.values, anchor)
-    if len(hits) == 0:
-        raise missing
-    if len(hits) > 1:
-        names = ", ".join(stack.ids[i] for i in hits[:5])
-        raise AnchorNotFound(
-            f"{len(hits)} items have the time {anchor!r}: {names}. Name the anchor by its id."
-        )
-    return hits[0]
-
-
-def positions_of_time(times: NDArray[np.datetime64], wanted: Any) -> list[int]:
-    """Where times equal a time that is wanted, or lie on its day; none where it is no time.
-
-    Parameters
-    ----------
-    times : ndarray of datetime64
-        Times in UTC.
-    wanted : object
-        Anything that pandas takes for a time; a date, or a string of at most ten characters, means the whole
-        day.
-
-    Examples
-    --------
-    >>> positions_of_time(np.array(["2020-06-30T16:41:49", "2020-07-01"], "datetime64[ns]"), "2020-06-30")
-    [0]
-    """
-    try:
-        moment = pd.Timestamp(wanted)
-    except (ValueError, TypeError):
-        return []
-    if moment.tzinfo is not None:
-        moment = moment.tz_convert("UTC").tz_localize(None)
-    is_date = isinstance(wanted, date) and not isinstance(wanted, datetime)
-    whole_day = is_date or (isinstance(wanted, str) and len(wanted) <= 10)
-    values = pd.DatetimeIndex(times)
-    return [int(k) for k in np.flatnonzero((values.normalize() if whole_day else values) == moment)]
