@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from coregstack.choices import MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD, Method, Resampling
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
+from coregstack.matching.choices import MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD, Method, Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status

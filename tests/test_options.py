@@ -13,16 +13,18 @@ import pytest
 import xarray as xr
 
 import coregstack
-from coregstack import accessor, api, choices
+from coregstack import api
+from coregstack.accessor import methods
 from coregstack.cli.parser import build_parser
 from coregstack.errors import InvalidRequest
+from coregstack.matching import choices
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.orders import run as orders_run
 from coregstack.run import appending, scenes
 from coregstack.show import tiepoints
 
 SETTINGS = tuple(field.name for field in fields(MatchSettings))
-ACCESSORS = (accessor.CoregAccessor, accessor.QualityAccessor, accessor.StackPlots, accessor.QualityPlots)
+ACCESSORS = (methods.CoregAccessor, methods.QualityAccessor, methods.StackPlots, methods.QualityPlots)
 FUNCTIONS: dict[str, Callable[..., Any]] = {
     name: getattr(coregstack, name)
     for name in coregstack.__all__
@@ -123,8 +125,8 @@ WAYS = {
     "CoregAccessor.estimate": (api, lambda **options: xr.DataArray(0).coreg.estimate(0, **options)),
     "CoregAccessor.align": (api, lambda **options: xr.DataArray(0).coreg.align(0, **options)),
     "CoregAccessor.tie_points": (tiepoints, lambda **options: xr.DataArray(0).coreg.tie_points(**options)),
-    "StackPlots.matches": (accessor, lambda **options: xr.DataArray(0).coreg.plot.matches("a", **options)),
-    "StackPlots.compare": (accessor, lambda **options: xr.DataArray(0).coreg.plot.compare("a", **options)),
+    "StackPlots.matches": (methods, lambda **options: xr.DataArray(0).coreg.plot.matches("a", **options)),
+    "StackPlots.compare": (methods, lambda **options: xr.DataArray(0).coreg.plot.compare("a", **options)),
     "run_scenes": (scenes, lambda **options: coregstack.run_scenes([], anchor=0, output="", **options)),
     "run_order": (orders_run, lambda **options: coregstack.run_order({}, input="", output="", **options)),
     "append": (appending, lambda **options: coregstack.append([], "", **options)),

@@ -9,8 +9,8 @@ import argparse
 from typing import Any
 
 from coregstack._version import __version__
-from coregstack.choices import METHODS, MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD
 from coregstack.cli.completion import SHELLS
+from coregstack.matching.choices import METHODS, MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from coregstack.choices import METHODS, MIN_IMPROVEMENT, SCORE_THRESHOLD, Method
 from coregstack.errors import InvalidRequest
+from coregstack.matching.choices import METHODS, MIN_IMPROVEMENT, SCORE_THRESHOLD, Method
 
 RED_NAMES = ("red", "b04", "b4", "r")
 """What the band is called, in lower case, that is scored unless another is asked for."""
@@ -40,7 +40,7 @@ class MatchSettings:
     min_improvement: float = MIN_IMPROVEMENT
     """A shift is applied only if it improves the score by at least this much, 0 to 1."""
     method: Method = "direct"
-    """One of `coregstack.choices.METHODS`."""
+    """One of `coregstack.matching.choices.METHODS`."""
 
     def __post_init__(self) -> None:
         if self.method not in METHODS:

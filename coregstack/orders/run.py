@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from coregstack.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.deliver import ItemReport, WrittenFile, check_source, written
 from coregstack.export.files import copy_file
 from coregstack.export.lock import locked
 from coregstack.export.stac import FOLDER
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
 from coregstack.matching.decision import failure
 from coregstack.matching.options import MatchSettings
 from coregstack.orders.archives import unpack

@@ -55,7 +55,7 @@ def placed(
     shift : Shift
         What is applied to the content, in pixels of `lattice`.
     resampling : str
-        One of `coregstack.choices.RESAMPLING`.
+        One of `coregstack.matching.choices.RESAMPLING`.
     nodata : float, optional
         Value of the source that marks pixels without data.
     fill : sequence of float

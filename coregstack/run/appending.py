@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from coregstack.api import apply, check_resampling
-from coregstack.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
 from coregstack.cube.append import open_grown, write_behind
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status
 from coregstack.network.seasons import season_apart

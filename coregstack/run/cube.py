@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from coregstack.api import apply
-from coregstack.choices import Resampling
 from coregstack.cube.memory import open_cube
 from coregstack.cube.write import to_zarr
+from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.pixels.scene import Scene

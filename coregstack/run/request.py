@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from coregstack.api import check_resampling
-from coregstack.choices import Resampling
 from coregstack.cube.memory import open_cube
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.deliver import DeliverySettings, ItemPlan, ItemReport
 from coregstack.export.files import resolved
+from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import Scene
 from coregstack.run.computing import Progress

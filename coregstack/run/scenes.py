@@ -9,13 +9,13 @@ from typing import Any
 
 import xarray as xr
 
-from coregstack.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
 from coregstack.errors import InvalidStack, UnreadableFile
 from coregstack.export.deliver import DeliverySettings
 from coregstack.export.files import resolved
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
 from coregstack.graph.written import records_of, slab_deliveries
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
 from coregstack.model import OUTSIDE
