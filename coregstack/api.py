@@ -19,6 +19,7 @@ from coregstack.stack.anchor import best_scene
 from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given
 from coregstack.stack.estimating import estimate_stack, is_auto
 from coregstack.stack.lookup import find_scene
+from coregstack.stack.masks import Mask
 from coregstack.stack.measured import on_lattice
 from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
 from coregstack.stack.provenance import pristine_scenes
@@ -98,7 +99,7 @@ def estimate(
     anchor: Hashable | xr.DataArray,
     *,
     ids: Sequence[str] | None = None,
-    mask: xr.DataArray | bool | None = None,
+    mask: Mask | None = None,
     band: str | int | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
@@ -118,9 +119,11 @@ def estimate(
         `anchor_why`.
     ids : sequence of str, optional
         Item ids, where the stack has no coordinate `id`; by default made from the times.
-    mask : DataArray or bool, optional
-        Dims (time, y, x): True where a pixel may be used for matching. By default the coordinate `clear` where
-        there is one; False uses all valid pixels.
+    mask : DataArray, bool, str, mapping or callable, optional
+        Dims (time, y, x), or (y, x) for what holds at all times: True where a pixel may be used for matching. Or a
+        band of classes and those that may not be used: ``"scl:3,8,9,10"`` or ``{"scl": [3, 8, 9, 10]}``. Or a function
+        that makes such a DataArray of the stack. By default the coordinate `clear` where there is one; False uses all
+        valid pixels.
     band : str or int, optional
         Band that is scored, by name or position; "mean" for the mean of all bands. By default red where a
         name tells it, else the middle band. The estimator uses up to three more bands.
@@ -333,7 +336,7 @@ def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
     array = stack.array
     scenes = pristine_scenes(stack)
     if scenes is None:
-        return array.copy(data=move_arrays(array.data, move, resampling, stack.nodata))
+        return array.copy(data=move_arrays(array.data, move, resampling, stack.empty))
     aligned = array.copy(data=move_scenes(scenes, move, array.data.chunks, resampling))
     # what is read from here on are the bands of this stack, whatever it was selected from
     position = array.coords[BAND_POSITION].variable

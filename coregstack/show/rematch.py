@@ -60,7 +60,7 @@ class Rematch:
             id=self.stack.ids[k],
             values=one.values,
             clear=clear,
-            nodata=self.stack.nodata,
+            nodata=self.stack.empty,
             origin=Shift(-self.applied[k].y, -self.applied[k].x),
         ).load(self.options)
         valid = pixels.valid if pixels.valid.ndim == 2 else pixels.valid[0]

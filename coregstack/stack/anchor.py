@@ -142,7 +142,7 @@ def _stack_scores(stack: Stack) -> tuple[AnchorScore, ...]:
         sketches = item_sketches(items, _looked_at(band), frame).compute()
     else:
         clear = None if stack.clear is None else stack.clear.data
-        items = array_items(stack.array.data[:, [band]], clear, stack.ids, nodata=stack.nodata)
+        items = array_items(stack.array.data[:, [band]], clear, stack.ids, nodata=stack.empty)
         sketches = item_sketches(items, _looked_at(0)).compute()
     sensors = _on_time(stack, _SENSOR)
     located = _on_time(stack, _GROUND_CONTROL)

@@ -23,7 +23,7 @@ from coregstack.pixels.scene import PlacedScene
 from coregstack.stack.anchor import AUTO, best_item
 from coregstack.stack.conform import Stack, conform, item_times
 from coregstack.stack.lookup import find_anchor
-from coregstack.stack.masks import usable_pixels
+from coregstack.stack.masks import Mask, usable_pixels
 from coregstack.stack.measured import with_lattice
 from coregstack.stack.provenance import pristine_clear, pristine_scenes
 
@@ -63,7 +63,7 @@ def estimate_beside(
 def estimate_stack(
     known: Stack,
     anchor: Hashable | xr.DataArray,
-    mask: xr.DataArray | bool | None,
+    mask: Mask | None,
     options: MatchOptions,
     settled: tuple[PairMatch, ...] = (),
 ) -> xr.Dataset:
@@ -85,7 +85,7 @@ def is_auto(anchor: Any) -> bool:
 def _records(
     stack: Stack,
     anchor: Hashable | xr.DataArray,
-    mask: xr.DataArray | bool | None,
+    mask: Mask | None,
     options: MatchOptions,
     settled: tuple[PairMatch, ...],
 ) -> da.Array:
@@ -111,13 +111,13 @@ def _array_items(
     """The items of an array, and the anchor among them or from outside."""
     data = stack.array.data[:, list(options.bands)]
     if inside is not None:
-        items = array_items(data, clear, stack.ids, nodata=stack.nodata)
+        items = array_items(data, clear, stack.ids, nodata=stack.empty)
         return items, items[inside : inside + 1]
     other, origin = _outside(stack, anchor)
-    items = array_items(data, clear, stack.ids, nodata=stack.nodata, origin=origin)
+    items = array_items(data, clear, stack.ids, nodata=stack.empty, origin=origin)
     usable = None if other.clear is None else other.clear.data
     first = other.array.data[:, list(options.bands)]
-    return items, array_items(first, usable, ("the anchor",), nodata=other.nodata)
+    return items, array_items(first, usable, ("the anchor",), nodata=other.empty)
 
 
 def _measured_on(stack: Stack, anchor: Any) -> GeoBox:
