@@ -11,12 +11,12 @@ import xarray as xr
 
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
-from coregstack.matching.choices import MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.choices import MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD, Band, Method, Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 from coregstack.stack.anchor import best_scene
-from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given
+from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given, with_classes
 from coregstack.stack.estimating import estimate_stack, is_auto
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.masks import Mask
@@ -100,11 +100,12 @@ def estimate(
     *,
     ids: Sequence[str] | None = None,
     mask: Mask | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
+    nearest: Sequence[str | int] = (),
 ) -> xr.Dataset:
     """Estimate the shift of every item against the anchor, score it and decide what is done.
 
@@ -114,9 +115,9 @@ def estimate(
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
     anchor : str, time, int or DataArray
         Item id, timestamp or position of the anchor; or a scene from outside the stack, dims (band, y, x)
-        or (y, x), with the CRS and pixel size of the stack. "auto" chooses the item that `rank_anchors` puts
-        first, for which reduced images of all items are computed at once, and says why in the attribute
-        `anchor_why`.
+        or (y, x), with the CRS and pixel size of the stack, whatever its bands. "auto" chooses the item that
+        `rank_anchors` puts first, for which reduced images of all items are computed at once, and says why in the
+        attribute `anchor_why`.
     ids : sequence of str, optional
         Item ids, where the stack has no coordinate `id`; by default made from the times.
     mask : DataArray, bool, str, mapping or callable, optional
@@ -124,9 +125,12 @@ def estimate(
         band of classes and those that may not be used: ``"scl:3,8,9,10"`` or ``{"scl": [3, 8, 9, 10]}``. Or a function
         that makes such a DataArray of the stack. By default the coordinate `clear` where there is one; False uses all
         valid pixels.
-    band : str or int, optional
+    band : str, int or pair of these, optional
         Band that is scored, by name or position; "mean" for the mean of all bands. By default red where a
-        name tells it, else the middle band. The estimator uses up to three more bands.
+        name tells it, else the middle band. The estimator uses up to three more bands. A pair names the one band of
+        the anchor and the one of the items that are matched, as ``("pan", "red")``. Bands of an anchor from outside
+        are those of the same name, in any case and order and by usual synonyms (``B04`` is ``red``); where there are
+        none, the anchor's scored band is matched with each of up to four bands of the items.
     max_shift : float, optional
         Largest shift that is looked for, px; by default a quarter of the overlap.
     threshold : float
@@ -140,6 +144,8 @@ def estimate(
         before them on that way. The quality then holds `redundancy`, `closure` (px) and `against` of every item
         as well: pairs beyond the one that is needed, the rms length of the closures of loops, and the id of the
         item that it was matched and scored against, empty for the anchor. It takes some three times as long.
+    nearest : sequence of str or int, optional
+        Names or positions of bands that hold classes or flags, as in `apply`: they are never matched or scored.
 
     Returns
     -------
@@ -166,13 +172,24 @@ def estimate(
     ['anchor', 'coregistered', 'coregistered']
     """
     settings = MatchSettings(
-        band=band, max_shift=max_shift, threshold=threshold, min_improvement=min_improvement, method=method
+        band=band,
+        max_shift=max_shift,
+        threshold=threshold,
+        min_improvement=min_improvement,
+        method=method,
+        nearest=nearest,
     )
-    known = conform(stack, ids)
-    return estimate_stack(known, anchor, mask, settings.bound(known.bands))
+    known = conform(with_classes(stack, settings.nearest), ids)
+    return estimate_stack(known, anchor, mask, settings)
 
 
-def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = "cubic") -> xr.DataArray:
+def apply(
+    stack: xr.DataArray,
+    quality: xr.Dataset,
+    *,
+    resampling: Resampling = "cubic",
+    nearest: Sequence[str | int] = (),
+) -> xr.DataArray:
     """Shift the items that are coregistered, leave all others as they are.
 
     Parameters
@@ -186,6 +203,10 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = 
     resampling : str
         "cubic", "bilinear", "lanczos" or "nearest" (whole pixels, values unchanged); "none" leaves the pixels of
         the stack as they are, so that `to_geotiffs` moves only the geotransforms.
+    nearest : sequence of str or int, optional
+        Names or positions of bands that hold classes or flags, whose pixels are moved by nearest neighbour whatever
+        the resampling. Bands that tell so themselves, by a colour table, a name such as ``scl`` or ``qa_pixel``, or the
+        attributes ``flag_values``, ``flag_masks`` or ``flag_meanings``, need not be named.
 
     Returns
     -------
@@ -209,7 +230,7 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = 
     True
     """
     check_resampling(resampling)
-    known = conform(stack, None if "id" in stack.coords else _ids(quality))
+    known = conform(with_classes(stack, nearest), None if "id" in stack.coords else _ids(quality))
     quality = on_lattice(_for_items(quality, known, stack), known.box)
     _check_shifts(quality, known.ids)
     move = moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
@@ -236,11 +257,12 @@ def align(
     *,
     ids: Sequence[str] | None = None,
     mask: xr.DataArray | bool | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
+    nearest: Sequence[str | int] = (),
     resampling: Resampling = "cubic",
 ) -> xr.DataArray:
     """Align a stack to an anchor: ``apply(stack, estimate(stack, anchor))``.
@@ -251,7 +273,7 @@ def align(
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
     anchor : str, time, int or DataArray
         The anchor, as in `estimate`.
-    ids, mask, band, max_shift, threshold, min_improvement, method
+    ids, mask, band, max_shift, threshold, min_improvement, method, nearest
         As in `estimate`.
     resampling : str
         How pixels are interpolated, as in `apply`.
@@ -276,9 +298,9 @@ def align(
     check_resampling(resampling)
     quality = estimate(
         stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-        min_improvement=min_improvement, method=method,
+        min_improvement=min_improvement, method=method, nearest=nearest,
     )  # fmt: skip
-    return apply(stack, quality, resampling=resampling)
+    return apply(stack, quality, resampling=resampling, nearest=nearest)
 
 
 def check_resampling(resampling: str) -> None:
@@ -336,7 +358,8 @@ def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
     array = stack.array
     scenes = pristine_scenes(stack)
     if scenes is None:
-        return array.copy(data=move_arrays(array.data, move, resampling, stack.empty))
+        moved = move_arrays(array.data, move, resampling, stack.empty, stack.held.nearest)
+        return array.copy(data=moved)
     aligned = array.copy(data=move_scenes(scenes, move, array.data.chunks, resampling))
     # what is read from here on are the bands of this stack, whatever it was selected from
     position = array.coords[BAND_POSITION].variable

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from coregstack import api
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Band, Method, Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.run.notebook import table_html
@@ -69,7 +69,7 @@ class StackPlots(QualityPlots):
         id: str,
         *,
         anchor: Hashable | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         ax: Any = None,
     ) -> Any:
@@ -83,7 +83,7 @@ class StackPlots(QualityPlots):
         id: str,
         *,
         anchor: Hashable | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         ax: Sequence[Any] | None = None,
     ) -> Any:
@@ -117,21 +117,28 @@ class CoregAccessor:
         *,
         ids: Sequence[str] | None = None,
         mask: xr.DataArray | bool | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         threshold: float = SCORE_THRESHOLD,
         min_improvement: float = MIN_IMPROVEMENT,
         method: Method = "direct",
+        nearest: Sequence[str | int] = (),
     ) -> xr.Dataset:
         """Estimate shifts and scores of this stack; see `coregstack.estimate`."""
         return api.estimate(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method,
+            min_improvement=min_improvement, method=method, nearest=nearest,
         )  # fmt: skip
 
-    def apply(self, quality: xr.Dataset, *, resampling: Resampling = "cubic") -> xr.DataArray:
+    def apply(
+        self,
+        quality: xr.Dataset,
+        *,
+        resampling: Resampling = "cubic",
+        nearest: Sequence[str | int] = (),
+    ) -> xr.DataArray:
         """Shift the items of this stack; see `coregstack.apply`."""
-        return api.apply(self._array, quality, resampling=resampling)
+        return api.apply(self._array, quality, resampling=resampling, nearest=nearest)
 
     def align(
         self,
@@ -139,17 +146,18 @@ class CoregAccessor:
         *,
         ids: Sequence[str] | None = None,
         mask: xr.DataArray | bool | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         threshold: float = SCORE_THRESHOLD,
         min_improvement: float = MIN_IMPROVEMENT,
         method: Method = "direct",
+        nearest: Sequence[str | int] = (),
         resampling: Resampling = "cubic",
     ) -> xr.DataArray:
         """Align this stack; see `coregstack.align`."""
         return api.align(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, resampling=resampling,
+            min_improvement=min_improvement, method=method, nearest=nearest, resampling=resampling,
         )  # fmt: skip
 
     @property
@@ -161,7 +169,7 @@ class CoregAccessor:
         self,
         *,
         anchor: Hashable | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
     ) -> pd.DataFrame:
         """The windows that match, as a table; see `coregstack.tie_points`."""

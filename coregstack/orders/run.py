@@ -18,7 +18,7 @@ from coregstack.export.files import copy_file, inside
 from coregstack.export.lock import locked
 from coregstack.export.plan import Asset, ItemReport, WrittenFile
 from coregstack.export.stac import FOLDER
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Band, Method, Resampling
 from coregstack.matching.decision import failure
 from coregstack.matching.options import MatchSettings
 from coregstack.orders.archives import unpack
@@ -141,11 +141,12 @@ def run_order(
     output: str | os.PathLike[str],
     zarr: Any = None,
     append: bool = False,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
+    nearest: Sequence[str | int] = (),
     resampling: Resampling = "cubic",
     overwrite: bool = False,
     verify: bool = True,
@@ -168,7 +169,7 @@ def run_order(
     append : bool
         Whether the items are appended to the cube that `zarr` holds, aligned to its own anchor; see
         `coregstack.append`. Items that it holds already are left alone.
-    band, max_shift, threshold, min_improvement, method
+    band, max_shift, threshold, min_improvement, method, nearest
         As in `coregstack.estimate`.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
@@ -207,7 +208,12 @@ def run_order(
     8
     """
     settings = MatchSettings(
-        band=band, max_shift=max_shift, threshold=threshold, min_improvement=min_improvement, method=method
+        band=band,
+        max_shift=max_shift,
+        threshold=threshold,
+        min_improvement=min_improvement,
+        method=method,
+        nearest=nearest,
     )
     order = read_payload(payload)
     request = RunRequest(

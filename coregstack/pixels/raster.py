@@ -49,6 +49,9 @@ GDAL_OPTIONS: Mapping[str, Any] = {
 }
 """Settings under which every file is opened, in every process; the cache is in MB."""
 
+FLAGS = ("flag_values", "flag_masks", "flag_meanings")
+"""Attributes of CF by which a band says that it holds classes or bits."""
+
 WARP_TOLERANCE = 1e-5
 """How far, in pixels, GDAL's approximated transformation may lie from the exact one."""
 
@@ -82,6 +85,10 @@ class RasterHeader:
     """Band descriptions."""
     scaling: tuple[tuple[float, float], ...]
     """Scale and offset of each band: a stored number times the one plus the other is what was measured."""
+    coloured: tuple[int, ...]
+    """Bands, from 0, whose values are looked up in a table of colours."""
+    flagged: tuple[int, ...]
+    """Bands, from 0, whose tags say that they hold classes or bits, as CF does."""
     alpha: int | None
     """Index of the alpha band, from 0, if there is one."""
     internal_mask: bool
@@ -187,12 +194,19 @@ def _header(path: str, dataset: DatasetReader) -> RasterHeader:
         nodata=usable_nodata(dataset),
         names=tuple(dataset.descriptions),
         scaling=tuple(zip(dataset.scales, dataset.offsets, strict=True)),
+        coloured=tuple(k for k, c in enumerate(dataset.colorinterp) if c is ColorInterp.palette),
+        flagged=tuple(k for k in range(dataset.count) if holds_flags(dataset.tags(k + 1))),
         alpha=alpha,
         internal_mask=any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags),
         tags=tuple(sorted(dataset.tags().items())),
         size=stat.st_size,
         modified=stat.st_mtime_ns,
     )
+
+
+def holds_flags(attributes: Mapping[Any, Any]) -> bool:
+    """Whether attributes or tags of a band say that it holds classes or bits."""
+    return any(name in attributes for name in FLAGS)
 
 
 def _box(path: str, dataset: DatasetReader) -> GeoBox:

@@ -12,12 +12,12 @@ import xarray as xr
 from coregstack.api import apply, check_resampling
 from coregstack.cube.append import open_grown, write_behind
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Band, Method, Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status
 from coregstack.network.seasons import season_apart
 from coregstack.pixels.scene import Scene
-from coregstack.stack.conform import Stack, conform, item_times, scaling
+from coregstack.stack.conform import CLASSES, Stack, conform, item_times, scaling
 from coregstack.stack.estimating import estimate_beside
 from coregstack.stack.opening import scenes_of, scenes_on, unreadable_files
 
@@ -32,11 +32,12 @@ def append(
     *,
     ids: Sequence[str] | None = None,
     times: Sequence[Any] | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "network",
+    nearest: Sequence[str | int] = (),
     resampling: Resampling = "cubic",
     storage_options: dict[str, Any] | None = None,
 ) -> xr.Dataset:
@@ -55,7 +56,7 @@ def append(
         Where `to_zarr` wrote the cube, of an aligned stack whose anchor is one of its items.
     ids, times : sequence, optional
         Of files, as in `coregstack.open_scenes`.
-    band, max_shift, threshold, min_improvement
+    band, max_shift, threshold, min_improvement, nearest
         As in `coregstack.estimate`.
     method : str
         "network" or "direct", as in `coregstack.estimate`, but by default "network".
@@ -93,7 +94,12 @@ def append(
     ['coregistered']
     """
     settings = MatchSettings(
-        band=band, max_shift=max_shift, threshold=threshold, min_improvement=min_improvement, method=method
+        band=band,
+        max_shift=max_shift,
+        threshold=threshold,
+        min_improvement=min_improvement,
+        method=method,
+        nearest=nearest,
     )
     if isinstance(new_scenes, xr.DataArray):
         if ids is not None or times is not None:
@@ -147,10 +153,12 @@ def _append(
         [_bare(conform(array.isel(time=beside))), _bare(conform(stack))], "time", join="override",
         combine_attrs="override",
     )  # fmt: skip
+    told = np.array([own or other for own, other in zip(cube.classes, known.classes, strict=True)], object)
+    both = both.assign_coords({CLASSES: ("band", told)}) if any(told) else both
     placed = _placed(cube, beside, anchor)
     quality = estimate_beside(both, anchor, placed, settings)
     quality = quality.isel(time=slice(len(beside), None)).compute()
-    aligned = apply(stack, quality, resampling=resampling)
+    aligned = apply(stack, quality, resampling=resampling, nearest=settings.nearest)
     write_behind(aligned, store, storage_options)
     return quality
 

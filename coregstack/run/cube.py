@@ -8,18 +8,26 @@ from typing import Any
 from coregstack.api import apply
 from coregstack.cube.memory import open_cube
 from coregstack.cube.write import to_zarr
+from coregstack.matching.bands import position_of
 from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.pixels.scene import Scene
 from coregstack.run.appending import append_scenes
 from coregstack.run.result import RunResult
+from coregstack.stack.conform import conform
 from coregstack.stack.opening import stack_scenes
 from coregstack.stack.placing import unplaceable
 
 
 def write_cube(
-    store: Any, scenes: Sequence[Scene], anchor: Scene, result: RunResult, *, overwrite: bool
+    store: Any,
+    scenes: Sequence[Scene],
+    anchor: Scene,
+    result: RunResult,
+    settings: MatchSettings,
+    *,
+    overwrite: bool,
 ) -> None:
     """Write the cube of a run whose shifts are known; scenes that cannot be read or placed are left out."""
     reached = {report.id for report in result.reports if report.quality.shift is not None}
@@ -28,7 +36,9 @@ def write_cube(
         for scene in _readable(scenes, result)
         if unplaceable(scene, anchor, apart=scene.id in reached) is None
     ]
-    to_zarr(apply(stack_scenes(placeable, anchor), result.to_quality()), store, overwrite=overwrite)
+    stack = stack_scenes(placeable, anchor)
+    told = [band for band in settings.nearest if position_of(conform(stack).bands, band) is not None]
+    to_zarr(apply(stack, result.to_quality(), nearest=told), store, overwrite=overwrite)
 
 
 def grow_cube(
@@ -58,7 +68,7 @@ def grow_cube(
         How pixels are moved, as in `coregstack.append`.
     """
     if open_cube(store, None, overwrite=False) is None:
-        write_cube(store, scenes, anchor, result, overwrite=False)
+        write_cube(store, scenes, anchor, result, settings, overwrite=False)
         return
     able = [s for s in _readable(scenes, result) if unplaceable(s, anchor, apart=True) is None]
     append_scenes(able, store, settings, resampling=resampling)

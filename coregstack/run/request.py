@@ -14,6 +14,7 @@ from coregstack.cube.memory import open_cube
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.files import resolved
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
+from coregstack.matching.bands import anchor_bands
 from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import Scene
@@ -23,6 +24,7 @@ from coregstack.run.execute import check_apart, output_folder, reference_digests
 from coregstack.run.result import RunResult, with_table
 from coregstack.stack.facts import scene_facts
 from coregstack.stack.opening import Unusable
+from coregstack.stack.placing import check_nearest, scene_bands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +121,8 @@ def carry_out(
         If the request cannot be honoured; nothing was written then.
     """
     anchor = items.anchor
-    request.match.bound(anchor.bands)
+    anchor_bands(request.match, scene_bands(anchor))
+    check_nearest(request.match.nearest, items.scenes)
     _check_cube(request, items)
     settings = DeliverySettings(
         output=str(resolved(request.output)),
@@ -132,6 +135,7 @@ def carry_out(
         digests=digests or request.check,
         dry_run=request.dry_run,
         check=request.check,
+        nearest=tuple(request.match.nearest),
         references=reference_digests(anchor, items.scenes, request.match) if request.check else (),
     )
     with nullcontext() if request.dry_run else output_folder(request.output, items.inputs) as claim:
@@ -174,7 +178,9 @@ def _with_cube(result: RunResult, request: RunRequest, items: RunItems) -> RunRe
                 request.zarr, items.scenes, items.anchor, result, request.match, resampling=request.resampling
             )
         elif request.zarr is not None:
-            write_cube(request.zarr, items.scenes, items.anchor, result, overwrite=request.overwrite)
+            write_cube(
+                request.zarr, items.scenes, items.anchor, result, request.match, overwrite=request.overwrite
+            )
     except (CoregError, OSError) as error:
         return replace(result, faults=(*result.faults, f"cube: {error}"))
     return result

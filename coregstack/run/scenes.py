@@ -15,7 +15,7 @@ from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
 from coregstack.graph.written import records_of, slab_deliveries
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Band, Method, Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
 from coregstack.model import OUTSIDE
@@ -119,6 +119,8 @@ def to_geotiffs(
                 nodata=known.nodata,
                 bands=known.bands,
                 scaling=scaling(known.array),
+                classes=known.classes,
+                cog=cog,
                 method=method,
             )
             reports: Sequence[ItemReport] = compute_items(
@@ -161,11 +163,12 @@ def run_scenes(
     zarr: Any = None,
     ids: Sequence[str] | None = None,
     times: Sequence[Any] | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
+    nearest: Sequence[str | int] = (),
     resampling: Resampling = "cubic",
     cog: bool = False,
     overwrite: bool = False,
@@ -189,8 +192,8 @@ def run_scenes(
         written, it is named among the problems.
     ids, times : sequence, optional
         As in `coregstack.open_scenes`.
-    band, max_shift, threshold, min_improvement, method
-        As in `coregstack.estimate`.
+    band, max_shift, threshold, min_improvement, method, nearest
+        As in `coregstack.estimate`. Scenes may have other bands than the anchor.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
     cog, overwrite, progress
@@ -229,7 +232,12 @@ def run_scenes(
     {'a': 'anchor', 'b': 'coregistered', 'c': 'coregistered'}
     """
     settings = MatchSettings(
-        band=band, max_shift=max_shift, threshold=threshold, min_improvement=min_improvement, method=method
+        band=band,
+        max_shift=max_shift,
+        threshold=threshold,
+        min_improvement=min_improvement,
+        method=method,
+        nearest=nearest,
     )
     request = RunRequest(
         match=settings, output=Path(output), zarr=zarr, resampling=resampling, cog=cog, overwrite=overwrite,

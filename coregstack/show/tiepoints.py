@@ -12,6 +12,7 @@ import xarray as xr
 from coregstack.errors import InvalidRequest, MissingFile
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.ties import tie_table
+from coregstack.matching.choices import Band
 from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.run.result import TABLE, RunResult
@@ -22,7 +23,7 @@ def tie_points(
     source: Any,
     *,
     anchor: Hashable | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
 ) -> pd.DataFrame:
     """List the windows that were matched: where each lies, its own shift, and whether it agrees.
