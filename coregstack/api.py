@@ -23,6 +23,7 @@ from coregstack.stack.masks import Mask
 from coregstack.stack.measured import on_lattice
 from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
 from coregstack.stack.provenance import pristine_scenes
+from coregstack.untrusted.given import short
 
 
 def open_scenes(
@@ -230,6 +231,10 @@ def apply(
     True
     """
     check_resampling(resampling)
+    if not isinstance(quality, xr.Dataset):
+        raise InvalidRequest(
+            f"The quality has to be the Dataset that estimate returned, not {short(quality)}."
+        )
     known = conform(with_classes(stack, nearest), None if "id" in stack.coords else _ids(quality))
     quality = on_lattice(_for_items(quality, known, stack), known.box)
     _check_shifts(quality, known.ids)

@@ -48,7 +48,7 @@ def open_cube(store: Any, storage_options: dict[str, Any] | None, *, overwrite: 
     except FileNotFoundError:
         _check_free(store)
         return None
-    except (ImportError, ValueError) as error:
+    except (ImportError, TypeError, ValueError) as error:
         # fsspec misses the package for a kind of URL, or knows no such kind
         raise InvalidRequest(f"{shown(store)} cannot be opened as a Zarr store: {error}.") from error
     if isinstance(root, zarr.Group):

@@ -36,6 +36,7 @@ from coregstack.run.targets import needed_names
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import stack_scenes, unreadable_files
 from coregstack.stack.placing import check_anchor
+from coregstack.untrusted.given import given_path
 
 if TYPE_CHECKING:
     import pystac
@@ -120,7 +121,7 @@ def open_order(
     --------
     >>> stack = open_order("order_folder", anchor="20200630_164149_0e3a")  # doctest: +SKIP
     """
-    root = Path(folder)
+    root = given_path(folder, "folder")
     if os.path.isfile(root):
         raise InvalidRequest(f"{str(root)!r} is a file; a folder was expected. Unpack it, or use run_order.")
     delivery = scan_delivery(root)
@@ -216,11 +217,13 @@ def run_order(
         nearest=nearest,
     )
     order = read_payload(payload)
+    source = given_path(input, "input")
     request = RunRequest(
-        match=settings, output=Path(output), zarr=zarr, append=append, resampling=resampling, cog=order.cog,
+        match=settings, output=given_path(output, "output"), zarr=zarr, append=append, resampling=resampling,
+        cog=order.cog,
         overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
-    with _input_folders(Path(input)) as folders:
+    with _input_folders(source) as folders:
         delivery = scan_delivery(*folders, item_ids=order.item_ids)
         wanted = set(order.item_ids)
         there = [item for item in delivery.items if item.item_id in wanted]
@@ -230,8 +233,8 @@ def run_order(
             scenes=found.scenes,
             unusable=found.unusable,
             plans=found.plans,
-            anchor=_anchor(order, found, Path(input)),
-            inputs=(Path(input),),
+            anchor=_anchor(order, found, source),
+            inputs=(source,),
             missing=tuple(_missing(order, there)),
             notes=(*order.notes, *_notes(delivery, order)),
             also=(MANIFEST_NAME, *(target for asset in others for target in asset.targets)),

@@ -24,6 +24,7 @@ from rasterio.windows import Window
 
 from coregstack.errors import MissingFile, UnreadableFile
 from coregstack.geometry.lattice import crs_of
+from coregstack.pixels import hints
 from coregstack.pixels.claims import check_boxes, check_crs_bytes, check_tiff
 from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, READ_BYTES
 
@@ -132,7 +133,7 @@ def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
         If it is no raster of an allowed driver, or names another file as part of itself.
     """
     if os.path.isdir(path):
-        raise UnreadableFile(f"{path!r} is a folder. Name the files in it, for example {path}/*.tif.")
+        raise UnreadableFile(f"{path!r} is a folder. {hints.of_folder(path)}")
     if not os.path.isfile(path):
         raise MissingFile.at(path)
     with gdal(alone=alone):
@@ -170,6 +171,8 @@ def read_header(path: str | os.PathLike[str]) -> RasterHeader:
         band), ``COREGSTACK_MAX_BANDS`` (default 1000) and ``COREGSTACK_MAX_BLOCK_BYTES`` (default 2**30)
         allow.
     """
+    if hint := hints.of_address(os.fspath(path)):
+        raise UnreadableFile(hint)
     path = os.path.abspath(os.fspath(path))
     with opened(path) as dataset:
         try:
@@ -245,8 +248,7 @@ def _driver(path: str) -> str:
             _check_before(path, start)
             return driver
     raise UnreadableFile(
-        f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). "
-        "Convert it, for example with gdal_translate -of COG."
+        f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). {hints.of_format(start)}"
     )
 
 
@@ -298,7 +300,7 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
         hint = "only ground control points or RPCs" if dataset.gcps[0] or dataset.rpcs else "none"
         raise UnreadableFile(
             f"{path!r} has no usable georeference ({hint}): a CRS and a geotransform were expected. "
-            "Orthorectify it or set them, for example with gdalwarp or gdal_edit.py."
+            f"{hints.of_place(path, crs=dataset.crs is not None)}"
         )
     numbers = np.abs(dataset.transform[:6])
     if dataset.transform.is_degenerate or not (numbers < _FARTHEST).all():

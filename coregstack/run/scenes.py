@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
+from coregstack.untrusted.bandnames import scene_of_band
+from coregstack.untrusted.given import given_path
 from coregstack.untrusted.names import check_item_id
 
 
@@ -102,7 +105,7 @@ def to_geotiffs(
     crs_of(known.box)
     for item in known.ids:
         check_item_id(item)
-    folder = Path(output)
+    folder = given_path(output, "output")
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     method = str(aligned.attrs.get("coregstack_method", "direct"))
     records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
@@ -240,16 +243,19 @@ def run_scenes(
         nearest=nearest,
     )
     request = RunRequest(
-        match=settings, output=Path(output), zarr=zarr, resampling=resampling, cog=cog, overwrite=overwrite,
+        match=settings, output=given_path(output, "output"), zarr=zarr, resampling=resampling, cog=cog,
+        overwrite=overwrite,
         check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
     scenes, unusable = scenes_of(paths, ids=ids, times=times)
     if not scenes:
         raise unreadable_files(unusable)
     reference, notes = _anchor(scenes, anchor, [u.id for u in unusable])
+    paths = list(paths)
     names = ids if ids is not None else [Path(path).stem for path in paths]
     asked = {name: k for k, name in enumerate(names)}
     plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
+    notes = (*notes, *_torn(paths))
     items = RunItems(
         scenes=tuple(scenes),
         unusable=tuple(unusable),
@@ -259,6 +265,24 @@ def run_scenes(
         notes=notes,
     )
     return carry_out(request, items)
+
+
+def _torn(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """What is to be said where files are single bands of scenes: each is an item of its own."""
+    scenes: dict[tuple[Path, str], dict[str, str]] = defaultdict(dict)
+    for path in map(Path, paths):
+        if found := scene_of_band(path.stem):
+            scenes[path.parent, found[0]][found[1]] = path.name
+    several = [list(files.values()) for files in scenes.values() if len(files) > 1]
+    if not several:
+        return []
+    count = sum(map(len, several))
+    return [
+        f"{count} files look like the bands of {len(several)} scene{'s' if len(several) > 1 else ''}, as "
+        f"{several[0][0]} and {several[0][1]} do: each file was matched by itself, so that bands of one scene may be "
+        "moved differently. Put the bands of a scene into one file first, for example with gdalbuildvrt -separate and "
+        "gdal_translate, or load them as one item with open_stac."
+    ]
 
 
 def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> tuple[Scene, tuple[str, ...]]:

@@ -17,6 +17,7 @@ from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.run.result import TABLE, RunResult
 from coregstack.show.rematch import qualities, rematch
+from coregstack.untrusted.given import given_path
 
 
 def tie_points(
@@ -71,7 +72,7 @@ def tie_points(
         raise InvalidRequest(
             "anchor and match options are for stacks; what a run has written tells them itself."
         )
-    return _kept(Path(source.output if isinstance(source, RunResult) else source))
+    return _kept(given_path(source.output if isinstance(source, RunResult) else source, "source"))
 
 
 def _kept(folder: Path) -> pd.DataFrame:

@@ -18,6 +18,7 @@ from coregstack.matching.options import checked_nearest
 from coregstack.model import UNSCALED
 from coregstack.pixels.raster import FLAGS, holds_flags
 from coregstack.stack.coordinates import band_names, stack_box, with_coordinates, with_utc_times
+from coregstack.untrusted.given import given_list
 
 DIMS = ("time", "band", "y", "x")
 BAND_POSITION = "source_band"
@@ -244,12 +245,18 @@ def item_ids(array: xr.DataArray, ids: Sequence[str] | None) -> tuple[str, ...]:
     """Unique item ids: as given, else the coordinate `id`, else made from the times."""
     count = array.sizes["time"]
     if ids is None and "id" in array.coords and array.coords["id"].dims == ("time",):
-        ids = [str(i) for i in array.coords["id"].values]
+        ids = list(array.coords["id"].values)
     if ids is None:
         return _ids_from_times(array)
+    ids = given_list(ids, "ids")
+    if len(ids) != count:
+        raise InvalidStack(f"{count} ids were expected, one for each time, but {len(ids)} were given.")
+    if lost := [k for k, i in enumerate(ids) if pd.isna(i) or not str(i)]:
+        raise InvalidStack(
+            f"{len(lost)} of {count} items have no id, the first at position {lost[0]}: joining stacks of which only "
+            "some have the coordinate 'id' leaves it empty. Pass ids=..., one for each time."
+        )
     found = tuple(str(i) for i in ids)
-    if len(found) != count:
-        raise InvalidStack(f"{count} ids were expected, one for each time, but {len(found)} were given.")
     if repeated := sorted({i for i in found if found.count(i) > 1} if len(set(found)) < count else ()):
         raise InvalidStack(f"Item ids have to be unique, but these repeat: {repeated[:5]}. Pass ids=...")
     return found

@@ -73,13 +73,14 @@ def estimate_stack(
     facts = {}
     if is_auto(anchor):
         anchor, facts["anchor_why"] = best_item(known)
-    outside = _outside(known, anchor) if isinstance(anchor, xr.DataArray) else None
+    outside = _outside(known, anchor) if isinstance(anchor, xr.DataArray | xr.Dataset) else None
     first = find_anchor(known, anchor) if outside is None else outside
     pairs = pair_bands(settings, known.held if outside is None else outside.stack.held, known.held)
     found = _records(known, first, mask, pairs, settled)
     quality = _quality(known, found, pairs.options).assign_attrs(facts, band=_scored(known, outside, pairs))
     name = known.ids[first] if isinstance(first, int) else OUTSIDE
-    return with_lattice(quality, _measured_on(known, anchor)).assign_attrs(anchor=name)
+    box = known.box if outside is None else outside.stack.box
+    return with_lattice(quality, box).assign_attrs(anchor=name)
 
 
 def is_auto(anchor: Any) -> bool:
@@ -140,11 +141,6 @@ def _array_items(
     return da.concatenate([items[:inside], own, items[inside + 1 :]]), own
 
 
-def _measured_on(stack: Stack, anchor: Any) -> GeoBox:
-    """The lattice whose pixels shifts are counted in: the anchor's, which for an item of the stack is the stack's."""
-    return conform(_one_time(anchor)).box if isinstance(anchor, xr.DataArray) else stack.box
-
-
 def _items(stack: Stack, anchor: int | None, settled: tuple[PairMatch, ...]) -> Items:
     """What a network knows of the stack's items; an anchor from outside comes last."""
     if anchor is not None:
@@ -175,7 +171,7 @@ class _Outside:
     """Where the first pixel of the stack that is matched with it lies in its frame."""
 
 
-def _outside(stack: Stack, anchor: xr.DataArray) -> _Outside:
+def _outside(stack: Stack, anchor: xr.DataArray | xr.Dataset) -> _Outside:
     """An anchor from outside in its known form, and where the stack's first pixel lies in its frame."""
     other = conform(_one_time(anchor))
     if len(other.ids) != 1:
@@ -198,7 +194,7 @@ def _outside(stack: Stack, anchor: xr.DataArray) -> _Outside:
     return _Outside(stack=other, origin=offset(stack.box, other.box))
 
 
-def _one_time(anchor: xr.DataArray) -> xr.DataArray:
+def _one_time(anchor: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
     """A scene from outside as a stack of one time."""
     scene = anchor if "time" in anchor.dims else anchor.expand_dims(time=1)
     if "clear" in scene.coords and "time" not in scene.coords["clear"].dims:

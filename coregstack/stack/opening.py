@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,8 +28,9 @@ from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack.conform import BAND_POSITION, CLASSES, Stack
 from coregstack.stack.placing import band_indexes, check_lattice, common_bands, placed_scene
 from coregstack.untrusted.bandnames import same_bands
+from coregstack.untrusted.given import given_list, given_path
 from coregstack.untrusted.limits import STACK_PIXELS
-from coregstack.untrusted.names import check_item_id
+from coregstack.untrusted.names import check_item_id, shown
 from coregstack.untrusted.times import time_from_name, time_from_text
 
 CHUNK = 2048
@@ -96,9 +98,12 @@ def scenes_of(
             f"A list of files was expected, but {os.fspath(paths)!r} alone was given. The files of a folder or of a "
             "pattern are listed by sorted(glob.glob('folder/*.tif'))."
         )
-    files = [os.fspath(path) for path in paths]
+    files = [_file_name(path) for path in given_list(paths, "paths")]
     if not files:
         raise InvalidRequest("No scene was given; at least an anchor and one more are expected.")
+    ids, times = (
+        None if one is None else given_list(one, name) for name, one in (("ids", ids), ("times", times))
+    )
     for name, values in (("ids", ids), ("times", times)):
         if values is not None and len(values) != len(files):
             raise InvalidRequest(f"{len(files)} {name} were expected, one for each file, not {len(values)}.")
@@ -266,9 +271,18 @@ def place(
     return placed, box
 
 
+def _file_name(path: Any) -> str:
+    given_path(path, "Every one of paths")
+    return os.fspath(path)
+
+
 def _chunk_sizes(chunks: int | tuple[int, int] | None, shape: tuple[int, int]) -> tuple[int, int]:
-    sizes = (CHUNK, CHUNK) if chunks is None else (chunks, chunks) if isinstance(chunks, int) else chunks
-    if len(sizes) != 2 or min(sizes) < 1:
+    sizes: Any = (CHUNK, CHUNK) if chunks is None else (chunks, chunks) if isinstance(chunks, int) else chunks
+    if (
+        not isinstance(sizes, tuple | list)
+        or len(sizes) != 2
+        or any(not isinstance(one, int | np.integer) or one < 1 for one in sizes)
+    ):
         raise InvalidRequest(
             f"chunks has to be a positive number of pixels, or rows and columns, not {chunks!r}."
         )
@@ -309,5 +323,5 @@ def _time(value: object) -> np.datetime64:
 def unreadable_files(unusable: Sequence[Unusable]) -> UnreadableFile:
     """One error that names every file that cannot be opened."""
     count = "1 scene" if len(unusable) == 1 else f"{len(unusable)} scenes"
-    lines = tuple(f"  {u.path}: {u.reason}" for u in unusable[:20])
+    lines = tuple(f"  {shown(u.path)}: {u.reason}" for u in unusable[:20])
     return UnreadableFiles(f"{count} cannot be opened; mend or leave out:", lines)

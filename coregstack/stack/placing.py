@@ -13,6 +13,7 @@ from coregstack.matching.bands import Bands, position_of
 from coregstack.pixels.raster import check_pixels
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.untrusted.bandnames import same_bands
+from coregstack.untrusted.given import given_list
 from coregstack.untrusted.limits import PIXELS
 
 
@@ -113,7 +114,11 @@ def common_bands(
         raise InvalidStack(_unlike(scenes, anchor))
     if bands is None:
         return tuple(shared)
-    wanted = [bands] if isinstance(bands, str | int) else bands
+    wanted = [bands] if isinstance(bands, str | int) else given_list(bands, "bands")
+    if not wanted:
+        raise InvalidRequest(
+            "bands has to name at least one band; without it, all that the scenes share are opened."
+        )
     fewest = min(len(scene.bands) for scene in (anchor, *scenes))
     # where no name says otherwise, a position that is asked for is one in every file
     known = shared or list(anchor.bands[:fewest] if all(isinstance(band, int) for band in wanted) else ())

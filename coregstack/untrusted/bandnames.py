@@ -177,6 +177,25 @@ def file_names_classes(stem: str) -> bool:
     return any(names_classes("_".join(words[-count:])) for count in (1, 2) if len(words) >= count)
 
 
+def scene_of_band(stem: str) -> tuple[str, str] | None:
+    """What a file name says of the scene that it holds one band of, and of that band; None where it names no band.
+
+    Examples
+    --------
+    >>> scene_of_band("T33UUU_20170216T102101_B04"), scene_of_band("20200101_a")
+    (('t33uuu 20170216t102101', 'b04'), None)
+    """
+    words = _words(stem)
+    for count, k in ((count, k) for k in range(len(words) - 1, 0, -1) for count in (2, 1)):
+        part = words[k - count + 1 : k + 1] if k >= count else []
+        told = "".join(part)
+        code = count == 1 and _CODE.fullmatch(told)
+        if part and (code or (len(told) > 2 and told in _COMMON) or names_classes("_".join(part))):
+            left = [*words[: k - count + 1], *words[k + 1 :]]
+            return " ".join(word for word in left if word not in _BESIDE), told
+    return None
+
+
 def _words(name: str) -> list[str]:
     return [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
 
