@@ -83,16 +83,16 @@ def prepare(
             centres=np.array(centres, np.float64),
             anchor=high_pass(first, usable),
             item=high_pass(second, usable),
-            usable=_eroded(usable),
+            usable=eroded(usable),
             margin=margin,
         )
-        for (first, second, usable), margin in ((images, REACH), (_halved(*images), REACH // 2))
+        for (first, second, usable), margin in ((images, REACH), (halved(*images), REACH // 2))
     )
     return full, half
 
 
 @compiled
-def _halved(
+def halved(
     first: NDArray[np.float32], second: NDArray[np.float32], usable: NDArray[np.bool_]
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
     """Means of 2 x 2 pixels of both images, and where all four are usable."""
@@ -116,7 +116,7 @@ def _halved(
 
 
 @compiled
-def _eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The masks without a rim of `_RIM` pixels round what is not usable; the edge counts as such."""
     count, height, width = usable.shape
     result = np.zeros(usable.shape, np.bool_)
