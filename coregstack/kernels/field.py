@@ -33,8 +33,6 @@ _PITCHES = (16, 8, 8, 8, 8)
 _NU = 4.0
 """Degrees of freedom of Student's t."""
 _MEDIAN_CHI2 = 1.386
-_LONGEST = 1.0
-"""Longest step of a block at once, px of the resolution."""
 _CONVERGED = 0.003
 _BUDGET = 3 << 20
 """Pixels up to which every band is used, and the best one alone beyond."""
@@ -184,7 +182,7 @@ class _Search:
             state = self._step(Basis(lattice, grid.rows, grid.cols), equations, prior)
             prior = state.prior or prior
             solution = state.solution
-            change = float(np.abs(state.now - here)[equations.heard].max())
+            change = float(np.sqrt(np.square(state.now - here)[equations.heard].mean()))
             if turn and (change < _CONVERGED or (state.model == SHIFT and self.model == "auto")):
                 break
         return state
@@ -209,9 +207,6 @@ class _Search:
         model, chosen = self._choose(weighed, prior)
         solution = weighed.solve(model, chosen)
         now = basis.blocks(solution.linear, solution.nodes)
-        longest = _LONGEST * equations.grid.pitch / 8
-        if np.abs(now - equations.here).max() > longest:
-            pass
         _, noise = _trust(equations, now)
         return _State(
             model=model, prior=chosen, solution=solution, weighed=weighed, plain=equations, now=now, noise=noise
@@ -327,12 +322,10 @@ def _windows(state: _State) -> tuple[TiePoints, NDArray[np.float64]]:
     good = count[..., 0] > side * side / 4
     known = inverse(matrix)
     step = product(known, vector)
-    middle = (np.arange(n) * side for n in equations.grid.shape)
     rows, cols = (
         (places[0] + np.arange(n) * side * equations.grid.pitch + (side - 1) / 2 * equations.grid.pitch)
         for places, n in zip((equations.grid.rows, equations.grid.cols), good.shape, strict=True)
     )
-    del middle
     y, x = np.broadcast_arrays(rows[:, None], cols[None])
     local = now / np.maximum(count, 1) + step
     trusted = _blocked((trust * equations.heard)[..., None], side)[..., 0] / np.maximum(count[..., 0], 1)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from coregstack.model import Shift
@@ -50,12 +48,12 @@ class Lattice:
         origin = Shift(*((n - 1 - step * (m - 1)) / 2 for n, m in zip(frame, shape, strict=True)))
         return cls(origin=origin, step=step, shape=(shape[0], shape[1]), frame=frame)
 
-    def rows(self, at: NDArray[np.float64]) -> sp.csr_matrix:
-        """Splines at frame rows, shape (at, nodes down)."""
+    def rows(self, at: NDArray[np.float64]) -> Taps:
+        """Splines of the nodes down at frame rows."""
         return splines(self.shape[0], (at - self.origin.y) / self.step)
 
-    def cols(self, at: NDArray[np.float64]) -> sp.csr_matrix:
-        """Splines at frame columns, shape (at, nodes across)."""
+    def cols(self, at: NDArray[np.float64]) -> Taps:
+        """Splines of the nodes across at frame columns."""
         return splines(self.shape[1], (at - self.origin.x) / self.step)
 
     @property
@@ -74,8 +72,25 @@ class Lattice:
         return np.stack([whole, y[:, None] * whole, x[None] * whole], axis=-1)
 
 
-def splines(nodes: int, at: NDArray[np.float64]) -> sp.csr_matrix:
-    """Cubic B-splines with natural ends: values at positions are this times one coefficient a node.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Taps:
+    """What takes coefficients of nodes to values at places: four neighbouring ones each."""
+
+    first: NDArray[np.int64]
+    """The first of the four, shape (places,)."""
+    weights: NDArray[np.float64]
+    """Shape (places, 4)."""
+    nodes: int
+
+    def dense(self) -> NDArray[np.float64]:
+        """The same as a matrix, shape (places, nodes)."""
+        out = np.zeros((self.first.size, self.nodes))
+        np.put_along_axis(out, self.first[:, None] + np.arange(4), self.weights, axis=1)
+        return out
+
+
+def splines(nodes: int, at: NDArray[np.float64]) -> Taps:
+    """Cubic B-splines with natural ends: values at positions from one coefficient a node.
 
     Beyond the nodes they keep the value of the end.
 
@@ -88,30 +103,27 @@ def splines(nodes: int, at: NDArray[np.float64]) -> sp.csr_matrix:
 
     Returns
     -------
-    scipy.sparse.csr_matrix
-        Shape (n, nodes). Rows sum to 1, and coefficients that lie on a line give that line.
+    Taps
+        Weights sum to 1, and coefficients that lie on a line give that line.
 
     Examples
     --------
-    >>> splines(5, np.array([0.0, 1.25, 9.0])) @ np.arange(5.0)
-    array([0.  , 1.25, 4.  ])
+    >>> (splines(5, np.array([0.0, 1.25, 9.0])).dense() @ np.arange(5.0)).tolist()
+    [0.0, 1.25, 4.0]
     """
     t = np.clip(at, 0.0, nodes - 1.0)
-    first = np.minimum(t.astype(int), nodes - 2)
-    f = t - first
-    weights = np.stack(
+    interval = np.minimum(t.astype(np.int64), nodes - 2)
+    f = t - interval
+    plain = np.stack(
         [(1 - f) ** 3, 4 - 6 * f**2 + 3 * f**3, 1 + 3 * f + 3 * f**2 - 3 * f**3, f**3], axis=1
     ) / 6  # fmt: skip
-    columns = first[:, None] + np.arange(-1, 3)
-    plain = sp.csr_matrix((weights.ravel(), (np.repeat(np.arange(t.size), 4), columns.ravel() + 1)), (t.size, nodes + 2))
-    return sp.csr_matrix(plain @ _ends(nodes))
-
-
-@lru_cache(maxsize=32)
-def _ends(nodes: int) -> sp.csr_matrix:
-    """From coefficients of the nodes to those of one more at either end, where the curve has no bend."""
-    ends = sp.lil_matrix((nodes + 2, nodes))
-    ends.setdiag(1, -1)
-    ends[0, 0], ends[0, 1] = 2, -1
-    ends[nodes + 1, nodes - 1], ends[nodes + 1, nodes - 2] = 2, -1
-    return sp.csr_matrix(ends)
+    first = np.clip(interval - 1, 0, nodes - 4)
+    weights = np.zeros((t.size, 6))
+    np.put_along_axis(weights, (interval - first)[:, None] + np.arange(4), plain, axis=1)
+    # Beyond the ends lies one more coefficient, on the line of the last two, so that the curve has no bend there.
+    low, high = weights[:, 0].copy(), weights[:, 5].copy()
+    weights[:, 1] += 2 * low
+    weights[:, 2] -= low
+    weights[:, 4] += 2 * high
+    weights[:, 3] -= high
+    return Taps(first=first, weights=np.ascontiguousarray(weights[:, 1:5]), nodes=nodes)

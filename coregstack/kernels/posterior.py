@@ -14,6 +14,7 @@ import scipy.linalg as la
 from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 
+from coregstack.kernels._separable import along_both, back_along_both
 from coregstack.kernels.equations import Equations
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.prior import Prior, response
@@ -38,9 +39,7 @@ class Solution:
 
     def at(self, lattice: Lattice, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float64]:
         """The displacement (y, x) on a grid of frame positions, shape (rows, cols, 2)."""
-        down, along = lattice.rows(rows), lattice.cols(cols)
-        bent = np.stack([(along @ (down @ c).T).T for c in self.nodes], axis=-1)
-        return bent + lattice.linear(rows, cols) @ self.linear.T
+        return Basis(lattice, rows, cols).blocks(self.linear, self.nodes)
 
 
 class Basis:
@@ -50,26 +49,26 @@ class Basis:
         self.lattice = lattice
         self.linear = lattice.linear(rows, cols)
         self.down, self.along = lattice.rows(rows), lattice.cols(cols)
-        self.back_down, self.back_along = self.down.T.tocsr(), self.along.T.tocsr()
 
     def blocks(self, linear: NDArray[np.float64], nodes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Displacement of each block, shape (down, across, 2)."""
-        bent = np.stack([(self.along @ (self.down @ c).T).T for c in nodes], axis=-1)
+        bent = np.empty((self.down.first.size, self.along.first.size, 2))
+        along_both(nodes, self.down.first, self.down.weights, self.along.first, self.along.weights, bent)
         return bent + self.linear @ linear.T
 
     def adjoint(self, values: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Transpose of `blocks`: what (down, across, 2) gives to the linear part (2, 3) and to the nodes."""
-        linear = np.einsum("ijk,ijl->lk", self.linear, values)
-        nodes = np.stack(
-            [(self.back_along @ (self.back_down @ values[..., k]).T).T for k in range(2)]
-        )
+        linear = values.reshape(-1, 2).T @ self.linear.reshape(-1, _LINEAR)
+        nodes = np.empty((2, *self.lattice.shape))
+        down, along = self.down, self.along
+        back_along_both(values, down.first, down.weights, along.first, along.weights, nodes)
         return linear, nodes
 
     def dense(self) -> NDArray[np.float64]:
         """All functions at all blocks, shape (blocks, 3 + nodes - 1): linear ones, then cosines of coefficients."""
         m, n = self.lattice.shape
-        down = self.down @ idctn(np.eye(m), axes=[0], norm="ortho")
-        along = self.along @ idctn(np.eye(n), axes=[0], norm="ortho")
+        down = self.down.dense() @ idctn(np.eye(m), axes=[0], norm="ortho")
+        along = self.along.dense() @ idctn(np.eye(n), axes=[0], norm="ortho")
         bent = np.einsum("ia,jb->ijab", down, along).reshape(down.shape[0] * along.shape[0], m * n)
         return np.concatenate([self.linear.reshape(len(bent), _LINEAR), bent[:, 1:]], axis=1)
 
@@ -185,12 +184,16 @@ class Large:
         linear, z = self._split(r)
         return np.concatenate([la.cho_solve(self.flat, linear.ravel()), (z * self.easy).ravel()])
 
-    def _conjugate(self, right: NDArray[np.float64]) -> NDArray[np.float64]:
-        x = np.zeros_like(right)
+    def _conjugate(
+        self, right: NDArray[np.float64], start: NDArray[np.float64] | None = None, within: float = _TOLERANCE
+    ) -> NDArray[np.float64]:
+        x = np.zeros_like(right) if start is None else start.copy()
         rest = right.copy()
+        goal = float(rest @ self._ease(rest)) * within**2
+        if start is not None:
+            rest -= self._apply(x)
         eased = self._ease(rest)
         way, power = eased, float(rest @ eased)
-        goal = power * _TOLERANCE**2
         for _ in range(_TURNS):
             if power <= goal:
                 break
@@ -203,9 +206,25 @@ class Large:
             way = eased + (power / last) * way
         return x
 
-    def solve(self, target: NDArray[np.float64]) -> Solution:
-        """The displacement; `target` (down, across, 2) is the blocks' right-hand side."""
-        return self._solution(self._conjugate(self._pull(target)))
+    def solve(
+        self, target: NDArray[np.float64], start: Solution | None = None, within: float = _TOLERANCE
+    ) -> Solution:
+        """The displacement.
+
+        Parameters
+        ----------
+        target
+            The blocks' right-hand side, shape (down, across, 2).
+        start
+            A displacement that is near to it.
+        within
+            Part of the right-hand side that may be left over.
+        """
+        first = None
+        if start is not None:
+            z = dctn(start.nodes, axes=(1, 2), norm="ortho") / np.where(self.scale > 0, self.scale, np.inf)
+            first = np.concatenate([start.linear.ravel(), z.ravel()])
+        return self._solution(self._conjugate(self._pull(target), first, within))
 
     def _solution(self, x: NDArray[np.float64]) -> Solution:
         linear, z = self._split(x)

@@ -27,15 +27,20 @@ from coregstack.model import Shift
 
 SHIFT, AFFINE, FIELD = "shift", "affine", "field"
 _FOLDS = 4
+_PLENTY = 600
+"""Regions of which a part is enough."""
+_ROUGHLY = 0.01
+"""Accuracy of the predictions of regions left out."""
 _OCCAM = 6.0
 """What the evidence of a field has to gain over a simpler model, for its prior was looked for."""
 _FREE = {SHIFT: 1, AFFINE: 3, FIELD: 3}
 """Functions of each axis that no prior holds."""
 _WINDOW = 16
 """Nodes a side of the windows that tell the evidence of large scenes."""
-_WINDOWS = 4
-_POWERS = 10.0 ** np.arange(-2, 4.6, 0.5)
-_LENGTHS = 2.0 ** np.arange(1, 6.1, 1.0)
+_WINDOWS = 3
+_POWERS = 10.0 ** np.arange(-2.0, 4.1)
+_NEAR_POWERS = 10.0 ** np.array([-0.5, 0.5])
+_LENGTHS = (2.0, 4.0, 8.0, 16.0, 64.0)
 """In steps of the lattice."""
 _SLOPES = (3.0, 4.5, 6.0)
 _SILENT = 1e-3
@@ -61,13 +66,21 @@ class Weighed:
         lattice = self.basis.lattice
         return np.sqrt(prior.spectrum(lattice.shape, lattice.step) / self.texture)
 
-    def solve(self, model: str, prior: Prior | None, keep: NDArray[np.bool_] | None = None) -> Solution:
-        """The displacement of a model, from the blocks that are kept."""
+    def solve(
+        self,
+        model: str,
+        prior: Prior | None,
+        *,
+        keep: NDArray[np.bool_] | None = None,
+        start: Solution | None = None,
+        within: float = 1e-4,
+    ) -> Solution:
+        """The displacement of a model, from the blocks that are kept; `start` and `within` as in `Large.solve`."""
         matrix, target = self.equations.matrix, self.equations.target
         if keep is not None:
             matrix, target = matrix * keep[..., None], target * keep[..., None]
         if model == FIELD and prior is not None:
-            return Large(self.basis, matrix, self.scale(prior)).solve(target)
+            return Large(self.basis, matrix, self.scale(prior)).solve(target, start, within)
         return linear_solution(self.basis, matrix, target, _FREE[model])
 
 
@@ -174,17 +187,19 @@ class Evidence:
     def best_prior(self, start: Prior | None) -> Prior:
         """The prior of most evidence."""
         best = start or Prior(power=3.0, length=4 * self.step, slope=4.5)
-        for _ in range(3):
+        powers = _POWERS if start is None else best.power * _NEAR_POWERS
+        for _ in range(2):
             before = best
-            powers = [replace(best, power=p) for p in (_POWERS if start is None and _ == 0 else best.power * 10.0 ** np.arange(-1, 1.1, .5))]
-            best = max([best, *powers], key=lambda p: self.of(FIELD, p))
-            lengths = [replace(best, length=l * self.step, power=best.power) for l in _LENGTHS]
-            best = max([best, *lengths], key=lambda p: self.of(FIELD, p))
-            slopes = [replace(best, slope=s) for s in _SLOPES]
-            best = max([best, *slopes], key=lambda p: self.of(FIELD, p))
+            best = self._best([best, *(replace(best, power=float(p)) for p in powers)])
+            best = self._best([best, *(replace(best, length=l * self.step) for l in _LENGTHS)])
+            best = self._best([best, *(replace(best, slope=s) for s in _SLOPES)])
             if best == before:
                 break
+            powers = best.power * _NEAR_POWERS
         return best
+
+    def _best(self, priors: Sequence[Prior]) -> Prior:
+        return max(priors, key=lambda prior: self.of(FIELD, prior))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -202,18 +217,21 @@ def left_out(weighed: Weighed, candidates: Sequence[tuple[str, Prior | None]], s
     rows, cols = (places // side for places in (equations.grid.rows, equations.grid.cols))
     region = (rows[:, None] * (cols.max() + 1) + cols[None]).astype(int)
     fold = ((rows[:, None] + 2 * cols[None]) % _FOLDS).astype(int)
-    ids, numbers = np.unique(region[equations.heard], return_inverse=True)
+    ids = np.unique(region[equations.heard])
+    turns = _FOLDS if ids.size <= _PLENTY else 1
+    near: list[Solution | None] = [None] * turns
     found = []
     for model, prior in candidates:
         loss = np.zeros(equations.grid.shape)
-        for k in range(_FOLDS):
+        for k in range(turns):
             out = fold == k
-            solution = weighed.solve(model, prior, ~out)
+            near[k] = solution = weighed.solve(model, prior, keep=~out, start=near[k], within=_ROUGHLY)
             away = weighed.basis.blocks(solution.linear, solution.nodes) - equations.here
             each = squared(equations.matrix, away) - 2 * (equations.vector * away).sum(axis=-1)
             loss[out] = each[out]
-        sums = np.bincount(numbers, loss[equations.heard], ids.size)
-        found.append(Candidate(model=model, prior=prior, loss=sums))
+        told = equations.heard & (fold < turns)
+        sums = np.bincount(np.searchsorted(ids, region[told]), loss[told], ids.size)
+        found.append(Candidate(model=model, prior=prior, loss=sums[np.isin(ids, region[told])]))
     return found
 
 
