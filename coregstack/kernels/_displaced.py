@@ -42,7 +42,10 @@ def displaced_sums(anchor, item, usable, margin, rest, slope, taps, noise, out) 
     steep = np.empty((4, strips.shape[1]), np.float32)
     lines, sums = np.empty((3, across * BLOCK), np.float32), np.empty((across, SUMS - 1))
     room = np.empty((_WIDE, across * _WIDE), np.float32)
-    weights, patches = np.empty((2, _TAPS, across * _WIDE), np.float32), np.empty((_PATCH, across * _WIDE), np.float32)
+    weights, patches = (
+        np.empty((2, _TAPS, across * _WIDE), np.float32),
+        np.empty((_PATCH, across * _WIDE), np.float32),
+    )
     whole, fits = np.empty((2, across), np.int64), np.empty(across, np.bool_)
     for i in range(out.shape[0]):
         top = margin + i * BLOCK
@@ -124,7 +127,10 @@ def _fill(first, patches, usable, top, left, whole, fits, slope, strips, steep) 
         down = np.float32(i) - middle
         for j in range(fits.size):
             k, p, x = base + j * BLOCK, j * _WIDE + 1, left + j * BLOCK
-            here, there = usable[y, x : x + BLOCK], usable[y - whole[0, j], x - whole[1, j] : x - whole[1, j] + BLOCK]
+            here, there = (
+                usable[y, x : x + BLOCK],
+                usable[y - whole[0, j], x - whole[1, j] : x - whole[1, j] + BLOCK],
+            )
             for c in range(BLOCK):
                 strips[0, k + c] = np.float32(here[c] & there[c] & fits[j])
             along_y = half * (np.float32(slope[0, 0, j]) * down - np.float32(slope[0, 1, j]) * middle)

@@ -227,7 +227,10 @@ def _stable(stable: NDArray[np.bool_], box: Box, factor: int) -> NDArray[np.bool
     """The mask of a tile with its margin, of every pixel or every second one; the margin holds True."""
     mask = np.ones((box.height + 2 * factor * _MARGIN, box.width + 2 * factor * _MARGIN), np.bool_)
     rows, cols = min(box.bottom, stable.shape[0]) - box.top, min(box.right, stable.shape[1]) - box.left
-    inside = slice(factor * _MARGIN, factor * _MARGIN + rows), slice(factor * _MARGIN, factor * _MARGIN + cols)
+    inside = (
+        slice(factor * _MARGIN, factor * _MARGIN + rows),
+        slice(factor * _MARGIN, factor * _MARGIN + cols),
+    )
     mask[inside] = stable[box.top : box.top + rows, box.left : box.left + cols]
     return mask[::factor, ::factor]
 
@@ -243,7 +246,9 @@ def _flatness(
         y, x = (box.top + box.bottom) // 2, (box.left + box.right) // 2
         pair = _read(anchor, item, band, Box(y - half, x - half, y + half, x + half), tiles[k].lag, factor)
         if pair is not None and pair.usable.any():
-            typical.append([np.square(image[pair.usable]).mean(dtype=np.float64) for image in (pair.anchor, pair.item)])
+            typical.append(
+                [np.square(image[pair.usable]).mean(dtype=np.float64) for image in (pair.anchor, pair.item)]
+            )
     if not typical:
         return None
     return _FLAT * np.median(typical, axis=0) + 1e-12

@@ -44,6 +44,11 @@ _REGIONS = 60
 _STIFFER = (0.01, 0.1, 1.0)
 """Powers of the priors that are tried, in terms of the power of most evidence."""
 _SAMPLES = 8
+"""Displacements by chance that tell the sigma of a field."""
+_TAIL = 1 / 3
+"""Part of the detail beyond the lattice, as the prior goes on, that there is: what displaces scenes ends somewhere."""
+_SHARP = 0.1
+"""Blocks that know their displacement better have no more say in what a field leaves, px."""
 _METHOD = 0.0005
 """What the method itself gets wrong when all is well, px."""
 _WORTH_SAYING = 0.1
@@ -101,7 +106,9 @@ def estimate_displacement(
     if model not in MODELS:
         raise ValueError(f"model is one of {', '.join(MODELS)}, not {model!r}")
     if stable is not None and stable.shape != anchor.source.shape:
-        raise ValueError(f"the mask of stable ground has shape {stable.shape}, the anchor {anchor.source.shape}")
+        raise ValueError(
+            f"the mask of stable ground has shape {stable.shape}, the anchor {anchor.source.shape}"
+        )
     if model == SHIFT:
         return _as_shift(found)
     search = _Search(anchor=anchor, item=item, found=found, model=model, stable=stable)
@@ -209,7 +216,13 @@ class _Search:
         now = basis.blocks(solution.linear, solution.nodes)
         _, noise = _trust(equations, now)
         return _State(
-            model=model, prior=chosen, solution=solution, weighed=weighed, plain=equations, now=now, noise=noise
+            model=model,
+            prior=chosen,
+            solution=solution,
+            weighed=weighed,
+            plain=equations,
+            now=now,
+            noise=noise,
         )
 
     def _choose(self, weighed: Weighed, prior: Prior | None) -> tuple[str, Prior | None]:
@@ -236,9 +249,10 @@ def _told(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
     """Everything that is handed on of the last step."""
     usable = state.plain.usable * state.plain.heard
     total = usable.sum()
-    trust, _ = _trust(state.plain, state.now)
     left = state.plain.vector - product(state.plain.matrix, state.now - state.plain.here)
-    unseen = beyond_noise(*shared_square(state.plain.matrix[None], left[None], trust[None]))
+    unseen = beyond_noise(*shared_square(state.plain.matrix[None], left[None], np.ones((1, *usable.shape))))
+    if state.model == FIELD:
+        unseen = max(unseen, _unfollowed(state))
     mean = np.einsum("ij,ijk->k", usable, state.now) / total
     bent = float(np.einsum("ij,ijk->", usable, np.square(state.now - mean)) / total)
     spread = float(np.sqrt(bent + unseen**2))
@@ -272,6 +286,21 @@ def _told(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
     )  # fmt: skip
 
 
+def _unfollowed(state: _State) -> float:
+    """Rms length of what blocks show beyond a field and more than the typical one's noise, px."""
+    equations = state.plain
+    known = inverse(equations.matrix)
+    variance = (known[..., 0] + known[..., 2]) * state.noise
+    away = equations.steps - (state.now - equations.here)
+    good = equations.heard & (np.abs(away).max(axis=-1) < 1.5) & (variance > 0)
+    if not good.any():
+        return 0.0
+    variance = variance[good]
+    weight = 1 / np.maximum(variance, _SHARP**2)
+    excess = weight @ (np.square(away[good]).sum(axis=-1) - variance) / weight.sum()
+    return float(np.sqrt(max(0.0, excess - np.median(variance))))
+
+
 def _at_blocks(state: _State, nodes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values of the nodes at the blocks, each from the nearest node."""
     lattice, grid = state.weighed.basis.lattice, state.plain.grid
@@ -282,7 +311,9 @@ def _at_blocks(state: _State, nodes: NDArray[np.float64]) -> NDArray[np.float64]
     return nodes[np.ix_(*index)]
 
 
-def _uncertainty(state: _State, usable: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _uncertainty(
+    state: _State, usable: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Variance along an axis at each node, and the sigma of the mean (y, x)."""
     basis = state.weighed.basis
     rows, cols = basis.lattice.nodes
@@ -300,10 +331,16 @@ def _uncertainty(state: _State, usable: NDArray[np.float64]) -> tuple[NDArray[np
     else:
         large = Large(basis, state.weighed.equations.matrix, state.weighed.scale(state.prior))
         rng = np.random.default_rng(0)
-        samples = [large.sample(rng) for _ in range(_SAMPLES)]
-        squares = np.mean([np.square(s.at(basis.lattice, rows, cols)).mean(axis=-1) for s in samples], axis=0)
+        at_nodes = Basis(basis.lattice, rows, cols)
+        squares = np.zeros(basis.lattice.shape)
+        for _ in range(_SAMPLES):
+            sample = large.sample(rng)
+            squares += np.square(at_nodes.blocks(sample.linear, sample.nodes)).mean(axis=-1) / _SAMPLES
         variance = gaussian_filter(squares, 1.0, mode="nearest")
         of_mean = large.variance_of_mean(usable)
+        variance += (
+            _TAIL * state.prior.beyond(basis.lattice.shape, basis.lattice.step) / state.weighed.texture
+        )
     return variance * state.noise + _METHOD**2, np.sqrt(of_mean * state.noise + _METHOD**2)
 
 
@@ -316,7 +353,12 @@ def _windows(state: _State) -> tuple[TiePoints, NDArray[np.float64]]:
     side = max(4, int(np.ceil(np.sqrt(equations.heard.size / _TIES))))
     parts = [
         _blocked(values, side)
-        for values in (weighted.matrix, left, (state.now * equations.heard[..., None]), equations.heard[..., None])
+        for values in (
+            weighted.matrix,
+            left,
+            (state.now * equations.heard[..., None]),
+            equations.heard[..., None],
+        )
     ]
     matrix, vector, now, count = parts
     good = count[..., 0] > side * side / 4

@@ -142,7 +142,9 @@ def _is_sure(peak: Peak | None) -> bool:
     return peak is not None and peak.significance > _SURE and peak.rival < _AMBIGUOUS
 
 
-def _values(lattice: Lattice, places: Sequence[Sequence[float]], linear: NDArray[np.float64]) -> NDArray[np.float64]:
+def _values(
+    lattice: Lattice, places: Sequence[Sequence[float]], linear: NDArray[np.float64]
+) -> NDArray[np.float64]:
     return _functions(lattice, places) @ linear.T
 
 

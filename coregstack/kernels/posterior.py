@@ -23,6 +23,8 @@ from coregstack.kernels.symmetric import product
 _DENSE = 500
 """Nodes up to which everything is solved at once."""
 _TOLERANCE = 1e-4
+_ROUGHLY = 0.03
+"""Part of the right-hand side that is left over where a spread is told."""
 _TURNS = 150
 _LINEAR = 3
 """Functions of the linear part of each axis."""
@@ -37,7 +39,9 @@ class Solution:
     nodes: NDArray[np.float64]
     """Coefficients of the splines, shape (2, down, across); 0 for a shift or a linear map."""
 
-    def at(self, lattice: Lattice, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float64]:
+    def at(
+        self, lattice: Lattice, rows: NDArray[np.float64], cols: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """The displacement (y, x) on a grid of frame positions, shape (rows, cols, 2)."""
         return Basis(lattice, rows, cols).blocks(self.linear, self.nodes)
 
@@ -87,7 +91,9 @@ class Normal:
         return Normal(matrix=self.matrix + other.matrix, vector=self.vector + other.vector)
 
     @classmethod
-    def of(cls, functions: NDArray[np.float64], matrix: NDArray[np.float64], target: NDArray[np.float64]) -> Normal:
+    def of(
+        cls, functions: NDArray[np.float64], matrix: NDArray[np.float64], target: NDArray[np.float64]
+    ) -> Normal:
         """Sums over blocks; shapes (blocks, functions), (blocks, 3) and (blocks, 2)."""
         yy, yx, xx = ((functions.T * matrix[:, k]) @ functions for k in range(3))
         return cls(
@@ -145,7 +151,11 @@ class Posterior:
             wide = np.zeros((self.kept.size, len(functions)))
             wide[k * functions.shape[1] : (k + 1) * functions.shape[1]] = functions.T
             some = wide[self.kept] * self.factor[:, None]
-            out.append(np.square(la.solve_triangular(self.cholesky, some, lower=True, check_finite=False)).sum(axis=0))
+            out.append(
+                np.square(la.solve_triangular(self.cholesky, some, lower=True, check_finite=False)).sum(
+                    axis=0
+                )
+            )
         return np.stack(out, axis=-1)
 
 
@@ -239,7 +249,7 @@ class Large:
         one, two = rng.standard_normal((2, *yy.shape))
         right = self._pull(np.stack([root * one, low * one + last * two], axis=-1))
         right[2 * _LINEAR :] += rng.standard_normal(right.size - 2 * _LINEAR)
-        return self._solution(self._conjugate(right))
+        return self._solution(self._conjugate(right, None, _ROUGHLY))
 
     def variance_of_mean(self, weight: NDArray[np.float64]) -> NDArray[np.float64]:
         """Variance of the mean displacement (y, x) over blocks of some weight, in units of the noise, shape (2,)."""

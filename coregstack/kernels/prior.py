@@ -29,12 +29,22 @@ class Prior:
         step
             Distance between nodes, px.
         """
-        down, across = (2 - 2 * np.cos(np.pi * np.arange(n) / n) for n in shape)
-        decay = ((step / self.length) ** 2 + down[:, None] + across[None]) ** (-self.slope / 2)
+        decay = self.decay(shape, step)
         seen = decay * response(shape[0])[:, None] * response(shape[1])[None]
-        decay *= self.power / seen.mean()
-        decay[0, 0] = 0.0
-        return decay
+        return decay * (self.power / seen.mean())
+
+    def beyond(self, shape: tuple[int, int], step: float) -> float:
+        """Variance of detail up to twice as fine as the lattice can follow, in the unit of `power`."""
+        fine = self.decay((2 * shape[0], 2 * shape[1]), step / 2)
+        coarse = fine[: shape[0], : shape[1]].sum()
+        return self.power * float(fine.sum() - coarse) / float(coarse)
+
+    def decay(self, shape: tuple[int, int], step: float) -> NDArray[np.float64]:
+        """Relative power at each frequency, of which the lattice sees those up to half a wave a step."""
+        down, across = (np.pi * np.arange(n) / n for n in shape)
+        square = (step / self.length) ** 2 + np.square(down)[:, None] + np.square(across)[None]
+        square[0, 0] = np.inf
+        return square ** (-self.slope / 2)
 
 
 def response(nodes: int) -> NDArray[np.float64]:

@@ -123,7 +123,9 @@ def _part(weighed: Weighed, window: tuple[slice, slice]) -> _Part | None:
     equations, lattice = weighed.equations, weighed.basis.lattice
     rows, cols = lattice.nodes
     inside = []
-    for places, nodes, span in zip((equations.grid.rows, equations.grid.cols), (rows, cols), window, strict=True):
+    for places, nodes, span in zip(
+        (equations.grid.rows, equations.grid.cols), (rows, cols), window, strict=True
+    ):
         part = nodes[span]
         low = part[0] if span.start else -np.inf
         high = part[-1] if span.stop < nodes.size else np.inf
