@@ -11,7 +11,14 @@ from typing import Any
 from coregstack._version import __version__
 from coregstack.cli.completion import SHELLS
 from coregstack.cli.terminal import Parser
-from coregstack.matching.choices import METHODS, MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD
+from coregstack.matching.choices import (
+    DECISIONS,
+    METHODS,
+    MIN_IMPROVEMENT,
+    MODELS,
+    RESAMPLING,
+    SCORE_THRESHOLD,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -160,6 +167,20 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         choices=METHODS,
         default="direct",
         help="direct: each item with the anchor; network: with others too, all pairs adjusted (default: %(default)s)",
+    )
+    match.add_argument(
+        "--model",
+        choices=MODELS,
+        default="shift",
+        help="shift: a scene moves as one; affine: turned, scaled or sheared; field: part by part; auto: the simplest "
+        "that fits (default: %(default)s)",
+    )
+    match.add_argument(
+        "--decide",
+        choices=DECISIONS,
+        default="score",
+        help="score: move what improves the matching score; evidence: move what is known and significant "
+        "(default: %(default)s)",
     )
     match.add_argument("--resampling", default="cubic", choices=(*RESAMPLING, "none"),
         help="how pixels are moved; none moves only the geotransform (default: %(default)s)")  # fmt: skip

@@ -12,7 +12,7 @@ import xarray as xr
 from coregstack.api import apply, check_resampling
 from coregstack.cube.append import open_grown, write_behind
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status
 from coregstack.network.seasons import season_apart
@@ -37,6 +37,8 @@ def append(
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "network",
+    model: Model = "shift",
+    decide: Decide = "score",
     resampling: Resampling = "cubic",
     storage_options: dict[str, Any] | None = None,
 ) -> xr.Dataset:
@@ -55,7 +57,7 @@ def append(
         Where `to_zarr` wrote the cube, of an aligned stack whose anchor is one of its items.
     ids, times : sequence, optional
         Of files, as in `coregstack.open_scenes`.
-    band, max_shift, threshold, min_improvement
+    band, max_shift, threshold, min_improvement, model, decide
         As in `coregstack.estimate`.
     method : str
         "network" or "direct", as in `coregstack.estimate`, but by default "network".
@@ -93,7 +95,13 @@ def append(
     ['coregistered']
     """
     settings = MatchSettings(
-        band=band, max_shift=max_shift, threshold=threshold, min_improvement=min_improvement, method=method
+        band=band,
+        max_shift=max_shift,
+        threshold=threshold,
+        min_improvement=min_improvement,
+        method=method,
+        model=model,
+        decide=decide,
     )
     if isinstance(new_scenes, xr.DataArray):
         if ids is not None or times is not None:

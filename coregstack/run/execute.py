@@ -27,7 +27,7 @@ from coregstack.graph.blocks import object_array
 from coregstack.graph.matched import reference
 from coregstack.graph.network import Items, scene_network
 from coregstack.graph.written import deliveries, scene_deliveries
-from coregstack.matching.decision import ANCHOR_QUALITY, failure
+from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
 from coregstack.matching.items import SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.model import ItemQuality
@@ -132,7 +132,8 @@ def run_items(
         parts, progress, total=len(plans), before=len(done), ids=order, undone=undone, need=need
     ):
         reports[report.id] = replace(report, again=found[report.id].again)
-    return _told([reports[plan.id] for plan in plans], left_over)
+    told = _told([reports[plan.id] for plan in plans], left_over)
+    return replace(told, notes=(*told.notes, *words_of_unapplied(told.reports, match.decide)))
 
 
 def deliver_records(
@@ -272,6 +273,18 @@ def _network(scenes: Sequence[Scene], anchor: Scene, names: tuple[str, ...], mat
         anchor=scenes.index(anchor),
     )
     return scene_network([_on_anchor(scene, anchor, names) for scene in scenes], items, match)
+
+
+def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str, ...]:
+    """One line on items that stay by the rule although a shift is known; none where there are none."""
+    count = sum(stays_unapplied(report.quality) for report in reports)
+    if not count or decide != "score":
+        return ()
+    items = "1 item stays" if count == 1 else f"{count} items stay"
+    return (
+        f"{items} by the score although a shift of more than {WORTH_TELLING:g} px is known: --decide evidence "
+        "(decide='evidence' in Python) moves what is known.",
+    )
 
 
 def run_fingerprint(

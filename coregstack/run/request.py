@@ -149,6 +149,7 @@ def carry_out(
             output=str(request.output),
             anchor=anchor.id,
             reports=(*done.reports, *items.missing),
+            lattice=anchor.image.box,
             dry_run=request.dry_run,
             notes=(*items.notes, *done.notes),
             **scene_facts(items.scenes),
