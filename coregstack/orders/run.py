@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from coregstack.api import check_resampling
-from coregstack.cube.memory import open_cube
+from coregstack.cube.place import Place
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.deliver import DeliverySettings, ItemReport, WrittenFile, check_source, written
 from coregstack.export.files import copy_file, resolved
@@ -30,7 +30,8 @@ from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
 from coregstack.run.appending import grow_cube
-from coregstack.run.execute import Progress, check_apart, output_folder, run_fingerprint, run_items
+from coregstack.run.execute import Progress, output_folder, run_fingerprint, run_items
+from coregstack.run.places import cube_place
 from coregstack.run.result import REPORT, TABLE, RunResult, write_table
 from coregstack.run.scenes import write_cube
 from coregstack.stack.facts import scene_facts
@@ -211,10 +212,15 @@ def run_order(
         anchor = _anchor(order, found, Path(input))
         match_options(anchor.bands, **options)
         target = Path(output)
-        if isinstance(zarr, str | os.PathLike):
-            check_apart(Path(zarr), [Path(input)])
-        if zarr is not None and not append:
-            open_cube(zarr, None, overwrite=overwrite)
+        place = cube_place(
+            zarr,
+            output=target,
+            inputs=[Path(input)],
+            overwrite=overwrite and not append,
+            append=append,
+            anchor=anchor.id,
+            ids=order.item_ids,
+        )
         settings = _settings(order, found, anchor, target, resampling, options, dry_run=dry_run)
         with nullcontext() if dry_run else output_folder(target, [Path(input)]):
             reports = _run(found, settings, options, overwrite, progress)
@@ -242,13 +248,13 @@ def run_order(
             write = partial(write_cube, overwrite=overwrite)
             if append:
                 write = partial(grow_cube, options={**options, "resampling": resampling})
-            return _conclude(result, order, zarr, found, anchor, write=write, verify=verify)
+            return _conclude(result, order, place, found, anchor, write=write, verify=verify)
 
 
 def _conclude(
     result: RunResult,
     order: Order,
-    zarr: Any,
+    place: Place | None,
     found: OrderScenes,
     anchor: Scene,
     *,
@@ -262,8 +268,8 @@ def _conclude(
         _write_manifest(target, order, result)
         if verify:
             faults += [f"Output check: {problem}" for problem in verify_output(target, pixels=False)]
-        if zarr is not None:
-            write(zarr, found.scenes, anchor, result)
+        if place is not None:
+            write(place, found.scenes, anchor, result)
     except (CoregError, OSError) as error:
         faults.append(str(error))
     return replace(result, faults=(*result.faults, *faults))

@@ -11,8 +11,10 @@ import pandas as pd
 import xarray as xr
 
 from coregstack.api import apply, check_resampling
-from coregstack.cube.append import open_grown, write_behind
-from coregstack.cube.memory import open_cube
+from coregstack.cube.append import Grown, open_grown, write_behind
+from coregstack.cube.claim import claimed
+from coregstack.cube.mark import find_cube, find_finished
+from coregstack.cube.place import place_of
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status
 from coregstack.pixels.scene import Scene
@@ -133,11 +135,13 @@ def grow_cube(
     options : mapping
         As `append` takes them, `resampling` and `method` among them.
     """
-    if open_cube(store, None, overwrite=False) is None:
-        write_cube(store, scenes, anchor, result, overwrite=False)
+    place = place_of(store)
+    mark = find_cube(place, overwrite=False)
+    if mark is None or not mark.ready:
+        write_cube(place, scenes, anchor, result, overwrite=False)
         return
     able = [s for s in readable(scenes, result) if unplaceable(s, anchor, apart=True) is None]
-    append_scenes(able, store, **options)
+    append_scenes(able, place, **options)
 
 
 def _append(
@@ -150,7 +154,16 @@ def _append(
     check_resampling(resampling)
     if resampling == "none":
         raise InvalidRequest('A cube has one grid, so resampling="none" cannot be honoured; use "nearest".')
-    array, finished = open_grown(store, storage_options)
+    place = place_of(store, storage_options)
+    find_finished(place)
+    with claimed(place):
+        return _append_to(open_grown(place), new, resampling, options)
+
+
+def _append_to(
+    grown: Grown, new: Sequence[Scene] | xr.DataArray, resampling: str, options: dict[str, Any]
+) -> xr.Dataset:
+    array, finished = grown.stack, grown.finished
     cube = conform(array)
     anchor = str(array.attrs.get("coregstack_anchor", ""))
     if not finished.get(anchor):
@@ -174,7 +187,7 @@ def _append(
     quality = estimate_beside(both, anchor, placed, **options)
     quality = quality.isel(time=slice(len(beside), None)).compute()
     aligned = apply(stack, quality, resampling=resampling)
-    write_behind(aligned, store, storage_options)
+    write_behind(aligned, grown)
     return quality
 
 

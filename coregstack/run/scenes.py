@@ -14,7 +14,6 @@ import xarray as xr
 
 from coregstack import graph
 from coregstack.api import apply, check_resampling
-from coregstack.cube.memory import open_cube
 from coregstack.cube.write import to_zarr
 from coregstack.errors import CoregError, InvalidStack, UnreadableFile
 from coregstack.export.deliver import DeliverySettings
@@ -26,7 +25,6 @@ from coregstack.model import Status
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import (
     Progress,
-    check_apart,
     compute_items,
     deliver_records,
     file_plan,
@@ -35,6 +33,7 @@ from coregstack.run.execute import (
     run_items,
     scene_plans,
 )
+from coregstack.run.places import cube_place
 from coregstack.run.result import RunResult, write_table
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
@@ -229,10 +228,14 @@ def run_scenes(
     reference, notes = _anchor(scenes, anchor, [u.id for u in unusable])
     match_options(reference.bands, **options)
     folder = Path(output)
-    if isinstance(zarr, str | os.PathLike):
-        check_apart(Path(zarr), map(Path, paths))
-    if zarr is not None:
-        open_cube(zarr, None, overwrite=overwrite)
+    place = cube_place(
+        zarr,
+        output=folder,
+        inputs=[Path(path) for path in paths],
+        overwrite=overwrite,
+        anchor=reference.id,
+        ids=[scene.id for scene in scenes] + [u.id for u in unusable],
+    )
     asked = {
         name: k for k, name in enumerate(ids if ids is not None else (Path(path).stem for path in paths))
     }
@@ -269,9 +272,9 @@ def run_scenes(
         if dry_run:
             return result
         write_table(result)
-        if zarr is not None:
+        if place is not None:
             try:
-                write_cube(zarr, scenes, reference, result, overwrite=overwrite)
+                write_cube(place, scenes, reference, result, overwrite=overwrite)
             except (CoregError, OSError) as error:
                 # the items are delivered whatever fails here
                 result = replace(result, faults=(*result.faults, f"cube: {error}"))
