@@ -20,6 +20,7 @@ import dask
 from coregstack._version import __version__
 from coregstack.cli.completion import SHELLS, completion_script
 from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
+from coregstack.cube.check import is_cube, verify_cube
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
@@ -150,7 +151,8 @@ def _anchors(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    problems = verify_output(Path(options.folder))
+    where = options.folder
+    problems: Sequence[object] = verify_cube(where) if is_cube(where) else verify_output(Path(where))
     if options.json:
         print(json.dumps({"output": options.folder, "problems": [str(problem) for problem in problems]}))
         return WITH_PROBLEMS if problems else DELIVERED
@@ -301,9 +303,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="image files, or the folder of a delivered order or of scenes",
     )
     _cluster_arguments(anchors)
-    verify = _command(commands, "verify", _verify, "Check an output folder: digests, sidecars, lattices, pixels.",
+    verify = _command(commands, "verify", _verify,
+        "Check an output folder (digests, sidecars, lattices, pixels) or a cube (chunks, coordinates, quality).",
         "coregstack verify aligned")  # fmt: skip
-    verify.add_argument("folder", metavar="OUTPUT", help="folder that order or align has written")
+    verify.add_argument(
+        "folder", metavar="OUTPUT", help="folder or cube that order or align has written; a cube may be a URL"
+    )
     inspect = _command(commands, "inspect", _inspect,
         "Say what is in a folder, and what would be refused, and why; nothing is written.",
         "coregstack inspect order_folder")  # fmt: skip

@@ -15,6 +15,7 @@ import zarr
 from coregstack.cube.claim import is_lock
 from coregstack.cube.place import (
     LEFT,
+    STORE_ERRORS,
     DamagedCube,
     Place,
     check_writable,
@@ -25,7 +26,6 @@ from coregstack.cube.place import (
     remove,
     remove_empty_folders,
     sizes,
-    store_errors,
     write,
 )
 from coregstack.cube.template import MEMORY
@@ -125,7 +125,7 @@ def find_cube(place: Place, *, overwrite: bool) -> Mark | None:
     check_writable(place)
     mark = read_mark(place)
     if mark is None:
-        _check_free(place)
+        check_free(place)
         return None
     _check_links(place, mark.members)
     written = set(names_in(place, MEMORY)) & {ITEM, DATE, RECORD}
@@ -155,7 +155,13 @@ def find_finished(place: Place) -> Mark:
     return mark
 
 
-def _check_free(place: Place) -> None:
+def check_free(place: Place) -> None:
+    """Check that nothing lies in a place but what a run leaves that was killed before it wrote anything else.
+
+    Raises
+    ------
+    OutputConflict, DamagedCube
+    """
     names = [name for name in names_in(place) if name != MEMORY]
     inside = names_in(place, MEMORY)
     if not names and all(is_lock(name) or LEFT.search(name) for name in inside):
@@ -280,9 +286,14 @@ def open_members(place: Place, mark: Mark) -> dict[str, Any]:
             raise DamagedCube(
                 f"The metadata {name}/{METADATA} of the cube in {place.name} are not those that were written. {_ANEW}"
             )
-        with intact(place, name):
-            arrays[name] = zarr.open_array(place.store, path=place.key(name), mode="r+", zarr_format=3)
+        arrays[name] = open_array(place, name)
     return arrays
+
+
+def open_array(place: Place, name: str, mode: Any = "r+") -> Any:
+    """An array of a cube by its path in it."""
+    with intact(place, name):
+        return zarr.open_array(place.store, path=place.key(name), mode=mode, zarr_format=3)
 
 
 def open_root(place: Place, mode: Any) -> zarr.Group:
@@ -297,9 +308,13 @@ def intact(place: Place, what: str) -> Iterator[None]:
     with reaching(place):
         try:
             yield
-        except (CoregError, *store_errors()) as error:
-            if isinstance(error, FileNotFoundError):
-                raise DamagedCube(f"The cube in {place.name} lacks {what}. {_ANEW}") from error
+        except FileNotFoundError as error:
+            if isinstance(error, CoregError):
+                raise
+            raise DamagedCube(f"The cube in {place.name} lacks {what}. {_ANEW}") from error
+        except CoregError:
+            raise
+        except STORE_ERRORS:
             raise
         except Exception as error:
             raise DamagedCube(

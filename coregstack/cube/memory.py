@@ -11,7 +11,17 @@ from uuid import uuid4
 import numpy as np
 import zarr
 
-from coregstack.cube.mark import DATE, ITEM, RECORD, Mark, intact, read_mark, remove_array, write_mark
+from coregstack.cube.mark import (
+    DATE,
+    ITEM,
+    RECORD,
+    Mark,
+    intact,
+    open_array,
+    read_mark,
+    remove_array,
+    write_mark,
+)
 from coregstack.cube.place import DamagedCube, Place, remove, sizes, writing
 from coregstack.cube.template import MEMORY
 from coregstack.errors import OutputConflict
@@ -58,11 +68,10 @@ def read_memory(place: Place) -> Memory:
 
 def _texts(place: Place, name: str) -> list[str]:
     try:
-        with intact(place, f"{MEMORY}/{name}"):
-            array: Any = zarr.open_array(place.store, path=place.key(MEMORY, name), mode="r", zarr_format=3)
-            if array.ndim != 1:
-                return []
+        array = open_array(place, f"{MEMORY}/{name}", mode="r")
     except DamagedCube:
+        return []
+    if array.ndim != 1:
         return []
     size = array.chunks[0]
     texts: list[str] = []
@@ -155,7 +164,7 @@ def _write_texts(place: Place, name: str, texts: list[str]) -> None:
     path = place.key(MEMORY, name)
     try:
         with intact(place, path):
-            array: Any = zarr.open_array(place.store, path=path, mode="r+", zarr_format=3)
+            array = open_array(place, f"{MEMORY}/{name}")
             if array.shape != (len(texts),):
                 array.resize((len(texts),))
             array[:] = np.array(texts, object)

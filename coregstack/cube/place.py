@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,19 @@ from coregstack.untrusted.names import shown
 LEFT = re.compile(r"\.[0-9a-f]{32}\.partial$")
 """Ending of what Zarr is writing to a folder; a process that is killed leaves it."""
 _URL = re.compile(r"\w+://[^\s'\")]+")
+
+
+class _NotSupported(Exception):
+    """What no store raises, where obstore is not installed."""
+
+
+STORE_ERRORS: tuple[type[Exception], ...] = (OSError,)
+"""What stores raise on their own, beside what damage ends in: that of obstore is no built-in."""
+with suppress(ImportError):
+    from obstore.exceptions import BaseError
+    from obstore.exceptions import NotSupportedError as _NotSupported  # type: ignore[assignment]
+
+    STORE_ERRORS = (OSError, BaseError)
 
 
 class DamagedCube(UnreadableFile):
@@ -73,7 +86,7 @@ def place_of(store: Any, storage_options: dict[str, Any] | None = None) -> Place
     if local is not None:
         local = resolved(local / path)
     name = shown(store) if isinstance(store, str | os.PathLike) else f"{found}"
-    if isinstance(found, LocalStore) and local is not None:
+    if isinstance(found, LocalStore | FsspecStore | ObjectStore) and local is not None:
         return Place(store=LocalStore(local), path="", local=local, name=name)
     if isinstance(found, FsspecStore):
         # what another process has written meanwhile may be missing from a listing that is kept
@@ -152,18 +165,10 @@ def create(place: Place, key: str, data: bytes) -> bool | None:
             if type(store).set_if_not_exists is Store.set_if_not_exists:
                 return None
             sync(store.set_if_not_exists(key, default_buffer_prototype().buffer.from_bytes(data)))
-        except (NotImplementedError, TypeError, *_not_supported()):
+        except (NotImplementedError, TypeError, _NotSupported):
             return None
         return read(place, key) == data
     return False
-
-
-def _not_supported() -> tuple[type[Exception], ...]:
-    with suppress(ImportError):
-        from obstore.exceptions import NotSupportedError
-
-        return (NotSupportedError,)
-    return ()
 
 
 def _path(store: FsspecStore, key: str) -> str:
@@ -210,12 +215,13 @@ def names_in(place: Place, *under: str) -> list[str]:
         except OSError as error:
             raise _unreachable(place, error) from error
     with reaching(place):
-        found = collect_aiterator(_all(place.store.list_dir(place.key(*under))))
+        found = collect_aiterator(_all(lambda: place.store.list_dir(place.key(*under))))
     return sorted({name.strip("/") for name in found} - {""})
 
 
-async def _all(names: AsyncIterator[str]) -> AsyncIterator[str]:
-    async for name in names:
+async def _all(names: Callable[[], AsyncIterator[str]]) -> AsyncIterator[str]:
+    # that of obstore has to be asked from within the event loop
+    async for name in names():
         yield name
 
 
@@ -230,7 +236,7 @@ def sizes(place: Place, *under: str) -> dict[str, int]:
             return sync(_fsspec_sizes(store, prefix))
         if isinstance(store, ObjectStore):
             return sync(_object_sizes(store, prefix))
-        keys = collect_aiterator(_all(place.store.list_prefix(prefix)))
+        keys = collect_aiterator(_all(lambda: place.store.list_prefix(prefix)))
         return {key: sync(place.store.getsize(key)) for key in keys}
 
 
@@ -307,15 +313,6 @@ def check_writable(place: Place) -> None:
         raise OutputConflict(f"{place.local} exists, but is no Zarr store. Choose a path that is free.")
 
 
-def store_errors() -> tuple[type[Exception], ...]:
-    """What stores raise on their own, beside OSError: that of obstore is no built-in."""
-    with suppress(ImportError):
-        from obstore.exceptions import BaseError
-
-        return OSError, BaseError
-    return (OSError,)
-
-
 @contextmanager
 def reaching(place: Place) -> Iterator[None]:
     """Tell that a store cannot be reached in words, whatever it raises."""
@@ -323,7 +320,7 @@ def reaching(place: Place) -> Iterator[None]:
         yield
     except CoregError:
         raise
-    except store_errors() as error:
+    except STORE_ERRORS as error:
         raise _unreachable(place, error) from error
 
 
@@ -334,7 +331,7 @@ def writing(place: Place) -> Iterator[None]:
         yield
     except CoregError:
         raise
-    except store_errors() as error:
+    except STORE_ERRORS as error:
         raise WriteError(
             f"The cube in {place.name} cannot be written ({_words(error)}). What was written stays: run again once "
             "there is room, or choose another place."

@@ -104,10 +104,13 @@ def cube_place(
     there = mark.layout.get("anchor")
     others = sorted({item.rsplit(" ", 1)[0] for item in read_memory(place).items if item} - set(ids))
     if there != anchor or others:
-        what = f"of the anchor {there!r}" if there != anchor else f"with {', '.join(others[:5])}, not of this run"
+        what = (
+            f"of the anchor {there!r}"
+            if there != anchor
+            else f"with {', '.join(others[:5])}, not of this run"
+        )
         raise OutputConflict(
-            f"{place.name} holds a cube {what}. Choose another store, or pass overwrite=True (--overwrite) to replace "
-            "it."
+            f"{place.name} holds a cube {what}. Choose another store, or replace it with overwrite=True (--overwrite)."
         )
     return place
     there = mark.layout.get("anchor")
@@ -119,7 +122,7 @@ def cube_place(
             else f"that holds {', '.join(others[:5])}, no item of this run"
         )
         raise OutputConflict(
-            f"{place.name} holds a cube {what}. Choose another store, or pass overwrite=True (--overwrite) to replace it."
+            f"{place.name} holds a cube {what}. Choose another store, or replace it with overwrite=True (--overwrite)."
         )
     return place
 
