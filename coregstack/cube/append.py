@@ -10,7 +10,16 @@ import xarray as xr
 
 from coregstack._version import __version__
 from coregstack.cube.dates import Target, write_dates
-from coregstack.cube.mark import Mark, find_finished, intact, open_members, open_root, sweep
+from coregstack.cube.mark import (
+    METADATA,
+    Mark,
+    find_finished,
+    intact,
+    is_group,
+    open_members,
+    open_root,
+    sweep,
+)
 from coregstack.cube.memory import (
     Done,
     Memory,
@@ -26,6 +35,8 @@ from coregstack.cube.running import compute_dates
 from coregstack.cube.template import CLEAR, Cube, consolidate, encoded
 from coregstack.cube.write import cube_of
 from coregstack.errors import CoregError, InvalidRequest, OutputConflict
+
+_MEND = "Run the command that wrote the cube again, which mends coordinates; else write it anew with overwrite=True."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -69,6 +80,11 @@ def open_grown(place: Place) -> Grown:
     """
     mark = find_finished(place)
     arrays = open_members(place, mark)
+    if not is_group(place):
+        raise DamagedCube(
+            f"The metadata {METADATA} of the cube in {place.name} are damaged. Run the command that wrote the cube "
+            "again, which mends them."
+        )
     told = read_memory(place)
     names = [name for name in (mark.layout.get("variable"), CLEAR) if name in arrays]
     memory = without_lost(place, told, names)
@@ -93,17 +109,16 @@ def open_grown(place: Place) -> Grown:
 def _check_whole(grown: Grown) -> None:
     """Check that what places the dates of a cube is what was written."""
     try:
-        cube = cube_of(grown.stack, "keep")
+        with intact(grown.place, "a coordinate"):
+            cube = cube_of(grown.stack, "keep")
     except CoregError as error:
-        raise DamagedCube(f"The cube in {grown.place.name} is damaged: {error}") from error
+        raise DamagedCube(f"The cube in {grown.place.name} is damaged: {error} {_MEND}") from error
     layout = grown.mark.layout
     wrong = [key for key in layout if cube.layout.get(key) != layout[key]]
     wrong += ["id or time"] if cube.items != grown.memory.items else []
     if wrong:
-        raise DamagedCube(
-            f"The cube in {grown.place.name} is damaged: {', '.join(wrong)} is not what was written. Run the command "
-            "that wrote the cube again, which mends coordinates; else write it anew with overwrite=True."
-        )
+        words = f"{', '.join(wrong)} is not what was written."
+        raise DamagedCube(f"The cube in {grown.place.name} is damaged: {words} {_MEND}")
 
 
 def write_behind(aligned: xr.DataArray, grown: Grown) -> list[int]:

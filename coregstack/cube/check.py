@@ -22,6 +22,7 @@ from coregstack.cube.mark import (
     check_free,
     form_of,
     intact,
+    is_group,
     open_array,
     read_mark,
 )
@@ -133,14 +134,12 @@ def _members(place: Place, mark: Mark) -> tuple[dict[str, Any], list[CubeProblem
 def _gathered(place: Place, mark: Mark) -> list[CubeProblem]:
     """What is wrong with the metadata of all arrays as the group holds them, which most readers go by."""
     words = "Run the command that wrote the cube again, which gathers the metadata anew."
+    sound = is_group(place)
     try:
-        document = json.loads(read(place, place.key(METADATA)) or b"")
-        gathered = document.get("consolidated_metadata")
-        sound = document["zarr_format"] == 3 and document["node_type"] == "group"
-        if gathered is not None:
-            for name in mark.members:
-                own = json.loads(read(place, place.key(name, METADATA)) or b"null")
-                sound = sound and own is not None and gathered["metadata"][name] == own
+        gathered = json.loads(read(place, place.key(METADATA)) or b"").get("consolidated_metadata")
+        for name in mark.members if gathered is not None else ():
+            own = json.loads(read(place, place.key(name, METADATA)) or b"null")
+            sound = sound and own is not None and gathered["metadata"][name] == own
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sound = False
     return [] if sound else [CubeProblem(path=METADATA, message=f"It is not what was written. {words}")]

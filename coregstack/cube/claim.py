@@ -134,8 +134,8 @@ def _claim(place: Place, mine: Holder) -> str:
     made = create(place, key, data)
     if made is False:
         raise _taken(place, number, claims(place).get(number))
-    # what makes the same object twice does not keep runs apart
-    if made is None or create(place, key, data) is not False:
+    # what makes an object twice does not keep runs apart
+    if made is None or create(place, key, data + b" ") is not False:
         log.warning(
             "%s cannot make an object only where there is none; do not start a second run on it", place.name
         )

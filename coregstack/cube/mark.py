@@ -302,6 +302,23 @@ def open_root(place: Place, mode: Any) -> zarr.Group:
         return zarr.open_group(place.store, path=place.path, mode=mode, zarr_format=3, use_consolidated=False)
 
 
+def is_group(place: Place) -> bool:
+    """Whether the metadata of the group of a cube are there and can be read."""
+    try:
+        told = json.loads(read(place, place.key(METADATA)) or b"")
+        return (
+            told["zarr_format"] == 3 and told["node_type"] == "group" and isinstance(told["attributes"], dict)
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+
+
+def write_group(place: Place, attributes: dict[str, Any]) -> None:
+    """Write the metadata of the group of a cube anew."""
+    document = {"zarr_format": 3, "node_type": "group", "attributes": attributes}
+    write(place, place.key(METADATA), json.dumps(document).encode())
+
+
 @contextmanager
 def intact(place: Place, what: str) -> Iterator[None]:
     """Tell of whatever damage ends in while a cube's metadata or chunks are read."""

@@ -13,7 +13,17 @@ from coregstack._version import __version__
 from coregstack.cube.claim import claimed
 from coregstack.cube.dates import Target, write_dates
 from coregstack.cube.fingerprint import date_fingerprints
-from coregstack.cube.mark import Mark, begin_cube, find_cube, form_of, open_members, open_root, sweep
+from coregstack.cube.mark import (
+    Mark,
+    begin_cube,
+    find_cube,
+    form_of,
+    is_group,
+    open_members,
+    open_root,
+    sweep,
+    write_group,
+)
 from coregstack.cube.memory import (
     Memory,
     check_same,
@@ -165,6 +175,8 @@ def _prepared(
         memory = read_memory(place)
         check_same(place, mark, cube.layout, memory, cube.items)
         arrays = open_members(place, mark)
+        if not is_group(place):
+            write_group(place, template.attrs)
         memory = without_lost(place, memory, _of_dates(cube))
         sweep(place, mark)
         remove_unfinished(place, memory, _of_dates(cube))

@@ -249,7 +249,11 @@ def _affine(array: xr.DataArray, height: int, width: int) -> Affine:
         values = np.asarray(array.coords[dim].values, np.float64)
         step = (values[-1] - values[0]) / (size - 1) if size > 1 else _lone_step(array, dim)
         even = values[0] + step * np.arange(size)
-        if step == 0 or not np.allclose(values, even, rtol=0, atol=_GRID_TOLERANCE * abs(step)):
+        if (
+            not np.isfinite(step)
+            or step == 0
+            or not np.allclose(values, even, rtol=0, atol=_GRID_TOLERANCE * abs(step))
+        ):
             raise InvalidStack(
                 f"The coordinate {dim!r} is not evenly spaced. Bring the stack onto one regular grid, for "
                 "example with odc.stac.load or rio.reproject_match; xr.concat(join='override') helps where "
