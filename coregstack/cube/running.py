@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import sys
-from asyncio import CancelledError
 from collections.abc import Sequence
 
 from dask.delayed import Delayed
@@ -56,12 +57,13 @@ def compute_dates(writing: Delayed, place: Place, items: Sequence[str]) -> None:
 
 def _cluster_errors() -> tuple[tuple[type[BaseException], ...], tuple[type[BaseException], ...]]:
     """What a lost scheduler and lost workers raise; distributed is not imported just to ask."""
+    cancelled = asyncio.CancelledError, concurrent.futures.CancelledError
     if "distributed" not in sys.modules:
-        return (CancelledError,), ()
+        return cancelled, ()
     from distributed import KilledWorker
     from distributed.comm import CommClosedError
 
-    return (CancelledError, CommClosedError), (KilledWorker,)
+    return (*cancelled, CommClosedError), (KilledWorker,)
 
 
 def _undone(place: Place, items: Sequence[str]) -> str:
