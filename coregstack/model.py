@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +130,10 @@ class Displacement:
     """Displacement along the columns at each node, px, shape (rows, columns)."""
     sigma: NDArray[np.float32]
     """1 sigma of the displacement along either axis at each node, px, shape (rows, columns)."""
+
+
+Move: TypeAlias = Shift | Displacement
+"""What is applied to the content of an item to match the anchor: the same everywhere, or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

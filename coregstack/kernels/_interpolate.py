@@ -106,7 +106,7 @@ def interpolate(values, usable, full, first, nearest, weights_y, weights_x, mark
             if whole:
                 _weigh_rows(values[rows], left, weights_y, line[:span])
                 _weigh_columns(line, weights_x, sums[:n])
-                _store(sums, marks, nodata, target)
+                store(sums, marks, nodata, target)
                 continue
             line[:span], cover[:span], missing[:span] = 0, 0, True
             part = slice(low, high)
@@ -118,7 +118,7 @@ def interpolate(values, usable, full, first, nearest, weights_y, weights_x, mark
             _weigh_columns(line, weights_x, sums[:n])
             _weigh_columns(cover, weights_x, share[:n])
             _divide(sums[:n], share, missing, taps_x, values[near], nearest[1] + tile)
-            _store(sums, marks, nodata, target)
+            store(sums, marks, nodata, target)
             _blank(usable[near], nearest[1] + tile, marks[2], target)
 
 
@@ -183,15 +183,18 @@ def _weigh_columns(line, weights, sums) -> None:
 def _divide(sums, share, missing, taps, nearest, left) -> None:
     """Where a tap is missing, divide by the weight that is left, else take the nearest pixel."""
     for j in range(sums.size):
-        if missing[j : j + taps].any():
-            if share[j] >= _LEAST_WEIGHT:
-                sums[j] /= share[j]
-            elif 0 <= left + j < nearest.size:
-                sums[j] = nearest[left + j]
+        if missing[j : j + taps].any() and 0 <= left + j < nearest.size:
+            sums[j] = completed(sums[j], share[j], nearest[left + j])
 
 
 @compiled
-def _store(sums, marks, nodata, target) -> None:
+def completed(total, share, nearest):
+    """A sum of which taps are missing: divided by the weight that is left, else the nearest pixel as it is."""
+    return total / share if share >= _LEAST_WEIGHT else type(total)(nearest)
+
+
+@compiled
+def store(sums, marks, nodata, target) -> None:
     """Round, saturate, keep off the nodata value and write."""
     lowest, highest = marks[0], marks[1]
     low, high = sums.dtype.type(lowest), sums.dtype.type(highest)

@@ -20,7 +20,7 @@ from zarr.core.buffer import default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 
-from coregstack import run_scenes
+from coregstack import report, run_scenes
 from coregstack.cube.write import to_zarr
 from coregstack.errors import CoregError, OutputConflict
 from coregstack.testing import sample_stack
@@ -352,3 +352,19 @@ def test_an_output_folder_in_a_zarr_store_is_refused(scenes: list[Path], tmp_pat
         with pytest.raises(OutputConflict, match="lies in the Zarr store"):
             run_scenes(scenes, anchor="a", output=tmp_path / name)
     assert tree(tmp_path) == before
+
+
+def test_a_report_replaces_nothing_but_a_report(scenes: list[Path], tmp_path: Path) -> None:
+    run_scenes(scenes, anchor="a", output=tmp_path / "out")
+    mine = tmp_path / "mine.html"
+    mine.write_text("<html>stay</html>")
+    for path in (mine, scenes[0], tmp_path):
+        before = tree(path.parent)
+        with pytest.raises(OutputConflict, match="is no report"):
+            report(tmp_path / "out", path)
+        assert tree(path.parent) == before
+    for _ in range(2):
+        assert report(tmp_path / "out", tmp_path / "report.html").is_file()
+    to_zarr(make([0], size=SIZE), tmp_path / "cube.zarr")
+    with pytest.raises(OutputConflict, match="lies in the Zarr store"):
+        report(tmp_path / "out", tmp_path / "cube.zarr" / "report.html")

@@ -24,7 +24,7 @@ from coregstack import run_scenes
 from coregstack.cli.commands import WITH_PROBLEMS, main
 from coregstack.cube import dates as writing
 from coregstack.cube.check import verify_cube
-from coregstack.run import scenes as run
+from coregstack.run import cube as run
 
 IDS = ["anchor", "good"]
 
