@@ -42,9 +42,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="image files, or the folder of a delivered order or of scenes",
     )
     _cluster_arguments(anchors)
-    verify = _command(commands, "verify", "Check an output folder: digests, sidecars, lattices, pixels.",
+    verify = _command(commands, "verify",
+        "Check an output folder (digests, sidecars, lattices, pixels) or a cube (chunks, coordinates, quality).",
         "coregstack verify aligned")  # fmt: skip
-    verify.add_argument("folder", metavar="OUTPUT", help="folder that order or align has written")
+    verify.add_argument(
+        "folder", metavar="OUTPUT", help="folder or cube that order or align has written; a cube may be a URL"
+    )
     inspect = _command(commands, "inspect",
         "Say what is in a folder, and what would be refused, and why; nothing is written.",
         "coregstack inspect order_folder")  # fmt: skip

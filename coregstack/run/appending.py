@@ -10,7 +10,10 @@ import numpy as np
 import xarray as xr
 
 from coregstack.api import apply, check_resampling
-from coregstack.cube.append import open_grown, write_behind
+from coregstack.cube.append import Grown, open_grown, write_behind
+from coregstack.cube.claim import claimed
+from coregstack.cube.mark import find_finished
+from coregstack.cube.place import place_of
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
 from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
 from coregstack.matching.options import MatchSettings
@@ -135,7 +138,16 @@ def _append(
     check_resampling(resampling)
     if resampling == "none":
         raise InvalidRequest('A cube has one grid, so resampling="none" cannot be honoured; use "nearest".')
-    array, finished = open_grown(store, storage_options)
+    place = place_of(store, storage_options)
+    find_finished(place)
+    with claimed(place):
+        return _append_to(open_grown(place), new, settings, resampling)
+
+
+def _append_to(
+    grown: Grown, new: Sequence[Scene] | xr.DataArray, settings: MatchSettings, resampling: Resampling
+) -> xr.Dataset:
+    array, finished = grown.stack, grown.finished
     cube = conform(array)
     anchor = str(array.attrs.get("coregstack_anchor", ""))
     if not finished.get(anchor):
@@ -159,7 +171,7 @@ def _append(
     quality = estimate_beside(both, anchor, placed, settings)
     quality = quality.isel(time=slice(len(beside), None)).compute()
     aligned = apply(stack, quality, resampling=resampling)
-    write_behind(aligned, store, storage_options)
+    write_behind(aligned, grown)
     return quality
 
 

@@ -34,6 +34,7 @@ from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.run.computing import Progress, Undone, compute_items
 from coregstack.run.memory import scene_bytes
+from coregstack.run.places import check_apart, check_no_store
 from coregstack.run.targets import begin, check_targets
 from coregstack.stack.opening import Unusable
 from coregstack.stack.placing import band_indexes, common_bands, unplaceable
@@ -330,28 +331,6 @@ def _on_anchor(scene: Scene, anchor: Scene, names: tuple[str, ...]) -> PlacedSce
     )
 
 
-def check_apart(output: Path, inputs: Iterable[Path]) -> None:
-    """Refuse an output that is or holds an input, or lies in an input folder.
-
-    Raises
-    ------
-    OutputConflict
-    """
-    output = resolved(output)
-    for path in inputs:
-        where = resolved(path)
-        folder = where if where.is_dir() else where.parent
-        if (
-            output == folder
-            or where.is_relative_to(output)
-            or (where.is_dir() and output.is_relative_to(where))
-        ):
-            raise OutputConflict(
-                f"The output {str(output)!r} and the input {str(where)!r} overlap; inputs are never written to. "
-                "Choose an output folder beside the input."
-            )
-
-
 @contextmanager
 def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
     """An output folder for one run alone: made, and cleared of what a killed run left half-written.
@@ -364,11 +343,13 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
     Raises
     ------
     OutputConflict
-        If the output is or holds an input, lies in an input folder, is a file, or is written by another run.
+        If the output is or holds an input, lies in an input folder or a Zarr store, is a file, or is written by
+        another run.
     WriteError
         If it cannot be made or locked.
     """
     check_apart(output, inputs)
+    check_no_store(output)
     output = resolved(output)
     if output.exists() and not output.is_dir():
         raise OutputConflict(f"The output {str(output)!r} is a file; a folder was expected.")
