@@ -23,8 +23,9 @@ import xarray as xr
 from _common import bare_copy, in_process, make_scenes, peak_mib, table, timed, whole_run, workspace
 
 import coregstack
-from coregstack.export.deliver import DeliverySettings, ItemReport
-from coregstack.matching.assess import assess, match_options, prepare
+from coregstack.export.plan import DeliverySettings, ItemReport
+from coregstack.matching.assess import assess, prepare
+from coregstack.matching.options import match_options
 from coregstack.pixels.scene import PlacedScene, load_match
 from coregstack.run import execute as delivery
 from coregstack.stack.opening import scenes_of
@@ -80,7 +81,8 @@ def measure_graph(path: str, count: int) -> dict[str, float]:
     scenes, _ = scenes_of([path])
     many = [replace(scenes[0], id=f"item_{k}") for k in range(count)]
     settings = DeliverySettings(
-        output="nowhere", anchor_id="item_0", anchor=scenes[0].image.box, resampling="cubic", cog=False, fingerprint=""
+        output="nowhere", anchor_id="item_0", anchor=scenes[0].image.box, resampling="cubic", cog=False,
+        fingerprint=(),
     )  # fmt: skip
     tasks = 0
 

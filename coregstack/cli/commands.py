@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import math
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,11 +19,14 @@ import dask
 from coregstack._version import __version__
 from coregstack.cli.completion import SHELLS, completion_script
 from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
-from coregstack.errors import CoregError, SchedulerLost
+from coregstack.cli.signals import exit_code, stopping_in_order
+from coregstack.cli.streams import sure_streams
+from coregstack.cli.terminal import LogFormat, Parser, complain, say, say_json
+from coregstack.errors import CoregError, SchedulerLost, WorkersPaused
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
-from coregstack.matching.assess import METHODS
 from coregstack.matching.decision import MIN_IMPROVEMENT, SCORE_THRESHOLD
+from coregstack.matching.options import METHODS
 from coregstack.orders.candidates import folder_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
@@ -42,7 +44,7 @@ DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
 """Exit codes: done; nothing was written; done, but some files could not be read or written, or not all was done."""
 
 CUT_SHORT = 141
-"""Exit code where nobody read all that was printed, as a shell gives it."""
+"""Exit code of commands that only print, where not all was printed, as a shell gives it."""
 
 _OPTIONS = ("band", "max_shift", "threshold", "min_improvement", "method")
 
@@ -59,38 +61,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     -------
     int
         0 delivered, 2 the request is wrong and nothing was written, 3 delivered, but some inputs could
-        not be read or written, or the cluster was lost.
+        not be read or written, or the cluster was lost. It does not depend on whether what is printed can be
+        written. 128 and the number of a signal that stopped it: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP.
     """
-    options = build_parser().parse_args(arguments)
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    with sure_streams() as (out, _):
+        options = build_parser().parse_args(arguments)
+        _set_logging(options)
+        code = _done(options)
+        out.flush()
+        if out.failure is not None:
+            if not isinstance(out.failure, BrokenPipeError):
+                complain(f"coregstack: standard output cannot be written ({out.failure}).")
+            if options.run in _PRINTED:
+                return CUT_SHORT
+        return code
+
+
+def _set_logging(options: argparse.Namespace) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormat("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     if options.verbose:
         logging.getLogger("coregstack").setLevel(logging.INFO)
     else:
         # GDAL remarks on odd but readable headers once for every time that a file is opened
         logging.getLogger("rasterio").setLevel(logging.ERROR)
+
+
+def _done(options: argparse.Namespace) -> int:
+    """Do what a command asks for; the exit code that tells how it went, whatever becomes of its words."""
     try:
         if getattr(options, "stac", False):
             require_pystac()
-        with _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
-            code = int(options.run(options))
-        sys.stdout.flush()
-        return code
+        with stopping_in_order(), _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
+            return int(options.run(options))
     except CoregError as error:
         if options.json:
-            print(json.dumps(_api_error(error)))
+            say_json(_api_error(error))
         else:
-            print(f"coregstack: {error}", file=sys.stderr)
-        return WITH_PROBLEMS if isinstance(error, SchedulerLost) else WRONG_REQUEST
-    except BrokenPipeError:
-        # who reads has read enough, as `head` does; what Python holds back to the end goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CUT_SHORT
-    except KeyboardInterrupt:
-        print("coregstack: interrupted; run the same command again to do what is left.", file=sys.stderr)
-        return 130
+            complain(*f"coregstack: {error}".split("\n"))
+        return WITH_PROBLEMS if isinstance(error, SchedulerLost | WorkersPaused) else WRONG_REQUEST
+    except KeyboardInterrupt as stop:
+        complain("coregstack: interrupted; run the same command again to do what is left.")
+        return exit_code(stop)
 
 
 def _order(options: argparse.Namespace) -> int:
@@ -102,6 +115,7 @@ def _order(options: argparse.Namespace) -> int:
         append=options.append,
         resampling=options.resampling,
         overwrite=options.overwrite,
+        check=options.check,
         dry_run=options.dry_run,
         verify=not options.no_verify,
         progress=ProgressBar(sys.stderr),
@@ -119,6 +133,7 @@ def _align(options: argparse.Namespace) -> int:
         resampling=options.resampling,
         cog=options.cog,
         overwrite=options.overwrite,
+        check=options.check,
         dry_run=options.dry_run,
         progress=ProgressBar(sys.stderr),
         **_match_options(options),
@@ -135,30 +150,30 @@ def _anchors(options: argparse.Namespace) -> int:
         raise unreadable_files(problems)
     table = rank_scenes(scenes, control)
     for problem in problems:
-        print(f"problem: {problem.id}: {problem.reason}", file=sys.stderr)
+        complain(f"problem: {problem.id}: {problem.reason}")
     for item, reason in table.attrs["left_out"].items():
-        print(f"left out: {item}: {reason}", file=sys.stderr)
+        complain(f"left out: {item}: {reason}")
     if options.json:
-        print(table.reset_index().to_json(orient="records"))
+        say_json(json.loads(table.reset_index().to_json(orient="records")))
     elif options.quiet:
-        print(table.index[0])
+        say(str(table.index[0]))
     else:
         lines = [(str(item), f"{row.score:.3f}", str(row.why)) for item, row in table.iterrows()]
         columns = shutil.get_terminal_size((110, 24)).columns
-        print(format_table([("anchor", "score", "why"), *lines], max(columns, 80)))
+        say(*format_table([("anchor", "score", "why"), *lines], max(columns, 80)))
     return WITH_PROBLEMS if problems else DELIVERED
 
 
 def _verify(options: argparse.Namespace) -> int:
     problems = verify_output(Path(options.folder))
     if options.json:
-        print(json.dumps({"output": options.folder, "problems": [str(problem) for problem in problems]}))
+        say_json({"output": options.folder, "problems": [str(problem) for problem in problems]})
         return WITH_PROBLEMS if problems else DELIVERED
     for problem in problems:
-        print(f"problem: {problem}", file=sys.stderr)
+        complain(f"problem: {problem}")
     if not options.quiet:
         found = counted(len(problems), "problem")
-        print(f"{found} in {options.folder}" if problems else f"{options.folder} is whole")
+        say(f"{found} in {options.folder}" if problems else f"{options.folder} is whole")
     return WITH_PROBLEMS if problems else DELIVERED
 
 
@@ -166,28 +181,25 @@ def _inspect(options: argparse.Namespace) -> int:
     table = inspect_folder(options.folder, anchor=options.anchor)
     if options.json:
         items = json.loads(table.reset_index().to_json(orient="records", date_format="iso"))
-        print(
-            json.dumps({"anchor": table.attrs["anchor"], "items": items, "problems": table.attrs["problems"]})
-        )
+        say_json({"anchor": table.attrs["anchor"], "items": items, "problems": table.attrs["problems"]})
         return DELIVERED
     if not options.quiet:
-        print(inspection_table(table))
-        print()
+        say(*inspection_table(table), "")
     for problem in table.attrs["problems"]:
-        print(f"problem: {problem}", file=sys.stderr)
-    print("\n".join(summarise(table)))
+        complain(f"problem: {problem}")
+    say(*summarise(table))
     return DELIVERED
 
 
 def _completion(options: argparse.Namespace) -> int:
-    print(completion_script(build_parser(), options.shell), end="")
+    say(*completion_script(build_parser(), options.shell).splitlines())
     return DELIVERED
 
 
 def _demo(options: argparse.Namespace) -> int:
     folder = Path(options.folder)
     if not options.json:
-        print(f"Making a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
+        say(f"Making a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
     sample = write_sample_order(folder / "order")
     result = run_order(
         sample.payload,
@@ -198,12 +210,11 @@ def _demo(options: argparse.Namespace) -> int:
     )
     code = _finish(result, options)
     if not options.json:
-        print("\nRecovered against true shifts, px:")
-        print(_truth_table(sample, result))
+        say("", "Recovered against true shifts, px:", *_truth_table(sample, result))
     return code
 
 
-def _truth_table(sample: SampleOrder, result: RunResult) -> str:
+def _truth_table(sample: SampleOrder, result: RunResult) -> list[str]:
     lines = [("item", "status", "true x, y", "found x, y", "error")]
     for report in result.reports:
         truth, found = sample.truth[report.id], report.quality.shift
@@ -226,21 +237,21 @@ def _finish(result: RunResult, options: argparse.Namespace) -> int:
     if getattr(options, "stac", False) and not result.dry_run:
         try:
             result.to_stac()
-        except CoregError as error:
+        except (CoregError, OSError) as error:
             result = replace(result, faults=(*result.faults, f"STAC: {error}"))
     written = None
     if not getattr(options, "no_report", False) and not result.dry_run:
         try:
             written = str(write_report(result))
-        except CoregError as error:
+        except (CoregError, OSError) as error:
             result = replace(result, faults=(*result.faults, f"report: {error}"))
     if options.json:
-        print(json.dumps({"output": result.output, "anchor": result.anchor, "items": rows(result.reports),
-                          "notes": result.notes, "problems": result.problems, "report": written}))  # fmt: skip
+        say_json({"output": result.output, "anchor": result.anchor, "items": rows(result.reports),
+                  "notes": result.notes, "problems": result.problems, "report": written})  # fmt: skip
     else:
         show(result, table=not options.quiet)
         if written is not None:
-            print(f"Report: {written}")
+            say(f"Report: {written}")
     return WITH_PROBLEMS if result.problems else DELIVERED
 
 
@@ -275,13 +286,17 @@ def _scheduler(options: argparse.Namespace) -> Iterator[None]:
         yield
 
 
+_PRINTED = (_anchors, _completion, _inspect)
+"""Commands whose words are all that they bring."""
+
+
 class SchedulerNotFound(CoregError, ConnectionError):
     """A dask scheduler that does not answer."""
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="coregstack",
         description="Align a stack of satellite scenes to one anchor scene, to hundredths of a pixel.",
         epilog="Exit codes: 0 delivered; 2 the request is wrong, nothing was written; 3 delivered, but some files "
@@ -389,6 +404,11 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="do everything anew, not only what is missing"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare digests before an item that an earlier run has done is taken for done, not only sizes and times",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write report.html to the output")
     match = parser.add_argument_group("matching")

@@ -3,12 +3,16 @@
 numba keeps the kinds of a function, one for each set of argument types, in files numbered 1, 2, 3 and an
 index of them. Two processes that compile different kinds at once both call theirs 1, and a third may then be
 given the one for the other, whose numbers it returns without a word. Workers start all at once and compile
-all at once. So here every kind has a file of its own name, and there is no index.
+all at once. So here every kind has a file of its own name, and there is no index. Where the files lie, and which
+of them are believed, is told by `coregstack.kernels.keeping`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import pickle
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -17,7 +21,11 @@ from typing import Any
 
 from numba import njit
 from numba.core import event
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+
+from coregstack.kernels.keeping import ignore_current_folder, kept_in, read_kept, sealed
+
+ignore_current_folder()
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -87,8 +95,42 @@ class _Told(event.Listener):  # type: ignore[misc]
         pass
 
 
+class _Place(_CacheLocator):  # type: ignore[misc]
+    """Where a function is kept; numba would ask its settings, and so the current folder."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._py_file = function.__code__.co_filename
+        self._line = function.__code__.co_firstlineno
+        source = Path(self._py_file)
+        folder = kept_in(source) if source.is_file() else None
+        if folder is None:
+            raise RuntimeError(f"what is compiled of {self._py_file} cannot be kept")
+        self._folder = folder
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return _source_digest(Path(self._py_file))
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+class _Impl(CompileResultCacheImpl):  # type: ignore[misc]
+    """What numba keeps of a function, in a place that is ours."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._lineno = function.__code__.co_firstlineno
+        self._locator = _Place(function)
+        name = f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}"
+        self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
+
+
 class _Cache(FunctionCache):  # type: ignore[misc]
     """What was compiled of one function; a folder that is full or gone costs time, not the result."""
+
+    _impl_class = _Impl
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
@@ -116,6 +158,16 @@ class _Files(IndexDataCacheFile):  # type: ignore[misc]
 
     def flush(self) -> None:
         self._remove(keep=None)
+
+    def _load_data(self, name: str) -> Any:
+        return pickle.loads(read_kept(Path(self._data_path(name))))
+
+    def _save_data(self, name: str, data: Any) -> None:
+        content = sealed(name, self._dump(data))
+        with self._open_for_write(self._data_path(name)) as file:
+            if hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), 0o644)
+            file.write(content)
 
     @property
     def _base(self) -> str:

@@ -35,6 +35,10 @@ class Field:
     """One line that says what it is."""
     get: Callable[[ItemQuality], Plain]
     """Reads it from an item's quality."""
+    axis: str = ""
+    """Axis of the lattice that a length in px is measured along, "y" or "x"; empty for a length in any direction."""
+    signed: bool = False
+    """Whether it changes its sign where the axis runs the other way."""
     network: bool = False
     """Whether only ``method="network"`` tells it."""
     sidecar: str = ""
@@ -76,19 +80,19 @@ FIELDS = (
         sidecar="status", stac="coreg:status", page="status",
     ),
     Field(
-        name="shift_y", units="px", meaning="shift to apply, down the rows", get=_part("shift", "y"),
-        page="y", column=("shift y [px]", "+.3f"),
+        name="shift_y", units="px", meaning="shift to apply, down the rows", get=_part("shift", "y"), axis="y",
+        signed=True, page="y", column=("shift y [px]", "+.3f"),
     ),
     Field(
-        name="shift_x", units="px", meaning="shift to apply, along the columns", get=_part("shift", "x"),
-        page="x", column=("shift x [px]", "+.3f"),
+        name="shift_x", units="px", meaning="shift to apply, along the columns", get=_part("shift", "x"), axis="x",
+        signed=True, page="x", column=("shift x [px]", "+.3f"),
     ),
     Field(
-        name="shift_sigma_y", units="px", meaning="1 sigma of shift_y", get=_part("sigma", "y"),
+        name="shift_sigma_y", units="px", meaning="1 sigma of shift_y", get=_part("sigma", "y"), axis="y",
         page="sy", column=("sigma y [px]", ".3f"),
     ),
     Field(
-        name="shift_sigma_x", units="px", meaning="1 sigma of shift_x", get=_part("sigma", "x"),
+        name="shift_sigma_x", units="px", meaning="1 sigma of shift_x", get=_part("sigma", "x"), axis="x",
         page="sx", column=("sigma x [px]", ".3f"),
     ),
     Field(

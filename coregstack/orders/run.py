@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import partial
@@ -16,25 +15,38 @@ import xarray as xr
 from coregstack.api import check_resampling
 from coregstack.cube.memory import open_cube
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.deliver import DeliverySettings, ItemReport, WrittenFile, check_source, written
-from coregstack.export.files import copy_file, resolved
+from coregstack.export.deliver import check_source, written
+from coregstack.export.files import copy_file, inside, resolved
 from coregstack.export.lock import locked
+from coregstack.export.plan import Asset, DeliverySettings, ItemReport, WrittenFile
 from coregstack.export.stac import FOLDER
-from coregstack.matching.assess import match_options
 from coregstack.matching.decision import failure
+from coregstack.matching.options import match_options
 from coregstack.orders.archives import unpack
 from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, list_again, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
 from coregstack.orders.scan import Delivery, scan_delivery
 from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
+from coregstack.orders.scratch import scratch_folder
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
 from coregstack.run.appending import grow_cube
-from coregstack.run.execute import Progress, check_apart, output_folder, run_fingerprint, run_items
-from coregstack.run.result import REPORT, TABLE, RunResult, write_table
+from coregstack.run.execute import (
+    Done,
+    Progress,
+    check_apart,
+    output_folder,
+    reference_digests,
+    run_fingerprint,
+    run_items,
+)
+from coregstack.run.result import TABLE, RunResult, with_table
 from coregstack.run.scenes import write_cube
+from coregstack.run.targets import needed_names
 from coregstack.stack.facts import scene_facts
-from coregstack.stack.opening import check_anchor, find_scene, stack_scenes, unreadable_files
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import stack_scenes, unreadable_files
+from coregstack.stack.placing import check_anchor
 
 if TYPE_CHECKING:
     import pystac
@@ -143,6 +155,7 @@ def run_order(
     resampling: str = "cubic",
     overwrite: bool = False,
     verify: bool = True,
+    check: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
     **options: Any,
@@ -169,6 +182,8 @@ def run_order(
     verify : bool
         Whether inputs have to have the digests that their manifest gives, and the output is checked at the
         end. An item with a file of another digest is delivered as it came, and named.
+    check : bool
+        As in `coregstack.run_scenes`.
     dry_run : bool
         Whether items are only matched and decided upon; nothing is written then.
     progress : callable, optional
@@ -215,28 +230,36 @@ def run_order(
             check_apart(Path(zarr), [Path(input)])
         if zarr is not None and not append:
             open_cube(zarr, None, overwrite=overwrite)
-        settings = _settings(order, found, anchor, target, resampling, options, dry_run=dry_run)
-        with nullcontext() if dry_run else output_folder(target, [Path(input)]):
-            reports = _run(found, settings, options, overwrite, progress)
+        settings = _settings(order, found, anchor, target, resampling, options)
+        if check:
+            references = reference_digests(anchor, found.scenes, options)
+            settings = replace(settings, check=True, references=references)
+        with nullcontext() if dry_run else output_folder(target, [Path(input)]) as claim:
+            settings = replace(settings, claim=claim or "", dry_run=dry_run)
+            others = passed_through(delivery.others)
+            also = {MANIFEST_NAME}.union(*(asset.targets for asset in others))
+            done = _run(found, settings, options, overwrite, progress, also)
+            notes = (*order.notes, *_notes(delivery, order), *done.notes)
             if dry_run:
                 return OrderResult(
                     output=str(target),
                     anchor=anchor.id,
-                    reports=(*reports, *_missing(order, items)),
-                    notes=(*order.notes, *_notes(delivery, order)),
+                    reports=(*done.reports, *_missing(order, items)),
+                    notes=notes,
                     dry_run=True,
                     **scene_facts(found.scenes),
                 )
-            taken = {file.path for report in reports for file in report.files}
-            taken |= {TABLE, REPORT, MANIFEST_NAME}
-            others, faults = _others(delivery, target, taken, verify=verify)
+            taken = {file.path for report in done.reports for file in report.files}
+            copied, faults, left_out = _others(
+                others, target, taken | needed_names(found.plans), verify=verify
+            )
             result = OrderResult(
                 output=str(target),
                 anchor=anchor.id,
-                reports=(*reports, *_missing(order, items)),
-                others=tuple(others),
+                reports=(*done.reports, *_missing(order, items)),
+                others=tuple(copied),
                 faults=tuple(faults),
-                notes=(*order.notes, *_notes(delivery, order)),
+                notes=(*notes, *left_out),
                 **scene_facts(found.scenes),
             )
             write = partial(write_cube, overwrite=overwrite)
@@ -256,24 +279,31 @@ def _conclude(
     verify: bool,
 ) -> RunResult:
     """Write what concerns the whole run, and check the output; the items are delivered whatever fails here."""
-    target, faults = Path(result.output), []
-    try:
-        write_table(result)
-        _write_manifest(target, order, result)
-        if verify:
-            faults += [f"Output check: {problem}" for problem in verify_output(target, pixels=False)]
-        if zarr is not None:
-            write(zarr, found.scenes, anchor, result)
-    except (CoregError, OSError) as error:
-        faults.append(str(error))
+    result = with_table(result)
+    target, faults = Path(result.output), list[str]()
+
+    def checked() -> None:
+        faults.extend(f"Output check: {problem}" for problem in verify_output(target, pixels=False))
+
+    steps: list[Callable[[], object]] = [lambda: _write_manifest(target, order, result)]
+    if verify:
+        steps.append(checked)
+    if zarr is not None:
+        steps.append(lambda: write(zarr, found.scenes, anchor, result))
+    for step in steps:
+        try:
+            step()
+        except (CoregError, OSError) as error:
+            # one that fails does not stop the next
+            faults.append(str(error))
     return replace(result, faults=(*result.faults, *faults))
 
 
 @contextmanager
 def _input_folders(source: Path) -> Iterator[tuple[Path, ...]]:
     """The folders to read; what comes in archives is unpacked for as long as the run lasts."""
-    with tempfile.TemporaryDirectory(prefix="coregstack-") as scratch:
-        yield unpack(source, Path(scratch) / "unpacked")
+    with scratch_folder() as scratch:
+        yield unpack(source, scratch / "unpacked")
 
 
 def _anchor(order: Order, found: OrderScenes, source: Path) -> Scene:
@@ -301,8 +331,6 @@ def _settings(
     target: Path,
     resampling: str,
     options: Mapping[str, Any],
-    *,
-    dry_run: bool,
 ) -> DeliverySettings:
     return DeliverySettings(
         output=str(resolved(target)),
@@ -313,7 +341,6 @@ def _settings(
         digests=True,
         fingerprint=run_fingerprint(anchor, found.scenes, options),
         method=str(options.get("method", "direct")),
-        dry_run=dry_run,
     )
 
 
@@ -323,7 +350,8 @@ def _run(
     options: Mapping[str, Any],
     overwrite: bool,
     progress: Progress | None,
-) -> tuple[ItemReport, ...]:
+    also: Iterable[str],
+) -> Done:
     return run_items(
         found.plans,
         {scene.id: scene for scene in found.scenes},
@@ -333,6 +361,7 @@ def _run(
         network=options.get("method") == "network",
         overwrite=overwrite,
         progress=progress,
+        also=also,
     )
 
 
@@ -348,22 +377,31 @@ def _missing(order: Order, there: Sequence[Any]) -> list[ItemReport]:
 
 
 def _others(
-    delivery: Delivery, target: Path, taken: set[str], *, verify: bool
-) -> tuple[list[WrittenFile], list[str]]:
-    """Copy the files of no item as they came, unless a file of this run has their name."""
-    files, faults = [], []
-    for asset in passed_through(delivery.others):
-        path = target / asset.folder / asset.name
-        if path.relative_to(target).as_posix() in taken:
+    others: Iterable[Asset], target: Path, taken: set[str], *, verify: bool
+) -> tuple[list[WrittenFile], list[str], list[str]]:
+    """Copy the files of no item as they came, unless a file of this run has their name.
+
+    Returns
+    -------
+    tuple of list
+        What was written, what failed, and what was left out.
+    """
+    files, faults, left_out = [], [], []
+    for asset in others:
+        if (relative := PurePosixPath(asset.folder, asset.name).as_posix()) in taken:
+            left_out.append(
+                f"{relative} of the input is left out: the run needs this name for a file of its own."
+            )
             continue
         try:
+            path = inside(target, asset.folder, asset.name)
             copy_file(Path(asset.source), path)
             files.append(written(path, str(target), dict(asset.annotations)))
             if verify:
                 check_source(asset)
         except CoregError as error:
             faults.append(str(error))
-    return files, faults
+    return files, faults, left_out
 
 
 def _notes(delivery: Delivery, order: Order) -> list[str]:
@@ -378,7 +416,9 @@ def _notes(delivery: Delivery, order: Order) -> list[str]:
 
 def _write_manifest(target: Path, order: Order, result: RunResult) -> None:
     files = [file for report in result.reports for file in report.files]
-    files += [*result.others, written(target / TABLE, str(target))]
+    files += result.others
+    if (target / TABLE).is_file():
+        files.append(written(target / TABLE, str(target)))
     entries = [
         ManifestEntry(
             path=PurePosixPath(file.path),

@@ -263,6 +263,7 @@ def load_match(
     if not native:
         window = int(origin.y) + window[0], int(origin.x) + window[1], *window[2:]
     raster.check_size(scene.image.path, window[2:])
+    raster.check_read(scene.image.path, window[2] * window[3] * np.dtype(scene.image.dtype).itemsize)
     with file_of(scene.image, held, alone=alone) as dataset:
         read = _native_bands if native else _warped_bands
         values, valid, empty = read(item, dataset, held, bands, window)

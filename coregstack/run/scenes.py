@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
@@ -12,18 +12,18 @@ from typing import Any
 
 import xarray as xr
 
-from coregstack import graph
 from coregstack.api import apply, check_resampling
 from coregstack.cube.memory import open_cube
 from coregstack.cube.write import to_zarr
 from coregstack.errors import CoregError, InvalidStack, UnreadableFile
-from coregstack.export.deliver import DeliverySettings
 from coregstack.export.files import resolved
+from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
-from coregstack.matching.assess import match_options
+from coregstack.graph.written import records_of, slab_deliveries
+from coregstack.matching.options import match_options
 from coregstack.matching.quality import fields_in, missing_in
-from coregstack.model import Status
+from coregstack.model import OUTSIDE, Status
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import (
     Progress,
@@ -32,23 +32,19 @@ from coregstack.run.execute import (
     deliver_records,
     file_plan,
     output_folder,
+    reference_digests,
     run_fingerprint,
     run_items,
     scene_plans,
 )
-from coregstack.run.result import RunResult, write_table
+from coregstack.run.result import RunResult, with_table
+from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
-from coregstack.stack.estimating import OUTSIDE
 from coregstack.stack.facts import scene_facts, stack_facts
-from coregstack.stack.opening import (
-    check_anchor,
-    find_scene,
-    scenes_of,
-    stack_scenes,
-    unplaceable,
-    unreadable_files,
-)
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
+from coregstack.stack.placing import check_anchor, unplaceable
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.names import check_item_id
 
@@ -117,14 +113,15 @@ def to_geotiffs(
     folder = Path(output)
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     method = str(aligned.attrs.get("coregstack_method", "direct"))
-    records = graph.records_of(
-        {field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)}
-    )
+    records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
     scenes = pristine_scenes(known, moved=True)
-    with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]):
+    with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]) as claim:
+        notes: tuple[str, ...] = ()
         if scenes is None:
+            begin([file_plan(i, f"{i}.tif") for i in known.ids], folder, overwrite=overwrite)
             writer = SlabWriter(
                 output=str(resolved(folder)),
+                claim=claim,
                 anchor_id=anchor,
                 box=known.box,
                 nodata=known.nodata,
@@ -132,10 +129,11 @@ def to_geotiffs(
                 scaling=scaling(known.array),
                 method=method,
             )
-            reports = compute_items(
-                [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
+            reports: Sequence[ItemReport] = compute_items(
+                [slab_deliveries(known.array.data, records, known.ids, writer)],
                 progress,
                 total=len(known.ids),
+                need=known.array.nbytes // len(known.ids),
             )
         else:
             boxes = {s.scene.id: s.scene.image.box for s in scenes}
@@ -145,20 +143,22 @@ def to_geotiffs(
                 anchor=boxes.get(anchor, known.box),
                 resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
                 cog=cog,
-                fingerprint=records.name,
+                fingerprint=(("quality", records.name),),
+                claim=claim,
                 method=method,
             )
             plans = scene_plans([s.scene for s in scenes])
-            reports = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
+            done = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
+            reports, notes = done.reports, done.notes
     by_id = {report.id: report for report in reports}
     result = RunResult(
         output=str(folder),
         anchor=anchor,
         reports=tuple(by_id[i] for i in known.ids),
+        notes=notes,
         **stack_facts(known),
     )
-    write_table(result)
-    return result
+    return with_table(result)
 
 
 def run_scenes(
@@ -172,6 +172,7 @@ def run_scenes(
     resampling: str = "cubic",
     cog: bool = False,
     overwrite: bool = False,
+    check: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
     **options: Any,
@@ -196,6 +197,10 @@ def run_scenes(
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
     cog, overwrite, progress
         As in `to_geotiffs`.
+    check : bool
+        Whether items that an earlier run has done count as done only if all that they were made from, and all
+        that was written, has the digests that were noted; what has none is done again. Else size, time and,
+        of inputs, a digest of samples decide.
     dry_run : bool
         Whether items are only matched and decided upon; nothing is written then.
     **options
@@ -242,20 +247,14 @@ def run_scenes(
     asked = {
         name: k for k, name in enumerate(ids if ids is not None else (Path(path).stem for path in paths))
     }
-    with nullcontext() if dry_run else output_folder(folder, [Path(path) for path in paths]):
+    with nullcontext() if dry_run else output_folder(folder, [Path(path) for path in paths]) as claim:
         plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
         plans.sort(key=lambda plan: asked[plan.id])
-        settings = DeliverySettings(
-            output=str(resolved(folder)),
-            anchor_id=reference.id,
-            anchor=reference.image.box,
-            resampling=resampling,
-            cog=cog,
-            fingerprint=run_fingerprint(reference, scenes, options),
-            method=str(options.get("method", "direct")),
-            dry_run=dry_run,
-        )
-        reports = run_items(
+        settings = _settings(
+            folder, reference, scenes, options,
+            check=check, resampling=resampling, cog=cog, dry_run=dry_run, claim=claim or "",
+        )  # fmt: skip
+        done = run_items(
             plans,
             {scene.id: scene for scene in scenes},
             unusable,
@@ -268,14 +267,14 @@ def run_scenes(
         result = RunResult(
             output=str(folder),
             anchor=reference.id,
-            reports=reports,
+            reports=done.reports,
             dry_run=dry_run,
-            notes=notes,
+            notes=(*notes, *done.notes),
             **scene_facts(scenes),
         )
         if dry_run:
             return result
-        write_table(result)
+        result = with_table(result)
         if zarr is not None:
             try:
                 write_cube(zarr, scenes, reference, result, overwrite=overwrite)
@@ -283,6 +282,29 @@ def run_scenes(
                 # the items are delivered whatever fails here
                 result = replace(result, faults=(*result.faults, f"cube: {error}"))
         return result
+
+
+def _settings(
+    folder: Path,
+    anchor: Scene,
+    scenes: Sequence[Scene],
+    options: Mapping[str, Any],
+    *,
+    check: bool,
+    **more: Any,
+) -> DeliverySettings:
+    """What holds for all items of a run over scenes."""
+    return DeliverySettings(
+        output=str(resolved(folder)),
+        anchor_id=anchor.id,
+        anchor=anchor.image.box,
+        fingerprint=run_fingerprint(anchor, scenes, options),
+        digests=check,
+        check=check,
+        references=reference_digests(anchor, scenes, options) if check else (),
+        method=str(options.get("method", "direct")),
+        **more,
+    )
 
 
 def write_cube(

@@ -13,18 +13,19 @@ from typing import Any
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from coregstack import graph
 from coregstack.errors import AnchorNotFound, InvalidRequest
 from coregstack.geometry.lattice import offset
 from coregstack.geometry.validarea import looked_at
-from coregstack.graph.network import load_scene, network_frame
-from coregstack.matching.assess import MatchOptions, Reference, anchor_quality, assess, match_options, prepare
+from coregstack.graph.sketches import network_frame
+from coregstack.matching.assess import Reference, anchor_quality, assess, prepare
+from coregstack.matching.items import ArrayItem, SceneItem
+from coregstack.matching.options import MatchOptions, match_options
 from coregstack.matching.quality import fields_in, missing_in, quality_of
-from coregstack.model import NO_SHIFT, ItemQuality, Shift, Status
+from coregstack.model import NO_SHIFT, OUTSIDE, ItemQuality, Shift, Status
 from coregstack.network.steps import NOWHERE, Place, conclude, match_with_anchor, match_with_partners
-from coregstack.pixels.scene import MatchPixels, PlacedScene, load_match
-from coregstack.stack.conform import Stack, conform, find_anchor
-from coregstack.stack.estimating import OUTSIDE
+from coregstack.pixels.scene import MatchPixels, PlacedScene
+from coregstack.stack.conform import Stack, conform
+from coregstack.stack.lookup import find_anchor
 from coregstack.stack.provenance import pristine_scenes
 
 
@@ -49,20 +50,22 @@ class Rematch:
 
     def pixels(self, k: int) -> MatchPixels:
         """Match pixels of an item, placed where they lay before alignment."""
-        bands = self.options.bands
-        if self.scenes is None:
-            one = self.stack.array.isel(time=k, band=list(bands))
-            clear = None if self.stack.clear is None else self.stack.clear.isel(time=k).values
-            origin = Shift(-self.applied[k].y, -self.applied[k].x)
-            pixels = graph.match_pixels(one.values, clear, self.stack.nodata, origin, self.options)
-            valid = pixels.valid if pixels.valid.ndim == 2 else pixels.valid[0]
-            return pixels if self.box.crs is None else replace(pixels, whole=(looked_at(valid), self.box))
-        if self.places is None:
-            reach = 0 if k == self.anchor else self.options.max_shift
-            return load_match(self.scenes[k].on(self.box), bands, mean=self.options.mean, reach=reach)
-        # an item may lie where the anchor does not
-        frame = network_frame(self.scenes, self.anchor)
-        return load_scene(self.scenes[k].on(frame), corner=offset(self.box, frame), options=self.options)
+        if self.scenes is not None:
+            # in a network an item may lie where the anchor does not
+            frame = self.box if self.places is None else network_frame(self.scenes, self.anchor)
+            item = SceneItem(scene=self.scenes[k].on(frame), corner=offset(self.box, frame))
+            return item.load_anchor(self.options) if k == self.anchor else item.load(self.options)
+        one = self.stack.array.isel(time=k, band=list(self.options.bands))
+        clear = None if self.stack.clear is None else self.stack.clear.isel(time=k).values
+        pixels = ArrayItem(
+            id=self.stack.ids[k],
+            values=one.values,
+            clear=clear,
+            nodata=self.stack.empty,
+            origin=Shift(-self.applied[k].y, -self.applied[k].x),
+        ).load(self.options)
+        valid = pixels.valid if pixels.valid.ndim == 2 else pixels.valid[0]
+        return pixels if self.box.crs is None else replace(pixels, whole=(looked_at(valid), self.box))
 
     def reference(self) -> Reference:
         """The anchor, prepared."""
