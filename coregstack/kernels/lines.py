@@ -65,9 +65,7 @@ def _coherent(images: NDArray[np.float32], usable: NDArray[np.bool_], axis: int)
 
 
 @compiled
-def level_lines(
-    images: NDArray[np.float32], usable: NDArray[np.bool_], rows: bool, columns: bool
-) -> None:
+def level_lines(images: NDArray[np.float32], usable: NDArray[np.bool_], rows: bool, columns: bool) -> None:
     """Take the mean of usable pixels off every row, and every column, in place.
 
     Parameters
@@ -203,9 +201,7 @@ def _traits(
     half = np.float32(0.5)
     for y in range(0, height - 1, _EVERY):
         for x in range(1, width - 1):
-            seen = np.float32(
-                usable[y, x] & usable[y + 1, x] & usable[y, x - 1] & usable[y, x + 1]
-            )
+            seen = np.float32(usable[y, x] & usable[y + 1, x] & usable[y, x - 1] & usable[y, x + 1])
             step = seen * (image[y + 1, x] - image[y, x])
             away = seen * (image[y, x] - half * (image[y, x - 1] + image[y, x + 1]))
             still[x] += step * step

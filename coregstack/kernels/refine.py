@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels._blocks import BLOCK, block_sums, block_weights
-from coregstack.kernels.compiling import compiled
 from coregstack.kernels.bridge import bridge
+from coregstack.kernels.compiling import compiled
 from coregstack.kernels.gaps import eroded
 from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import REACH, high_pass, smooth_taps
