@@ -44,8 +44,8 @@ def why_blank(source: PixelSource, name: str) -> str:
             "none of its pixels is usable, all are nodata, not finite, or masked as cloud "
             "(check the nodata value and the mask if there should be)"
         )
-    if all(not h > l for l, h in zip(low, high, strict=True)):
-        values_of = sorted({f"{l:g}" for l in low if np.isfinite(l)})
+    if all(not most > least for least, most in zip(low, high, strict=True)):
+        values_of = sorted({f"{one:g}" for one in low if np.isfinite(one)})
         only = f"one value ({values_of[0]})" if len(values_of) == 1 else "the value of its band alone"
         return start + f"it is flat, every usable pixel of every band has {only}"
     if beside < 0.1 * seen:

@@ -81,7 +81,7 @@ def _excess(
     there: NDArray[np.int64],
     mirrored: NDArray[np.int64],
 ) -> float:
-    """By how much the match is better at one offset than at the other, as part of its best; 0 where it may be chance."""
+    """By how much the match is better at one offset than at another, as part of its best; 0 where it may be chance."""
     sums = np.zeros((len(anchor), 3))
     _match_at(anchor, item, usable, margin, np.stack([there, mirrored, np.zeros(2, np.int64)]), sums)
     best = float(sums[:, 2].sum())
