@@ -34,7 +34,6 @@ from coregstack.kernels._views import View, view
 from coregstack.kernels.displacement import Area
 from coregstack.model import NO_SHIFT, Move, PixelSource, Scores
 
-VERSION = 1
 K1, K2 = 0.01, 0.03
 PERCENTILES = (2, 98)
 _STRIP = 128  # rows; so few that what is made of them is still in the cache when it is summed

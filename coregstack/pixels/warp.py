@@ -25,9 +25,6 @@ from coregstack.pixels import raster
 from coregstack.pixels.held import Held
 from coregstack.pixels.places import Places, places
 
-RESAMPLING = ("cubic", "bilinear", "lanczos", "nearest")
-"""Interpolations that pixels can be moved with."""
-
 Window = tuple[int, int, int, int]
 """Row, column, height and width."""
 
@@ -67,7 +64,7 @@ def placed(
     move : Shift or Displacement
         What is applied to the content, in pixels and in the frame of `lattice`.
     resampling : str
-        One of `RESAMPLING`.
+        One of `coregstack.matching.choices.RESAMPLING`.
     nodata : float, optional
         Value of the source that marks pixels without data.
     fill : sequence of float

@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -30,7 +29,7 @@ from coregstack.graph.network import Items, scene_network
 from coregstack.graph.written import deliveries, scene_deliveries
 from coregstack.matching.decision import ANCHOR_QUALITY, failure
 from coregstack.matching.items import SceneItem
-from coregstack.matching.options import MatchOptions
+from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.run.computing import Progress, Undone, compute_items
@@ -60,9 +59,8 @@ def run_items(
     scenes: Mapping[str, Scene],
     unusable: Sequence[Unusable],
     settings: DeliverySettings,
-    options: Callable[[Sequence[str]], MatchOptions],
+    match: MatchSettings,
     *,
-    network: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
     also: Iterable[str] = (),
@@ -79,10 +77,8 @@ def run_items(
         The other items, and why; their files are copied where they can be.
     settings : DeliverySettings
         What holds for the whole run.
-    options : callable
-        Makes the match options from the names of the bands that all scenes share.
-    network : bool
-        Whether their method is "network": then items that are done take part in it all the same.
+    match : MatchSettings
+        How items are matched; by the method "network" items that are done take part in it all the same.
     overwrite : bool
         Whether items that an earlier run has done are done again.
     progress : callable, optional
@@ -96,7 +92,8 @@ def run_items(
         With reports in the order of `plans`.
     """
     anchor = scenes[settings.anchor_id]
-    options(anchor.bands)
+    match.bound(anchor.bands)
+    network = match.method == "network"
     found, left_over = _looked_at(plans, settings, overwrite=overwrite, also=also)
     done = {item: one.report for item, one in found.items() if one.report is not None}
     known = {u.id: failure(u.reason, unreadable=u.unreadable) for u in unusable}
@@ -105,7 +102,7 @@ def run_items(
             reason = unplaceable(scenes[plan.id], anchor, apart=network)
             if reason is not None:
                 known[plan.id] = failure(reason)
-    groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, options)
+    groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, match)
     known |= refused
     parts, order = [], []
     for names, group in groups.items():
@@ -113,10 +110,10 @@ def run_items(
         order += [p.id for p in matched]
         if matched and network:
             able = [scenes[p.id] for p in group]
-            records = _network(able, anchor, names, options(names))[[group.index(p) for p in matched]]
+            records = _network(able, anchor, names, match.bound(names))[[group.index(p) for p in matched]]
             parts.append(deliveries(matched, records, settings))
         elif matched:
-            parts.append(_matched(matched, scenes, anchor, names, options(names), settings))
+            parts.append(_matched(matched, scenes, anchor, names, match.bound(names), settings))
     if left := [p for p in plans if p.id in known and p.id not in done]:
         records = object_array("coregstack-known-", [known[p.id] for p in left])
         parts.append(deliveries(left, records, settings))
@@ -129,7 +126,7 @@ def run_items(
         log_report(report)
     reports = dict(done)
     undone = _undone(plans, settings)
-    bands = len(options(anchor.bands).bands)
+    bands = len(match.bound(anchor.bands).bands)
     need = scene_bytes(anchor, [scenes[i] for i in order if i in scenes], bands)
     for report in compute_items(
         parts, progress, total=len(plans), before=len(done), ids=order, undone=undone, need=need
@@ -229,7 +226,7 @@ def _by_bands(
     plans: Sequence[ItemPlan],
     scenes: Mapping[str, Scene],
     anchor: Scene,
-    options: Callable[[Sequence[str]], MatchOptions],
+    match: MatchSettings,
 ) -> tuple[dict[tuple[str, ...], list[ItemPlan]], dict[str, ItemQuality]]:
     """Items by the bands that each shares with the anchor, and the failure of those that share none.
 
@@ -242,7 +239,7 @@ def _by_bands(
             continue
         try:
             names = common_bands([anchor, scenes[plan.id]], anchor)
-            options(names)
+            match.bound(names)
         except (InvalidRequest, InvalidStack) as error:
             refused[plan.id] = failure(str(error))
             continue
@@ -278,23 +275,23 @@ def _network(scenes: Sequence[Scene], anchor: Scene, names: tuple[str, ...], mat
 
 
 def run_fingerprint(
-    anchor: Scene, scenes: Sequence[Scene], options: Mapping[str, Any]
+    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
 ) -> tuple[tuple[str, str], ...]:
     """What all items of a run depend on, by name; in a network each depends on all others."""
     found = [
         ("anchor", str(tokenize(anchor, _samples([anchor])))),
-        ("options", str(tokenize(sorted(options.items())))),
+        ("options", str(tokenize(sorted(asdict(match).items())))),
     ]
-    if options.get("method") == "network":
+    if match.method == "network":
         found.append(("scenes", str(tokenize(list(scenes), _samples(scenes)))))
     return tuple(found)
 
 
 def reference_digests(
-    anchor: Scene, scenes: Sequence[Scene], options: Mapping[str, Any]
+    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
 ) -> tuple[tuple[str, str], ...]:
     """Path and SHA-256 of the files that every item of a run depends on."""
-    all_of = scenes if options.get("method") == "network" else [anchor]
+    all_of = scenes if match.method == "network" else [anchor]
     return tuple((path, file_digest(Path(path), "sha256")) for path in _files_of(all_of))
 
 

@@ -19,7 +19,8 @@ from conftest import tree
 from distributed import Client
 
 from coregstack import run_scenes
-from coregstack.cli.commands import WITH_PROBLEMS, main
+from coregstack.cli import main
+from coregstack.cli.commands import WITH_PROBLEMS
 from coregstack.errors import SchedulerLost
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
