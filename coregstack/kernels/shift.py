@@ -9,10 +9,10 @@ import numpy as np
 
 from coregstack.kernels.agreement import Fit, Joint, between, fit, join
 from coregstack.kernels.coarse import Found, Refusal, search
-from coregstack.kernels.grid_pull import pull
 from coregstack.kernels.overview import PreparedAnchor, factor_for, look
 from coregstack.kernels.refine import Windows, prepare
 from coregstack.kernels.spread import beyond_noise
+from coregstack.kernels.static import pull
 from coregstack.kernels.windows import Lag, overlap
 from coregstack.model import NO_TIES, PixelSource, Shift, ShiftEstimate, TiePoints
 
