@@ -14,9 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.errors import InvalidRequest
-from coregstack.kernels._interpolate import BLOCK, copy_usable, find_usable, interpolate
+from coregstack.kernels._interpolate import (
+    copy_usable,
+    finish,
+    full_blocks,
+    interpolate,
+    room,
+    tiles,
+    usable_pixels,
+)
 from coregstack.kernels._taps import Taps, taps_at
 from coregstack.model import Shift
+
+_STRIP = 64
+"""Rows whose sums are held before they are written, so few that they are still in the cache."""
 
 
 def translate(
@@ -92,14 +103,11 @@ def translate(
     target = np.empty((bands.shape[0], *shape), dtype) if out is None else out.reshape(-1, *shape)
     whole = rows.weights.size == cols.weights.size == 1
     for k, band in enumerate(bands):
-        mask = np.ones((0, 0), bool) if masks is None else np.ascontiguousarray(masks[k])
+        usable = usable_pixels(band, None if masks is None else masks[k], empty)
         if whole:
-            copy_usable(band, mask, empty, (rows.nearest, cols.nearest), background, target[k])
-            continue
-        usable = np.empty(band.shape, bool)
-        full = np.empty((band.shape[0], -(-band.shape[1] // BLOCK)), bool)
-        find_usable(band, mask, empty, usable, full)
-        _interpolate(band, usable, full, rows, cols, background, empty, target[k])
+            copy_usable(band, usable, (rows.nearest, cols.nearest), background, target[k])
+        else:
+            _interpolate(band, usable, rows, cols, background, empty, target[k])
     return target.reshape(*values.shape[:-2], *shape)
 
 
@@ -215,7 +223,6 @@ def _fill_value(fill: float | None, nodata: NDArray[np.generic], dtype: np.dtype
 def _interpolate(
     band: NDArray[np.generic],
     usable: NDArray[np.bool_],
-    full: NDArray[np.bool_],
     rows: Taps,
     cols: Taps,
     background: NDArray[np.generic],
@@ -224,26 +231,33 @@ def _interpolate(
 ) -> None:
     dtype: np.dtype[Any] = band.dtype
     real = np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64
+    marks, guard = _marks(dtype, background[0], nodata)
+    # exact: float32 holds all numbers of 16 bits
+    values, full = band.astype(real, copy=not band.flags.writeable), full_blocks(usable)
+    weights = rows.weights.astype(real), cols.weights.astype(real)
+    edges = tiles(out.shape[1], cols.first, band.shape[1], cols.weights.size)
+    lines, missing = room(out.shape[1], cols.weights.size, real)
+    sums = np.zeros((min(_STRIP, out.shape[0]), out.shape[1]), real)
+    for top in range(0, out.shape[0], _STRIP):
+        part = out[top : top + _STRIP]
+        first, nearest = (rows.first + top, cols.first), (rows.nearest + top, cols.nearest)
+        some = sums[: len(part)]
+        interpolate(values, usable, full, first, nearest, *weights, edges, lines, missing, some)
+        finish(some, usable, nearest, marks, guard, part)
+
+
+def _marks(
+    dtype: np.dtype[Any], background: Any, nodata: NDArray[np.generic]
+) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
+    """Limits and what is blank, shape (3,), and the nodata value with its neighbours, (3,), or (0,)."""
     limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    marks = np.array([limits.min, limits.max, background[0]], dtype)
-    guard = nodata
-    if nodata.size:
-        value = nodata[0]
-        if dtype.kind == "f":
-            below, above = np.nextafter(value, limits.min), np.nextafter(value, limits.max)
-        else:
-            below, above = max(int(value) - 1, limits.min), min(int(value) + 1, limits.max)
-        below, above = (above if below == value else below), (below if above == value else above)
-        guard = np.array([value, below, above], dtype)
-    interpolate(
-        band,
-        usable,
-        full,
-        (rows.first, cols.first),
-        (rows.nearest, cols.nearest),
-        rows.weights.astype(real),
-        cols.weights.astype(real),
-        marks,
-        guard,
-        out,
-    )
+    marks = np.array([limits.min, limits.max, background], dtype)
+    if not nodata.size:
+        return marks, nodata
+    value = nodata[0]
+    if dtype.kind == "f":
+        below, above = np.nextafter(value, limits.min), np.nextafter(value, limits.max)
+    else:
+        below, above = max(int(value) - 1, limits.min), min(int(value) + 1, limits.max)
+    below, above = (above if below == value else below), (below if above == value else above)
+    return marks, np.array([value, below, above], dtype)

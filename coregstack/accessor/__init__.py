@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import xarray as xr
 
-    from coregstack.accessor import CoregAccessor, QualityAccessor
+    from coregstack.accessor.methods import CoregAccessor, QualityAccessor
 
 
-def accessors() -> None:
+def register() -> None:
     """Register the accessors: now, or as soon as xarray has been imported."""
     if "xarray" in sys.modules:
         _register()
@@ -32,15 +32,15 @@ def _register() -> None:
 
 
 def _of_stack(array: xr.DataArray) -> CoregAccessor:
-    """The functions of coregstack as methods of a stack; see `coregstack.accessor.CoregAccessor`."""
-    from coregstack.accessor import CoregAccessor
+    """The functions of coregstack as methods of a stack; see `coregstack.accessor.methods.CoregAccessor`."""
+    from coregstack.accessor.methods import CoregAccessor
 
     return CoregAccessor(array)
 
 
 def _of_quality(quality: xr.Dataset) -> QualityAccessor:
-    """A quality as a table, as plots and as a report; see `coregstack.accessor.QualityAccessor`."""
-    from coregstack.accessor import QualityAccessor
+    """A quality as a table, as plots and as a report; see `coregstack.accessor.methods.QualityAccessor`."""
+    from coregstack.accessor.methods import QualityAccessor
 
     return QualityAccessor(quality)
 
