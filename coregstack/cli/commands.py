@@ -9,6 +9,7 @@ import math
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -21,6 +22,7 @@ from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_t
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
+from coregstack.kernels.warming import warm
 from coregstack.orders.candidates import folder_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
@@ -191,6 +193,17 @@ def _demo(options: argparse.Namespace) -> int:
     return code
 
 
+def _warm(options: argparse.Namespace) -> int:
+    begin = time.monotonic()
+    warm()
+    seconds = time.monotonic() - begin
+    if options.json:
+        print(json.dumps({"seconds": round(seconds, 1)}))
+    elif not options.quiet:
+        print(f"All kernels are compiled; it took {seconds:.0f} s.")
+    return DELIVERED
+
+
 def _truth_table(sample: SampleOrder, result: RunResult) -> str:
     lines = [("item", "status", "true x, y", "found x, y", "error")]
     for report in result.reports:
@@ -275,5 +288,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "verify": _verify,
     "inspect": _inspect,
     "demo": _demo,
+    "warm": _warm,
 }
 """What each command does; returns the exit code."""
