@@ -30,7 +30,9 @@ class KernelBuildHook(BuildHookInterface):
         if version != "standard" or os.environ.get("COREGSTACK_PACK_KERNELS") == "0":
             return
         self._folder = Path(tempfile.mkdtemp(prefix="coregstack-kernels-"))
-        environment = os.environ | {"NUMBA_CACHE_DIR": str(self._folder), "PYTHONPATH": self.root}
+        # what pip has put there leads to the packages that the build needs
+        path = os.pathsep.join(filter(None, [self.root, os.environ.get("PYTHONPATH")]))
+        environment = os.environ | {"NUMBA_CACHE_DIR": str(self._folder), "PYTHONPATH": path}
         command = [sys.executable, "-m", "coregstack.kernels.warming"]
         done = subprocess.run(command, env=environment, cwd=self._folder, check=False)
         if done.returncode:

@@ -55,7 +55,8 @@ from coregstack.orders.payload import read_payload  # noqa: E402
 from coregstack.orders.scan import scan_delivery  # noqa: E402
 from coregstack.pixels import raster  # noqa: E402
 from coregstack.pixels.scene import Mask, MaskKind, PlacedScene, Scene, load_match, read_clear  # noqa: E402
-from coregstack.stack.opening import check_anchor, image_bands, unplaceable  # noqa: E402
+from coregstack.stack.opening import image_bands  # noqa: E402
+from coregstack.stack.placing import check_anchor, unplaceable  # noqa: E402
 from coregstack.untrusted.times import time_from_name, time_from_text  # noqa: E402
 
 LIMIT_S = 30

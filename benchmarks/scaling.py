@@ -24,7 +24,8 @@ from _common import bare_copy, in_process, make_scenes, peak_mib, table, timed, 
 
 import coregstack
 from coregstack.export.deliver import DeliverySettings, ItemReport
-from coregstack.matching.assess import assess, match_options, prepare
+from coregstack.matching.assess import assess, prepare
+from coregstack.matching.options import match_options
 from coregstack.pixels.scene import PlacedScene, load_match
 from coregstack.run import execute as delivery
 from coregstack.stack.opening import scenes_of

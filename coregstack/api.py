@@ -9,16 +9,20 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from coregstack import graph
 from coregstack.choices import MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD
 from coregstack.errors import InvalidRequest, InvalidStack
-from coregstack.matching.assess import match_options
+from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
+from coregstack.matching.options import match_options
+from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 from coregstack.stack.anchor import best_scene
-from coregstack.stack.conform import Stack, conform, like_given
-from coregstack.stack.estimating import NETWORK, QUALITY, estimate_stack, is_auto
-from coregstack.stack.opening import find_scene, scenes_of, stack_scenes, unreadable_files
-from coregstack.stack.provenance import BAND_POSITION, pristine_scenes
+from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given
+from coregstack.stack.estimating import estimate_stack, is_auto
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.masks import Mask
+from coregstack.stack.measured import on_lattice
+from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
+from coregstack.stack.provenance import pristine_scenes
 
 
 def open_scenes(
@@ -95,7 +99,7 @@ def estimate(
     anchor: Hashable | xr.DataArray,
     *,
     ids: Sequence[str] | None = None,
-    mask: xr.DataArray | bool | None = None,
+    mask: Mask | None = None,
     band: str | int | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
@@ -115,9 +119,11 @@ def estimate(
         `anchor_why`.
     ids : sequence of str, optional
         Item ids, where the stack has no coordinate `id`; by default made from the times.
-    mask : DataArray or bool, optional
-        Dims (time, y, x): True where a pixel may be used for matching. By default the coordinate `clear` where
-        there is one; False uses all valid pixels.
+    mask : DataArray, bool, str, mapping or callable, optional
+        Dims (time, y, x), or (y, x) for what holds at all times: True where a pixel may be used for matching. Or a
+        band of classes and those that may not be used: ``"scl:3,8,9,10"`` or ``{"scl": [3, 8, 9, 10]}``. Or a function
+        that makes such a DataArray of the stack. By default the coordinate `clear` where there is one; False uses all
+        valid pixels.
     band : str or int, optional
         Band that is scored, by name or position; "mean" for the mean of all bands. By default red where a
         name tells it, else the middle band. The estimator uses up to three more bands.
@@ -179,7 +185,9 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     stack : DataArray
         The stack that was estimated, or another stack of the same items.
     quality : Dataset
-        What `estimate` returned; it may have been computed, edited, saved and loaded.
+        What `estimate` returned; it may have been computed, edited, saved and loaded. Its shifts are in pixels of
+        the lattice that it was measured on, which it carries along. They are converted for a stack of another pixel
+        size, or whose axes run the other way.
     resampling : str
         "cubic", "bilinear", "lanczos" or "nearest" (whole pixels, values unchanged); "none" leaves the pixels of
         the stack as they are, so that `to_geotiffs` moves only the geotransforms.
@@ -192,7 +200,7 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     Raises
     ------
     InvalidStack
-        If stack and quality do not hold the same items.
+        If stack and quality do not hold the same items, or the quality was measured on a lattice of another CRS.
     InvalidRequest
         If the resampling is unknown, or the quality, where it was computed, lacks the shift of an item that is
         coregistered.
@@ -207,21 +215,22 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic"
     """
     check_resampling(resampling)
     known = conform(stack, None if "id" in stack.coords else _ids(quality))
-    quality = _for_items(quality, known, stack)
+    quality = on_lattice(_for_items(quality, known, stack), known.box)
     _check_shifts(quality, known.ids)
-    move = graph.moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
+    move = moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
     aligned = known.array
     if resampling != "none":
         aligned = _moved(known, move, resampling)
         if known.clear is not None:
-            clear = graph.move_clear(known.clear.data, move)
+            clear = move_clear(known.clear.data, move)
             aligned = aligned.assign_coords(clear=(known.clear.dims, clear, known.clear.attrs))
-    told = [name for name in (*QUALITY, *NETWORK) if name in quality]
-    aligned = aligned.assign_coords({name: quality[name].variable for name in told})
+    told = fields_in(quality.variables)
+    aligned = aligned.assign_coords({field.name: quality[field.name].variable for field in told})
     aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
     aligned.attrs |= {
         "coregstack_resampling": resampling,
         "coregstack_anchor": quality.attrs.get("anchor", ""),
+        "coregstack_method": quality.attrs.get("method", "direct"),
     }
     return like_given(known, aligned)
 
@@ -322,8 +331,8 @@ def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
     array = stack.array
     scenes = pristine_scenes(stack)
     if scenes is None:
-        return array.copy(data=graph.move_arrays(array.data, move, resampling, stack.nodata))
-    aligned = array.copy(data=graph.move_scenes(scenes, move, array.data.chunks, resampling))
+        return array.copy(data=move_arrays(array.data, move, resampling, stack.empty))
+    aligned = array.copy(data=move_scenes(scenes, move, array.data.chunks, resampling))
     # what is read from here on are the bands of this stack, whatever it was selected from
     position = array.coords[BAND_POSITION].variable
     return aligned.assign_coords(

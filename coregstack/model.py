@@ -26,6 +26,9 @@ class Shift(NamedTuple):
 
 NO_SHIFT = Shift(0.0, 0.0)
 
+OUTSIDE = "outside"
+"""What is named as the anchor where it is not an item of the stack."""
+
 UNSCALED = 1.0, 0.0
 """Scale and offset of numbers that are what was measured."""
 
@@ -98,6 +101,14 @@ class TiePoints:
     """True where the window agrees with the shift that was accepted."""
     band: NDArray[np.int64]
     """Match band that the window was matched in."""
+
+
+NO_TIES = TiePoints(
+    **{name: np.zeros(0) for name in ("y", "x", "shift_y", "shift_x", "weight")},
+    inlier=np.zeros(0, np.bool_),
+    band=np.zeros(0, np.int64),
+)
+"""Of an item without a match."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -194,5 +205,7 @@ class ItemQuality:
     """Pairs beyond the one that is needed, where a network of pairs told the shift."""
     closure: float | None = None
     """Rms length of the closures of loops through the item, px, where a network of pairs told the shift."""
+    against: str | None = None
+    """Id of the item, other than the anchor, that the item was matched and scored against."""
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
     """What a report shows; it is not part of a quality Dataset."""

@@ -141,7 +141,7 @@ def test_the_best_anchor_is_named_alone_on_request(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["--anchor", "nobody"], "The anchor 'nobody' names no scene; one is expected"),
+        (["--anchor", "nobody"], "No item has the id or time 'nobody'"),
         (["--band", "swir"], "There is no band 'swir'"),
         (["--band", "9"], "There is no band 9"),
         (["--threshold", "3"], "threshold has to lie between 0 and 1"),

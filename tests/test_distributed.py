@@ -19,9 +19,9 @@ from dask.callbacks import Callback
 from distributed import Client, LocalCluster
 from rasterio.transform import from_origin
 
-from coregstack import graph
 from coregstack.cli import main
 from coregstack.export.deliver import ItemReport
+from coregstack.graph.blocks import object_array
 from coregstack.matching.decision import failure
 from coregstack.model import Status
 from coregstack.run.computing import compute_items
@@ -191,7 +191,7 @@ def test_an_item_that_the_cluster_cannot_do_is_named(cluster: LocalCluster) -> N
     def undone(item: str, reason: str) -> ItemReport:
         return ItemReport(id=item, quality=failure(reason), files=(), problems=(reason,))
 
-    values = graph.object_array("coregstack-values-", [undone("first", ""), undone("second", "")])
+    values = object_array("coregstack-values-", [undone("first", ""), undone("second", "")])
     broken = values.map_blocks(_only_first, dtype=object, meta=np.empty(0, object))
     with Client(cluster):
         reports = compute_items([broken], None, total=2, ids=["first", "second"], undone=undone)

@@ -27,7 +27,7 @@ from coregstack.orders.candidates import folder_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
 from coregstack.orders.verification import verify_output
-from coregstack.run.result import RunResult, row
+from coregstack.run.result import RunResult, rows
 from coregstack.run.scenes import run_scenes
 from coregstack.show.inspection import inspect_folder, summarise
 from coregstack.show.report import report as write_report
@@ -236,8 +236,7 @@ def _finish(result: RunResult, options: argparse.Namespace) -> int:
         except CoregError as error:
             result = replace(result, faults=(*result.faults, f"report: {error}"))
     if options.json:
-        rows = [row(report) for report in result.reports]
-        print(json.dumps({"output": result.output, "anchor": result.anchor, "items": rows,
+        print(json.dumps({"output": result.output, "anchor": result.anchor, "items": rows(result.reports),
                           "notes": result.notes, "problems": result.problems, "report": written}))  # fmt: skip
     else:
         show(result, table=not options.quiet)

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from odc.geo.geobox import GeoBox
 
 from coregstack._version import __version__
@@ -18,12 +17,13 @@ from coregstack.errors import CoregError, UnreadableFile
 from coregstack.export.evidence import STATE, keep_evidence
 from coregstack.export.files import copy_file, digests, file_digest
 from coregstack.export.geotiff import Content, Movement, write_moved
-from coregstack.export.notes import quality_as_json, quality_from_json, read_note, write_note
+from coregstack.export.notes import read_note, write_note
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.geometry.lattice import epsg_code, same_crs
 from coregstack.geometry.validarea import placed_area
 from coregstack.matching.decision import Treatment, failure, treat
-from coregstack.model import ItemQuality, Shift, Status, ValidArea
+from coregstack.matching.quality import plain_values, quality_of
+from coregstack.model import ItemQuality, Status, ValidArea
 from coregstack.pixels.held import Held
 from coregstack.pixels.raster import read_header
 from coregstack.untrusted.names import safe_relative
@@ -88,6 +88,8 @@ class DeliverySettings:
     """Whether moved rasters are written as COG."""
     fingerprint: str
     """What all items of the run depend on: the anchor, the options, the version."""
+    method: str = "direct"
+    """How the shifts were found: ``direct`` or ``network``."""
     digests: bool = False
     """Whether reports tell the digests of what was written."""
     dry_run: bool = False
@@ -268,7 +270,7 @@ def finished(plan: ItemPlan, settings: DeliverySettings) -> ItemReport | None:
         sound = all(s.st_size == f.size and s.st_mtime_ns <= noted for s, f in zip(found, files, strict=True))
         if not sound:
             return None
-        return ItemReport(id=plan.id, quality=quality_from_json(state["quality"]), files=files, resumed=True)
+        return ItemReport(id=plan.id, quality=quality_of(state["quality"]), files=files, resumed=True)
     except (OSError, ValueError):
         # no note, or one that cannot be trusted: the item is done again
         return None
@@ -280,35 +282,6 @@ def _noted_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:
         return {file["path"] for file in read_note(_state_path(plan, settings))["files"]}
     except CoregError:
         return set()
-
-
-def quality_from(
-    shift_y: float,
-    shift_x: float,
-    sigma_y: float,
-    sigma_x: float,
-    before: float,
-    after: float,
-    improvement: float,
-    status: str,
-    details: str,
-) -> ItemQuality:
-    """An item's entry of a quality Dataset as a value; NaN stands for None."""
-
-    def known(value: float) -> float | None:
-        return None if np.isnan(value) else float(value)
-
-    shift = None if np.isnan([shift_y, shift_x]).any() else Shift(float(shift_y), float(shift_x))
-    sigma = None if np.isnan([sigma_y, sigma_x]).any() else Shift(float(sigma_y), float(sigma_x))
-    return ItemQuality(
-        shift=shift,
-        sigma=sigma,
-        before=known(before),
-        after=known(after),
-        improvement=known(improvement),
-        status=Status(str(status)),
-        details=str(details),
-    )
 
 
 def _has_crs(plan: ItemPlan, box: GeoBox | None, quality: ItemQuality, anchor: GeoBox) -> bool:
@@ -380,6 +353,7 @@ def _write_sidecar(
         epsg_before=None if box is None else epsg_code(box),
         epsg_after=_epsg_after(box, treatment, settings),
         output_files=[name for name in rasters if name in there],
+        method=settings.method,
     )
     path = write_sidecar(Path(settings.output, plan.folder), record)
     kept = {key: value for key, value in plan.assets[0].annotations if key in _ITEM_KEYS}
@@ -438,7 +412,7 @@ def _state_path(plan: ItemPlan, settings: DeliverySettings) -> Path:
 def _remember(plan: ItemPlan, report: ItemReport, fingerprint: str, settings: DeliverySettings) -> None:
     note = {
         "fingerprint": fingerprint,
-        "quality": quality_as_json(report.quality),
+        "quality": plain_values(report.quality),
         "resampling": settings.resampling,
         "files": [asdict(f) for f in report.files],
     }

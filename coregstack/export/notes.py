@@ -11,7 +11,7 @@ from typing import Any
 
 from coregstack.errors import CoregError, UnreadableFile
 from coregstack.export.files import staged
-from coregstack.model import ItemQuality, Shift, Status
+from coregstack.matching.quality import plain_values, quality_of
 from coregstack.untrusted.jsonfile import read_json
 from coregstack.untrusted.names import safe_relative
 
@@ -26,7 +26,7 @@ def write_note(path: Path, note: Mapping[str, Any]) -> None:
     path : Path
         File; it appears only complete.
     note : mapping
-        ``fingerprint`` and ``resampling`` (str), ``quality`` as `quality_as_json` gives it, and ``files``,
+        ``fingerprint`` and ``resampling`` (str), ``quality`` as `plain_values` gives it, and ``files``,
         a list of what is known of each: ``path``, ``size``, ``md5``, ``sha256``, ``annotations``.
 
     Raises
@@ -51,48 +51,14 @@ def read_note(path: Path) -> dict[str, Any]:
         sound = note.pop("check") == _digest(note)
         # whoever changes a note can sign it too
         sound = sound and [_file(entry) for entry in note["files"]] == note["files"]
-        sound = sound and quality_as_json(quality_from_json(note["quality"])) == note["quality"]
+        sound = sound and plain_values(quality_of(note["quality"])) == note["quality"]
+        sound = sound and _text(note["quality"]["details"]) == note["quality"]["details"]
         sound = sound and {type(note[key]) for key in ("fingerprint", "resampling")} == {str}
     except (CoregError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         sound = False
     if not sound:
         raise UnreadableFile(f"{str(path)!r} is damaged.")
     return dict(note)
-
-
-def quality_as_json(quality: ItemQuality) -> dict[str, Any]:
-    """A quality as plain values for JSON, without its evidence."""
-    return {name: getattr(quality, name) for name in ("before", "after", "improvement", "details")} | {
-        "shift": None if quality.shift is None else list(quality.shift),
-        "sigma": None if quality.sigma is None else list(quality.sigma),
-        "status": str(quality.status),
-    }
-
-
-def quality_from_json(value: Mapping[str, Any]) -> ItemQuality:
-    """A quality out of a note.
-
-    Raises
-    ------
-    KeyError, TypeError, ValueError, ArithmeticError
-        If it cannot be one.
-    """
-
-    def number(name: str) -> float | None:
-        return None if value[name] is None else _number(value[name])
-
-    def pair(name: str) -> Shift | None:
-        return None if value[name] is None else Shift(*map(_number, value[name]))
-
-    return ItemQuality(
-        shift=pair("shift"),
-        sigma=pair("sigma"),
-        before=number("before"),
-        after=number("after"),
-        improvement=number("improvement"),
-        status=Status(value["status"]),
-        details=_text(value["details"]),
-    )
 
 
 def _file(entry: Mapping[str, Any]) -> dict[str, Any]:

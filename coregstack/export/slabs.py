@@ -39,6 +39,8 @@ class SlabWriter:
     """Band names, written as descriptions."""
     scaling: tuple[float, float]
     """Scale and offset of the numbers."""
+    method: str
+    """How the shifts were found: ``direct`` or ``network``."""
 
     def __call__(self, item_id: str, quality: ItemQuality, values: NDArray[Any]) -> ItemReport:
         """Write one item, values of shape (band, y, x), and its sidecar; problems are named in the report."""
@@ -91,5 +93,6 @@ class SlabWriter:
             epsg_before=epsg_code(self.box),
             epsg_after=None,
             output_files=[name],
+            method=self.method,
         )
         return write_sidecar(folder, record)

@@ -21,6 +21,7 @@ from coregstack.export.sidecar import sidecar_name
 from coregstack.geometry.globe import bounds, on_globe
 from coregstack.geometry.lattice import same_crs
 from coregstack.geometry.validarea import outline
+from coregstack.matching.quality import FIELDS
 from coregstack.model import Status, ValidArea
 from coregstack.pixels import raster
 from coregstack.pixels.raster import RasterHeader
@@ -183,21 +184,12 @@ def _item(
 def _properties(report: ItemReport, anchor: str) -> dict[str, Any]:
     """What was done and found; shifts are ``[x, y]`` in pixels of the anchor, as in the sidecar."""
     quality = report.quality
-    pair = {"shift": quality.shift, "shift_sigma": quality.sigma}
-    found = {
-        "anchor": anchor,
-        "status": str(quality.status),
-        **{name: None if value is None else [float(value.x), float(value.y)] for name, value in pair.items()},
-        "matching_score_before": quality.before,
-        "matching_score_after": quality.after,
-        "matching_score_improvement": quality.improvement,
-    }
-    known = {f"coreg:{name}": value for name, value in found.items() if value is not None}
-    return {
-        **known,
-        "processing:lineage": quality.details,
-        "processing:software": {"coregstack": __version__},
-    }
+    pair = {"coreg:shift": quality.shift, "coreg:shift_sigma": quality.sigma}
+    found: dict[str, Any] = {"coreg:anchor": anchor}
+    found |= {name: None if value is None else [value.x, value.y] for name, value in pair.items()}
+    found |= {field.stac: field.get(quality) for field in FIELDS if field.stac}
+    known = {name: value for name, value in found.items() if value is not None}
+    return {**known, "processing:software": {"coregstack": __version__}}
 
 
 def _asset(pystac: Any, file: WrittenFile, header: RasterHeader | None, href: str) -> pystac.Asset:

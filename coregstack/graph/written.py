@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dask.array as da
@@ -12,26 +12,30 @@ from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from coregstack.export.deliver import DeliverySettings, ItemPlan, ItemReport, deliver_item, quality_from
+from coregstack.export.deliver import DeliverySettings, ItemPlan, ItemReport, deliver_item
 from coregstack.graph.blocks import SELECTIONS, boxed, by_time, flags, object_array, scene_array
 from coregstack.graph.matched import FIELD, reference_quality, unmatched
-from coregstack.matching.assess import MatchOptions, Reference, assess
+from coregstack.matching.assess import Reference, assess
+from coregstack.matching.options import MatchOptions
+from coregstack.matching.quality import quality_of
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, held_image, load_match
 
 DELIVERY = "coregstack-delivery-"
 
 
-def records_of(*fields: Any) -> da.Array:
-    """An `ItemQuality` for each time, put together from the variables of a quality Dataset.
+def records_of(fields: Mapping[str, Any]) -> da.Array:
+    """An `ItemQuality` for each time, put together from the variables of a quality Dataset, by name.
 
     Where all variables are lazy and untouched, these are the very records that they were taken out of, whose
     evidence comes along.
     """
-    arrays = [by_time(f) for f in fields]
+    arrays = [by_time(values) for values in fields.values()]
     records = _origin_records(arrays)
     if records is None:
-        records = da.map_blocks(_join_fields, *arrays, dtype=object, meta=np.empty(0, object))
+        records = da.map_blocks(
+            _join_fields, *arrays, names=tuple(fields), dtype=object, meta=np.empty(0, object)
+        )
     return records
 
 
@@ -105,8 +109,8 @@ def slab_deliveries(
     )  # fmt: skip
 
 
-def _join_fields(*fields: NDArray[Any]) -> NDArray[np.object_]:
-    return boxed(quality_from(*(field[0] for field in fields)))
+def _join_fields(*fields: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.object_]:
+    return boxed(quality_of({name: values[0] for name, values in zip(names, fields, strict=True)}))
 
 
 def _deliver(
@@ -138,7 +142,7 @@ def _match_and_deliver(
             )
             return boxed(deliver_item(plan, quality, settings, held))
     except Exception as error:
-        return boxed(deliver_item(plan, unmatched(scene, error), settings))
+        return boxed(deliver_item(plan, unmatched(plan.id, error), settings))
 
 
 def _deliver_slab(

@@ -12,9 +12,9 @@ from coregstack.kernels.coarse import Found, Refusal, search
 from coregstack.kernels.overview import PreparedAnchor, factor_for, look
 from coregstack.kernels.refine import Windows, prepare
 from coregstack.kernels.windows import Lag, overlap
-from coregstack.model import PixelSource, Shift, ShiftEstimate, TiePoints
+from coregstack.model import NO_TIES, PixelSource, Shift, ShiftEstimate, TiePoints
 
-__all__ = ["NO_TIES", "PreparedAnchor", "estimate_shift", "prepare_anchor"]
+__all__ = ["PreparedAnchor", "estimate_shift", "prepare_anchor"]
 
 _LEAST = 24
 """Overlaps narrower than this many pixels say too little."""
@@ -34,12 +34,6 @@ _TORN = 0.04
 
 Of pairs of real dates, those matched wrongly reach 0.05 and more, those matched rightly 0.03 at most.
 """
-NO_TIES = TiePoints(
-    **{name: np.zeros(0) for name in ("y", "x", "shift_y", "shift_x", "weight")},
-    inlier=np.zeros(0, np.bool_),
-    band=np.zeros(0, np.int64),
-)
-"""Of an item without a match."""
 
 
 def prepare_anchor(anchor: PixelSource) -> PreparedAnchor:

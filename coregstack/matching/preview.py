@@ -9,9 +9,8 @@ from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
 from coregstack.kernels.resample import source_window, translate
-from coregstack.kernels.shift import NO_TIES
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import Evidence, Shift, ShiftEstimate
+from coregstack.model import NO_TIES, Evidence, Shift, ShiftEstimate
 
 CHIP = 96
 """Side of a chip at full resolution, px; a multiple of the codec's blocks."""

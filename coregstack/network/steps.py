@@ -9,46 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from coregstack.kernels.descriptor import Descriptor, describe, similarity
+from coregstack.kernels.descriptor import similarity
 from coregstack.kernels.score import matching_scores
-from coregstack.kernels.shift import NO_TIES, estimate_shift, prepare_anchor
-from coregstack.kernels.sources import ArraySource, block_means
-from coregstack.matching.assess import MatchOptions, Reference, value_range
+from coregstack.kernels.shift import estimate_shift, prepare_anchor
+from coregstack.kernels.sources import ArraySource
+from coregstack.matching.assess import Reference, value_range
 from coregstack.matching.decision import decide
+from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
-from coregstack.model import NO_SHIFT, ItemQuality, Shift, ShiftEstimate, TiePoints
+from coregstack.model import NO_SHIFT, NO_TIES, ItemQuality, Shift, ShiftEstimate, TiePoints
 from coregstack.network.adjust import NetworkSolution, adjust
 from coregstack.network.pairs import choose_pairs
+from coregstack.network.sketch import Sketch
 from coregstack.pixels.scene import MatchPixels
 
-SKETCH_SIDE = 384
-"""Longest side of the reduced images by which items are compared, px."""
 NEIGHBOURS = 4
 """Partners beside the anchor that an item is matched with on average."""
 ALIKE = 0.5
 """Where an item and the anchor are less alike, a score would tell the change of the ground, not the shift."""
 UNSURE = 0.5
 """A shift with a larger sigma is no knowledge, px."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Sketch:
-    """What a reduced image tells of an item, over the area of the whole stack."""
-
-    descriptor: Descriptor
-    """Its `clear` is the usable share of the stack's area."""
-    covered: float
-    """Share of the stack's area that the item covers with valid pixels."""
-
-    @property
-    def clear(self) -> float:
-        """Usable share of what the item covers."""
-        return self.descriptor.clear / self.covered if self.covered > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,28 +98,6 @@ NOWHERE = Place(
     closure=None,
 )
 """An item whose shift is not known."""
-
-
-def sketch(values: NDArray[Any], usable: NDArray[Any], valid: NDArray[Any]) -> Sketch:
-    """Describe an item by its reduced image.
-
-    Parameters
-    ----------
-    values : NDArray
-        Shape (y, x): block means over the area of the stack.
-    usable, valid : NDArray
-        Shape (y, x): which part of each block is valid and clear, and which is valid, 0 to 1.
-    """
-    return Sketch(descriptor=describe(values, usable), covered=float(valid.mean()) if valid.size else 0.0)
-
-
-def sketch_pixels(pixels: MatchPixels) -> Sketch:
-    """Describe an item that is in memory by its first match band."""
-    source = pixels.source
-    factor = max(1, -(-max(source.shape) // SKETCH_SIDE))
-    values, share = source.overview(0, factor)
-    valid = pixels.valid if pixels.valid.ndim == 2 else pixels.valid[0]
-    return sketch(values, share, block_means(valid.astype(np.uint8), valid, np.empty(0, np.uint8), factor)[1])
 
 
 def plan_by_looks(
@@ -405,7 +367,7 @@ def conclude(
     )
     return replace(
         decide(estimate, scores, options.limits),
-        redundancy=place.redundancy, closure=place.closure, evidence=evidence,
+        redundancy=place.redundancy, closure=place.closure, against=place.against, evidence=evidence,
     )  # fmt: skip
 
 

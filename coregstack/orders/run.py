@@ -20,8 +20,8 @@ from coregstack.export.deliver import DeliverySettings, ItemReport, WrittenFile,
 from coregstack.export.files import copy_file, resolved
 from coregstack.export.lock import locked
 from coregstack.export.stac import FOLDER
-from coregstack.matching.assess import match_options
 from coregstack.matching.decision import failure
+from coregstack.matching.options import match_options
 from coregstack.orders.archives import unpack
 from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, list_again, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
@@ -34,7 +34,9 @@ from coregstack.run.execute import Progress, check_apart, output_folder, run_fin
 from coregstack.run.result import REPORT, TABLE, RunResult, write_table
 from coregstack.run.scenes import write_cube
 from coregstack.stack.facts import scene_facts
-from coregstack.stack.opening import check_anchor, find_scene, stack_scenes, unreadable_files
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import stack_scenes, unreadable_files
+from coregstack.stack.placing import check_anchor
 
 if TYPE_CHECKING:
     import pystac
@@ -312,6 +314,7 @@ def _settings(
         cog=order.cog,
         digests=True,
         fingerprint=run_fingerprint(anchor, found.scenes, options),
+        method=str(options.get("method", "direct")),
         dry_run=dry_run,
     )
 

@@ -20,7 +20,8 @@ from coregstack.run.result import RunResult
 from coregstack.run.scenes import readable, write_cube
 from coregstack.stack.conform import Stack, conform, item_times, scaling
 from coregstack.stack.estimating import estimate_beside
-from coregstack.stack.opening import scenes_of, scenes_on, unplaceable, unreadable_files
+from coregstack.stack.opening import scenes_of, scenes_on, unreadable_files
+from coregstack.stack.placing import unplaceable
 
 NEAREST = 2
 """Dates of the cube that help to place a new one: so many near in date, and so many near in season."""

@@ -12,9 +12,9 @@ import dask
 import dask.array as da
 from dask.callbacks import Callback
 
-from coregstack import graph
 from coregstack.errors import SchedulerLost
 from coregstack.export.deliver import ItemReport, log_report
+from coregstack.graph.written import DELIVERY
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def compute_items(
 
     def counted(key: Any, *_: Any) -> None:
         nonlocal count
-        if isinstance(key, tuple) and str(key[0]).startswith(graph.DELIVERY):
+        if isinstance(key, tuple) and str(key[0]).startswith(DELIVERY):
             count += 1
             tell(count, total)
 

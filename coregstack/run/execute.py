@@ -14,7 +14,6 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
-from coregstack import graph
 from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
 from coregstack.export.deliver import (
     Asset,
@@ -28,13 +27,18 @@ from coregstack.export.deliver import (
 from coregstack.export.files import WriteError, is_half_written, resolved
 from coregstack.export.geotiff import Content
 from coregstack.export.lock import locked
+from coregstack.graph.blocks import object_array
+from coregstack.graph.matched import reference
 from coregstack.graph.network import Items, scene_network
-from coregstack.matching.assess import MatchOptions
+from coregstack.graph.written import deliveries, scene_deliveries
 from coregstack.matching.decision import ANCHOR_QUALITY, failure
+from coregstack.matching.items import SceneItem
+from coregstack.matching.options import MatchOptions
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.run.computing import Progress, Undone, compute_items
-from coregstack.stack.opening import Unusable, band_indexes, common_bands, unplaceable
+from coregstack.stack.opening import Unusable
+from coregstack.stack.placing import band_indexes, common_bands, unplaceable
 
 log = logging.getLogger(__name__)
 
@@ -95,12 +99,12 @@ def run_items(
         if matched and network:
             able = [scenes[p.id] for p in group]
             records = _network(able, anchor, names, options(names))[[group.index(p) for p in matched]]
-            parts.append(graph.deliveries(matched, records, settings))
+            parts.append(deliveries(matched, records, settings))
         elif matched:
             parts.append(_matched(matched, scenes, anchor, names, options(names), settings))
     if left := [p for p in plans if p.id in known and p.id not in done]:
-        records = graph.object_array("coregstack-known-", [known[p.id] for p in left])
-        parts.append(graph.deliveries(left, records, settings))
+        records = object_array("coregstack-known-", [known[p.id] for p in left])
+        parts.append(deliveries(left, records, settings))
         order += [p.id for p in left]
     log.info(
         "%d items to anchor %s, %d of them done by an earlier run; output %s",
@@ -140,7 +144,7 @@ def deliver_records(
     left = [k for k, report in enumerate(done) if report is None]
     reports = [report for report in done if report is not None]
     if left:
-        tasks = graph.deliveries([plans[k] for k in left], records[left], settings)
+        tasks = deliveries([plans[k] for k in left], records[left], settings)
         ids, undone = [plans[k].id for k in left], _undone(plans, settings)
         reports += compute_items(
             [tasks], progress, total=len(plans), before=len(reports), ids=ids, undone=undone
@@ -238,9 +242,9 @@ def _matched(
 ) -> da.Array:
     items = [scenes[plan.id] for plan in plans]
     placed = [_on_anchor(scene, anchor, names) for scene in items]
-    reference = graph.scene_reference(_on_anchor(anchor, anchor, names), match)
+    first = reference(SceneItem(scene=_on_anchor(anchor, anchor, names)), match)
     position = next((k for k, scene in enumerate(items) if scene.id == anchor.id), None)
-    return graph.scene_deliveries(plans, placed, position, reference, match, settings)
+    return scene_deliveries(plans, placed, position, first, match, settings)
 
 
 def _network(scenes: Sequence[Scene], anchor: Scene, names: tuple[str, ...], match: MatchOptions) -> da.Array:

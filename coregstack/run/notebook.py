@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 
 _SHOWN = 20
@@ -19,14 +20,6 @@ _COLOURS = {
     Status.FAILED: "#d55e00",
     Status.ANCHOR: "#888888",
 }
-_NUMBERS = (
-    ("shift x [px]", "shift_x", "+.3f"),
-    ("shift y [px]", "shift_y", "+.3f"),
-    ("sigma x [px]", "shift_sigma_x", ".3f"),
-    ("sigma y [px]", "shift_sigma_y", ".3f"),
-    ("score before", "matching_score_before", ".3f"),
-    ("score after", "matching_score_after", ".3f"),
-)
 
 
 def table_html(table: pd.DataFrame, heading: str, notes: Sequence[str] = ()) -> str:
@@ -60,8 +53,10 @@ def table_html(table: pd.DataFrame, heading: str, notes: Sequence[str] = ()) -> 
     urgent = {Status.FAILED: 0, Status.NO_IMPROVEMENT: 1}
     order = sorted(range(len(table)), key=lambda k: urgent.get(Status(table["status"].iloc[k]), 2))
     records = table.reset_index().to_dict("records")
-    head = "".join(f"<th>{name}</th>" for name in ("item", "status", *(n for n, _, _ in _NUMBERS), "details"))
-    body = "".join(f"<tr>{_cells(records[k])}</tr>" for k in order[:_SHOWN])
+    columns = _columns(table)
+    headings = ("item", "status", *(heading for _, heading, _ in columns), "details")
+    head = "".join(f"<th>{name}</th>" for name in headings)
+    body = "".join(f"<tr>{_cells(records[k], columns)}</tr>" for k in order[:_SHOWN])
     left = len(table) - _SHOWN
     more = f"<p>and {left} more: see <code>.to_dataframe()</code> or the report.</p>" if left > 0 else ""
     lines = "".join(f"<div>{escape(note)}</div>" for note in notes)
@@ -71,10 +66,15 @@ def table_html(table: pd.DataFrame, heading: str, notes: Sequence[str] = ()) -> 
     )
 
 
-def _cells(record: Mapping[str, Any]) -> str:
+def _columns(table: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Name, heading and number format of each column of numbers."""
+    return [(field.name, *field.column) for field in fields_in(table.columns) if field.column]
+
+
+def _cells(record: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -> str:
     status = Status(record["status"])
     cells = [f"<td>{escape(str(record['item']))}</td>", f"<td>{_dot(status)} {status.replace('_', ' ')}</td>"]
-    for _, name, form in _NUMBERS:
+    for name, _, form in columns:
         value = record[name]
         known = value is not None and math.isfinite(value)
         cells.append(f'<td style="text-align:right">{format(value, form) if known else ""}</td>')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from coregstack.export.deliver import ItemReport, WrittenFile
 from coregstack.export.files import staged
 from coregstack.export.stac import write_stac
+from coregstack.matching.quality import told_fields, variables
 from coregstack.model import Status
 from coregstack.run.notebook import table_html
 
@@ -63,18 +64,16 @@ class RunResult:
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row an item: time, shift and sigma in px, scores, status, details, files."""
-        table = pd.DataFrame([row(report) for report in self.reports]).set_index("item")
+        table = pd.DataFrame(rows(self.reports)).set_index("item")
         table.insert(0, "time", self._times())
         return table
 
     def to_quality(self) -> xr.Dataset:
         """The items' quality as a Dataset along time with their ids, as `coregstack.estimate` gives it."""
         table = self.to_dataframe()
-        variables = {name: ("time", table[name].to_numpy(object)) for name in ("status", "details")}
-        numbers = [name for name in table if name.startswith(("shift_", "matching_score_"))]
-        variables |= {name: ("time", table[name].to_numpy(float)) for name in numbers}
         coords = {"time": self._times(), "id": ("time", table.index.to_numpy(object))}
-        return xr.Dataset(variables, coords=coords, attrs={"anchor": self.anchor})
+        columns = {str(name): table[name].to_numpy(object) for name in table}
+        return xr.Dataset(variables(columns), coords=coords, attrs={"anchor": self.anchor})
 
     def to_stac(self, collection_id: str | None = None) -> pystac.Collection:
         """Describe the output as a STAC collection in ``stac/collection.json``.
@@ -139,35 +138,26 @@ class RunResult:
         return np.array([self.times.get(report.id, nat) for report in self.reports], "datetime64[ns]")
 
 
-def row(report: ItemReport) -> dict[str, Any]:
-    """One item as a row of the table."""
-    quality = report.quality
-    shift, sigma = quality.shift, quality.sigma
-    return {
-        "item": report.id,
-        "status": str(quality.status),
-        "shift_y": None if shift is None else shift.y,
-        "shift_x": None if shift is None else shift.x,
-        "shift_sigma_y": None if sigma is None else sigma.y,
-        "shift_sigma_x": None if sigma is None else sigma.x,
-        "matching_score_before": quality.before,
-        "matching_score_after": quality.after,
-        "matching_score_improvement": quality.improvement,
-        "details": quality.details,
-        "problems": " ".join(report.problems),
-        "files": " ".join(f.path for f in report.files),
-    }
+def rows(reports: Sequence[ItemReport]) -> list[dict[str, Any]]:
+    """Each item as a row of the table."""
+    fields = told_fields(report.quality for report in reports)
+    return [
+        {"item": report.id}
+        | {field.name: field.get(report.quality) for field in fields}
+        | {"problems": " ".join(report.problems), "files": " ".join(f.path for f in report.files)}
+        for report in reports
+    ]
 
 
 def write_table(result: RunResult) -> None:
     """Write the table of all items; numbers as they are, empty where there are none."""
-    rows = [
-        {"item": report.id, "time": result.time_text(report.id)} | row(report) for report in result.reports
+    table = [
+        {"item": row["item"], "time": result.time_text(row["item"])} | row for row in rows(result.reports)
     ]
     with (
         staged(Path(result.output, TABLE)) as temporary,
         open(temporary, "w", newline="", encoding="utf-8") as file,
     ):
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer = csv.DictWriter(file, fieldnames=list(table[0]))
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(table)

@@ -12,7 +12,6 @@ from typing import Any
 
 import xarray as xr
 
-from coregstack import graph
 from coregstack.api import apply, check_resampling
 from coregstack.cube.memory import open_cube
 from coregstack.cube.write import to_zarr
@@ -21,8 +20,10 @@ from coregstack.export.deliver import DeliverySettings
 from coregstack.export.files import resolved
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
-from coregstack.matching.assess import match_options
-from coregstack.model import Status
+from coregstack.graph.written import records_of, slab_deliveries
+from coregstack.matching.options import match_options
+from coregstack.matching.quality import fields_in, missing_in
+from coregstack.model import OUTSIDE, Status
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import (
     Progress,
@@ -38,16 +39,10 @@ from coregstack.run.execute import (
 from coregstack.run.result import RunResult, write_table
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
-from coregstack.stack.estimating import OUTSIDE, QUALITY
 from coregstack.stack.facts import scene_facts, stack_facts
-from coregstack.stack.opening import (
-    check_anchor,
-    find_scene,
-    scenes_of,
-    stack_scenes,
-    unplaceable,
-    unreadable_files,
-)
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
+from coregstack.stack.placing import check_anchor, unplaceable
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.names import check_item_id
 
@@ -107,7 +102,7 @@ def to_geotiffs(
     [False, True, True]
     """
     known = conform(aligned)
-    missing = [name for name in QUALITY if name not in aligned.coords]
+    missing = missing_in(aligned.coords)
     if missing:
         raise InvalidStack(f"The stack carries no {missing[0]!r}; pass what align or apply returned.")
     crs_of(known.box)
@@ -115,7 +110,8 @@ def to_geotiffs(
         check_item_id(item)
     folder = Path(output)
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
-    records = graph.records_of(*(aligned.coords[name].data for name in QUALITY))
+    method = str(aligned.attrs.get("coregstack_method", "direct"))
+    records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
     scenes = pristine_scenes(known, moved=True)
     with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]):
         if scenes is None:
@@ -126,9 +122,10 @@ def to_geotiffs(
                 nodata=known.nodata,
                 bands=known.bands,
                 scaling=scaling(known.array),
+                method=method,
             )
             reports = compute_items(
-                [graph.slab_deliveries(known.array.data, records, known.ids, writer)],
+                [slab_deliveries(known.array.data, records, known.ids, writer)],
                 progress,
                 total=len(known.ids),
             )
@@ -141,6 +138,7 @@ def to_geotiffs(
                 resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
                 cog=cog,
                 fingerprint=records.name,
+                method=method,
             )
             plans = scene_plans([s.scene for s in scenes])
             reports = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
@@ -246,6 +244,7 @@ def run_scenes(
             resampling=resampling,
             cog=cog,
             fingerprint=run_fingerprint(reference, scenes, options),
+            method=str(options.get("method", "direct")),
             dry_run=dry_run,
         )
         reports = run_items(

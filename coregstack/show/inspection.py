@@ -17,7 +17,9 @@ from coregstack.orders.scan import scan_delivery
 from coregstack.orders.scenes import order_scenes
 from coregstack.pixels.scene import Scene
 from coregstack.stack.comparing import groups_of
-from coregstack.stack.opening import Unusable, check_anchor, find_scene, scenes_of, unplaceable
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import Unusable, scenes_of
+from coregstack.stack.placing import check_anchor, unplaceable
 
 COLUMNS = ("time", "rows", "cols", "pixel_x", "pixel_y", "crs", "bands", "dtype", "nodata", "masks",
            "overlap", "refused", "notes")  # fmt: skip

@@ -13,18 +13,19 @@ from typing import Any
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from coregstack import graph
 from coregstack.errors import AnchorNotFound, InvalidRequest
-from coregstack.export.deliver import quality_from
 from coregstack.geometry.lattice import offset
 from coregstack.geometry.validarea import looked_at
-from coregstack.graph.network import load_scene, network_frame
-from coregstack.matching.assess import MatchOptions, Reference, anchor_quality, assess, match_options, prepare
-from coregstack.model import NO_SHIFT, ItemQuality, Shift, Status
+from coregstack.graph.sketches import network_frame
+from coregstack.matching.assess import Reference, anchor_quality, assess, prepare
+from coregstack.matching.items import ArrayItem, SceneItem
+from coregstack.matching.options import MatchOptions, match_options
+from coregstack.matching.quality import fields_in, missing_in, quality_of
+from coregstack.model import NO_SHIFT, OUTSIDE, ItemQuality, Shift, Status
 from coregstack.network.steps import NOWHERE, Place, conclude, match_with_anchor, match_with_partners
-from coregstack.pixels.scene import MatchPixels, PlacedScene, load_match
-from coregstack.stack.conform import Stack, conform, find_anchor
-from coregstack.stack.estimating import OUTSIDE, QUALITY
+from coregstack.pixels.scene import MatchPixels, PlacedScene
+from coregstack.stack.conform import Stack, conform
+from coregstack.stack.lookup import find_anchor
 from coregstack.stack.provenance import pristine_scenes
 
 
@@ -49,20 +50,22 @@ class Rematch:
 
     def pixels(self, k: int) -> MatchPixels:
         """Match pixels of an item, placed where they lay before alignment."""
-        bands = self.options.bands
-        if self.scenes is None:
-            one = self.stack.array.isel(time=k, band=list(bands))
-            clear = None if self.stack.clear is None else self.stack.clear.isel(time=k).values
-            origin = Shift(-self.applied[k].y, -self.applied[k].x)
-            pixels = graph.match_pixels(one.values, clear, self.stack.nodata, origin, self.options)
-            valid = pixels.valid if pixels.valid.ndim == 2 else pixels.valid[0]
-            return pixels if self.box.crs is None else replace(pixels, whole=(looked_at(valid), self.box))
-        if self.places is None:
-            reach = 0 if k == self.anchor else self.options.max_shift
-            return load_match(self.scenes[k].on(self.box), bands, mean=self.options.mean, reach=reach)
-        # an item may lie where the anchor does not
-        frame = network_frame(self.scenes, self.anchor)
-        return load_scene(self.scenes[k].on(frame), corner=offset(self.box, frame), options=self.options)
+        if self.scenes is not None:
+            # in a network an item may lie where the anchor does not
+            frame = self.box if self.places is None else network_frame(self.scenes, self.anchor)
+            item = SceneItem(scene=self.scenes[k].on(frame), corner=offset(self.box, frame))
+            return item.load_anchor(self.options) if k == self.anchor else item.load(self.options)
+        one = self.stack.array.isel(time=k, band=list(self.options.bands))
+        clear = None if self.stack.clear is None else self.stack.clear.isel(time=k).values
+        pixels = ArrayItem(
+            id=self.stack.ids[k],
+            values=one.values,
+            clear=clear,
+            nodata=self.stack.empty,
+            origin=Shift(-self.applied[k].y, -self.applied[k].x),
+        ).load(self.options)
+        valid = pixels.valid if pixels.valid.ndim == 2 else pixels.valid[0]
+        return pixels if self.box.crs is None else replace(pixels, whole=(looked_at(valid), self.box))
 
     def reference(self) -> Reference:
         """The anchor, prepared."""
@@ -116,7 +119,7 @@ def rematch(stack: xr.DataArray, anchor: Hashable | None = None, **options: Any)
         raise AnchorNotFound("This stack does not say what it was aligned to: name the item with anchor=...")
     index = find_anchor(known, name)
     scenes = pristine_scenes(known, moved=True)
-    told, against = _told(stack)
+    told = _told(stack)
     return Rematch(
         stack=known,
         anchor=index,
@@ -124,7 +127,7 @@ def rematch(stack: xr.DataArray, anchor: Hashable | None = None, **options: Any)
         options=match_options(known.bands, **options),
         applied=_applied(stack, told) if told else (NO_SHIFT,) * len(known.ids),
         scenes=None if scenes is None else tuple(scenes),
-        places=_places(known.ids, told, against) if against and known.ids[index] == own else None,
+        places=_places(known.ids, told) if "against" in stack.coords and known.ids[index] == own else None,
     )
 
 
@@ -159,15 +162,14 @@ def qualities(again: Rematch, ids: Sequence[str] | None = None) -> Iterator[tupl
         yield item, again.quality(reference, positions[item])
 
 
-def _told(stack: xr.DataArray) -> tuple[list[ItemQuality], list[str]]:
-    """What the stack carries of each item: its quality, and the item it was scored against; empty where nothing."""
-    if any(name not in stack.coords for name in QUALITY):
-        return [], []
-    names = [name for name in (*QUALITY, "against") if name in stack.coords]
+def _told(stack: xr.DataArray) -> list[ItemQuality]:
+    """The quality that the stack carries of each item, by the names it is told under; empty where it carries none."""
+    if missing_in(stack.coords):
+        return []
+    names = [field.name for field in fields_in(stack.coords)]
     known = xr.Dataset({name: stack[name].variable for name in names}).compute()
-    items = zip(*(known[name].values for name in QUALITY), strict=True)
-    against = known["against"].values.tolist() if "against" in known else []
-    return [quality_from(*item) for item in items], against
+    items = zip(*(known[name].values for name in names), strict=True)
+    return [quality_of(dict(zip(names, item, strict=True))) for item in items]
 
 
 def _applied(stack: xr.DataArray, told: Sequence[ItemQuality]) -> tuple[Shift, ...]:
@@ -179,14 +181,16 @@ def _applied(stack: xr.DataArray, told: Sequence[ItemQuality]) -> tuple[Shift, .
     )
 
 
-def _places(ids: Sequence[str], told: Sequence[ItemQuality], against: Sequence[str]) -> tuple[Place, ...]:
+def _places(ids: Sequence[str], told: Sequence[ItemQuality]) -> tuple[Place, ...]:
     """Where the network has put each item; one whose partner has left the stack is matched with the anchor."""
     shifts = dict(zip(ids, (item.shift for item in told), strict=True))
     places = []
-    for item, other in zip(told, against, strict=True):
+    for item in told:
         place = replace(NOWHERE, shift=item.shift, sigma=item.sigma, reason=item.details)
-        partner_shift = shifts.get(other)
-        if partner_shift is not None:
-            place = replace(place, partner=ids.index(other), partner_shift=partner_shift, against=other)
+        partner_shift = shifts.get(item.against or "")
+        if item.against and partner_shift is not None:
+            place = replace(
+                place, partner=ids.index(item.against), partner_shift=partner_shift, against=item.against
+            )
         places.append(place)
     return tuple(places)

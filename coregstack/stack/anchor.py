@@ -11,12 +11,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from coregstack.errors import InvalidStack
-from coregstack.graph.network import array_sketches, network_frame, scene_sketches
+from coregstack.graph.matched import array_items, scene_items
+from coregstack.graph.sketches import item_sketches, network_frame
 from coregstack.kernels.descriptor import similarity
-from coregstack.matching.assess import match_bands
+from coregstack.matching.decision import Thresholds
+from coregstack.matching.options import MatchOptions, match_bands
 from coregstack.network import AnchorScore
 from coregstack.network import rank_anchors as rank_measures
-from coregstack.network.steps import Sketch
+from coregstack.network.sketch import Sketch
 from coregstack.pixels.scene import Scene
 from coregstack.stack.comparing import comparable, groups_of
 from coregstack.stack.conform import Stack, conform, item_times
@@ -112,7 +114,7 @@ def _scene_scores(
         raise InvalidStack(f"None of the scenes can be the anchor. {reasons}")
     for group in groups:
         placed, unlike = comparable(group)
-        sketches = scene_sketches(placed, placed[0].lattice, 0).compute()
+        sketches = item_sketches(scene_items(placed), _looked_at(0), placed[0].lattice).compute()
         # of a group that cannot be read nothing can be chosen
         if any(one is not None for one in sketches):
             break
@@ -137,10 +139,12 @@ def _stack_scores(stack: Stack) -> tuple[AnchorScore, ...]:
         first = stack.ids.index(groups[0][0].id) if groups else 0
         # what lies apart from the largest group sees nothing of its frame, and so comes last
         frame = network_frame(scenes, first)
-        sketches = scene_sketches([scene.on(frame) for scene in scenes], frame, band).compute()
+        items = scene_items([scene.on(frame) for scene in scenes])
+        sketches = item_sketches(items, _looked_at(band), frame).compute()
     else:
         clear = None if stack.clear is None else stack.clear.data
-        sketches = array_sketches(stack.array.data[:, [band]], clear, nodata=stack.nodata).compute()
+        items = array_items(stack.array.data[:, [band]], clear, stack.ids, nodata=stack.empty)
+        sketches = item_sketches(items, _looked_at(0)).compute()
     sensors = _on_time(stack, _SENSOR)
     located = _on_time(stack, _GROUND_CONTROL)
     return _scores(
@@ -150,6 +154,10 @@ def _stack_scores(stack: Stack) -> tuple[AnchorScore, ...]:
         None if sensors is None else [str(name) for name in sensors],
         None if located is None else [None if pd.isna(flag) else bool(flag) for flag in located],
     )
+
+
+def _looked_at(band: int) -> MatchOptions:
+    return MatchOptions(bands=(band,), limits=Thresholds())
 
 
 def _on_time(stack: Stack, names: Sequence[str]) -> list[object] | None:

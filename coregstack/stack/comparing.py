@@ -10,9 +10,9 @@ import numpy as np
 from coregstack.errors import CoregError
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import union
-from coregstack.matching.assess import match_bands
+from coregstack.matching.options import match_bands
 from coregstack.pixels.scene import PlacedScene, Scene
-from coregstack.stack.opening import band_indexes, check_lattice, common_bands, unplaceable
+from coregstack.stack.placing import band_indexes, check_lattice, common_bands, unplaceable
 
 
 def groups_of(scenes: Sequence[Scene]) -> tuple[list[list[Scene]], dict[str, str]]:

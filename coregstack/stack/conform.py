@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import rioxarray  # noqa: F401  (registers the accessor that knows CRS and nodata)
 import xarray as xr
-from affine import Affine
 from numpy.typing import NDArray
-from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import AnchorNotFound, InvalidStack
+from coregstack.errors import InvalidStack
 from coregstack.model import UNSCALED
+from coregstack.stack.coordinates import band_names, stack_box, with_coordinates, with_utc_times
 
 DIMS = ("time", "band", "y", "x")
+BAND_POSITION = "source_band"
+"""Coordinate that tells, whatever bands are called, which ones of those that were opened a stack holds."""
 _SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
 _SCALING = ("scale_factor", "add_offset")
 _OF_NUMBERS = ("_FillValue", "missing_value", *_SCALING)
 """Attributes that say how stored numbers are to be read."""
-_GRID_TOLERANCE = 1e-3
-_HALF = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -42,11 +38,16 @@ class Stack:
     box: GeoBox
     """Lattice and extent of the pixels; its CRS may be None."""
     nodata: float | None
-    """Value of pixels without data; NaN for floats that name none."""
+    """Value of pixels without data that it names; NaN for floats that name none, None for integers."""
     clear: xr.DataArray | None
     """Dims (time, y, x), bool, backed by dask: True where a pixel may be used for matching."""
     given: xr.DataArray
     """The DataArray as it was given."""
+
+    @property
+    def empty(self) -> float | None:
+        """Value of pixels without data: as named, else 0 for integers, as of files that name none."""
+        return 0.0 if self.nodata is None and self.array.dtype.kind in "iu" else self.nodata
 
 
 def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) -> Stack:
@@ -93,7 +94,9 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
         )
     if 0 in array.shape:
         raise InvalidStack(f"The stack is empty: its sizes are {dict(array.sizes)}.")
-    array = array.transpose(*DIMS)
+    array = with_utc_times(array.transpose(*DIMS))
+    box = stack_box(array)
+    array = with_coordinates(array, box)
     if array.chunks is None:
         array = array.chunk({"time": 1, "band": -1, "y": -1, "x": -1})
     if not array.dtype.isnative:
@@ -102,7 +105,7 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
         array=array,
         ids=item_ids(array, ids),
         bands=band_names(array),
-        box=stack_box(array),
+        box=box,
         nodata=stack_nodata(array),
         clear=_clear(array),
         given=stack,
@@ -177,13 +180,6 @@ def scaling(array: xr.DataArray) -> tuple[float, float]:
     return scale, offset
 
 
-def band_names(array: xr.DataArray) -> tuple[str, ...]:
-    """Band names of a stack: its coordinate `band`, else 1, 2, 3 and so on."""
-    if "band" in array.coords and array.coords["band"].dims == ("band",):
-        return tuple(str(name) for name in array.coords["band"].values)
-    return tuple(str(k + 1) for k in range(array.sizes["band"]))
-
-
 def item_ids(array: xr.DataArray, ids: Sequence[str] | None) -> tuple[str, ...]:
     """Unique item ids: as given, else the coordinate `id`, else made from the times."""
     count = array.sizes["time"]
@@ -226,143 +222,9 @@ def item_times(stack: Stack) -> NDArray[np.datetime64]:
     return np.asarray(times.values, "datetime64[ns]")
 
 
-def stack_box(array: xr.DataArray) -> GeoBox:
-    """Lattice and extent of a stack, from its coordinates and grid mapping.
-
-    Raises
-    ------
-    InvalidStack
-        If x or y are not evenly spaced.
-    """
-    height, width = array.sizes["y"], array.sizes["x"]
-    affine = _affine(array, height, width)
-    return GeoBox((height, width), affine, stack_crs(array))
-
-
-def _affine(array: xr.DataArray, height: int, width: int) -> Affine:
-    steps, starts = [], []
-    for dim, size in (("x", width), ("y", height)):
-        if dim not in array.coords:
-            steps.append(1.0)
-            starts.append(0.0)
-            continue
-        values = np.asarray(array.coords[dim].values, np.float64)
-        step = (values[-1] - values[0]) / (size - 1) if size > 1 else _lone_step(array, dim)
-        even = values[0] + step * np.arange(size)
-        if step == 0 or not np.allclose(values, even, rtol=0, atol=_GRID_TOLERANCE * abs(step)):
-            raise InvalidStack(
-                f"The coordinate {dim!r} is not evenly spaced. Bring the stack onto one regular grid, for "
-                "example with odc.stac.load or rio.reproject_match; xr.concat(join='override') helps where "
-                "coordinates differ by rounding only."
-            )
-        steps.append(step)
-        starts.append(values[0])
-    # stackstac labels pixels by their upper left corner unless told otherwise
-    corners = "spec" in array.attrs and _on_corner(array.attrs.get("transform"), starts[0], steps[0])
-    half = 0.0 if corners else _HALF
-    return Affine(steps[0], 0, starts[0] - half * steps[0], 0, steps[1], starts[1] - half * steps[1])
-
-
-def _on_corner(transform: Any, start: float, step: float) -> bool:
-    """Whether a column's label lies on a corner of the lattice that a geotransform spans, not on a centre."""
-    if transform is None:
-        return False
-    phase = (start - transform[2]) / step
-    return abs(phase - round(phase)) < _HALF / 2
-
-
-def _lone_step(array: xr.DataArray, dim: str) -> float:
-    try:
-        res_x, res_y = array.rio.resolution()
-    except Exception:  # rioxarray raises its own errors where nothing names a pixel size
-        return 1.0
-    return float(res_x if dim == "x" else res_y)
-
-
-def stack_crs(array: xr.DataArray) -> CRS | None:
-    """CRS of a stack from its grid mapping, or from what odc and stackstac leave; None without one."""
-    crs = array.rio.crs
-    if crs is not None:
-        return CRS(crs.to_string())
-    for value in (array.attrs.get("crs"), array.coords["epsg"].item() if "epsg" in array.coords else None):
-        if value is not None:
-            return CRS(f"EPSG:{value}" if isinstance(value, int | np.integer) else str(value))
-    return None
-
-
 def stack_nodata(array: xr.DataArray) -> float | None:
-    """Value of pixels without data; NaN for floats that name none, None for integers that name none."""
+    """Value of pixels without data that a stack names; NaN for floats that name none, None for integers."""
     nodata = array.rio.nodata
     if nodata is None:
         nodata = array.rio.encoded_nodata if array.dtype.kind != "f" else np.nan
     return None if nodata is None else float(nodata)
-
-
-def find_anchor(stack: Stack, anchor: Hashable) -> int:
-    """Position along time of the anchor that is named by id, timestamp or position.
-
-    Raises
-    ------
-    AnchorNotFound
-        If no item, or more than one, is meant.
-    """
-    if isinstance(anchor, bool | None):
-        raise AnchorNotFound(f"An anchor has to be named by id, time or position, but {anchor!r} was given.")
-    if isinstance(anchor, int | np.integer):
-        return _by_position(stack, int(anchor))
-    if isinstance(anchor, str) and anchor in stack.ids:
-        return stack.ids.index(anchor)
-    return _by_time(stack, anchor)
-
-
-def _by_position(stack: Stack, anchor: int) -> int:
-    count = len(stack.ids)
-    if not -count <= anchor < count:
-        raise AnchorNotFound(f"The stack has {count} items, so there is no item at position {anchor}.")
-    return anchor % count
-
-
-def _by_time(stack: Stack, anchor: Any) -> int:
-    near = difflib.get_close_matches(str(anchor), stack.ids, n=3, cutoff=0.4)
-    hint = f"Similar ids: {', '.join(near)}." if near else f"The first ids are: {', '.join(stack.ids[:3])}."
-    missing = AnchorNotFound(f"No item has the id or time {anchor!r}. {hint}")
-    times = stack.array.coords.get("time")
-    if times is None or not np.issubdtype(times.dtype, np.datetime64):
-        raise missing
-    hits = positions_of_time(times.values, anchor)
-    if len(hits) == 0:
-        raise missing
-    if len(hits) > 1:
-        names = ", ".join(stack.ids[i] for i in hits[:5])
-        raise AnchorNotFound(
-            f"{len(hits)} items have the time {anchor!r}: {names}. Name the anchor by its id."
-        )
-    return hits[0]
-
-
-def positions_of_time(times: NDArray[np.datetime64], wanted: Any) -> list[int]:
-    """Where times equal a time that is wanted, or lie on its day; none where it is no time.
-
-    Parameters
-    ----------
-    times : ndarray of datetime64
-        Times in UTC.
-    wanted : object
-        Anything that pandas takes for a time; a date, or a string of at most ten characters, means the whole
-        day.
-
-    Examples
-    --------
-    >>> positions_of_time(np.array(["2020-06-30T16:41:49", "2020-07-01"], "datetime64[ns]"), "2020-06-30")
-    [0]
-    """
-    try:
-        moment = pd.Timestamp(wanted)
-    except (ValueError, TypeError):
-        return []
-    if moment.tzinfo is not None:
-        moment = moment.tz_convert("UTC").tz_localize(None)
-    is_date = isinstance(wanted, date) and not isinstance(wanted, datetime)
-    whole_day = is_date or (isinstance(wanted, str) and len(wanted) <= 10)
-    values = pd.DatetimeIndex(times)
-    return [int(k) for k in np.flatnonzero((values.normalize() if whole_day else values) == moment)]

@@ -5,41 +5,27 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 from typing import Any
 
+import dask.array as da
 import numpy as np
-import pandas as pd
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from coregstack import graph
-from coregstack.errors import InvalidRequest, InvalidStack
+from coregstack.errors import InvalidStack
 from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
+from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
 from coregstack.graph.network import Items, array_network, scene_network
-from coregstack.matching.assess import MatchOptions, match_options
-from coregstack.model import NO_SHIFT, Shift
+from coregstack.matching.items import MatchItem, SceneItem
+from coregstack.matching.options import MatchOptions, match_options
+from coregstack.matching.quality import FIELDS, SCORE_VERSION
+from coregstack.model import NO_SHIFT, OUTSIDE, Shift
 from coregstack.network.steps import PairMatch
 from coregstack.pixels.scene import PlacedScene
 from coregstack.stack.anchor import AUTO, best_item
-from coregstack.stack.conform import Stack, conform, find_anchor, item_times, with_known_dims
+from coregstack.stack.conform import Stack, conform, item_times
+from coregstack.stack.lookup import find_anchor
+from coregstack.stack.masks import Mask, usable_pixels
+from coregstack.stack.measured import with_lattice
 from coregstack.stack.provenance import pristine_clear, pristine_scenes
-
-OUTSIDE = "outside"
-"""What is named as the anchor where it is not an item of the stack."""
-
-QUALITY = (
-    "shift_y",
-    "shift_x",
-    "shift_sigma_y",
-    "shift_sigma_x",
-    "matching_score_before",
-    "matching_score_after",
-    "matching_score_improvement",
-    "status",
-    "details",
-)
-"""Variables of a quality Dataset, all along time."""
-
-NETWORK = ("redundancy", "closure", "against")
-"""Variables that a quality of ``method="network"`` holds as well, all along time."""
 
 
 def estimate_beside(
@@ -77,7 +63,7 @@ def estimate_beside(
 def estimate_stack(
     known: Stack,
     anchor: Hashable | xr.DataArray,
-    mask: xr.DataArray | bool | None,
+    mask: Mask | None,
     options: MatchOptions,
     settled: tuple[PairMatch, ...] = (),
 ) -> xr.Dataset:
@@ -85,10 +71,10 @@ def estimate_stack(
     facts = {}
     if is_auto(anchor):
         anchor, facts["anchor_why"] = best_item(known)
-    records = _records(known, anchor, mask, options, settled)
-    quality = _quality(known, records, options).assign_attrs(facts)
+    found = _records(known, anchor, mask, options, settled)
+    quality = _quality(known, found, options).assign_attrs(facts)
     name = OUTSIDE if isinstance(anchor, xr.DataArray) else known.ids[find_anchor(known, anchor)]
-    return quality.assign_attrs(anchor=name)
+    return with_lattice(quality, _measured_on(known, anchor)).assign_attrs(anchor=name)
 
 
 def is_auto(anchor: Any) -> bool:
@@ -99,36 +85,44 @@ def is_auto(anchor: Any) -> bool:
 def _records(
     stack: Stack,
     anchor: Hashable | xr.DataArray,
-    mask: xr.DataArray | bool | None,
+    mask: Mask | None,
     options: MatchOptions,
     settled: tuple[PairMatch, ...],
-) -> Any:
+) -> da.Array:
     inside = None if isinstance(anchor, xr.DataArray) else find_anchor(stack, anchor)
-    if mask is None and inside is not None and (scenes := _match_scenes(stack, inside)) is not None:
-        if options.method == "network":
-            return scene_network(scenes, _items(stack, inside, settled), options)
-        reference = graph.scene_reference(scenes[inside], options)
-        return graph.scene_records(scenes, inside, reference, options)
-    clear = _clear(stack, mask)
-    data = stack.array.data[:, list(options.bands)]
-    inner = MatchOptions(
-        bands=tuple(range(len(options.bands))),
-        mean=options.mean,
-        max_shift=options.max_shift,
-        limits=options.limits,
-        method=options.method,
-    )
-    if inside is not None:
-        usable = None if clear is None else clear[inside : inside + 1]
-        reference = graph.array_reference(data[inside : inside + 1], usable, stack.nodata, inner)
-        origin = NO_SHIFT
+    known = _items(stack, inside, settled)
+    scenes = None if mask is not None or inside is None else _match_scenes(stack, inside)
+    if scenes is not None and options.method == "network":
+        return scene_network(scenes, known, options)
+    if scenes is not None:
+        items = scene_items(scenes)
+        first: MatchItem | da.Array = SceneItem(scene=scenes[known.anchor])
     else:
-        reference, origin = _outside(stack, anchor, options, inner)
-    facts: dict[str, Any] = {"nodata": stack.nodata, "origin": origin}
+        items, first = _array_items(stack, inside, anchor, usable_pixels(stack, mask), options)
+    prepared = reference(first, options)
     if options.method == "network":
-        facts["in_memory"] = stack.given.chunks is None
-        return array_network(data, clear, _items(stack, inside, settled), reference, inner, **facts)
-    return graph.array_records(data, clear, inside, reference, inner, **facts)
+        return array_network(items, known, prepared, options, in_memory=stack.given.chunks is None)
+    return records(items, inside, prepared, options)
+
+
+def _array_items(
+    stack: Stack, inside: int | None, anchor: Any, clear: da.Array | None, options: MatchOptions
+) -> tuple[da.Array, da.Array]:
+    """The items of an array, and the anchor among them or from outside."""
+    data = stack.array.data[:, list(options.bands)]
+    if inside is not None:
+        items = array_items(data, clear, stack.ids, nodata=stack.empty)
+        return items, items[inside : inside + 1]
+    other, origin = _outside(stack, anchor)
+    items = array_items(data, clear, stack.ids, nodata=stack.empty, origin=origin)
+    usable = None if other.clear is None else other.clear.data
+    first = other.array.data[:, list(options.bands)]
+    return items, array_items(first, usable, ("the anchor",), nodata=other.empty)
+
+
+def _measured_on(stack: Stack, anchor: Any) -> GeoBox:
+    """The lattice whose pixels shifts are counted in: the anchor's, which for an item of the stack is the stack's."""
+    return conform(_one_time(anchor)).box if isinstance(anchor, xr.DataArray) else stack.box
 
 
 def _items(stack: Stack, anchor: int | None, settled: tuple[PairMatch, ...]) -> Items:
@@ -148,56 +142,9 @@ def _match_scenes(stack: Stack, anchor: int) -> list[PlacedScene] | None:
     return [scene.on(box) for scene in scenes]
 
 
-def _clear(stack: Stack, mask: xr.DataArray | bool | None) -> Any:
-    if mask is None or mask is True:
-        return None if stack.clear is None else stack.clear.data
-    if mask is False:
-        return None
-    if isinstance(mask, xr.DataArray):
-        mask = with_known_dims(mask)
-    if not isinstance(mask, xr.DataArray) or set(mask.dims) != {"time", "y", "x"} or mask.dtype != bool:
-        given = type(mask).__name__
-        if isinstance(mask, xr.DataArray):
-            given = f"{mask.dtype} with dims {mask.dims}"
-        raise InvalidRequest(
-            "mask has to be a bool DataArray with dims (time, y, x), True where a pixel may be used, or False "
-            f"for none; {given} was given."
-        )
-    sizes = {dim: stack.array.sizes[dim] for dim in ("time", "y", "x")}
-    if dict(mask.sizes) != sizes:
-        raise InvalidRequest(f"The mask's sizes {dict(mask.sizes)} are not the stack's, {sizes}.")
-    for dim in sizes:
-        _check_labels(dim, mask, stack)
-    mask = mask.transpose("time", "y", "x")
-    return (mask if mask.chunks is not None else mask.chunk({"time": 1})).data
-
-
-def _check_labels(dim: str, mask: xr.DataArray, stack: Stack) -> None:
-    """Refuse a mask whose coordinate says that it lies elsewhere; without one, positions count."""
-    if dim not in mask.coords or dim not in stack.array.coords:
-        return
-    labels, wanted = mask.coords[dim].values, stack.array.coords[dim].values
-    if dim == "time":
-        same = labels.dtype.kind == wanted.dtype.kind and bool(
-            np.all((labels == wanted) | (pd.isna(labels) & pd.isna(wanted)))
-        )
-        hint = "mask.sel(time=stack.time) brings it into the stack's order"
-    else:
-        pixel = abs(stack.box.affine.a if dim == "x" else stack.box.affine.e)
-        same = np.allclose(labels, wanted, rtol=0, atol=pixel / 2)
-        hint = "mask.rio.reproject_match brings it onto the stack's grid, and sortby turns an axis round"
-    if not same:
-        raise InvalidRequest(
-            f"The mask's coordinate {dim!r} is not the stack's: {hint}. If only the labels are wrong, "
-            f"mask.drop_vars({dim!r}) makes the positions count."
-        )
-
-
-def _outside(stack: Stack, anchor: Any, options: MatchOptions, inner: MatchOptions) -> tuple[Any, Shift]:
-    scene = anchor if "time" in anchor.dims else anchor.expand_dims(time=1)
-    if "clear" in scene.coords and "time" not in scene.coords["clear"].dims:
-        scene = scene.assign_coords(clear=scene.coords["clear"].expand_dims(time=1))
-    other = conform(scene.drop_vars("id", errors="ignore"), [str(k) for k in range(scene.sizes["time"])])
+def _outside(stack: Stack, anchor: Any) -> tuple[Stack, Shift]:
+    """An anchor from outside in its known form, and where the stack's first pixel lies in its frame."""
+    other = conform(_one_time(anchor))
     if len(other.ids) != 1 or len(other.bands) != len(stack.bands):
         raise InvalidStack(
             f"An anchor from outside is one scene with the stack's {len(stack.bands)} bands; it has "
@@ -212,42 +159,24 @@ def _outside(stack: Stack, anchor: Any, options: MatchOptions, inner: MatchOptio
     origin = NO_SHIFT if stack.box.crs is None else offset(stack.box, other.box)
     if stack.box.crs is not None and not overlaps(stack.box, other.box):
         raise InvalidStack("The anchor and the stack do not overlap.")
-    clear = None if other.clear is None else other.clear.data
-    data = other.array.data[:, list(options.bands)]
-    return graph.array_reference(data, clear, other.nodata, inner), origin
+    return other, origin
 
 
-_FIELDS: dict[str, tuple[Any, str, str]] = {
-    "shift_y": (lambda q: np.nan if q.shift is None else q.shift.y, "px", "shift to apply, down the rows"),
-    "shift_x": (
-        lambda q: np.nan if q.shift is None else q.shift.x,
-        "px",
-        "shift to apply, along the columns",
-    ),
-    "shift_sigma_y": (lambda q: np.nan if q.sigma is None else q.sigma.y, "px", "1 sigma of shift_y"),
-    "shift_sigma_x": (lambda q: np.nan if q.sigma is None else q.sigma.x, "px", "1 sigma of shift_x"),
-    "matching_score_before": (lambda q: _number(q.before), "1", "matching score of the item as it is"),
-    "matching_score_after": (lambda q: _number(q.after), "1", "matching score of the item when shifted"),
-    "matching_score_improvement": (lambda q: _number(q.improvement), "1", "score after minus score before"),
-    "status": (lambda q: str(q.status), "", "what is done with the item"),
-    "details": (lambda q: q.details, "", "why"),
-    "redundancy": (lambda q: _number(q.redundancy), "1", "pairs beyond the one that is needed"),
-    "closure": (lambda q: _number(q.closure), "px", "rms length of the closures of loops through the item"),
-    "against": (
-        lambda q: "" if q.evidence is None else q.evidence.against or "",
-        "",
-        "item that it was matched and scored against, empty for the anchor",
-    ),
-}
+def _one_time(anchor: xr.DataArray) -> xr.DataArray:
+    """A scene from outside as a stack of one time."""
+    scene = anchor if "time" in anchor.dims else anchor.expand_dims(time=1)
+    if "clear" in scene.coords and "time" not in scene.coords["clear"].dims:
+        scene = scene.assign_coords(clear=scene.coords["clear"].expand_dims(time=1))
+    numbers = np.array([str(k) for k in range(scene.sizes["time"])], object)
+    return scene.assign_coords(id=("time", numbers))
 
 
-def _quality(stack: Stack, records: Any, options: MatchOptions) -> xr.Dataset:
-    variables = {}
-    for name in QUALITY + (NETWORK if options.method == "network" else ()):
-        get, units, meaning = _FIELDS[name]
-        dtype = object if units == "" else np.float64
-        attrs = {"long_name": meaning} | ({"units": units} if units else {})
-        variables[name] = ("time", graph.field(records, name, get, dtype), attrs)
+def _quality(stack: Stack, found: da.Array, options: MatchOptions) -> xr.Dataset:
+    variables = {
+        field.name: ("time", field_values(found, field), field.attrs)
+        for field in FIELDS
+        if not field.network or options.method == "network"
+    }
     coords: dict[str, Any] = {"id": ("time", np.array(stack.ids, object))}
     for name in ("time", "source"):
         if name in stack.array.coords:
@@ -256,11 +185,8 @@ def _quality(stack: Stack, records: Any, options: MatchOptions) -> xr.Dataset:
     facts = {
         "threshold": limits.threshold,
         "min_improvement": limits.min_improvement,
-        "matching_score_version": 1,
+        "matching_score_version": SCORE_VERSION,
+        "method": options.method,
         "band": "mean" if options.mean else stack.bands[options.bands[0]],
     }
     return xr.Dataset(variables, coords=coords, attrs=facts)
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value

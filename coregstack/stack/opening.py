@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Sequence
@@ -17,15 +16,15 @@ import rioxarray  # noqa: F401  (registers the accessor that writes CRS and noda
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from coregstack import graph
-from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, InvalidStack, UnreadableFile
+from coregstack.errors import CoregError, InvalidRequest, InvalidStack, UnreadableFile
 from coregstack.geometry.globe import together
-from coregstack.geometry.lattice import crs_name, footprint, frame_bounds, offset, overlaps, union
+from coregstack.geometry.lattice import frame_bounds, union
+from coregstack.graph.opened import open_clear, open_pixels
 from coregstack.model import UNSCALED
-from coregstack.pixels.raster import MAX_PIXELS, RasterHeader, check_pixels, limit, read_header
+from coregstack.pixels.raster import RasterHeader, limit, read_header
 from coregstack.pixels.scene import PlacedScene, Scene
-from coregstack.stack.conform import Stack, positions_of_time
-from coregstack.stack.provenance import BAND_POSITION
+from coregstack.stack.conform import BAND_POSITION, Stack
+from coregstack.stack.placing import band_indexes, check_lattice, common_bands
 from coregstack.untrusted.names import check_item_id
 from coregstack.untrusted.times import time_from_name, time_from_text
 
@@ -206,7 +205,7 @@ def placed_stack(
     x = affine.c + affine.a * (np.arange(box.shape[1]) + 0.5)
     y = affine.f + affine.e * (np.arange(box.shape[0]) + 0.5)
     array = xr.DataArray(
-        graph.open_pixels(placed, size),
+        open_pixels(placed, size),
         dims=("time", "band", "y", "x"),
         coords={
             "time": np.array([s.time for s in scenes], "datetime64[ns]"),
@@ -216,7 +215,7 @@ def placed_stack(
             BAND_POSITION: ("band", np.arange(len(first.bands))),
             "y": ("y", y, {"axis": "Y", "standard_name": "projection_y_coordinate"}),
             "x": ("x", x, {"axis": "X", "standard_name": "projection_x_coordinate"}),
-            "clear": (("time", "y", "x"), graph.open_clear(placed, size)),
+            "clear": (("time", "y", "x"), open_clear(placed, size)),
         },
         name="pixels",
     )
@@ -268,149 +267,6 @@ def place(
         for scene in scenes
     ]
     return placed, box
-
-
-def find_scene(scenes: Sequence[Scene], anchor: object) -> Scene:
-    """The scene that an anchor's id, file name, time or position names.
-
-    Raises
-    ------
-    AnchorNotFound
-        If no scene, or more than one, is meant.
-    """
-    ids = [scene.id for scene in scenes]
-    if isinstance(anchor, int | np.integer) and not isinstance(anchor, bool):
-        if -len(scenes) <= anchor < len(scenes):
-            return scenes[int(anchor)]
-        raise AnchorNotFound(f"There are {len(scenes)} scenes, so there is none at position {anchor}.")
-    name = os.fspath(anchor) if isinstance(anchor, str | os.PathLike) else None
-    if name is not None:
-        named = [s for s in scenes if name in (s.id, s.image.path, os.path.basename(s.image.path))]
-        named = named or [s for s in scenes if os.path.abspath(name) == s.image.path]
-        if len(named) == 1:
-            return named[0]
-    hits = positions_of_time(np.array([s.time for s in scenes], "datetime64[ns]"), anchor)
-    if len(hits) == 1:
-        return scenes[hits[0]]
-    near = difflib.get_close_matches(str(anchor), ids, n=3, cutoff=0.4)
-    hint = f"Similar ids: {', '.join(near)}." if near else f"The first ids are: {', '.join(ids[:3])}."
-    found = "no scene" if not hits else f"{len(hits)} scenes"
-    raise AnchorNotFound(f"The anchor {anchor!r} names {found}; one is expected. {hint}")
-
-
-def check_lattice(anchor: Scene) -> None:
-    """Refuse an anchor whose rows and columns do not run along its coordinates.
-
-    Raises
-    ------
-    InvalidStack
-        If its geotransform is rotated or sheared.
-    """
-    affine = anchor.image.box.affine
-    if affine.b or affine.d:
-        raise InvalidStack(
-            f"The anchor {anchor.id!r} has a rotated geotransform; its rows and columns have to run along the "
-            "axes of its CRS. Warp it north-up, for example with gdalwarp, or choose another anchor."
-        )
-
-
-def check_anchor(anchor: Scene) -> None:
-    """Make sure that the anchor can be read, since every other item depends on it.
-
-    Raises
-    ------
-    InvalidStack
-        If its geotransform is rotated or sheared, or it holds no valid pixel.
-    UnreadableFile, MissingFile
-        If it, or a mask of it, is damaged.
-    """
-    check_lattice(anchor)
-    for mask in anchor.masks:
-        check_pixels(mask.header, None)
-    if not check_pixels(anchor.image, anchor.nodata):
-        raise InvalidStack(f"The anchor {anchor.id!r} holds no valid pixel; choose another one.")
-
-
-def unplaceable(scene: Scene, anchor: Scene, *, apart: bool = False) -> str | None:
-    """Why a scene cannot be put on the anchor's lattice or matched with it, or None if it can.
-
-    Parameters
-    ----------
-    scene, anchor : Scene
-    apart : bool
-        Whether it may lie apart from the anchor, because others link the two.
-    """
-    try:
-        top, bottom, left, right = frame_bounds(scene.image.box, anchor.image.box)
-    except InvalidStack as error:
-        return str(error)
-    if not apart and not overlaps(scene.image.box, anchor.image.box):
-        return (
-            f"The scene does not overlap the anchor ({crs_name(scene.image.box)}, "
-            f"bounds {tuple(round(v, 1) for v in scene.image.box.boundingbox.bbox)})."
-        )
-    rows, cols = math.ceil(bottom - top), math.ceil(right - left)
-    if rows * cols > limit(*MAX_PIXELS):
-        return (
-            f"On the anchor's lattice the scene would have {rows} x {cols} pixels. Check its pixel size and CRS, or "
-            f"raise {MAX_PIXELS[0]}."
-        )
-    return None
-
-
-def lattice_window(box: GeoBox, placed: PlacedScene) -> tuple[int, int] | None:
-    """Row and column of `box` in a placed scene's frame, None if it lies between its pixels."""
-    origin = offset(box, placed.lattice)
-    if origin.y != int(origin.y) or origin.x != int(origin.x):
-        return None
-    return int(origin.y), int(origin.x)
-
-
-def scene_footprint(placed: PlacedScene) -> GeoBox:
-    """Extent of a scene on its stack's lattice."""
-    return footprint(placed.scene.image.box, placed.lattice)
-
-
-def common_bands(
-    scenes: Sequence[Scene], anchor: Scene, bands: Sequence[str | int] | None = None
-) -> tuple[str, ...]:
-    """Names of the bands that all scenes share, in the anchor's order, or of those asked for among them.
-
-    Raises
-    ------
-    InvalidStack
-        If they share no name and differ in number.
-    InvalidRequest
-        If a band is asked for that not all have.
-    """
-    shared = [b for b in anchor.bands if all(b in scene.bands for scene in scenes)]
-    if not shared:
-        counts = {len(scene.bands) for scene in scenes}
-        if len(counts) != 1:
-            raise InvalidStack(
-                f"The scenes have no band name in common and differ in their number of bands ({sorted(counts)}). "
-                "Describe the bands alike, or open each kind by itself."
-            )
-        shared = list(anchor.bands)
-    if bands is None:
-        return tuple(shared)
-    picked = []
-    for band in [bands] if isinstance(bands, str | int) else bands:
-        if isinstance(band, int) and -len(shared) <= band < len(shared):
-            picked.append(shared[band])
-        elif band in shared:
-            picked.append(str(band))
-        else:
-            raise InvalidRequest(f"There is no band {band!r} in all scenes; they share {', '.join(shared)}.")
-    return tuple(picked)
-
-
-def band_indexes(scene: Scene, names: Sequence[str]) -> tuple[int, ...]:
-    """Positions in the file of the bands that are called `names`, else of the first ones."""
-    positions = [k for k in range(scene.image.count) if k != scene.image.alpha]
-    if all(name in scene.bands for name in names):
-        return tuple(positions[scene.bands.index(name)] for name in names)
-    return tuple(positions[: len(names)])
 
 
 def _chunk_sizes(chunks: int | tuple[int, int] | None, shape: tuple[int, int]) -> tuple[int, int]:

@@ -7,13 +7,10 @@ from dataclasses import replace
 import dask.array as da
 import numpy as np
 
-from coregstack import graph
 from coregstack.geometry.lattice import offset, same_pixels
+from coregstack.graph.opened import origin_scenes
 from coregstack.pixels.scene import PlacedScene
-from coregstack.stack.conform import Stack
-
-BAND_POSITION = "source_band"
-"""Coordinate that tells, whatever bands are called, which ones of those that were opened a stack holds."""
+from coregstack.stack.conform import BAND_POSITION, Stack
 
 
 def pristine_scenes(stack: Stack, *, moved: bool = False) -> list[PlacedScene] | None:
@@ -41,7 +38,7 @@ def pristine_clear(stack: Stack) -> bool:
 
 
 def _scenes(stack: Stack, array: da.Array, *, moved: bool) -> list[PlacedScene] | None:
-    found = graph.origin_scenes(array, moved=moved)
+    found = origin_scenes(array, moved=moved)
     if found is None or stack.box.crs is None or not {"source", BAND_POSITION} <= set(stack.array.coords):
         return None
     by_item = {(scene.scene.id, scene.scene.image.path): scene for scene in found}

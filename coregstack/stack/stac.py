@@ -13,7 +13,8 @@ from odc.geo.geobox import GeoBox
 from odc.geo.types import XY, xy_
 
 from coregstack.errors import InvalidRequest, UnreadableFile
-from coregstack.stack.conform import conform, find_anchor
+from coregstack.stack.conform import conform
+from coregstack.stack.lookup import find_anchor
 from coregstack.stack.opening import CHUNK
 
 if TYPE_CHECKING:

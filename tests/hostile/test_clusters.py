@@ -18,7 +18,7 @@ import pytest
 from conftest import tree
 from distributed import Client
 
-from coregstack import graph, run_scenes
+from coregstack import run_scenes
 from coregstack.cli import main
 from coregstack.cli.commands import WITH_PROBLEMS
 from coregstack.errors import SchedulerLost
@@ -93,9 +93,9 @@ def whole(sound: SimpleNamespace, name: str) -> bytes:
 def test_an_item_that_kills_its_workers_is_delivered_as_it_came(
     sound: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = graph.scene_deliveries
+    real = delivery.scene_deliveries
     monkeypatch.setattr(
-        delivery.graph,
+        delivery,
         "scene_deliveries",
         lambda *a: real(*a).map_blocks(deadly, dtype=object, meta=np.empty(0, object)),
     )

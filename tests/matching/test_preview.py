@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from coregstack.kernels.shift import NO_TIES
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.preview import CHIP, OVERVIEW, picture_alone, picture_item
-from coregstack.model import Shift, ShiftEstimate
+from coregstack.model import NO_TIES, Shift, ShiftEstimate
 from coregstack.show.plot import _decoded
 from coregstack.testing import shifted_scene
 

@@ -293,7 +293,7 @@ def test_requests_that_cannot_be_honoured_write_nothing(scenes: list[Path], tmp_
     bad = tmp_path / "bad.tif"
     bad.write_text("no raster")
     cases: list[tuple[type[Exception], str, dict[str, Any]]] = [
-        (AnchorNotFound, "The anchor 'nobody' names no scene", {"anchor": "nobody"}),
+        (AnchorNotFound, "No item has the id or time 'nobody'", {"anchor": "nobody"}),
         (InvalidRequest, "resampling is one of", {"resampling": "best"}),
         (InvalidRequest, "There is no band 'swir'", {"band": "swir"}),
         (InvalidRequest, "max_shift has to be", {"max_shift": -1}),
@@ -312,7 +312,7 @@ def test_requests_that_cannot_be_honoured_write_nothing(scenes: list[Path], tmp_
 
 def test_a_stack_without_quality_or_crs_is_not_written(stack: xr.DataArray, tmp_path: Path) -> None:
     with pytest.raises(
-        InvalidStack, match="The stack carries no 'shift_y'; pass what align or apply returned"
+        InvalidStack, match="The stack carries no 'status'; pass what align or apply returned"
     ):
         to_geotiffs(stack, tmp_path / "out")
     bare = align(stack, anchor=0).drop_vars("spatial_ref")

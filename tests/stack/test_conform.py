@@ -16,7 +16,8 @@ from odc.geo.xr import xr_zeros
 
 from coregstack import apply, estimate
 from coregstack.errors import AnchorNotFound, InvalidStack
-from coregstack.stack.conform import conform, find_anchor, like_given
+from coregstack.stack.conform import conform, like_given
+from coregstack.stack.lookup import find_anchor
 from coregstack.testing import sample_stack
 
 SHAPE = 176, 192
@@ -348,7 +349,7 @@ def test_a_time_with_a_zone_is_compared_in_utc(stack: xr.DataArray) -> None:
     [
         ("20220526_094512_10_2466", "No item has the id or time .*Similar ids: 20220526_094512_10_2465"),
         ("zzz", "The first ids are"),
-        (3, "has 3 items, so there is no item at position 3"),
+        (3, "There are 3 items, so there is no item at position 3"),
         (-4, "no item at position -4"),
         (None, "named by id, time or position, but None"),
         (True, "named by id, time or position, but True"),

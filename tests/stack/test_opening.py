@@ -340,9 +340,9 @@ def test_requests_that_cannot_be_honoured_are_refused(tmp_path: Path) -> None:
         (InvalidRequest, "no band 2 in all scenes", {"bands": [2]}),
         (InvalidRequest, "chunks has to be a positive number", {"chunks": 0}),
         (InvalidRequest, "chunks has to be a positive number", {"chunks": (1, 2, 3)}),
-        (AnchorNotFound, "The anchor 'c' names no scene; one is expected. ", {"anchor": "c"}),
-        (AnchorNotFound, "There are 2 scenes, so there is none at position 2", {"anchor": 2}),
-        (AnchorNotFound, "names 2 scenes", {"times": ["2020-01-01"] * 2, "anchor": "2020-01-01"}),
+        (AnchorNotFound, "No item has the id or time 'c'. ", {"anchor": "c"}),
+        (AnchorNotFound, "There are 2 items, so there is no item at position 2", {"anchor": 2}),
+        (AnchorNotFound, "2 items have the time", {"times": ["2020-01-01"] * 2, "anchor": "2020-01-01"}),
     ]
     for error, words, change in cases:
         arguments = {"paths": paths, "anchor": "a"} | change

@@ -22,10 +22,10 @@ from coregstack.errors import CoregError, InvalidRequest, MissingFile, Unreadabl
 from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
 from coregstack.geometry.globe import unbroken
 from coregstack.geometry.validarea import outline
+from coregstack.matching.quality import Field, Plain, fields_in, missing_in
 from coregstack.model import Evidence, Status, TiePoints
-from coregstack.run.result import TABLE, RunResult, row
+from coregstack.run.result import TABLE, RunResult, rows
 from coregstack.show.rematch import rematch
-from coregstack.stack.estimating import NETWORK, QUALITY
 from coregstack.untrusted.jsonfile import parse_json, read_text
 from coregstack.untrusted.times import time_from_name
 
@@ -79,8 +79,8 @@ def gather(source: Any) -> Content:
 
 def _from_result(result: RunResult) -> Content:
     items = []
-    for found in result.reports:
-        values = row(found) | {"time": result.time_text(found.id), "problems": found.problems}
+    for found, row in zip(result.reports, rows(result.reports), strict=True):
+        values = row | {"time": result.time_text(found.id), "problems": found.problems}
         items.append(_item(values, [file.path for file in found.files]))
     return Content(
         anchor=result.anchor,
@@ -157,10 +157,10 @@ def quality_table(source: xr.DataArray | xr.Dataset) -> pd.DataFrame:
     InvalidRequest
         If it carries none.
     """
-    missing = [name for name in QUALITY if name not in _names(source)]
+    missing = missing_in(_names(source))
     if missing:
         raise InvalidRequest(f"There is no {missing[0]!r}; pass what align, apply or estimate returned.")
-    names = [*QUALITY, *(name for name in NETWORK if name in _names(source))]
+    names = [field.name for field in fields_in(_names(source))]
     variables = {name: source[name].variable for name in names}
     quality = xr.Dataset({name: ("time", value.data) for name, value in variables.items()}).compute()
     table = pd.DataFrame({name: quality[name].values for name in names})
@@ -181,18 +181,17 @@ def _item(values: Mapping[str, Any], files: Iterable[str]) -> dict[str, Any]:
     return {
         "id": str(values["item"]),
         "time": _time(values),
-        "status": Status(str(values["status"])).value,
-        "x": _number(values["shift_x"]),
-        "y": _number(values["shift_y"]),
-        "sx": _number(values["shift_sigma_x"]),
-        "sy": _number(values["shift_sigma_y"]),
-        "before": _number(values["matching_score_before"]),
-        "after": _number(values["matching_score_after"]),
-        "gain": _number(values["matching_score_improvement"]),
-        "reason": str(values["details"]),
+        **{field.page: _told(field, values[field.name]) for field in fields_in(values) if field.page},
         "problems": words,
         "files": list(files),
     }
+
+
+def _told(field: Field, value: Any) -> Plain:
+    """A value of a quality as the page takes it."""
+    if field.name == "status":
+        return Status(str(value)).value
+    return _number(value) if field.is_number else str(value)
 
 
 def _number(value: Any) -> float | None:

@@ -258,7 +258,7 @@ def test_what_cannot_be_reported_is_refused(tmp_path: Path) -> None:
         report(3.5, tmp_path / "a.html")
     with pytest.raises(MissingFile, match=re.escape(TABLE)):
         report(tmp_path)
-    with pytest.raises(InvalidRequest, match="shift_y"):
+    with pytest.raises(InvalidRequest, match="status"):
         report(sample_stack(2, (64, 64)), tmp_path / "a.html")
     with pytest.raises(InvalidRequest, match="where the report goes"):
         report(estimate(sample_stack(2, (64, 64)), anchor=0))
