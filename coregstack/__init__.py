@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from typing import Any as _Any
 
 from coregstack._version import __version__
-from coregstack.accessor import register as _register
+from coregstack.accessor import register as _register_accessors
 from coregstack.errors import CoregError
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ _HOME = {name: module for module, names in _HOMES.items() for name in names}
 _ROOMS = frozenset({"api", "model", "result", "testing"})
 """Modules that `coregstack.NAME` gives, whether or not they were imported."""
 
-_register()
+_register_accessors()
 
 
 def __getattr__(name: str) -> _Any:

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from coregstack.choices import MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
-from coregstack.matching.options import match_options
+from coregstack.matching.choices import MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 from coregstack.stack.anchor import best_scene
@@ -104,7 +104,7 @@ def estimate(
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
-    method: str = "direct",
+    method: Method = "direct",
 ) -> xr.Dataset:
     """Estimate the shift of every item against the anchor, score it and decide what is done.
 
@@ -165,19 +165,14 @@ def estimate(
     >>> quality.status.values.tolist()
     ['anchor', 'coregistered', 'coregistered']
     """
-    known = conform(stack, ids)
-    options = match_options(
-        known.bands,
-        band=band,
-        max_shift=max_shift,
-        threshold=threshold,
-        min_improvement=min_improvement,
-        method=method,
+    settings = MatchSettings(
+        band=band, max_shift=max_shift, threshold=threshold, min_improvement=min_improvement, method=method
     )
-    return estimate_stack(known, anchor, mask, options)
+    known = conform(stack, ids)
+    return estimate_stack(known, anchor, mask, settings.bound(known.bands))
 
 
-def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic") -> xr.DataArray:
+def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = "cubic") -> xr.DataArray:
     """Shift the items that are coregistered, leave all others as they are.
 
     Parameters
@@ -239,8 +234,14 @@ def align(
     stack: xr.DataArray,
     anchor: Hashable | xr.DataArray,
     *,
-    resampling: str = "cubic",
-    **options: Any,
+    ids: Sequence[str] | None = None,
+    mask: xr.DataArray | bool | None = None,
+    band: str | int | None = None,
+    max_shift: float | None = None,
+    threshold: float = SCORE_THRESHOLD,
+    min_improvement: float = MIN_IMPROVEMENT,
+    method: Method = "direct",
+    resampling: Resampling = "cubic",
 ) -> xr.DataArray:
     """Align a stack to an anchor: ``apply(stack, estimate(stack, anchor))``.
 
@@ -250,10 +251,10 @@ def align(
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
     anchor : str, time, int or DataArray
         The anchor, as in `estimate`.
+    ids, mask, band, max_shift, threshold, min_improvement, method
+        As in `estimate`.
     resampling : str
         How pixels are interpolated, as in `apply`.
-    **options
-        All other options of `estimate`: `ids`, `mask`, `band`, `max_shift`, `threshold`, `min_improvement`, `method`.
 
     Returns
     -------
@@ -273,7 +274,11 @@ def align(
     ['anchor', 'coregistered', 'coregistered']
     """
     check_resampling(resampling)
-    return apply(stack, estimate(stack, anchor, **options), resampling=resampling)
+    quality = estimate(
+        stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
+        min_improvement=min_improvement, method=method,
+    )  # fmt: skip
+    return apply(stack, quality, resampling=resampling)
 
 
 def check_resampling(resampling: str) -> None:

@@ -190,7 +190,7 @@ def test_a_cube_that_fails_in_the_end_is_a_problem_of_what_was_delivered(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("coregstack.run.scenes.write_cube", full)
+    monkeypatch.setattr("coregstack.run.request.write_cube", full)
     assert align(scenes, tmp_path / "out", "--zarr", str(tmp_path / "cube.zarr")) == 3
     printed = capsys.readouterr()
     assert "problem: cube: " in printed.err

@@ -20,7 +20,7 @@ from distributed import Client, LocalCluster
 from rasterio.transform import from_origin
 
 from coregstack.cli import main
-from coregstack.export.deliver import ItemReport
+from coregstack.export.plan import ItemReport
 from coregstack.graph.blocks import object_array
 from coregstack.matching.decision import failure
 from coregstack.model import Status
@@ -217,3 +217,21 @@ def test_graphs_stay_small_and_prepare_the_anchor_once(scenes: list[Path], tmp_p
         run_scenes(scenes, anchor=0, output=tmp_path / "out")
     assert len(seen) <= 5 * (ITEMS + 1) + 1
     assert sum("prepare" in str(key) for key in seen) == 1
+
+
+def test_a_run_that_is_interrupted_and_begun_again_at_once_has_no_rival_on_its_cluster(
+    cluster: LocalCluster, scenes: list[Path], undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with Client(cluster) as client:
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                run_scenes(scenes, anchor=0, output=tmp_path / "out", overwrite=True, progress=interrupt)
+        result = run_scenes(scenes, anchor=0, output=tmp_path / "out")
+        told = " ".join(line for lines in client.get_worker_logs().values() for _, line in lines)
+    assert not result.problems
+    assert "cannot be written" not in told
+    assert contents(tmp_path / "out") == undisturbed

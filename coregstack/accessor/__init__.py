@@ -82,3 +82,11 @@ class _Registering(Loader):
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("CoregAccessor", "QualityAccessor"):
+        from coregstack.accessor import methods
+
+        return getattr(methods, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

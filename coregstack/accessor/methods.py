@@ -11,6 +11,8 @@ import pandas as pd
 import xarray as xr
 
 from coregstack import api
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.options import MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.run.notebook import table_html
 from coregstack.show import plot
@@ -62,18 +64,36 @@ class StackPlots(QualityPlots):
 
     _source: xr.DataArray
 
-    def matches(self, id: str, *, anchor: Hashable | None = None, ax: Any = None, **options: Any) -> Any:
+    def matches(
+        self,
+        id: str,
+        *,
+        anchor: Hashable | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+        ax: Any = None,
+    ) -> Any:
         """Match an item once more and plot its windows' shifts over the scene; see `coregstack.show.plot.matches`."""
-        return plot.matches(self._matched(id, anchor, options), title=id, ax=ax)
+        return plot.matches(
+            self._matched(id, anchor, MatchSettings(band=band, max_shift=max_shift)), title=id, ax=ax
+        )
 
     def compare(
-        self, id: str, *, anchor: Hashable | None = None, ax: Sequence[Any] | None = None, **options: Any
+        self,
+        id: str,
+        *,
+        anchor: Hashable | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+        ax: Sequence[Any] | None = None,
     ) -> Any:
         """Show anchor, item before and after, and both in one picture; see `coregstack.show.plot.compare`."""
-        return plot.compare(self._matched(id, anchor, options), title=id, ax=ax)
+        return plot.compare(
+            self._matched(id, anchor, MatchSettings(band=band, max_shift=max_shift)), title=id, ax=ax
+        )
 
-    def _matched(self, item: str, anchor: Hashable | None, options: dict[str, Any]) -> ItemQuality:
-        return next(quality for _, quality in qualities(rematch(self._source, anchor, **options), [item]))
+    def _matched(self, item: str, anchor: Hashable | None, settings: MatchSettings) -> ItemQuality:
+        return next(quality for _, quality in qualities(rematch(self._source, anchor, settings), [item]))
 
 
 class CoregAccessor:
@@ -91,26 +111,61 @@ class CoregAccessor:
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
-    def estimate(self, anchor: Hashable | xr.DataArray, **options: Any) -> xr.Dataset:
+    def estimate(
+        self,
+        anchor: Hashable | xr.DataArray,
+        *,
+        ids: Sequence[str] | None = None,
+        mask: xr.DataArray | bool | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+        threshold: float = SCORE_THRESHOLD,
+        min_improvement: float = MIN_IMPROVEMENT,
+        method: Method = "direct",
+    ) -> xr.Dataset:
         """Estimate shifts and scores of this stack; see `coregstack.estimate`."""
-        return api.estimate(self._array, anchor, **options)
+        return api.estimate(
+            self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
+            min_improvement=min_improvement, method=method,
+        )  # fmt: skip
 
-    def apply(self, quality: xr.Dataset, *, resampling: str = "cubic") -> xr.DataArray:
+    def apply(self, quality: xr.Dataset, *, resampling: Resampling = "cubic") -> xr.DataArray:
         """Shift the items of this stack; see `coregstack.apply`."""
         return api.apply(self._array, quality, resampling=resampling)
 
-    def align(self, anchor: Hashable | xr.DataArray, **options: Any) -> xr.DataArray:
+    def align(
+        self,
+        anchor: Hashable | xr.DataArray,
+        *,
+        ids: Sequence[str] | None = None,
+        mask: xr.DataArray | bool | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+        threshold: float = SCORE_THRESHOLD,
+        min_improvement: float = MIN_IMPROVEMENT,
+        method: Method = "direct",
+        resampling: Resampling = "cubic",
+    ) -> xr.DataArray:
         """Align this stack; see `coregstack.align`."""
-        return api.align(self._array, anchor, **options)
+        return api.align(
+            self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
+            min_improvement=min_improvement, method=method, resampling=resampling,
+        )  # fmt: skip
 
     @property
     def plot(self) -> StackPlots:
         """Plots of this stack: shifts and scores if it is aligned, and of single items."""
         return StackPlots(self._array)
 
-    def tie_points(self, *, anchor: Hashable | None = None, **options: Any) -> pd.DataFrame:
+    def tie_points(
+        self,
+        *,
+        anchor: Hashable | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+    ) -> pd.DataFrame:
         """The windows that match, as a table; see `coregstack.tie_points`."""
-        return tie_points(self._array, anchor=anchor, **options)
+        return tie_points(self._array, anchor=anchor, band=band, max_shift=max_shift)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write a report of this aligned stack; see `coregstack.report`."""

@@ -6,23 +6,25 @@ import argparse
 import json
 import logging
 import math
-import os
 import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 import dask
 
 from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
-from coregstack.errors import CoregError, SchedulerLost
+from coregstack.cli.signals import exit_code, stopping_in_order
+from coregstack.cli.terminal import LogFormat, complain, say, say_json
+from coregstack.errors import CoregError, SchedulerLost, WorkersPaused
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
 from coregstack.kernels.warming import warm
+from coregstack.matching.options import MatchSettings
 from coregstack.orders.candidates import folder_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
@@ -38,11 +40,6 @@ from coregstack.testing import SampleOrder, write_sample_order
 DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
 """Exit codes: done; nothing was written; done, but some files could not be read or written, or not all was done."""
 
-CUT_SHORT = 141
-"""Exit code where nobody read all that was printed, as a shell gives it."""
-
-_OPTIONS = ("band", "max_shift", "threshold", "min_improvement", "method")
-
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks for; it was read by `coregstack.cli.parser`.
@@ -57,10 +54,9 @@ def run(options: argparse.Namespace) -> int:
     int
         As `coregstack.cli.main`.
     """
-    logging.basicConfig(
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormat("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler])
     if options.verbose:
         logging.getLogger("coregstack").setLevel(logging.INFO)
     else:
@@ -69,38 +65,26 @@ def run(options: argparse.Namespace) -> int:
     try:
         if getattr(options, "stac", False):
             require_pystac()
-        with _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
-            code = COMMANDS[options.command](options)
-        sys.stdout.flush()
-        return code
+        with stopping_in_order(), _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
+            return COMMANDS[options.command](options)
     except CoregError as error:
         if options.json:
-            print(json.dumps(_api_error(error)))
+            say_json(_api_error(error))
         else:
-            print(f"coregstack: {error}", file=sys.stderr)
-        return WITH_PROBLEMS if isinstance(error, SchedulerLost) else WRONG_REQUEST
-    except BrokenPipeError:
-        # who reads has read enough, as `head` does; what Python holds back to the end goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return CUT_SHORT
-    except KeyboardInterrupt:
-        print("coregstack: interrupted; run the same command again to do what is left.", file=sys.stderr)
-        return 130
+            complain(*f"coregstack: {error}".split("\n"))
+        return WITH_PROBLEMS if isinstance(error, SchedulerLost | WorkersPaused) else WRONG_REQUEST
+    except KeyboardInterrupt as stop:
+        complain("coregstack: interrupted; run the same command again to do what is left.")
+        return exit_code(stop)
 
 
 def _order(options: argparse.Namespace) -> int:
     result = run_order(
         options.payload,
         input=options.input,
-        output=options.output,
-        zarr=options.zarr,
         append=options.append,
-        resampling=options.resampling,
-        overwrite=options.overwrite,
-        dry_run=options.dry_run,
         verify=not options.no_verify,
-        progress=ProgressBar(sys.stderr),
-        **_match_options(options),
+        **_run_options(options),
     )
     return _finish(result, options)
 
@@ -109,14 +93,8 @@ def _align(options: argparse.Namespace) -> int:
     result = run_scenes(
         options.scenes,
         anchor=options.anchor,
-        output=options.output,
-        zarr=options.zarr,
-        resampling=options.resampling,
         cog=options.cog,
-        overwrite=options.overwrite,
-        dry_run=options.dry_run,
-        progress=ProgressBar(sys.stderr),
-        **_match_options(options),
+        **_run_options(options),
     )
     return _finish(result, options)
 
@@ -130,30 +108,30 @@ def _anchors(options: argparse.Namespace) -> int:
         raise unreadable_files(problems)
     table = rank_scenes(scenes, control)
     for problem in problems:
-        print(f"problem: {problem.id}: {problem.reason}", file=sys.stderr)
+        complain(f"problem: {problem.id}: {problem.reason}")
     for item, reason in table.attrs["left_out"].items():
-        print(f"left out: {item}: {reason}", file=sys.stderr)
+        complain(f"left out: {item}: {reason}")
     if options.json:
-        print(table.reset_index().to_json(orient="records"))
+        say_json(json.loads(table.reset_index().to_json(orient="records")))
     elif options.quiet:
-        print(table.index[0])
+        say(str(table.index[0]))
     else:
         lines = [(str(item), f"{row.score:.3f}", str(row.why)) for item, row in table.iterrows()]
         columns = shutil.get_terminal_size((110, 24)).columns
-        print(format_table([("anchor", "score", "why"), *lines], max(columns, 80)))
+        say(*format_table([("anchor", "score", "why"), *lines], max(columns, 80)))
     return WITH_PROBLEMS if problems else DELIVERED
 
 
 def _verify(options: argparse.Namespace) -> int:
     problems = verify_output(Path(options.folder))
     if options.json:
-        print(json.dumps({"output": options.folder, "problems": [str(problem) for problem in problems]}))
+        say_json({"output": options.folder, "problems": [str(problem) for problem in problems]})
         return WITH_PROBLEMS if problems else DELIVERED
     for problem in problems:
-        print(f"problem: {problem}", file=sys.stderr)
+        complain(f"problem: {problem}")
     if not options.quiet:
         found = counted(len(problems), "problem")
-        print(f"{found} in {options.folder}" if problems else f"{options.folder} is whole")
+        say(f"{found} in {options.folder}" if problems else f"{options.folder} is whole")
     return WITH_PROBLEMS if problems else DELIVERED
 
 
@@ -161,23 +139,20 @@ def _inspect(options: argparse.Namespace) -> int:
     table = inspect_folder(options.folder, anchor=options.anchor)
     if options.json:
         items = json.loads(table.reset_index().to_json(orient="records", date_format="iso"))
-        print(
-            json.dumps({"anchor": table.attrs["anchor"], "items": items, "problems": table.attrs["problems"]})
-        )
+        say_json({"anchor": table.attrs["anchor"], "items": items, "problems": table.attrs["problems"]})
         return DELIVERED
     if not options.quiet:
-        print(inspection_table(table))
-        print()
+        say(*inspection_table(table), "")
     for problem in table.attrs["problems"]:
-        print(f"problem: {problem}", file=sys.stderr)
-    print("\n".join(summarise(table)))
+        complain(f"problem: {problem}")
+    say(*summarise(table))
     return DELIVERED
 
 
 def _demo(options: argparse.Namespace) -> int:
     folder = Path(options.folder)
     if not options.json:
-        print(f"Making a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
+        say(f"Making a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
     sample = write_sample_order(folder / "order")
     result = run_order(
         sample.payload,
@@ -188,8 +163,7 @@ def _demo(options: argparse.Namespace) -> int:
     )
     code = _finish(result, options)
     if not options.json:
-        print("\nRecovered against true shifts, px:")
-        print(_truth_table(sample, result))
+        say("", "Recovered against true shifts, px:", *_truth_table(sample, result))
     return code
 
 
@@ -198,13 +172,13 @@ def _warm(options: argparse.Namespace) -> int:
     warm()
     seconds = time.monotonic() - begin
     if options.json:
-        print(json.dumps({"seconds": round(seconds, 1)}))
+        say_json({"seconds": round(seconds, 1)})
     elif not options.quiet:
-        print(f"All kernels are compiled; it took {seconds:.0f} s.")
+        say(f"All kernels are compiled; it took {seconds:.0f} s.")
     return DELIVERED
 
 
-def _truth_table(sample: SampleOrder, result: RunResult) -> str:
+def _truth_table(sample: SampleOrder, result: RunResult) -> list[str]:
     lines = [("item", "status", "true x, y", "found x, y", "error")]
     for report in result.reports:
         truth, found = sample.truth[report.id], report.quality.shift
@@ -227,21 +201,21 @@ def _finish(result: RunResult, options: argparse.Namespace) -> int:
     if getattr(options, "stac", False) and not result.dry_run:
         try:
             result.to_stac()
-        except CoregError as error:
+        except (CoregError, OSError) as error:
             result = replace(result, faults=(*result.faults, f"STAC: {error}"))
     written = None
     if not getattr(options, "no_report", False) and not result.dry_run:
         try:
             written = str(write_report(result))
-        except CoregError as error:
+        except (CoregError, OSError) as error:
             result = replace(result, faults=(*result.faults, f"report: {error}"))
     if options.json:
-        print(json.dumps({"output": result.output, "anchor": result.anchor, "items": rows(result.reports),
-                          "notes": result.notes, "problems": result.problems, "report": written}))  # fmt: skip
+        say_json({"output": result.output, "anchor": result.anchor, "items": rows(result.reports),
+                  "notes": result.notes, "problems": result.problems, "report": written})  # fmt: skip
     else:
         show(result, table=not options.quiet)
         if written is not None:
-            print(f"Report: {written}")
+            say(f"Report: {written}")
     return WITH_PROBLEMS if result.problems else DELIVERED
 
 
@@ -252,8 +226,13 @@ def _api_error(error: CoregError) -> dict[str, Any]:
     return {"field": {}, "general": [{"message": str(error)}]}
 
 
-def _match_options(options: argparse.Namespace) -> dict[str, Any]:
-    return {name: getattr(options, name) for name in _OPTIONS if getattr(options, name) is not None}
+_RUN_OPTIONS = ("output", "zarr", "resampling", "overwrite", "check", "dry_run")
+"""What every run takes beside the settings of its matching."""
+
+
+def _run_options(options: argparse.Namespace) -> dict[str, Any]:
+    names = (*_RUN_OPTIONS, *(field.name for field in fields(MatchSettings)))
+    return {name: getattr(options, name) for name in names} | {"progress": ProgressBar(sys.stderr)}
 
 
 @contextmanager

@@ -9,13 +9,14 @@ import argparse
 from typing import Any
 
 from coregstack._version import __version__
-from coregstack.choices import METHODS, MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD
 from coregstack.cli.completion import SHELLS
+from coregstack.cli.terminal import Parser
+from coregstack.matching.choices import METHODS, MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The commands and their options."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="coregstack",
         description="Align a stack of satellite scenes to one anchor scene, to hundredths of a pixel.",
         epilog="Exit codes: 0 delivered; 2 the request is wrong, nothing was written; 3 delivered, but some files "
@@ -126,6 +127,11 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--overwrite", action="store_true", help="do everything anew, not only what is missing"
     )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare digests before an item that an earlier run has done is taken for done, not only sizes and times",
+    )
     parser.add_argument("--no-report", action="store_true", help="do not write report.html to the output")
     match = parser.add_argument_group("matching")
     match.add_argument(
@@ -140,19 +146,22 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     match.add_argument(
         "--threshold",
         type=float,
+        default=SCORE_THRESHOLD,
         metavar="SCORE",
-        help=f"aligned already from this score on (default: {SCORE_THRESHOLD})",
+        help="aligned already from this score on (default: %(default)s)",
     )
     match.add_argument(
         "--min-improvement",
         type=float,
+        default=MIN_IMPROVEMENT,
         metavar="SCORE",
-        help=f"least gain that a shift is applied for (default: {MIN_IMPROVEMENT})",
+        help="least gain that a shift is applied for (default: %(default)s)",
     )
     match.add_argument(
         "--method",
         choices=METHODS,
-        help="direct: each item with the anchor; network: with others too, all pairs adjusted (default: direct)",
+        default="direct",
+        help="direct: each item with the anchor; network: with others too, all pairs adjusted (default: %(default)s)",
     )
     match.add_argument("--resampling", default="cubic", choices=(*RESAMPLING, "none"),
         help="how pixels are moved; none moves only the geotransform (default: %(default)s)")  # fmt: skip

@@ -2,125 +2,37 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from odc.geo.geobox import GeoBox
 
-from coregstack._version import __version__
 from coregstack.errors import CoregError, UnreadableFile
-from coregstack.export.evidence import STATE, keep_evidence
-from coregstack.export.files import copy_file, digests, file_digest
-from coregstack.export.geotiff import Content, Movement, write_moved
-from coregstack.export.notes import read_note, write_note
-from coregstack.export.sidecar import quality_record, write_sidecar
+from coregstack.export import claim
+from coregstack.export.earlier import made_from, own_files, remember
+from coregstack.export.evidence import keep_evidence
+from coregstack.export.files import RunEnded, check_held, copy_file, digests, file_digest, inside
+from coregstack.export.geotiff import Movement, write_moved
+from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile
+from coregstack.export.sidecar import quality_record, sidecar_name, write_sidecar
 from coregstack.geometry.lattice import epsg_code, same_crs
 from coregstack.geometry.validarea import placed_area
 from coregstack.matching.decision import Treatment, failure, treat
-from coregstack.matching.quality import plain_values, quality_of
 from coregstack.model import ItemQuality, Status, ValidArea
 from coregstack.pixels.held import Held
 from coregstack.pixels.raster import read_header
 from coregstack.untrusted.names import safe_relative
 
+T = TypeVar("T")
+
 _ITEM_KEYS = ("planet/item_id", "planet/item_type")
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asset:
-    """One file of an item and what it is called in the output."""
-
-    source: str
-    """Absolute path."""
-    folder: str
-    """Folder in the output, relative to its root, with ``/``; empty for the root."""
-    name: str
-    """Name where the file is left as it is."""
-    coreg_name: str
-    """Name where the item is aligned."""
-    anchor_name: str
-    """Name where the item is the anchor."""
-    content: Content | None
-    """What a raster holds; None for a file that is passed through under its own name."""
-    annotations: tuple[tuple[str, str], ...] = ()
-    """What the manifest says of the file."""
-    expected: tuple[tuple[str, str], ...] = ()
-    """Digests that the source has to have, by the name of the algorithm; empty if none are known."""
-
-    def named(self, suffix: str) -> str:
-        """File name in the output for a suffix of `coregstack.matching.decision.Treatment`."""
-        return {"_coreg": self.coreg_name, "_anchor": self.anchor_name}.get(suffix, self.name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemPlan:
-    """An item and all its files; the image that is matched comes first."""
-
-    id: str
-    assets: tuple[Asset, ...]
-
-    @property
-    def folder(self) -> str:
-        """Where the sidecar lies: beside the image."""
-        return self.assets[0].folder
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliverySettings:
-    """What is the same for all items of a run."""
-
-    output: str
-    """Root of the output folder."""
-    anchor_id: str
-    """Item id of the anchor."""
-    anchor: GeoBox
-    """The anchor's box, whose lattice is taken."""
-    resampling: str
-    """How images are interpolated."""
-    cog: bool
-    """Whether moved rasters are written as COG."""
-    fingerprint: str
-    """What all items of the run depend on: the anchor, the options, the version."""
-    method: str = "direct"
-    """How the shifts were found: ``direct`` or ``network``."""
-    digests: bool = False
-    """Whether reports tell the digests of what was written."""
-    dry_run: bool = False
-    """Whether items are only reported on, and nothing is written."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrittenFile:
-    """A file of the output."""
-
-    path: str
-    """Relative to the output's root, with ``/``."""
-    size: int
-    md5: str = ""
-    """Hexadecimal; empty where nobody asked for digests."""
-    sha256: str = ""
-    """Hexadecimal; empty where nobody asked for digests."""
-    annotations: dict[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ItemReport:
-    """What became of one item."""
-
-    id: str
-    quality: ItemQuality
-    files: tuple[WrittenFile, ...]
-    problems: tuple[str, ...] = ()
-    """Files that could not be read or written, each with the reason."""
-    resumed: bool = False
-    """Whether an earlier run had done it already."""
 
 
 def deliver_item(
@@ -146,7 +58,12 @@ def deliver_item(
     ItemReport
         Problems are named in it; nothing is raised for a damaged file or a full disk.
     """
-    report = _dry(plan, quality) if settings.dry_run else _delivered(plan, quality, settings, held)
+    try:
+        report = _dry(plan, quality) if settings.dry_run else _delivered(plan, quality, settings, held)
+    except RunEnded as error:
+        # nobody waits for it any more; a run that does is told by its report
+        log.info("item %s: %s", plan.id, error, extra={"item": plan.id})
+        return _undelivered(plan, quality, str(error))
     log_report(report)
     return report
 
@@ -170,54 +87,55 @@ def _delivered(
     plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings, held: Held | None
 ) -> ItemReport:
     try:
-        return _deliver(plan, quality, settings, held)
+        with claim.under(Path(settings.output), settings.claim):
+            return _deliver(plan, quality, settings, held)
+    except RunEnded:
+        raise
     except Exception as error:
         # whatever it is, it must not stop the other items
         log.exception("item %s: not delivered", plan.id, extra={"item": plan.id})
         words = f"An unexpected error stopped it ({type(error).__name__}: {error}); please report it."
-        quality = quality if quality.status is Status.ANCHOR else failure(words)
-        return ItemReport(id=plan.id, quality=replace(quality, evidence=None), files=(), problems=(words,))
+        return _undelivered(plan, quality, words)
+
+
+def _undelivered(plan: ItemPlan, quality: ItemQuality, words: str) -> ItemReport:
+    quality = quality if quality.status is Status.ANCHOR else failure(words)
+    return ItemReport(id=plan.id, quality=replace(quality, evidence=None), files=(), problems=(words,))
 
 
 def _deliver(
     plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings, held: Held | None
 ) -> ItemReport:
     problems = [quality.details] if quality.unreadable else []
-    superseded = _noted_files(plan, settings)
-    before = _fingerprint(plan, settings)
+    superseded = own_files(plan, settings)
+    before = made_from(plan, settings)
+    sources = dict(settings.references)
     files: list[WrittenFile] = []
     box = held.header.box if held is not None else _box_of(plan)
     try:
         for asset in plan.assets:
-            check_source(asset)
+            if digest := check_source(asset, digest=settings.check):
+                sources[asset.source] = digest
         treatment = treat(quality, same_crs=_has_crs(plan, box, quality, settings.anchor))
         for asset in plan.assets:
             files.append(_write(asset, treatment, settings, held))  # noqa: PERF401 (what was written has to be known)
+    except RunEnded:
+        raise
     except CoregError as error:
         problems.append(str(error))
         if quality.status is not Status.ANCHOR:
             quality = _failed(quality, error)
         treatment = treat(quality, same_crs=True)
         superseded |= {file.path for file in files}
-        files = []
-        for asset in plan.assets:
-            try:
-                files.append(_write(asset, treatment, settings))
-            except CoregError as copy_error:
-                problems.append(str(copy_error))
-    try:
-        if quality.status is not Status.ANCHOR:
-            files.append(_write_sidecar(plan, box, quality, treatment, files, settings))
-    except CoregError as error:
-        problems.append(str(error))
+        files = _copied(plan, treatment, settings, problems)
+    if quality.status is not Status.ANCHOR:
+        sidecar = _tried(problems, lambda: _write_sidecar(plan, box, quality, treatment, files, settings))
+        files += [] if sidecar is None else [sidecar]
     _remove(superseded - {file.path for file in files}, settings)
-    if _fingerprint(plan, settings) != before:
+    if made_from(plan, settings) != before:
         problems.append(f"Files of {plan.id} changed while they were read; run again to do the item anew.")
-    try:
-        area = _written_area(quality, box, treatment, settings)
-        keep_evidence(Path(settings.output), plan.id, quality.evidence, box, area)
-    except CoregError as error:
-        problems.append(str(error))
+    area = _tried(problems, lambda: _written_area(quality, box, treatment, settings))
+    _tried(problems, lambda: keep_evidence(Path(settings.output), plan.id, quality.evidence, box, area))
     # the evidence stays on disk, so that what comes back does not grow with the number of items
     report = ItemReport(
         id=plan.id,
@@ -225,12 +143,28 @@ def _deliver(
         files=tuple(files),
         problems=tuple(dict.fromkeys(problems)),
     )
+    # an item with problems is noted for what was written, and done again by the next run
+    _tried(problems, lambda: remember(plan, report, {} if report.problems else before, sources, settings))
+    return replace(report, problems=tuple(dict.fromkeys(problems)))
+
+
+def _copied(
+    plan: ItemPlan, treatment: Treatment, settings: DeliverySettings, problems: list[str]
+) -> list[WrittenFile]:
+    """All files of an item as they came, as far as they can be read and written."""
+    tried = (_tried(problems, partial(_write, asset, treatment, settings)) for asset in plan.assets)
+    return [file for file in tried if file is not None]
+
+
+def _tried(problems: list[str], work: Callable[[], T]) -> T | None:
+    """What a step gives; None where it fails, with its error among the problems."""
     try:
-        # an item with problems is noted for what was written, and done again by the next run
-        _remember(plan, report, "" if problems else before, settings)
+        return work()
+    except RunEnded:
+        raise
     except CoregError as error:
-        return replace(report, problems=(*report.problems, str(error)))
-    return report
+        problems.append(str(error))
+        return None
 
 
 def _failed(quality: ItemQuality, error: CoregError) -> ItemQuality:
@@ -238,50 +172,38 @@ def _failed(quality: ItemQuality, error: CoregError) -> ItemQuality:
     return replace(quality, status=Status.FAILED, after=None, improvement=None, details=details)
 
 
-def check_source(asset: Asset) -> None:
+def check_source(asset: Asset, *, digest: bool = False) -> str:
     """Make sure that a source is the file that its manifest describes.
+
+    Parameters
+    ----------
+    asset : Asset
+        The file.
+    digest : bool
+        Whether its digest is wanted although no manifest asks for it.
+
+    Returns
+    -------
+    str
+        Its SHA-256 as hexadecimal text; empty where it was not needed.
 
     Raises
     ------
-    UnreadableFile
-        If it has another digest, or cannot be read.
+    MissingFile, UnreadableFile
+        If it has another digest, is not there, or cannot be read.
     """
-    if not asset.expected:
-        return
-    # one is enough, and of md5 and sha256 the one that sorts last is the stronger
-    algorithm, digest = max(asset.expected)
-    if file_digest(Path(asset.source), algorithm) != digest:
-        raise UnreadableFile(
-            f"{asset.source!r} is not the file that the manifest describes: its {algorithm} is another. "
-            "Fetch it again, or take it as it is by not verifying."
-        )
-
-
-def finished(plan: ItemPlan, settings: DeliverySettings) -> ItemReport | None:
-    """What an earlier run made of an item, if nothing has changed since and its files are still there."""
-    path = _state_path(plan, settings)
-    try:
-        noted = path.stat().st_mtime_ns
-        state = read_note(path)
-        if state["fingerprint"] != _fingerprint(plan, settings):
-            return None
-        files = tuple(WrittenFile(**entry) for entry in state["files"])
-        found = [(Path(settings.output) / f.path).stat() for f in files]
-        sound = all(s.st_size == f.size and s.st_mtime_ns <= noted for s, f in zip(found, files, strict=True))
-        if not sound:
-            return None
-        return ItemReport(id=plan.id, quality=quality_of(state["quality"]), files=files, resumed=True)
-    except (OSError, ValueError):
-        # no note, or one that cannot be trusted: the item is done again
-        return None
-
-
-def _noted_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:
-    """Files that an earlier run has written of an item; none where no note can be trusted."""
-    try:
-        return {file["path"] for file in read_note(_state_path(plan, settings))["files"]}
-    except CoregError:
-        return set()
+    source, known = Path(asset.source), dict(asset.expected)
+    sha256 = file_digest(source, "sha256") if digest or "sha256" in known else ""
+    if known:
+        # one is enough, and of md5 and sha256 the one that sorts last is the stronger
+        algorithm = max(known)
+        found = sha256 if algorithm == "sha256" else file_digest(source, algorithm)
+        if found != known[algorithm]:
+            raise UnreadableFile(
+                f"{asset.source!r} is not the file that the manifest describes: its {algorithm} is another. "
+                "Fetch it again, or take it as it is by not verifying."
+            )
+    return sha256
 
 
 def _has_crs(plan: ItemPlan, box: GeoBox | None, quality: ItemQuality, anchor: GeoBox) -> bool:
@@ -295,13 +217,13 @@ def _write(
     asset: Asset, treatment: Treatment, settings: DeliverySettings, held: Held | None = None
 ) -> WrittenFile:
     suffix = "" if asset.content is None else treatment.suffix
-    target = Path(settings.output, asset.folder, asset.named(suffix))
+    target = inside(settings.output, asset.folder, asset.named(suffix))
     if asset.content is None or not treatment.placed:
         copy_file(Path(asset.source), target)
     else:
         movement = Movement(
             anchor=settings.anchor,
-            shift=treatment.shift,
+            move=treatment.shift,
             resampling=settings.resampling,
             cog=settings.cog,
         )
@@ -331,9 +253,10 @@ def written(
 
 def _remove(paths: set[str], settings: DeliverySettings) -> None:
     """Remove files of an item that this run, or an earlier one, has written under another name."""
+    check_held()
     for path in paths:
         with suppress(OSError):
-            Path(settings.output, safe_relative(path)).unlink(missing_ok=True)
+            inside(settings.output, str(safe_relative(path))).unlink(missing_ok=True)
 
 
 def _write_sidecar(
@@ -355,7 +278,9 @@ def _write_sidecar(
         output_files=[name for name in rasters if name in there],
         method=settings.method,
     )
-    path = write_sidecar(Path(settings.output, plan.folder), record)
+    check_held()
+    name = sidecar_name(plan.id)
+    path = write_sidecar(inside(settings.output, plan.folder, name).parent, record)
     kept = {key: value for key, value in plan.assets[0].annotations if key in _ITEM_KEYS}
     return written(path, settings.output, kept, digested=settings.digests)
 
@@ -387,33 +312,3 @@ def _written_area(
         return None
     stays = not treatment.placed or settings.resampling == "none"
     return placed_area(found, box if stays else settings.anchor, settings.anchor, treatment.shift)
-
-
-def _fingerprint(plan: ItemPlan, settings: DeliverySettings) -> str:
-    parts: list[Any] = [__version__, settings.fingerprint, settings.resampling, settings.cog]
-    parts += [settings.digests, plan.id]
-    parts += [[a.source, a.folder, a.name, a.expected, *_stamp(a.source)] for a in plan.assets]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _stamp(path: str) -> tuple[int, int]:
-    """Size and time of change of a file; zeros where it is gone."""
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        return 0, 0
-    return stat.st_size, stat.st_mtime_ns
-
-
-def _state_path(plan: ItemPlan, settings: DeliverySettings) -> Path:
-    return Path(settings.output, STATE, f"{plan.id}.json")
-
-
-def _remember(plan: ItemPlan, report: ItemReport, fingerprint: str, settings: DeliverySettings) -> None:
-    note = {
-        "fingerprint": fingerprint,
-        "quality": plain_values(report.quality),
-        "resampling": settings.resampling,
-        "files": [asdict(f) for f in report.files],
-    }
-    write_note(_state_path(plan, settings), note)

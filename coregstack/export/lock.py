@@ -12,7 +12,7 @@ from pathlib import Path
 
 from coregstack.errors import OutputConflict
 from coregstack.export.evidence import STATE
-from coregstack.export.files import WriteError
+from coregstack.export.files import WriteError, inside
 
 try:
     import fcntl
@@ -44,6 +44,8 @@ def locked(output: Path) -> Iterator[None]:
 
     Raises
     ------
+    UnsafePath
+        If a link leads the folder of notes out of the output.
     OutputConflict
         If another run holds it; the message names its host and process.
     WriteError
@@ -57,7 +59,7 @@ def locked(output: Path) -> Iterator[None]:
     ...     (Path(folder) / STATE / LOCK).is_file()
     True
     """
-    path = output / STATE / LOCK
+    path = inside(output, STATE, LOCK)
     try:
         path.parent.mkdir(exist_ok=True)
         descriptor = os.open(path, _FLAGS, 0o666)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from coregstack.errors import CoregError, UnreadableFile
+from coregstack.export.evidence import STATE
 from coregstack.export.files import staged
 from coregstack.matching.quality import plain_values, quality_of
-from coregstack.untrusted.jsonfile import read_json
+from coregstack.untrusted.jsonfile import read_small_json
 from coregstack.untrusted.names import safe_relative
 
-_MAX_BYTES = 16 * 2**20
+_DELIVERED = "delivered"
+"""Name of the file that lists the items of the last run, beside their notes."""
 
 
 def write_note(path: Path, note: Mapping[str, Any]) -> None:
@@ -26,8 +29,9 @@ def write_note(path: Path, note: Mapping[str, Any]) -> None:
     path : Path
         File; it appears only complete.
     note : mapping
-        ``fingerprint`` and ``resampling`` (str), ``quality`` as `plain_values` gives it, and ``files``,
-        a list of what is known of each: ``path``, ``size``, ``md5``, ``sha256``, ``annotations``.
+        ``fingerprint`` and ``resampling`` (str), ``parts`` and ``sources`` (mappings of str), ``quality`` as
+        `plain_values` gives it, and ``files``, a list of what is known of each: ``path``, ``size``, ``md5``,
+        ``sha256``, ``annotations``.
 
     Raises
     ------
@@ -46,7 +50,7 @@ def read_note(path: Path) -> dict[str, Any]:
     MissingFile, UnreadableFile
         If there is no note, or it is not what a run writes.
     """
-    note = read_json(path, max_bytes=_MAX_BYTES)
+    note = read_small_json(path)
     try:
         sound = note.pop("check") == _digest(note)
         # whoever changes a note can sign it too
@@ -54,11 +58,42 @@ def read_note(path: Path) -> dict[str, Any]:
         sound = sound and plain_values(quality_of(note["quality"])) == note["quality"]
         sound = sound and _text(note["quality"]["details"]) == note["quality"]["details"]
         sound = sound and {type(note[key]) for key in ("fingerprint", "resampling")} == {str}
+        sound = sound and all(_texts(note[key]) == note[key] for key in ("parts", "sources"))
     except (CoregError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         sound = False
     if not sound:
         raise UnreadableFile(f"{str(path)!r} is damaged.")
     return dict(note)
+
+
+def read_notes(output: Path) -> dict[str, dict[str, Any]]:
+    """What runs have noted of the items of an output folder, by id; damaged notes are as none."""
+    found = {}
+    for path in sorted((output / STATE).glob("*.json")):
+        with suppress(CoregError):
+            found[path.stem] = read_note(path)
+    return found
+
+
+def note_delivered(output: Path, items: Iterable[str]) -> None:
+    """Note which items a run was asked for; what is noted of others is no longer part of the output.
+
+    Raises
+    ------
+    WriteError
+        If it cannot be written.
+    """
+    with staged(output / STATE / _DELIVERED) as temporary:
+        temporary.write_text(json.dumps(list(items)), "utf-8")
+
+
+def delivered(output: Path) -> frozenset[str] | None:
+    """Items that the last run over an output folder was asked for; None where that is not known."""
+    try:
+        found = read_small_json(output / STATE / _DELIVERED)
+        return frozenset(_text(item) for item in found)
+    except (CoregError, AttributeError, TypeError, ValueError):
+        return None
 
 
 def _file(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,8 +102,12 @@ def _file(entry: Mapping[str, Any]) -> dict[str, Any]:
         "size": int(_number(entry["size"])),
         "md5": _text(entry["md5"]),
         "sha256": _text(entry["sha256"]),
-        "annotations": {_text(key): _text(value) for key, value in entry["annotations"].items()},
+        "annotations": _texts(entry["annotations"]),
     }
+
+
+def _texts(values: Mapping[str, str]) -> dict[str, str]:
+    return {_text(key): _text(value) for key, value in values.items()}
 
 
 def _number(value: Any) -> float:

@@ -12,10 +12,8 @@ from coregstack._version import __version__
 from coregstack.errors import InvalidRequest, UnreadableFile
 from coregstack.matching.quality import FIELDS, SCORE_VERSION, Plain
 from coregstack.model import ItemQuality, Shift, Status
-from coregstack.untrusted.jsonfile import read_json, write_json
+from coregstack.untrusted.jsonfile import read_small_json, write_json
 from coregstack.untrusted.names import check_item_id
-
-_MAX_BYTES = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +170,7 @@ def read_sidecar(path: Path) -> QualityRecord:
     UnreadableFile
         If it is no JSON object that names a target item.
     """
-    value = read_json(path, max_bytes=_MAX_BYTES)
+    value = read_small_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("target_item"), str):
         raise UnreadableFile(f"{path} has to be a quality sidecar with a 'target_item', but it is not.")
     return QualityRecord(

@@ -15,8 +15,10 @@ import numpy as np
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
-from coregstack.export.deliver import ItemReport, WrittenFile, written
+from coregstack.export.deliver import written
 from coregstack.export.evidence import kept_evidence
+from coregstack.export.files import inside
+from coregstack.export.plan import ItemReport, WrittenFile
 from coregstack.export.sidecar import sidecar_name
 from coregstack.geometry.globe import bounds, on_globe
 from coregstack.geometry.lattice import same_crs
@@ -100,10 +102,12 @@ def write_stac(
     ------
     InvalidRequest
         If pystac is not installed, or no item has a known time.
+    UnsafePath
+        If a link leads the folder of the collection out of the output.
     """
     pystac = require_pystac()
     root = Path(output)
-    folder = root / FOLDER
+    folder = inside(root, FOLDER, "collection.json").parent
     items = []
     for report in reports:
         if report.id not in times:
@@ -127,6 +131,10 @@ def write_stac(
         item.set_self_href(str((folder / f"{item.id}.json").absolute()))
     _link_sources(pystac, {item.id: item for item in items}, anchor, sources)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in ("collection", *(item.id for item in items)):
+        # pystac would write through a link
+        if (path := folder / f"{name}.json").is_symlink():
+            path.unlink()
     collection.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
     return collection
 

@@ -12,7 +12,8 @@ from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from coregstack.export.deliver import DeliverySettings, ItemPlan, ItemReport, deliver_item
+from coregstack.export.deliver import deliver_item
+from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
 from coregstack.graph.blocks import SELECTIONS, boxed, by_time, flags, object_array, scene_array
 from coregstack.graph.matched import FIELD, reference_quality, unmatched
 from coregstack.matching.assess import Reference, assess
@@ -105,7 +106,7 @@ def slab_deliveries(
     return da.blockwise(
         _deliver_slab, "t", names, "t", records.rechunk(1), "t", values.rechunk((1, -1, -1, -1)), "tbyx",
         write=write, concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
-        name=DELIVERY + tokenize(values.name, records.name, ids),
+        name=DELIVERY + tokenize(values.name, records.name, ids, write),
     )  # fmt: skip
 
 

@@ -22,10 +22,13 @@ _LEAST_WEIGHT = 0.4
 
 
 def usable_pixels(
-    values: NDArray[np.generic], valid: NDArray[np.bool_] | None, nodata: NDArray[np.generic]
+    values: NDArray[np.generic], valid: NDArray[np.bool_], nodata: NDArray[np.generic]
 ) -> NDArray[np.bool_]:
-    """Where pixels are valid, finite and not `nodata`, which is (1,), or (0,) if there is none."""
-    usable = np.ones(values.shape, bool) if valid is None else valid.copy()
+    """Where pixels are valid, finite and not `nodata`.
+
+    `valid` is (y, x), or (0, 0) if all are; `nodata` (1,), or (0,) if there is none.
+    """
+    usable = valid.copy() if valid.size else np.ones(values.shape, bool)
     if values.dtype.kind == "f":
         usable &= np.isfinite(values)
     if nodata.size:
@@ -202,11 +205,14 @@ def _divide(sums, share, missing, taps, nearest, left) -> None:
         gap = False
         for t in range(taps):
             gap |= missing[j + t]
-        if gap:
-            if share[j] >= _LEAST_WEIGHT:
-                sums[j] /= share[j]
-            elif 0 <= left + j < nearest.size:
-                sums[j] = nearest[left + j]
+        if gap and 0 <= left + j < nearest.size:
+            sums[j] = completed(sums[j], share[j], nearest[left + j])
+
+
+@compiled
+def completed(total, share, nearest):
+    """A sum of which taps are missing: divided by the weight that is left, else the nearest pixel as it is."""
+    return total / share if share >= _LEAST_WEIGHT else type(total)(nearest)
 
 
 @compiled
@@ -230,11 +236,15 @@ def finish(sums, usable, nearest, marks, nodata, out) -> None:
         for j in range(right, columns):
             target[j] = marks[2]
         use = usable[row, left + nearest[1] : right + nearest[1]]
-        _store(sums[i, left:right], use, marks, nodata, target[left:right])
+        part = target[left:right]
+        store(sums[i, left:right], marks, nodata, part)
+        for j in range(part.size):
+            part[j] = part[j] if use[j] else marks[2]
 
 
 @compiled
-def _store(sums, use, marks, nodata, target) -> None:
+def store(sums, marks, nodata, target) -> None:
+    """Round, saturate, keep off the nodata value and write."""
     lowest, highest = marks[0], marks[1]
     low, high = sums.dtype.type(lowest), sums.dtype.type(highest)
     integer = target.dtype.type(0.5) == 0
@@ -246,5 +256,3 @@ def _store(sums, use, marks, nodata, target) -> None:
         for j in range(target.size):
             if target[j] == nodata[0]:
                 target[j] = nodata[1] if sums[j] < nodata[0] else nodata[2]
-    for j in range(target.size):
-        target[j] = target[j] if use[j] else marks[2]

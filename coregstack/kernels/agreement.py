@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.refine import Normal, Windows, decoys, flatness, normal
+from coregstack.kernels.spread import shared_square
 from coregstack.kernels.symmetric import inverse, product, squared, with_spread
 
 _STEPS = 8
@@ -32,10 +33,14 @@ _ODD = 0.3
 """Of three bands or more, one further than this from the median is left out, px."""
 _TOLD = 0.1
 """A band further than this from the median is named, px."""
+_HELD = 0.02
+"""A pull towards what stays on the pixel grid that is larger than this is told, px."""
 _MINOR = 0.1
 """Blocks of the rarer contrast that have less of the weight than this are chance."""
 _OPPOSED = 3.0
 """Standard deviations by which blocks of either contrast must differ to count as different."""
+_REMAINDER = 0.1
+"""Part of what was taken off a fit among gaps that may be left of it."""
 _FEW = 5
 """Fewer windows than this cannot outvote one of them."""
 
@@ -48,8 +53,14 @@ class Fit:
     """Rest of the lag (y, x), px."""
     covariance: NDArray[np.float64]
     """Of the lag, px^2, shape (2, 2), as far as the windows err apart from each other."""
-    looks: float
-    """Variance per axis of what they err alike, px^2."""
+    apart: NDArray[np.float64]
+    """How far from the lag half resolution puts it (y, x), px."""
+    chance: float
+    """Squared length that this distance has by noise alone, px^2."""
+    spread: float
+    """Variance per axis between the windows' lags, beyond their own noise, px^2."""
+    pull: NDArray[np.float64]
+    """How far what stays on the pixel grid may pull the lag (y, x), px, not negative."""
     opposed: float
     """Distance between what blocks of kept and of reversed contrast say, px; 0 where it may be chance."""
     minor: float
@@ -64,6 +75,19 @@ class Fit:
     """Part of the windows' weight that supports the shift, 0 to 1."""
     lead: float
     """By how many standard deviations the match is better than a few pixels away."""
+    shared: tuple[float, float]
+    """Mean square of the displacement about the lag that blocks near each other share, px^2, and its standard error."""
+
+    @property
+    def looks(self) -> float:
+        """Variance per axis of what the windows err alike, px^2, as another look at the same ground reveals it.
+
+        Where light, shadow or growth differ between the dates, all windows err alike and their
+        agreement proves nothing. But what is fine and what is coarse in the scene is then seldom moved
+        equally: the difference between full and half resolution, beyond its noise, measures that.
+        """
+        between = max(0.0, (float(self.apart @ self.apart) - self.chance) / 2 - _SAMPLING**2)
+        return between + _ALIKE * self.spread
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +100,46 @@ class Joint:
     """1 sigma of the lag (y, x), px."""
     remark: str
     """Names the bands that disagree, or is empty."""
+
+
+def between(
+    first: Fit, second: Fit, read_first: NDArray[np.float64], read_second: NDArray[np.float64]
+) -> Fit:
+    """What two fits say together that are held back towards the whole pixels that their windows were read at.
+
+    What is filled into gaps of both images is much alike, and lies where the gaps do: it pulls each fit towards
+    its own whole pixels by a part of the distance. Read at whole pixels on both sides of the lag, the two pulls
+    are opposed, and weights by nearness leave none.
+
+    Parameters
+    ----------
+    first, second
+        The fits, their lags counted from one origin.
+    read_first, read_second
+        Lags (y, x) in whole pixels that the windows were read at.
+    """
+    span = read_second - read_first
+    place = np.divide(first.lag - read_first, span, out=np.zeros(2), where=span != 0)
+    # the first is pulled back by a part of `place`, the second by as much of what is left of the pixel
+    pull = np.divide(second.lag - first.lag, span, out=np.zeros(2), where=span != 0)
+    share = np.clip(place / (1 - np.clip(pull, 0, 0.5)), 0, 1)
+    lag = first.lag + share * (second.lag - first.lag)
+    moved = lag - first.lag
+    scale = [np.sqrt(np.diag(one.covariance)) for one in (first, second)]
+    wider = ((1 - share) * scale[0] + share * scale[1]) / np.maximum(scale[0], 1e-12)
+    return replace(
+        first,
+        lag=lag,
+        covariance=first.covariance * np.outer(wider, wider),
+        apart=first.apart + share * (second.apart - first.apart),
+        chance=max(first.chance, second.chance),
+        spread=max(first.spread, second.spread) + _REMAINDER**2 / _ALIKE * float(moved @ moved) / 2,
+        pull=np.maximum(first.pull, second.pull),
+        local=first.local + moved,
+        blocks=min(first.blocks, second.blocks),
+        agreeing=min(first.agreeing, second.agreeing),
+        lead=min(first.lead, second.lead),
+    )
 
 
 def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
@@ -113,13 +177,19 @@ def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
     alike = np.maximum(weight @ looks, between) - between * (count - 1) / count
     # A band left out shows that bands can be wrong by that much.
     alike += np.square(lags[odd] - lag).sum(axis=0) / len(bands) ** 2
-    sigma = np.sqrt(np.square(weight @ noise) + alike)
+    # All bands of a sensor may hold what stays on its pixels.
+    held = weight @ np.array([fits[b].pull for b in bands])
+    sigma = np.sqrt(np.square(weight @ noise) + alike + np.square(held))
     tell = away > np.maximum(_TOLD, 3 * np.hypot(*noise.T))
     remarks = [
         f"band {b + 1} says ({dy:+.2f}, {dx:+.2f}) px from the others"
         for b, (dy, dx), apart in zip(bands, lags - lag, tell, strict=True)
         if apart
     ]
+    if held.max() > _HELD:
+        remarks.append(
+            f"a pattern that stays on the pixel grid may pull the shift by ({held[0]:.2f}, {held[1]:.2f}) px"
+        )
     return Joint(lag=lag, sigma=sigma, remark="; ".join(remarks))
 
 
@@ -138,10 +208,14 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
     trust = found.parts.trust()
     opposed, minor = _between_signs(windows, found, trust, noise)
     lead = np.abs(found.parts.weights[::every]) - decoys(scouts, found.lag, noise)
+    apart, chance = _at_half(halved, found.lag, trust)
     return Fit(
         lag=found.lag,
         covariance=found.covariance,
-        looks=_between_looks(halved, found.lag, trust) + _ALIKE * found.parts.spread,
+        apart=apart,
+        chance=chance,
+        spread=found.parts.spread,
+        pull=np.zeros(2),
         opposed=opposed,
         minor=minor,
         local=found.alone,
@@ -149,6 +223,7 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
         blocks=int(np.count_nonzero(found.parts.weights)),
         agreeing=found.parts.agreeing(trust),
         lead=_significance(lead.ravel()),
+        shared=_shared(windows, found),
     )
 
 
@@ -163,6 +238,8 @@ class _Settled:
     """The lag that each window would have alone, shape (n, 2)."""
     parts: _Parts
     """The windows' steps from where the last step began."""
+    step: NDArray[np.float64]
+    """The last step."""
 
 
 def _settle(
@@ -176,7 +253,17 @@ def _settle(
         lag = lag + np.clip(step, -0.5, 0.5)
         if np.abs(step).max() < within:
             break
-    return _Settled(lag=lag, covariance=covariance, alone=alone, parts=parts)
+    return _Settled(lag=lag, covariance=covariance, alone=alone, parts=parts, step=step)
+
+
+def _shared(windows: Windows, found: _Settled) -> tuple[float, float]:
+    """Mean square of what blocks near each other are displaced by, about where the last step began and went."""
+    blocks = found.parts.blocks
+    down, across = windows.grid
+    shaped = blocks.reshape(len(blocks), down, across, 5)
+    matrix = shaped[..., :3]
+    vector = shaped[..., 3:] - product(matrix, found.step)
+    return shared_square(matrix, vector, np.ones(matrix.shape[:3]))
 
 
 def _significance(values: NDArray[np.float64]) -> float:
@@ -187,16 +274,13 @@ def _significance(values: NDArray[np.float64]) -> float:
     return float(values.mean() / max(float(values.std(ddof=1)) / np.sqrt(len(values)), 1e-12))
 
 
-def _between_looks(halved: Windows, lag: NDArray[np.float64], trust: NDArray[np.float64]) -> float:
-    """Variance of the shift, per axis, that another look at the same ground reveals, px^2.
-
-    Where light, shadow or growth differ between the dates, all windows err alike and their
-    agreement proves nothing. But what is fine and what is coarse in the scene is then seldom moved
-    equally: the difference between full and half resolution, beyond its noise, measures that.
-    """
+def _at_half(
+    halved: Windows, lag: NDArray[np.float64], trust: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """How far from a lag half resolution puts it, px, and the squared length that it has by noise alone."""
     parts = _Parts.of(normal(halved, lag / 2, flatness(halved)))
     step, covariance = parts.joined(trust * (parts.share > 0))
-    return max(0.0, 4 * float(step @ step - np.trace(covariance)) / 2 - _SAMPLING**2)
+    return 2 * step, 4 * float(np.trace(covariance))
 
 
 def _between_signs(
@@ -233,6 +317,8 @@ class _Parts:
     """Variance per axis between the windows' steps, beyond their own noise, px^2."""
     weights: NDArray[np.float64]
     """Weight of every block, shape (n, blocks)."""
+    blocks: NDArray[np.float64]
+    """Normal equations of every block, as `Normal.blocks`."""
 
     @classmethod
     def of(cls, normals: Normal) -> _Parts:
@@ -251,7 +337,14 @@ class _Parts:
         excess = np.square(away).sum(axis=1) / _MEDIAN_CHI2 - variance
         spread2 = max(0.0, float(_weighted_median(excess[:, None], share)[0])) if len(steps) >= _FEW else 0.0
         precision = with_spread(matrices, noise, spread2)
-        return cls(steps=steps, precision=precision, share=share, spread=spread2, weights=normals.weights)
+        return cls(
+            steps=steps,
+            precision=precision,
+            share=share,
+            spread=spread2,
+            weights=normals.weights,
+            blocks=normals.blocks,
+        )
 
     def trust(self) -> NDArray[np.float64]:
         """Tukey's biweight of each window's distance from the windows' median."""

@@ -64,7 +64,7 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
         reference.source, item.source, estimate.shift, band=0, value_range=reference.value_range
     )
     evidence = picture_item(reference.source, item.source, item.valid, estimate)
-    return replace(decide(estimate, scores, options.limits), evidence=replace(evidence, area=item.area))
+    return replace(decide(estimate, scores, options), evidence=replace(evidence, area=item.area))
 
 
 def anchor_quality(reference: Reference) -> ItemQuality:

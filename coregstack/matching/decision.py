@@ -4,32 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from coregstack.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD
-from coregstack.errors import InvalidRequest, printable
+from coregstack.errors import printable
+from coregstack.matching.options import MatchSettings
 from coregstack.model import NO_SHIFT, ItemQuality, Scores, Shift, ShiftEstimate, Status
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thresholds:
-    """Limits of the decision.
-
-    Raises
-    ------
-    InvalidRequest
-        If a limit lies outside its range.
-    """
-
-    threshold: float = SCORE_THRESHOLD
-    """An item whose score before is at or above this is already aligned, 0 to 1."""
-    min_improvement: float = MIN_IMPROVEMENT
-    """A shift is applied only if it improves the score by at least this much, 0 to 1."""
-
-    def __post_init__(self) -> None:
-        for name in ("threshold", "min_improvement"):
-            value = getattr(self, name)
-            if not 0 <= value <= 1:
-                raise InvalidRequest(f"{name} has to lie between 0 and 1, but {value!r} was given.")
-
 
 ANCHOR_QUALITY = ItemQuality(
     shift=None,
@@ -64,7 +41,7 @@ def failure(reason: str, *, unreadable: bool = False) -> ItemQuality:
     )
 
 
-def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQuality:
+def decide(estimate: ShiftEstimate, scores: Scores, settings: MatchSettings) -> ItemQuality:
     """Decide what is done with one item that is not the anchor.
 
     Parameters
@@ -73,7 +50,7 @@ def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQ
         The shift, or the reason why there is none.
     scores : Scores
         Scores before and after the shift, on the same pixels.
-    limits : Thresholds
+    settings : MatchSettings
         When an item counts as aligned, and as improved.
 
     Returns
@@ -89,14 +66,14 @@ def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQ
     >>> ties = TiePoints(y=none, x=none, shift_y=none, shift_x=none, weight=none,
     ...                  inlier=none.astype(bool), band=none.astype(int))
     >>> found = ShiftEstimate(shift=Shift(1.5, -0.5), sigma=Shift(0.01, 0.01), reason="", ties=ties)
-    >>> decide(found, Scores(before=0.5, after=0.9), Thresholds()).status
+    >>> decide(found, Scores(before=0.5, after=0.9), MatchSettings()).status
     <Status.COREGISTERED: 'coregistered'>
     """
     before, after, shift = scores.before, scores.after, estimate.shift
     improvement: float | None = None
-    if before is not None and before >= limits.threshold:
+    if before is not None and before >= settings.threshold:
         status, after = Status.ALREADY_ALIGNED, None
-        words = f"The score {before:.3f} is at least {limits.threshold:g}: it is aligned already."
+        words = f"The score {before:.3f} is at least {settings.threshold:g}: it is aligned already."
     elif shift is None:
         status, after = Status.FAILED, None
         words = "" if estimate.reason else "No shift could be found."
@@ -105,13 +82,13 @@ def decide(estimate: ShiftEstimate, scores: Scores, limits: Thresholds) -> ItemQ
         words = "Too few pixels are valid and clear in both to score the shift: it is not applied."
     else:
         improvement = after - before
-        if improvement >= limits.min_improvement:
+        if improvement >= settings.min_improvement:
             status, words = Status.COREGISTERED, f"The shift improves the score by {improvement:.3f}."
         else:
             status = Status.NO_IMPROVEMENT
             words = (
                 f"The shift changes the score by {improvement:+.4f}, less than "
-                f"{limits.min_improvement:g}: it is not applied."
+                f"{settings.min_improvement:g}: it is not applied."
             )
     return ItemQuality(
         shift=shift,

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
-from coregstack.choices import METHODS, MIN_IMPROVEMENT, SCORE_THRESHOLD
 from coregstack.errors import InvalidRequest
-from coregstack.matching.decision import Thresholds
+from coregstack.matching.choices import METHODS, MIN_IMPROVEMENT, SCORE_THRESHOLD, Method
 
 RED_NAMES = ("red", "b04", "b4", "r")
 """What the band is called, in lower case, that is scored unless another is asked for."""
@@ -17,10 +16,14 @@ RED_NAMES = ("red", "b04", "b4", "r")
 MATCH_BANDS = 4
 """The estimator uses at most this many bands."""
 
+_NUMBERS = (int, float, np.integer, np.floating)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MatchOptions:
-    """How items are matched, scored and decided on.
+class MatchSettings:
+    """How items are matched, scored and decided on, as users ask for it; only the band needs the bands to be checked.
+
+    Every function that estimates takes these fields as keywords, of the same names, types and defaults.
 
     Raises
     ------
@@ -28,50 +31,62 @@ class MatchOptions:
         If an option lies outside its range.
     """
 
-    bands: tuple[int, ...]
-    """Match bands, counted among the stack's bands; the first is the one that is scored."""
-    mean: bool = False
-    """Whether the mean of the bands is the match image."""
+    band: str | int | None = None
+    """Band that is scored: name, position, "mean" for the mean of all, or None for red where a name tells it."""
     max_shift: float | None = None
     """Largest shift that is looked for along each axis, px; None for a quarter of the overlap."""
-    limits: Thresholds
-    """When an item counts as aligned, and as improved."""
-    method: str = "direct"
-    """One of `METHODS`."""
+    threshold: float = SCORE_THRESHOLD
+    """An item whose score before is at or above this is already aligned, 0 to 1."""
+    min_improvement: float = MIN_IMPROVEMENT
+    """A shift is applied only if it improves the score by at least this much, 0 to 1."""
+    method: Method = "direct"
+    """One of `coregstack.matching.choices.METHODS`."""
 
     def __post_init__(self) -> None:
-        if self.max_shift is not None and not 0 < self.max_shift < float("inf"):
-            raise InvalidRequest(f"max_shift has to be a positive number of pixels, not {self.max_shift!r}.")
+        if self.method not in METHODS:
+            raise InvalidRequest(f"method is one of {', '.join(METHODS)}, not {self.method!r}.")
+        for name in ("threshold", "min_improvement"):
+            value = getattr(self, name)
+            if not isinstance(value, _NUMBERS) or not 0 <= value <= 1:
+                raise InvalidRequest(f"{name} has to lie between 0 and 1, but {value!r} was given.")
+        reach = self.max_shift
+        if reach is not None and not (isinstance(reach, _NUMBERS) and 0 < reach < float("inf")):
+            raise InvalidRequest(f"max_shift has to be a positive number of pixels, not {reach!r}.")
+
+    def bound(self, bands: Sequence[str]) -> MatchOptions:
+        """The same for a stack of known bands.
+
+        Parameters
+        ----------
+        bands : sequence of str
+            Names of the bands that all items share.
+
+        Raises
+        ------
+        InvalidRequest
+            If there is no such band.
+
+        Examples
+        --------
+        >>> MatchSettings(max_shift=5).bound(["blue", "green", "red"]).bands
+        (2, 0, 1)
+        """
+        positions, mean = match_bands(bands, self.band)
+        others = {field.name: getattr(self, field.name) for field in fields(MatchSettings)}
+        return MatchOptions(**others | {"band": "mean" if mean else positions[0]}, bands=positions)
 
 
-def match_options(
-    bands: Sequence[str],
-    *,
-    band: str | int | None = None,
-    max_shift: float | None = None,
-    threshold: float = SCORE_THRESHOLD,
-    min_improvement: float = MIN_IMPROVEMENT,
-    method: str = "direct",
-) -> MatchOptions:
-    """Options as users name them, checked against the bands there are.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchOptions(MatchSettings):
+    """How items are matched, scored and decided on, of a stack of known bands; `band` is a position or "mean"."""
 
-    Parameters
-    ----------
-    bands : sequence of str
-        Names of the bands that all items share.
-    band, max_shift, threshold, min_improvement, method
-        As in `coregstack.estimate`.
+    bands: tuple[int, ...]
+    """Match bands, counted among the stack's bands; the first is the one that is scored."""
 
-    Raises
-    ------
-    InvalidRequest
-        If an option cannot be honoured.
-    """
-    if method not in METHODS:
-        raise InvalidRequest(f"method is one of {', '.join(METHODS)}, not {method!r}.")
-    positions, mean = match_bands(bands, band)
-    limits = Thresholds(threshold=threshold, min_improvement=min_improvement)
-    return MatchOptions(bands=positions, mean=mean, max_shift=max_shift, limits=limits, method=method)
+    @property
+    def mean(self) -> bool:
+        """Whether the mean of the bands is the match image."""
+        return self.band == "mean"
 
 
 def match_bands(bands: Sequence[str], band: str | int | None) -> tuple[tuple[int, ...], bool]:

@@ -366,7 +366,7 @@ def conclude(
         area=item.area,
     )
     return replace(
-        decide(estimate, scores, options.limits),
+        decide(estimate, scores, options),
         redundancy=place.redundancy, closure=place.closure, against=place.against, evidence=evidence,
     )  # fmt: skip
 

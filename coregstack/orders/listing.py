@@ -6,8 +6,10 @@ import os
 from pathlib import Path, PurePosixPath
 
 from coregstack.errors import MissingFile, UnsafePath
-from coregstack.orders.manifest import FileProblem
+from coregstack.orders.manifest import FileProblem, more_problems
+from coregstack.untrusted.folders import walked
 from coregstack.untrusted.names import safe_relative
+from coregstack.untrusted.told import Told
 
 _NOT_DATA = "__MACOSX"
 
@@ -15,8 +17,8 @@ _NOT_DATA = "__MACOSX"
 def list_files(root: Path) -> tuple[dict[PurePosixPath, Path], tuple[FileProblem, ...]]:
     """List the regular files of a folder and of all its subfolders.
 
-    Links that lead out of the folder, or to nothing, are not followed but named. What begins with a dot
-    is left out.
+    Links that lead out of the folder, or to nothing, are not followed but named, and so are folders that lie
+    deeper than ``COREGSTACK_MAX_DEPTH`` within each other. What begins with a dot is left out.
 
     Parameters
     ----------
@@ -34,32 +36,39 @@ def list_files(root: Path) -> tuple[dict[PurePosixPath, Path], tuple[FileProblem
     ------
     MissingFile
         If there is no folder at the path.
+    UnreadableFile
+        If it holds more files than ``COREGSTACK_MAX_FILES`` allows.
     """
     if not os.path.isdir(root):
         raise MissingFile(f"{root} has to be a folder, but there is none at this path.")
     base = Path(os.path.realpath(root))
     files: dict[PurePosixPath, Path] = {}
-    problems: list[FileProblem] = []
+    problems: Told[FileProblem] = Told()
 
-    def unreadable(error: OSError) -> None:
-        relative = os.path.relpath(error.filename, base)
-        problems.append(FileProblem(path=relative, message=f"The folder cannot be read: {error.strerror}."))
+    def amiss(path: str, words: str) -> None:
+        problems.append(FileProblem(path=_shown(os.path.relpath(path, base)), message=words))
 
-    for folder, subfolders, names in os.walk(base, onerror=unreadable):
-        linked = [name for name in subfolders if os.path.islink(os.path.join(folder, name))]
-        subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != _NOT_DATA]
-        for name in (*linked, *names):
-            path = Path(folder, name)
-            if name.startswith(".") or (name in linked and _within(path, base)):
-                continue
-            relative = path.relative_to(base).as_posix()
-            try:
-                files[safe_relative(relative)] = _regular(path, base)
-            except (UnsafePath, MissingFile) as error:
-                problems.append(
-                    FileProblem(path=relative.encode(errors="replace").decode(), message=str(error))
-                )
-    return dict(sorted(files.items())), tuple(sorted(problems, key=str))
+    for entry in walked(base, amiss=amiss, enter=_is_data):
+        path = Path(entry.path)
+        if entry.is_dir(follow_symlinks=False) or entry.name.startswith("."):
+            continue
+        if entry.is_symlink() and path.is_dir() and _within(path, base):
+            continue
+        relative = path.relative_to(base).as_posix()
+        try:
+            files[safe_relative(relative)] = _regular(path, base)
+        except (UnsafePath, MissingFile) as error:
+            problems.append(FileProblem(path=_shown(relative), message=str(error)))
+    return dict(sorted(files.items())), tuple(sorted(problems.closed(more_problems), key=str))
+
+
+def _is_data(name: str) -> bool:
+    return not name.startswith(".") and name != _NOT_DATA
+
+
+def _shown(path: str) -> str:
+    """A path as text that UTF-8 can hold."""
+    return path.encode(errors="replace").decode()
 
 
 def _within(path: Path, base: Path) -> bool:

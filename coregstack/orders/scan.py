@@ -24,6 +24,7 @@ from coregstack.orders.manifest import (
     MANIFEST_NAME,
     FileProblem,
     ManifestEntry,
+    more_problems,
     read_manifest,
 )
 from coregstack.orders.naming import (
@@ -37,6 +38,7 @@ from coregstack.orders.naming import (
 )
 from coregstack.run.result import TABLE
 from coregstack.untrusted.names import check_item_id
+from coregstack.untrusted.told import Told
 
 _MASKS = (Kind.UDM2, Kind.UDM)
 _PAIRED_BY_STEM = ("SkySatCollect", "SkySatScene", "PelicanScene")
@@ -162,7 +164,7 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     >>> item.item_id, item.images[0].product, [str(mask.kind) for mask in item.masks_of(item.images[0])]
     ('20200630_164149_0e3a', 'AnalyticMS', ['udm2'])
     """
-    problems: list[FileProblem] = []
+    problems: Told[FileProblem] = Told()
     files = _files(folders, problems)
     listed = _listed(files, problems)
     collections = {path.parent / FOLDER for path in files if path.name == TABLE}
@@ -186,11 +188,11 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     return Delivery(
         items=tuple(sorted(items, key=lambda item: item.item_id)),
         others=tuple(others),
-        problems=tuple(problems),
+        problems=problems.closed(more_problems),
     )
 
 
-def _files(folders: Iterable[Path], problems: list[FileProblem]) -> dict[PurePosixPath, Path]:
+def _files(folders: Iterable[Path], problems: Told[FileProblem]) -> dict[PurePosixPath, Path]:
     files: dict[PurePosixPath, Path] = {}
     for folder in folders:
         found, faults = list_files(folder)
@@ -202,7 +204,7 @@ def _files(folders: Iterable[Path], problems: list[FileProblem]) -> dict[PurePos
 
 
 def _listed(
-    files: Mapping[PurePosixPath, Path], problems: list[FileProblem]
+    files: Mapping[PurePosixPath, Path], problems: Told[FileProblem]
 ) -> dict[PurePosixPath, ManifestEntry]:
     """What manifests say of every file that they list."""
     found: dict[PurePosixPath, ManifestEntry] = {}
@@ -225,7 +227,7 @@ def _listed(
 
 
 def _asset(
-    relative: PurePosixPath, path: Path, entry: ManifestEntry | None, problems: list[FileProblem]
+    relative: PurePosixPath, path: Path, entry: ManifestEntry | None, problems: Told[FileProblem]
 ) -> Asset:
     name = parse_name(relative.name)
     annotations = {} if entry is None else entry.annotations
@@ -248,7 +250,7 @@ def _asset(
     )
 
 
-def _item(assets: list[Asset], known_id: str | None, problems: list[FileProblem]) -> DeliveredItem:
+def _item(assets: list[Asset], known_id: str | None, problems: Told[FileProblem]) -> DeliveredItem:
     rasters = [asset for asset in assets if asset.is_raster and asset.orthorectified]
     rasters = _without_rivals(rasters, problems)
     images = tuple(asset for asset in rasters if asset.kind is Kind.IMAGE)
@@ -289,7 +291,7 @@ def _metadata(assets: Iterable[Asset]) -> ItemMetadata:
     return next((metadata for metadata in found if metadata.acquired), found[0] if found else ItemMetadata())
 
 
-def _without_rivals(rasters: Iterable[Asset], problems: list[FileProblem]) -> list[Asset]:
+def _without_rivals(rasters: Iterable[Asset], problems: Told[FileProblem]) -> list[Asset]:
     """Leave out results of an earlier run that would be written under the name of another file."""
     kept: dict[PurePosixPath, Asset] = {}
     for asset in sorted(

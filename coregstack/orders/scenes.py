@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from coregstack.errors import CoregError
-from coregstack.export.deliver import Asset as PlannedAsset
-from coregstack.export.deliver import ItemPlan
 from coregstack.export.geotiff import Content
+from coregstack.export.plan import Asset as PlannedAsset
+from coregstack.export.plan import ItemPlan
 from coregstack.orders.bundles import band_names
 from coregstack.orders.manifest import annotations_of
 from coregstack.orders.naming import Kind, output_name

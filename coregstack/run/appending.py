@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
 from coregstack.api import apply, check_resampling
 from coregstack.cube.append import open_grown, write_behind
-from coregstack.cube.memory import open_cube
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.options import MatchSettings
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status
+from coregstack.network.seasons import season_apart
 from coregstack.pixels.scene import Scene
-from coregstack.run.result import RunResult
-from coregstack.run.scenes import readable, write_cube
 from coregstack.stack.conform import Stack, conform, item_times, scaling
 from coregstack.stack.estimating import estimate_beside
 from coregstack.stack.opening import scenes_of, scenes_on, unreadable_files
-from coregstack.stack.placing import unplaceable
 
 NEAREST = 2
 """Dates of the cube that help to place a new one: so many near in date, and so many near in season."""
-_YEAR = pd.Timedelta(days=365.2425) / pd.Timedelta(days=1)
 _PLACED = (Status.ANCHOR, Status.ALREADY_ALIGNED, Status.COREGISTERED)
 
 
@@ -35,10 +32,13 @@ def append(
     *,
     ids: Sequence[str] | None = None,
     times: Sequence[Any] | None = None,
-    resampling: str = "cubic",
-    method: str = "network",
+    band: str | int | None = None,
+    max_shift: float | None = None,
+    threshold: float = SCORE_THRESHOLD,
+    min_improvement: float = MIN_IMPROVEMENT,
+    method: Method = "network",
+    resampling: Resampling = "cubic",
     storage_options: dict[str, Any] | None = None,
-    **options: Any,
 ) -> xr.Dataset:
     """Align new scenes to the anchor of a cube, and write them behind its last date.
 
@@ -55,14 +55,14 @@ def append(
         Where `to_zarr` wrote the cube, of an aligned stack whose anchor is one of its items.
     ids, times : sequence, optional
         Of files, as in `coregstack.open_scenes`.
+    band, max_shift, threshold, min_improvement
+        As in `coregstack.estimate`.
+    method : str
+        "network" or "direct", as in `coregstack.estimate`, but by default "network".
     resampling : str
         How pixels are interpolated, as in `coregstack.apply`, except "none".
-    method : str
-        "network" or "direct", as in `coregstack.estimate`.
     storage_options : dict, optional
         Options of the fsspec file system, for URLs.
-    **options
-        `band`, `max_shift`, `threshold`, `min_improvement` of `coregstack.estimate`.
 
     Returns
     -------
@@ -92,61 +92,37 @@ def append(
     >>> quality.status.values.tolist()
     ['coregistered']
     """
+    settings = MatchSettings(
+        band=band, max_shift=max_shift, threshold=threshold, min_improvement=min_improvement, method=method
+    )
     if isinstance(new_scenes, xr.DataArray):
         if ids is not None or times is not None:
             raise InvalidRequest("ids and times are those of the stack; pass them only along with files.")
-        return _append(new_scenes, store, resampling, storage_options, options | {"method": method})
+        return _append(new_scenes, store, settings, resampling, storage_options)
     scenes, unusable = scenes_of(new_scenes, ids=ids, times=times)
     if unusable:
         raise unreadable_files(unusable)
-    return append_scenes(
-        scenes, store, resampling=resampling, storage_options=storage_options, method=method, **options
-    )
+    return append_scenes(scenes, store, settings, resampling=resampling, storage_options=storage_options)
 
 
 def append_scenes(
     scenes: Sequence[Scene],
     store: Any,
+    settings: MatchSettings,
     *,
-    resampling: str = "cubic",
+    resampling: Resampling,
     storage_options: dict[str, Any] | None = None,
-    **options: Any,
 ) -> xr.Dataset:
     """As `append`, of scenes whose headers were read."""
-    return _append(scenes, store, resampling, storage_options, options)
-
-
-def grow_cube(
-    store: Any, scenes: Sequence[Scene], anchor: Scene, result: RunResult, options: Mapping[str, Any]
-) -> None:
-    """Append the scenes of a run to a cube, or write it where there is none yet.
-
-    Parameters
-    ----------
-    store : path, URL, mapping or zarr Store
-        Of the cube.
-    scenes : sequence of Scene
-        Those that cannot be read, or have no place on the anchor's lattice, are left out.
-    anchor : Scene
-        Of the run; the cube keeps its own.
-    result : RunResult
-        What the run found, for a cube that is new.
-    options : mapping
-        As `append` takes them, `resampling` and `method` among them.
-    """
-    if open_cube(store, None, overwrite=False) is None:
-        write_cube(store, scenes, anchor, result, overwrite=False)
-        return
-    able = [s for s in readable(scenes, result) if unplaceable(s, anchor, apart=True) is None]
-    append_scenes(able, store, **options)
+    return _append(scenes, store, settings, resampling, storage_options)
 
 
 def _append(
     new: Sequence[Scene] | xr.DataArray,
     store: Any,
-    resampling: str,
+    settings: MatchSettings,
+    resampling: Resampling,
     storage_options: dict[str, Any] | None,
-    options: dict[str, Any],
 ) -> xr.Dataset:
     check_resampling(resampling)
     if resampling == "none":
@@ -166,13 +142,13 @@ def _append(
     stack = stack.isel(time=fresh)
     if not fresh:
         return xr.Dataset(coords={"id": ("time", np.empty(0, object))}, attrs={"anchor": anchor})
-    beside = _beside(cube, finished, item_times(known)[fresh], anchor, options.get("method") == "network")
+    beside = _beside(cube, finished, item_times(known)[fresh], anchor, settings.method == "network")
     both = xr.concat(
         [_bare(conform(array.isel(time=beside))), _bare(conform(stack))], "time", join="override",
         combine_attrs="override",
     )  # fmt: skip
     placed = _placed(cube, beside, anchor)
-    quality = estimate_beside(both, anchor, placed, **options)
+    quality = estimate_beside(both, anchor, placed, settings)
     quality = quality.isel(time=slice(len(beside), None)).compute()
     aligned = apply(stack, quality, resampling=resampling)
     write_behind(aligned, store, storage_options)
@@ -213,9 +189,7 @@ def _beside(
         for time in times:
             days = np.abs((old - time) / np.timedelta64(1, "D"))
             days = np.where(np.isnan(days), np.inf, days)
-            within = np.where(np.isfinite(days), days, 0) % _YEAR
-            season = np.where(np.isfinite(days), np.minimum(within, _YEAR - within), np.inf)
-            for apart in (days, season):
+            for apart in (days, season_apart(days)):
                 chosen |= {able[k] for k in np.argsort(apart, kind="stable")[:NEAREST]}
     return sorted(chosen)
 

@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 import sys
 from asyncio import CancelledError
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
 from typing import Any
 
 import dask
 import dask.array as da
 from dask.callbacks import Callback
 
-from coregstack.errors import SchedulerLost
-from coregstack.export.deliver import ItemReport, log_report
+from coregstack.errors import SchedulerLost, WorkersPaused
+from coregstack.export.deliver import log_report
+from coregstack.export.plan import ItemReport
 from coregstack.graph.written import DELIVERY
+from coregstack.run.memory import check_workers, watched
 
 log = logging.getLogger(__name__)
 
@@ -36,6 +39,7 @@ def compute_items(
     before: int = 0,
     ids: Sequence[str] = (),
     undone: Undone | None = None,
+    need: int = 0,
 ) -> list[ItemReport]:
     """Compute arrays of reports, one block an item.
 
@@ -53,6 +57,8 @@ def compute_items(
         Ids of the items, in the order of the blocks, to name those that the cluster could not do.
     undone : callable, optional
         What becomes of these; by default their error is raised.
+    need : int
+        Bytes of memory that an item needs at least, beside what a worker takes before its first.
 
     Returns
     -------
@@ -63,6 +69,8 @@ def compute_items(
     ------
     SchedulerLost
         If the cluster's scheduler is gone; what was done until then stays.
+    WorkersTooSmall
+        If no worker of the cluster may use as much memory as an item needs, or all have paused for want of it.
     """
     count = before
     tell = progress or (lambda done, of: None)
@@ -71,10 +79,13 @@ def compute_items(
         return []
     client = _active_client()
     if client is not None:
+        check_workers(client, need)
         reports = []
-        for report in _on_cluster(client, parts, ids, undone):
-            reports.append(report)
-            tell(before + len(reports), total)
+        # what is left is cancelled at once where the caller is interrupted
+        with closing(_on_cluster(client, parts, ids, undone)) as coming:
+            for report in coming:
+                reports.append(report)
+                tell(before + len(reports), total)
         return reports
 
     def counted(key: Any, *_: Any) -> None:
@@ -90,7 +101,7 @@ def compute_items(
 
 def _on_cluster(
     client: Any, parts: Sequence[da.Array], ids: Sequence[str], undone: Undone | None
-) -> Iterator[ItemReport]:
+) -> Generator[ItemReport, None, None]:
     """Reports as they come; an item that killed its workers is not waited for, and the others go on."""
     from distributed import as_completed
     from distributed.comm import CommClosedError
@@ -101,35 +112,61 @@ def _on_cluster(
     waiting = as_completed(futures)
     # a report that has come is let go, so that a lost worker does not bring its item back
     del futures
-    for future in waiting:
-        try:
-            report = future.result()[0]
-        except (Exception, CancelledError) as error:
-            # a client that loses its scheduler cancels all that it waits for
-            if isinstance(error, CancelledError | CommClosedError) or client.status != "running":
-                raise _lost(list(left.values())) from error
-            if undone is None or future.key not in left:
-                raise
-            why = " ".join(f"{type(error).__name__}: {error}".split())
-            report = undone(
-                left[future.key], f"The cluster could not do it ({why}). Run again to do it anew."
-            )
-        else:
-            # its worker has told of it too, but in a log of its own on a machine of its own
-            log_report(report)
-        left.pop(future.key, None)
-        yield report
+
+    def cancel() -> None:
+        client.cancel(list(waiting.futures))
+
+    try:
+        with watched(client, cancel) as stuck:
+            for future in waiting:
+                try:
+                    report = future.result()[0]
+                except (Exception, CancelledError) as error:
+                    if stuck.is_set():
+                        raise _paused(list(left.values())) from error
+                    # a client that loses its scheduler cancels all that it waits for
+                    if isinstance(error, CancelledError | CommClosedError) or client.status != "running":
+                        raise _lost(list(left.values())) from error
+                    if undone is None or future.key not in left:
+                        raise
+                    why = " ".join(f"{type(error).__name__}: {error}".split())
+                    report = undone(
+                        left[future.key], f"The cluster could not do it ({why}). Run again to do it anew."
+                    )
+                else:
+                    # its worker has told of it too, but in a log of its own on a machine of its own
+                    log_report(report)
+                left.pop(future.key, None)
+                yield report
+    except BaseException:
+        # whoever stops waiting has no use for the rest
+        with suppress(Exception):
+            if client.status == "running":
+                cancel()
+        raise
 
 
 def _lost(ids: Sequence[str]) -> SchedulerLost:
     """The error that names what a lost scheduler has left undone; the log has an entry for each."""
     for item in ids:
         log.error("item %s: not done, since the dask scheduler is gone", item, extra={"item": item})
-    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
     return SchedulerLost(
-        f"The dask scheduler is gone; not done, or not known to be done, are {', '.join(ids[:_NAMED])}{more}. What "
-        "was done stays: start a scheduler and run the same command again."
+        f"The dask scheduler is gone; not done, or not known to be done, are {_named(ids)}. What was done stays: "
+        "start a scheduler and run the same command again."
     )
+
+
+def _paused(ids: Sequence[str]) -> WorkersPaused:
+    """The error that names what workers without memory have left undone."""
+    return WorkersPaused(
+        f"All workers of the cluster have paused for want of memory; not done are {_named(ids)}. What was done stays: "
+        "give each worker more memory, or fewer threads, and run the same command again."
+    )
+
+
+def _named(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _NAMED} more" if len(ids) > _NAMED else ""
+    return ", ".join(ids[:_NAMED]) + more
 
 
 def _active_client() -> Any | None:

@@ -3,44 +3,55 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
 
 from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
-from coregstack.export.deliver import (
-    Asset,
-    DeliverySettings,
-    ItemPlan,
-    ItemReport,
-    deliver_item,
-    finished,
-    log_report,
-)
-from coregstack.export.files import WriteError, is_half_written, resolved
+from coregstack.export import claim
+from coregstack.export.deliver import deliver_item, log_report
+from coregstack.export.earlier import Earlier, all_earlier, left_behind, words_of_again, words_of_left
+from coregstack.export.files import WriteError, file_digest, is_half_written, resolved, sample_digest
 from coregstack.export.geotiff import Content
 from coregstack.export.lock import locked
+from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport
 from coregstack.graph.blocks import object_array
 from coregstack.graph.matched import reference
 from coregstack.graph.network import Items, scene_network
 from coregstack.graph.written import deliveries, scene_deliveries
 from coregstack.matching.decision import ANCHOR_QUALITY, failure
 from coregstack.matching.items import SceneItem
-from coregstack.matching.options import MatchOptions
+from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.run.computing import Progress, Undone, compute_items
+from coregstack.run.memory import scene_bytes
+from coregstack.run.targets import begin, check_targets
 from coregstack.stack.opening import Unusable
 from coregstack.stack.placing import band_indexes, common_bands, unplaceable
+from coregstack.untrusted.folders import walked
+
+_THREADS = 8
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What was done with all items of a run."""
+
+    reports: tuple[ItemReport, ...]
+    """One for each item."""
+    notes: tuple[str, ...]
+    """What is to be said of earlier runs over the same folder."""
 
 
 def run_items(
@@ -48,12 +59,12 @@ def run_items(
     scenes: Mapping[str, Scene],
     unusable: Sequence[Unusable],
     settings: DeliverySettings,
-    options: Callable[[Sequence[str]], MatchOptions],
+    match: MatchSettings,
     *,
-    network: bool = False,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> tuple[ItemReport, ...]:
+    also: Iterable[str] = (),
+) -> Done:
     """Match and deliver items to an output folder.
 
     Parameters
@@ -66,31 +77,32 @@ def run_items(
         The other items, and why; their files are copied where they can be.
     settings : DeliverySettings
         What holds for the whole run.
-    options : callable
-        Makes the match options from the names of the bands that all scenes share.
-    network : bool
-        Whether their method is "network": then items that are done take part in it all the same.
+    match : MatchSettings
+        How items are matched; by the method "network" items that are done take part in it all the same.
     overwrite : bool
         Whether items that an earlier run has done are done again.
     progress : callable, optional
         Told how many items are done, and of how many.
+    also : iterable of str
+        Paths of other files that the run writes, relative to the output.
 
     Returns
     -------
-    tuple of ItemReport
-        In the order of `plans`.
+    Done
+        With reports in the order of `plans`.
     """
-    check_targets(plans)
     anchor = scenes[settings.anchor_id]
-    options(anchor.bands)
-    done = {} if overwrite else {p.id: r for p in plans if (r := finished(p, settings)) is not None}
+    match.bound(anchor.bands)
+    network = match.method == "network"
+    found, left_over = _looked_at(plans, settings, overwrite=overwrite, also=also)
+    done = {item: one.report for item, one in found.items() if one.report is not None}
     known = {u.id: failure(u.reason, unreadable=u.unreadable) for u in unusable}
     for plan in plans:
         if plan.id in scenes and plan.id != settings.anchor_id:
             reason = unplaceable(scenes[plan.id], anchor, apart=network)
             if reason is not None:
                 known[plan.id] = failure(reason)
-    groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, options)
+    groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, match)
     known |= refused
     parts, order = [], []
     for names, group in groups.items():
@@ -98,10 +110,10 @@ def run_items(
         order += [p.id for p in matched]
         if matched and network:
             able = [scenes[p.id] for p in group]
-            records = _network(able, anchor, names, options(names))[[group.index(p) for p in matched]]
+            records = _network(able, anchor, names, match.bound(names))[[group.index(p) for p in matched]]
             parts.append(deliveries(matched, records, settings))
         elif matched:
-            parts.append(_matched(matched, scenes, anchor, names, options(names), settings))
+            parts.append(_matched(matched, scenes, anchor, names, match.bound(names), settings))
     if left := [p for p in plans if p.id in known and p.id not in done]:
         records = object_array("coregstack-known-", [known[p.id] for p in left])
         parts.append(deliveries(left, records, settings))
@@ -114,11 +126,13 @@ def run_items(
         log_report(report)
     reports = dict(done)
     undone = _undone(plans, settings)
+    bands = len(match.bound(anchor.bands).bands)
+    need = scene_bytes(anchor, [scenes[i] for i in order if i in scenes], bands)
     for report in compute_items(
-        parts, progress, total=len(plans), before=len(done), ids=order, undone=undone
+        parts, progress, total=len(plans), before=len(done), ids=order, undone=undone, need=need
     ):
-        reports[report.id] = report
-    return tuple(reports[plan.id] for plan in plans)
+        reports[report.id] = replace(report, again=found[report.id].again)
+    return _told([reports[plan.id] for plan in plans], left_over)
 
 
 def deliver_records(
@@ -128,7 +142,7 @@ def deliver_records(
     *,
     overwrite: bool = False,
     progress: Progress | None = None,
-) -> list[ItemReport]:
+) -> Done:
     """Deliver items whose quality is known, or lazily so; what an earlier run has done is not done again.
 
     Parameters
@@ -139,17 +153,40 @@ def deliver_records(
         An `ItemQuality` for each item.
     settings, overwrite, progress
         As in `run_items`.
+
+    Returns
+    -------
+    Done
+        With reports in the order of `plans`.
     """
-    done = [None if overwrite else finished(plan, settings) for plan in plans]
-    left = [k for k, report in enumerate(done) if report is None]
-    reports = [report for report in done if report is not None]
+    found, left_over = _looked_at(plans, settings, overwrite=overwrite)
+    reports = {item: one.report for item, one in found.items() if one.report is not None}
+    left = [k for k, plan in enumerate(plans) if plan.id not in reports]
     if left:
         tasks = deliveries([plans[k] for k in left], records[left], settings)
         ids, undone = [plans[k].id for k in left], _undone(plans, settings)
-        reports += compute_items(
+        for report in compute_items(
             [tasks], progress, total=len(plans), before=len(reports), ids=ids, undone=undone
-        )
-    return reports
+        ):
+            reports[report.id] = replace(report, again=found[report.id].again)
+    return _told([reports[plan.id] for plan in plans], left_over)
+
+
+def _looked_at(
+    plans: Sequence[ItemPlan], settings: DeliverySettings, *, overwrite: bool, also: Iterable[str] = ()
+) -> tuple[dict[str, Earlier], tuple[str, ...]]:
+    """What earlier runs have left of each item, and their files that do not belong to this run."""
+    output = Path(settings.output)
+    if settings.dry_run:
+        check_targets(plans)
+    else:
+        begin(plans, output, overwrite=overwrite, also=also)
+    found = {plan.id: Earlier() for plan in plans} if overwrite else all_earlier(plans, settings)
+    return found, left_behind(plans, output)
+
+
+def _told(reports: Sequence[ItemReport], left_over: Sequence[str]) -> Done:
+    return Done(reports=tuple(reports), notes=(*words_of_again(reports), *words_of_left(left_over)))
 
 
 def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
@@ -185,31 +222,11 @@ def file_plan(item_id: str, path: str) -> ItemPlan:
     return ItemPlan(id=item_id, assets=(asset,))
 
 
-def check_targets(plans: Sequence[ItemPlan]) -> None:
-    """Refuse items whose files may be written under one name.
-
-    Raises
-    ------
-    InvalidRequest
-        If there are such, for example where a run's own output is among its inputs.
-    """
-    owners: dict[tuple[str, str], Asset] = {}
-    for plan in plans:
-        for asset in plan.assets:
-            for name in {asset.name, asset.coreg_name, asset.anchor_name}:
-                other = owners.setdefault((asset.folder, name), asset)
-                if other is not asset:
-                    raise InvalidRequest(
-                        f"{other.source!r} and {asset.source!r} may both be written as {name!r}. Leave one out, or "
-                        "give them other ids."
-                    )
-
-
 def _by_bands(
     plans: Sequence[ItemPlan],
     scenes: Mapping[str, Scene],
     anchor: Scene,
-    options: Callable[[Sequence[str]], MatchOptions],
+    match: MatchSettings,
 ) -> tuple[dict[tuple[str, ...], list[ItemPlan]], dict[str, ItemQuality]]:
     """Items by the bands that each shares with the anchor, and the failure of those that share none.
 
@@ -222,7 +239,7 @@ def _by_bands(
             continue
         try:
             names = common_bands([anchor, scenes[plan.id]], anchor)
-            options(names)
+            match.bound(names)
         except (InvalidRequest, InvalidStack) as error:
             refused[plan.id] = failure(str(error))
             continue
@@ -257,10 +274,36 @@ def _network(scenes: Sequence[Scene], anchor: Scene, names: tuple[str, ...], mat
     return scene_network([_on_anchor(scene, anchor, names) for scene in scenes], items, match)
 
 
-def run_fingerprint(anchor: Scene, scenes: Sequence[Scene], options: Mapping[str, Any]) -> str:
-    """What all items of a run depend on, as one text; in a network each depends on all others."""
-    others = list(scenes) if options.get("method") == "network" else []
-    return str(tokenize(anchor, sorted(options.items()), *others))
+def run_fingerprint(
+    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
+) -> tuple[tuple[str, str], ...]:
+    """What all items of a run depend on, by name; in a network each depends on all others."""
+    found = [
+        ("anchor", str(tokenize(anchor, _samples([anchor])))),
+        ("options", str(tokenize(sorted(asdict(match).items())))),
+    ]
+    if match.method == "network":
+        found.append(("scenes", str(tokenize(list(scenes), _samples(scenes)))))
+    return tuple(found)
+
+
+def reference_digests(
+    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
+) -> tuple[tuple[str, str], ...]:
+    """Path and SHA-256 of the files that every item of a run depends on."""
+    all_of = scenes if match.method == "network" else [anchor]
+    return tuple((path, file_digest(Path(path), "sha256")) for path in _files_of(all_of))
+
+
+def _samples(scenes: Sequence[Scene]) -> list[str]:
+    """What tells files that have the size and time of others."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda path: sample_digest(Path(path)), _files_of(scenes)))
+
+
+def _files_of(scenes: Sequence[Scene]) -> list[str]:
+    """Paths of the images and masks of scenes."""
+    return [path for s in scenes for path in (s.image.path, *(mask.header.path for mask in s.masks))]
 
 
 def _on_anchor(scene: Scene, anchor: Scene, names: tuple[str, ...]) -> PlacedScene:
@@ -297,8 +340,13 @@ def check_apart(output: Path, inputs: Iterable[Path]) -> None:
 
 
 @contextmanager
-def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[None]:
+def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
     """An output folder for one run alone: made, and cleared of what a killed run left half-written.
+
+    Yields
+    ------
+    str
+        The run's claim to the folder, which ends with it.
 
     Raises
     ------
@@ -318,18 +366,20 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[None]:
             f"{str(output)!r} cannot be made ({error.strerror}). Choose another folder."
         ) from error
     with locked(output):
+        token = claim.claim(output)
         _clear(output)
         try:
-            yield
+            yield token
         finally:
-            # a lost worker leaves what it was writing
+            # a lost worker leaves what it was writing, and others may still be at work
+            claim.release(output)
             _clear(output)
 
 
 def _clear(output: Path) -> None:
     # what cannot be removed harms no file of the run; the check of the output tells of it
     with suppress(OSError):
-        for left in output.rglob(".*"):
-            if is_half_written(left):
+        for entry in walked(output):
+            if is_half_written(Path(entry.path)):
                 with suppress(OSError):
-                    left.unlink()
+                    os.unlink(entry.path)

@@ -11,15 +11,9 @@ import pandas as pd
 
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
+from coregstack.run.colours import COLOURS
 
 _SHOWN = 20
-_COLOURS = {
-    Status.COREGISTERED: "#009e73",
-    Status.ALREADY_ALIGNED: "#56b4e9",
-    Status.NO_IMPROVEMENT: "#e69f00",
-    Status.FAILED: "#d55e00",
-    Status.ANCHOR: "#888888",
-}
 
 
 def table_html(table: pd.DataFrame, heading: str, notes: Sequence[str] = ()) -> str:
@@ -83,4 +77,4 @@ def _cells(record: Mapping[str, Any], columns: Sequence[tuple[str, str, str]]) -
 
 
 def _dot(status: str) -> str:
-    return f'<span style="color:{_COLOURS[Status(status)]}">&#9679;</span>'
+    return f'<span style="color:{COLOURS[Status(status)]}">&#9679;</span>'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,9 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from coregstack.export.deliver import ItemReport, WrittenFile
+from coregstack.errors import CoregError
 from coregstack.export.files import staged
+from coregstack.export.plan import ItemReport, WrittenFile
 from coregstack.export.stac import write_stac
 from coregstack.matching.quality import told_fields, variables
 from coregstack.model import Status
@@ -149,8 +150,17 @@ def rows(reports: Sequence[ItemReport]) -> list[dict[str, Any]]:
     ]
 
 
-def write_table(result: RunResult) -> None:
-    """Write the table of all items; numbers as they are, empty where there are none."""
+def with_table(result: RunResult) -> RunResult:
+    """Write the table of all items; where that fails, the result with the reason: the items are delivered."""
+    try:
+        _write_table(result)
+    except (CoregError, OSError, UnicodeError) as error:
+        return replace(result, faults=(*result.faults, f"table: {error}"))
+    return result
+
+
+def _write_table(result: RunResult) -> None:
+    """Write the table; numbers as they are, empty where there are none."""
     table = [
         {"item": row["item"], "time": result.time_text(row["item"])} | row for row in rows(result.reports)
     ]

@@ -4,45 +4,39 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from contextlib import nullcontext
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from coregstack.api import apply, check_resampling
-from coregstack.cube.memory import open_cube
-from coregstack.cube.write import to_zarr
-from coregstack.errors import CoregError, InvalidStack, UnreadableFile
-from coregstack.export.deliver import DeliverySettings
+from coregstack.errors import InvalidStack, UnreadableFile
 from coregstack.export.files import resolved
+from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
 from coregstack.graph.written import records_of, slab_deliveries
-from coregstack.matching.options import match_options
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
-from coregstack.model import OUTSIDE, Status
+from coregstack.model import OUTSIDE
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import (
     Progress,
-    check_apart,
     compute_items,
     deliver_records,
     file_plan,
     output_folder,
-    run_fingerprint,
-    run_items,
     scene_plans,
 )
-from coregstack.run.result import RunResult, write_table
+from coregstack.run.request import RunItems, RunRequest, carry_out
+from coregstack.run.result import RunResult, with_table
+from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
-from coregstack.stack.facts import scene_facts, stack_facts
+from coregstack.stack.facts import stack_facts
 from coregstack.stack.lookup import find_scene
-from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
-from coregstack.stack.placing import check_anchor, unplaceable
+from coregstack.stack.opening import scenes_of, unreadable_files
+from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.names import check_item_id
 
@@ -113,10 +107,13 @@ def to_geotiffs(
     method = str(aligned.attrs.get("coregstack_method", "direct"))
     records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
     scenes = pristine_scenes(known, moved=True)
-    with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]):
+    with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]) as claim:
+        notes: tuple[str, ...] = ()
         if scenes is None:
+            begin([file_plan(i, f"{i}.tif") for i in known.ids], folder, overwrite=overwrite)
             writer = SlabWriter(
                 output=str(resolved(folder)),
+                claim=claim,
                 anchor_id=anchor,
                 box=known.box,
                 nodata=known.nodata,
@@ -124,10 +121,11 @@ def to_geotiffs(
                 scaling=scaling(known.array),
                 method=method,
             )
-            reports = compute_items(
+            reports: Sequence[ItemReport] = compute_items(
                 [slab_deliveries(known.array.data, records, known.ids, writer)],
                 progress,
                 total=len(known.ids),
+                need=known.array.nbytes // len(known.ids),
             )
         else:
             boxes = {s.scene.id: s.scene.image.box for s in scenes}
@@ -137,20 +135,22 @@ def to_geotiffs(
                 anchor=boxes.get(anchor, known.box),
                 resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
                 cog=cog,
-                fingerprint=records.name,
+                fingerprint=(("quality", records.name),),
+                claim=claim,
                 method=method,
             )
             plans = scene_plans([s.scene for s in scenes])
-            reports = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
+            done = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
+            reports, notes = done.reports, done.notes
     by_id = {report.id: report for report in reports}
     result = RunResult(
         output=str(folder),
         anchor=anchor,
         reports=tuple(by_id[i] for i in known.ids),
+        notes=notes,
         **stack_facts(known),
     )
-    write_table(result)
-    return result
+    return with_table(result)
 
 
 def run_scenes(
@@ -161,12 +161,17 @@ def run_scenes(
     zarr: Any = None,
     ids: Sequence[str] | None = None,
     times: Sequence[Any] | None = None,
-    resampling: str = "cubic",
+    band: str | int | None = None,
+    max_shift: float | None = None,
+    threshold: float = SCORE_THRESHOLD,
+    min_improvement: float = MIN_IMPROVEMENT,
+    method: Method = "direct",
+    resampling: Resampling = "cubic",
     cog: bool = False,
     overwrite: bool = False,
+    check: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
-    **options: Any,
 ) -> RunResult:
     """Align scenes and write them, one file and one sidecar an item; one bad scene does not stop the others.
 
@@ -184,14 +189,18 @@ def run_scenes(
         written, it is named among the problems.
     ids, times : sequence, optional
         As in `coregstack.open_scenes`.
+    band, max_shift, threshold, min_improvement, method
+        As in `coregstack.estimate`.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
     cog, overwrite, progress
         As in `to_geotiffs`.
+    check : bool
+        Whether items that an earlier run has done count as done only if all that they were made from, and all
+        that was written, has the digests that were noted; what has none is done again. Else size, time and,
+        of inputs, a digest of samples decide.
     dry_run : bool
         Whether items are only matched and decided upon; nothing is written then.
-    **options
-        `band`, `max_shift`, `threshold`, `min_improvement`, `method` of `coregstack.estimate`.
 
     Returns
     -------
@@ -219,81 +228,29 @@ def run_scenes(
     >>> result.to_dataframe().status.to_dict()
     {'a': 'anchor', 'b': 'coregistered', 'c': 'coregistered'}
     """
-    check_resampling(resampling)
-    match_options(("1",), **{key: value for key, value in options.items() if key != "band"})
+    settings = MatchSettings(
+        band=band, max_shift=max_shift, threshold=threshold, min_improvement=min_improvement, method=method
+    )
+    request = RunRequest(
+        match=settings, output=Path(output), zarr=zarr, resampling=resampling, cog=cog, overwrite=overwrite,
+        check=check, dry_run=dry_run, progress=progress,
+    )  # fmt: skip
     scenes, unusable = scenes_of(paths, ids=ids, times=times)
     if not scenes:
         raise unreadable_files(unusable)
     reference, notes = _anchor(scenes, anchor, [u.id for u in unusable])
-    match_options(reference.bands, **options)
-    folder = Path(output)
-    if isinstance(zarr, str | os.PathLike):
-        check_apart(Path(zarr), map(Path, paths))
-    if zarr is not None:
-        open_cube(zarr, None, overwrite=overwrite)
-    asked = {
-        name: k for k, name in enumerate(ids if ids is not None else (Path(path).stem for path in paths))
-    }
-    with nullcontext() if dry_run else output_folder(folder, [Path(path) for path in paths]):
-        plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
-        plans.sort(key=lambda plan: asked[plan.id])
-        settings = DeliverySettings(
-            output=str(resolved(folder)),
-            anchor_id=reference.id,
-            anchor=reference.image.box,
-            resampling=resampling,
-            cog=cog,
-            fingerprint=run_fingerprint(reference, scenes, options),
-            method=str(options.get("method", "direct")),
-            dry_run=dry_run,
-        )
-        reports = run_items(
-            plans,
-            {scene.id: scene for scene in scenes},
-            unusable,
-            settings,
-            partial(match_options, **options),
-            network=options.get("method") == "network",
-            overwrite=overwrite,
-            progress=progress,
-        )
-        result = RunResult(
-            output=str(folder),
-            anchor=reference.id,
-            reports=reports,
-            dry_run=dry_run,
-            notes=notes,
-            **scene_facts(scenes),
-        )
-        if dry_run:
-            return result
-        write_table(result)
-        if zarr is not None:
-            try:
-                write_cube(zarr, scenes, reference, result, overwrite=overwrite)
-            except (CoregError, OSError) as error:
-                # the items are delivered whatever fails here
-                result = replace(result, faults=(*result.faults, f"cube: {error}"))
-        return result
-
-
-def write_cube(
-    store: Any, scenes: Sequence[Scene], anchor: Scene, result: RunResult, *, overwrite: bool
-) -> None:
-    """Write the cube of a run whose shifts are known; scenes that cannot be read or placed are left out."""
-    reached = {report.id for report in result.reports if report.quality.shift is not None}
-    placeable = [
-        scene
-        for scene in readable(scenes, result)
-        if unplaceable(scene, anchor, apart=scene.id in reached) is None
-    ]
-    to_zarr(apply(stack_scenes(placeable, anchor), result.to_quality()), store, overwrite=overwrite)
-
-
-def readable(scenes: Sequence[Scene], result: RunResult) -> list[Scene]:
-    """Scenes of a run without those whose files were named as damaged; their pixels are not asked for again."""
-    broken = {r.id for r in result.reports if r.problems and r.quality.status is Status.FAILED}
-    return [scene for scene in scenes if scene.id not in broken]
+    names = ids if ids is not None else [Path(path).stem for path in paths]
+    asked = {name: k for k, name in enumerate(names)}
+    plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
+    items = RunItems(
+        scenes=tuple(scenes),
+        unusable=tuple(unusable),
+        plans=tuple(sorted(plans, key=lambda plan: asked[plan.id])),
+        anchor=reference,
+        inputs=tuple(Path(path) for path in paths),
+        notes=notes,
+    )
+    return carry_out(request, items)
 
 
 def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> tuple[Scene, tuple[str, ...]]:

@@ -16,15 +16,7 @@ from rasterio.io import MemoryFile
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.matching.preview import CHIP
 from coregstack.model import Evidence, ItemQuality, Status
-
-COLOURS = {
-    Status.COREGISTERED: "#009e73",
-    Status.ALREADY_ALIGNED: "#56b4e9",
-    Status.NO_IMPROVEMENT: "#e69f00",
-    Status.FAILED: "#d55e00",
-    Status.ANCHOR: "#000000",
-}
-"""Colours of the states, those of Okabe and Ito, which colour-blind readers tell apart."""
+from coregstack.run.colours import COLOURS
 
 _SHAPES = {
     Status.COREGISTERED: "o",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import xarray as xr
 from odc.geo.geobox import GeoBox
@@ -19,7 +18,7 @@ from coregstack.geometry.validarea import looked_at
 from coregstack.graph.sketches import network_frame
 from coregstack.matching.assess import Reference, anchor_quality, assess, prepare
 from coregstack.matching.items import ArrayItem, SceneItem
-from coregstack.matching.options import MatchOptions, match_options
+from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import fields_in, missing_in, quality_of
 from coregstack.model import NO_SHIFT, OUTSIDE, ItemQuality, Shift, Status
 from coregstack.network.steps import NOWHERE, Place, conclude, match_with_anchor, match_with_partners
@@ -88,7 +87,9 @@ class Rematch:
         return conclude(reference, partner, pixels, replace(place, ties=match.ties), self.options)
 
 
-def rematch(stack: xr.DataArray, anchor: Hashable | None = None, **options: Any) -> Rematch:
+def rematch(
+    stack: xr.DataArray, anchor: Hashable | None = None, settings: MatchSettings | None = None
+) -> Rematch:
     """Make a stack ready to be matched once more, item by item; the quality that it carries is computed.
 
     Parameters
@@ -100,8 +101,8 @@ def rematch(stack: xr.DataArray, anchor: Hashable | None = None, **options: Any)
     anchor : str, time or int, optional
         The anchor; by default the one that the stack was aligned to. With any other, all items are matched
         with that one.
-    **options
-        `band` and `max_shift`, as in `coregstack.estimate`.
+    settings : MatchSettings, optional
+        How items are matched.
 
     Returns
     -------
@@ -124,7 +125,7 @@ def rematch(stack: xr.DataArray, anchor: Hashable | None = None, **options: Any)
         stack=known,
         anchor=index,
         box=known.box if scenes is None else scenes[index].scene.image.box,
-        options=match_options(known.bands, **options),
+        options=(settings or MatchSettings()).bound(known.bands),
         applied=_applied(stack, told) if told else (NO_SHIFT,) * len(known.ids),
         scenes=None if scenes is None else tuple(scenes),
         places=_places(known.ids, told) if "against" in stack.coords and known.ids[index] == own else None,

@@ -12,12 +12,19 @@ import xarray as xr
 from coregstack.errors import InvalidRequest, MissingFile
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.ties import tie_table
+from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.run.result import TABLE, RunResult
 from coregstack.show.rematch import qualities, rematch
 
 
-def tie_points(source: Any, *, anchor: Hashable | None = None, **options: Any) -> pd.DataFrame:
+def tie_points(
+    source: Any,
+    *,
+    anchor: Hashable | None = None,
+    band: str | int | None = None,
+    max_shift: float | None = None,
+) -> pd.DataFrame:
     """List the windows that were matched: where each lies, its own shift, and whether it agrees.
 
     Parameters
@@ -26,8 +33,8 @@ def tie_points(source: Any, *, anchor: Hashable | None = None, **options: Any) -
         What a run returned, its output folder, or a stack, aligned or not, whose items are matched once more.
     anchor : str, time or int, optional
         For a stack: the anchor; by default the one that it was aligned to.
-    **options
-        For a stack: `band` and `max_shift`, as in `coregstack.estimate`.
+    band, max_shift
+        For a stack: as in `coregstack.estimate`.
 
     Returns
     -------
@@ -53,12 +60,13 @@ def tie_points(source: Any, *, anchor: Hashable | None = None, **options: Any) -
     >>> bool(ties.inlier.any())
     True
     """
+    settings = MatchSettings(band=band, max_shift=max_shift)
     if isinstance(source, xr.DataArray):
-        again = rematch(source, anchor, **options)
+        again = rematch(source, anchor, settings)
         found = ((item, quality.evidence) for item, quality in qualities(again))
         items = {item: kept for item, kept in found if kept is not None}
         return tie_table(items, again.box, again.stack.ids[again.anchor])
-    if anchor is not None or options:
+    if anchor is not None or settings != MatchSettings():
         raise InvalidRequest(
             "anchor and match options are for stacks; what a run has written tells them itself."
         )

@@ -14,7 +14,6 @@ from coregstack.errors import InvalidStack
 from coregstack.graph.matched import array_items, scene_items
 from coregstack.graph.sketches import item_sketches, network_frame
 from coregstack.kernels.descriptor import similarity
-from coregstack.matching.decision import Thresholds
 from coregstack.matching.options import MatchOptions, match_bands
 from coregstack.network import AnchorScore
 from coregstack.network import rank_anchors as rank_measures
@@ -157,7 +156,7 @@ def _stack_scores(stack: Stack) -> tuple[AnchorScore, ...]:
 
 
 def _looked_at(band: int) -> MatchOptions:
-    return MatchOptions(bands=(band,), limits=Thresholds())
+    return MatchOptions(bands=(band,))
 
 
 def _on_time(stack: Stack, names: Sequence[str]) -> list[object] | None:

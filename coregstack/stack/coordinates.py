@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,10 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
+from coregstack.untrusted.crstext import crs_fault
 
+_CRS_KEYS = ("spatial_ref", "crs_wkt", "crs", "proj4", "proj:wkt2", "proj:projjson", "proj:code")
+"""Attributes that may define a CRS."""
 _UNEVEN = 1e-3
 """Part of a pixel by which a label may lie off an even lattice."""
 _ROUNDING = 2.0
@@ -53,6 +57,9 @@ def with_coordinates(array: xr.DataArray, box: GeoBox) -> xr.DataArray:
 
 def stack_crs(array: xr.DataArray) -> CRS | None:
     """CRS of a stack from its grid mapping, or from what odc and stackstac leave; None without one."""
+    for text in _crs_texts(array):
+        if fault := crs_fault(text):
+            raise InvalidStack(f"The CRS of a stack {fault}. Set it anew with write_crs.")
     crs = array.rio.crs
     if crs is not None:
         return CRS(crs.to_string())
@@ -60,6 +67,16 @@ def stack_crs(array: xr.DataArray) -> CRS | None:
         if value is not None:
             return CRS(f"EPSG:{value}" if isinstance(value, int | np.integer) else str(value))
     return None
+
+
+def _crs_texts(array: xr.DataArray) -> Iterator[str]:
+    """Every text of a stack that may be read as the definition of its CRS."""
+    holders = [array.attrs, array.encoding, *(coord.attrs for coord in array.coords.values())]
+    for holder in holders:
+        yield from (str(value) for key, value in holder.items() if key in _CRS_KEYS and value is not None)
+    for name in ("epsg", "proj:epsg", "proj:code", "proj:wkt2", "proj:projjson"):
+        if name in array.coords:
+            yield from (str(value) for value in np.unique(array.coords[name].values.astype(str)))
 
 
 def band_names(array: xr.DataArray) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
 from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
 from coregstack.graph.network import Items, array_network, scene_network
 from coregstack.matching.items import MatchItem, SceneItem
-from coregstack.matching.options import MatchOptions, match_options
+from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import FIELDS, SCORE_VERSION
 from coregstack.model import NO_SHIFT, OUTSIDE, Shift
 from coregstack.network.steps import PairMatch
@@ -29,7 +29,7 @@ from coregstack.stack.provenance import pristine_clear, pristine_scenes
 
 
 def estimate_beside(
-    stack: xr.DataArray, anchor: str, placed: Mapping[str, tuple[Shift, Shift]], **options: Any
+    stack: xr.DataArray, anchor: str, placed: Mapping[str, tuple[Shift, Shift]], settings: MatchSettings
 ) -> xr.Dataset:
     """As `estimate`, where the places of some items are known already, from more than this stack.
 
@@ -41,8 +41,8 @@ def estimate_beside(
         Id of the anchor.
     placed : mapping
         Id to the shift that is left to be applied, and its sigma, px. The direct method does not need them.
-    **options
-        `band`, `max_shift`, `threshold`, `min_improvement`, `method` of `estimate`.
+    settings : MatchSettings
+        How items are matched.
 
     Returns
     -------
@@ -57,7 +57,7 @@ def estimate_beside(
         )
         for item, (shift, sigma) in placed.items()
     )
-    return estimate_stack(known, anchor, None, match_options(known.bands, **options), settled)
+    return estimate_stack(known, anchor, None, settings.bound(known.bands), settled)
 
 
 def estimate_stack(
@@ -181,10 +181,9 @@ def _quality(stack: Stack, found: da.Array, options: MatchOptions) -> xr.Dataset
     for name in ("time", "source"):
         if name in stack.array.coords:
             coords[name] = stack.array.coords[name].variable
-    limits = options.limits
     facts = {
-        "threshold": limits.threshold,
-        "min_improvement": limits.min_improvement,
+        "threshold": options.threshold,
+        "min_improvement": options.min_improvement,
         "matching_score_version": SCORE_VERSION,
         "method": options.method,
         "band": "mean" if options.mean else stack.bands[options.bands[0]],

@@ -16,15 +16,16 @@ import rioxarray  # noqa: F401  (registers the accessor that writes CRS and noda
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import CoregError, InvalidRequest, InvalidStack, UnreadableFile
+from coregstack.errors import CoregError, InvalidRequest, InvalidStack, UnreadableFile, UnreadableFiles
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import frame_bounds, union
 from coregstack.graph.opened import open_clear, open_pixels
 from coregstack.model import UNSCALED
-from coregstack.pixels.raster import RasterHeader, limit, read_header
+from coregstack.pixels.raster import RasterHeader, read_header
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack.conform import BAND_POSITION, Stack
 from coregstack.stack.placing import band_indexes, check_lattice, common_bands
+from coregstack.untrusted.limits import STACK_PIXELS
 from coregstack.untrusted.names import check_item_id
 from coregstack.untrusted.times import time_from_name, time_from_text
 
@@ -244,12 +245,12 @@ def place(
                 f"The scene {scene.id!r} cannot be in one stack with the anchor. {error}"
             ) from error
     box = union([scene.image.box for scene in scenes], lattice)
-    if math.prod(box.shape) > limit("COREGSTACK_MAX_STACK_PIXELS", 10**12):
+    if math.prod(box.shape) > STACK_PIXELS():
         numbers = together([lattice, *(scene.image.box for scene in scenes)])
         apart = [scene.id for scene, number in zip(scenes, numbers[1:], strict=True) if number != numbers[0]]
         raise InvalidStack(
             f"On the anchor's lattice the scenes span {box.shape[0]} x {box.shape[1]} pixels. Leave out what lies far "
-            f"away{f', here {apart[:5]}' if apart else ''}, or raise COREGSTACK_MAX_STACK_PIXELS."
+            f"away{f', here {apart[:5]}' if apart else ''}, or raise {STACK_PIXELS.variable}."
         )
     names = common_bands(scenes, anchor, bands)
     dtype = np.result_type(*(scene.image.dtype for scene in scenes))
@@ -311,6 +312,6 @@ def _time(value: object) -> np.datetime64:
 
 def unreadable_files(unusable: Sequence[Unusable]) -> UnreadableFile:
     """One error that names every file that cannot be opened."""
-    lines = "\n".join(f"  {u.path}: {u.reason}" for u in unusable[:20])
     count = "1 scene" if len(unusable) == 1 else f"{len(unusable)} scenes"
-    return UnreadableFile(f"{count} cannot be opened; mend or leave out:\n{lines}")
+    lines = tuple(f"  {u.path}: {u.reason}" for u in unusable[:20])
+    return UnreadableFiles(f"{count} cannot be opened; mend or leave out:", lines)

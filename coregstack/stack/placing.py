@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.geometry.lattice import crs_name, frame_bounds, overlaps
-from coregstack.pixels.raster import MAX_PIXELS, check_pixels, limit
+from coregstack.pixels.raster import check_pixels
 from coregstack.pixels.scene import Scene
+from coregstack.untrusted.limits import PIXELS
 
 
 def check_lattice(anchor: Scene) -> None:
@@ -63,10 +64,10 @@ def unplaceable(scene: Scene, anchor: Scene, *, apart: bool = False) -> str | No
             f"bounds {tuple(round(v, 1) for v in scene.image.box.boundingbox.bbox)})."
         )
     rows, cols = math.ceil(bottom - top), math.ceil(right - left)
-    if rows * cols > limit(*MAX_PIXELS):
+    if rows * cols > PIXELS():
         return (
             f"On the anchor's lattice the scene would have {rows} x {cols} pixels. Check its pixel size and CRS, or "
-            f"raise {MAX_PIXELS[0]}."
+            f"raise {PIXELS.variable}."
         )
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -16,11 +17,13 @@ from coregstack.errors import InvalidRequest, UnreadableFile
 from coregstack.stack.conform import conform
 from coregstack.stack.lookup import find_anchor
 from coregstack.stack.opening import CHUNK
+from coregstack.untrusted.crstext import crs_fault
 
 if TYPE_CHECKING:
     import pystac
 
 _OWN_GRID = ("geobox", "like", "crs", "resolution")
+_CRS_FIELDS = ("proj:code", "proj:epsg", "proj:wkt2", "proj:projjson")
 _SET_HERE = ("groupby", "preserve_original_order", "anchor")
 
 
@@ -125,10 +128,22 @@ def _items(items: Any) -> list[pystac.Item]:
     found = [pystac.Item.from_dict(item) if isinstance(item, dict) else item for item in items]
     if not found:
         raise InvalidRequest("No STAC item was given; at least an anchor and one more are expected.")
+    for item in found:
+        _check_crs(item)
     ids = [item.id for item in found]
     if repeated := sorted({name for name in ids if ids.count(name) > 1}):
         raise InvalidRequest(f"Item ids have to be unique, but these repeat: {repeated[:5]}.")
     return found
+
+
+def _check_crs(item: pystac.Item) -> None:
+    """Refuse an item by whose fields PROJ would open a file."""
+    for fields in (item.properties, *(asset.extra_fields for asset in item.assets.values())):
+        for key in _CRS_FIELDS:
+            value = fields.get(key)
+            text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+            if fault := crs_fault(text):
+                raise InvalidRequest(f"The CRS of the item {item.id!r} ({key}) {fault}.")
 
 
 def _read(path: str | os.PathLike[str]) -> Any:

@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import secrets
 from collections import Counter
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from coregstack.errors import MissingFile, UnreadableFile
-
-MAX_BYTES = 256 * 2**20
-"""Largest JSON file that is read: a manifest of half a million files."""
+from coregstack.untrusted.limits import JSON_BYTES, JSON_VALUES, SMALL_JSON_BYTES, SMALL_JSON_VALUES, Limit
 
 
-def parse_json(text: str, *, on_duplicate: Callable[[str], None] | None = None) -> Any:
+def parse_json(
+    text: str, *, values: Limit = JSON_VALUES, on_duplicate: Callable[[str], None] | None = None
+) -> Any:
     """Parse JSON as RFC 8259 has it: without NaN and Infinity.
 
     Parameters
     ----------
     text : str
         The document.
+    values : Limit
+        How many values it may hold, also those within others.
     on_duplicate : callable, optional
         Called with every key that appears twice in one object; the last value counts.
 
     Raises
     ------
     ValueError
-        If the text is not JSON, nests too deeply, or holds a number too long to read.
+        If the text is not JSON, nests too deeply, holds a number too long to read, or more values than the limit.
     """
+
+    # each value but the first stands behind one of these; within strings they count as well
+    if sum(map(text.count, ",[{")) > values():
+        raise ValueError(
+            f"it holds more than {values()} values; if it is to be trusted, raise {values.variable}"
+        )
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         if on_duplicate:
@@ -41,12 +50,13 @@ def parse_json(text: str, *, on_duplicate: Callable[[str], None] | None = None) 
         return dict(found)
 
     try:
-        return json.loads(text, object_pairs_hook=pairs, parse_constant=_refuse_constant)
+        with _no_collection():
+            return json.loads(text, object_pairs_hook=pairs, parse_constant=_refuse_constant)
     except RecursionError:
         raise ValueError("its objects and lists nest too deeply") from None
 
 
-def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
+def read_text(path: Path, *, limit: Limit = JSON_BYTES) -> str:
     """Read a UTF-8 file of bounded size; a byte order mark is skipped.
 
     Raises
@@ -62,32 +72,46 @@ def read_text(path: Path, *, max_bytes: int = MAX_BYTES) -> str:
         if not path.is_file():
             raise UnreadableFile(f"{path} has to be a file, but it is not a regular one.")
         with path.open("rb") as file:
-            data = file.read(max_bytes + 1)
+            data = file.read(limit() + 1)
     except (MissingFile, UnreadableFile):
         raise
     except (OSError, ValueError) as error:
         raise UnreadableFile(f"{str(path)!a} cannot be read: {error}.") from error
-    if len(data) > max_bytes:
-        raise UnreadableFile(f"{path} is larger than the {max_bytes} bytes that are read of such a file.")
+    if len(data) > limit():
+        raise UnreadableFile(
+            f"{path} is larger than the {limit()} bytes that are read of such a file. If it is to be trusted, raise "
+            f"{limit.variable}."
+        )
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnreadableFile(f"{path} has to be UTF-8 text, but it is not: {error}.") from error
 
 
-def read_json(path: Path, *, max_bytes: int = MAX_BYTES) -> Any:
-    """Read a JSON file of bounded size.
+def read_json(path: Path, *, limit: Limit = JSON_BYTES, values: Limit = JSON_VALUES) -> Any:
+    """Read a JSON file of bounded size, that holds a bounded number of values.
 
     Raises
     ------
     MissingFile, UnreadableFile
         As `read_text`; also if the text is not JSON.
     """
-    text = read_text(path, max_bytes=max_bytes)
+    text = read_text(path, limit=limit)
     try:
-        return parse_json(text)
+        return parse_json(text, values=values)
     except ValueError as error:
         raise UnreadableFile(f"{path} has to be JSON, but it is not: {error}.") from error
+
+
+def read_small_json(path: Path) -> Any:
+    """Read a JSON file about one item, whose limits are narrower.
+
+    Raises
+    ------
+    MissingFile, UnreadableFile
+        As `read_json`.
+    """
+    return read_json(path, limit=SMALL_JSON_BYTES, values=SMALL_JSON_VALUES)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -117,6 +141,18 @@ def write_json(path: Path, value: Any) -> None:
     finally:
         with suppress(OSError):
             temporary.unlink()
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Spare the search for cycles: what is parsed holds none, and of many values it takes most of the time."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _refuse_constant(name: str) -> None:

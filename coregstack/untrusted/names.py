@@ -7,6 +7,7 @@ import unicodedata
 from pathlib import PurePosixPath, PureWindowsPath
 
 from coregstack.errors import UnsafePath
+from coregstack.untrusted.limits import DEPTH
 
 MAX_ID_BYTES = 200
 """Longest item id in UTF-8: with the longest suffix it still fits a file name of 255 bytes."""
@@ -69,7 +70,7 @@ def safe_relative(path: object) -> PurePosixPath:
     ------
     UnsafePath
         If it is no string, is empty or absolute, holds ``..``, a backslash, a drive or a control
-        character, or a part longer than 255 bytes.
+        character, a part longer than 255 bytes, or more parts than ``COREGSTACK_MAX_DEPTH`` allows.
 
     Examples
     --------
@@ -83,6 +84,8 @@ def safe_relative(path: object) -> PurePosixPath:
     faults += [fault for part in parts if (fault := _fault(part, _MAX_PART_BYTES))]
     if not parts:
         faults.append("names no file")
+    if len(parts) > DEPTH():
+        faults.append(f"leads through more than {DEPTH()} folders")
     if faults:
         raise UnsafePath(f"A path has to stay inside its folder, but {_short(path)} {faults[0]}.")
     return PurePosixPath(*parts)

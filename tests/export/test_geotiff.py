@@ -67,7 +67,7 @@ def move(
         str(source),
         target,
         content,
-        Movement(anchor=anchor, shift=Shift(*shift), resampling=resampling, cog=cog),
+        Movement(anchor=anchor, move=Shift(*shift), resampling=resampling, cog=cog),
     )
     return target
 
@@ -439,7 +439,7 @@ def test_cogs_are_valid_with_overviews(tmp_path: Path, content: Content) -> None
     assert len(info.IFD) >= 2
     plain = source.with_name("plain.tif")
     write_moved(
-        str(source), plain, content, Movement(anchor=ANCHOR, shift=Shift(0.4, 1.3), resampling="cubic")
+        str(source), plain, content, Movement(anchor=ANCHOR, move=Shift(0.4, 1.3), resampling="cubic")
     )
     with rasterio.open(plain) as file, rasterio.open(target) as cog:
         np.testing.assert_array_equal(cog.read(), file.read())
@@ -499,5 +499,5 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             str(source),
             tmp_path / "file" / "x.tif",
             Content.IMAGE,
-            Movement(anchor=ANCHOR, shift=Shift(0.5, 0.5), resampling="cubic"),
+            Movement(anchor=ANCHOR, move=Shift(0.5, 0.5), resampling="cubic"),
         )

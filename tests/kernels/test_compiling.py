@@ -37,7 +37,7 @@ WHOLE, HALF = np.array([1, 2]), np.array([0.5, 0.25], np.float32)
 @pytest.fixture
 def process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], ModuleType]:
     """Makes the module anew, as another process would that keeps what it compiles in the same folder."""
-    monkeypatch.setattr("numba.config.CACHE_DIR", "")
+    monkeypatch.delenv("NUMBA_CACHE_DIR", raising=False)
     path = tmp_path / "kernel.py"
     path.write_text(SOURCE)
 

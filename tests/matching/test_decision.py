@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coregstack.errors import CoregError, InvalidRequest
-from coregstack.matching.decision import ANCHOR_QUALITY, Thresholds, decide, failure, treat
+from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure, treat
+from coregstack.matching.options import MatchSettings
 from coregstack.model import Scores, Shift, ShiftEstimate, Status, TiePoints
 
 _NONE = np.empty(0)
@@ -26,7 +27,7 @@ scores = st.floats(0, 1)
 numbers = st.floats(-50, 50)
 shifts = st.builds(Shift, numbers, numbers)
 limits = st.builds(
-    lambda t, m: Thresholds(threshold=t, min_improvement=m), st.floats(0.05, 1), st.floats(0, 0.2)
+    lambda t, m: MatchSettings(threshold=t, min_improvement=m), st.floats(0.05, 1), st.floats(0, 0.2)
 )
 
 
@@ -36,12 +37,12 @@ def found(shift: Shift | None, reason: str = "") -> ShiftEstimate:
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
-    assert Thresholds() == Thresholds(threshold=0.8, min_improvement=0.001)
+    assert MatchSettings() == MatchSettings(threshold=0.8, min_improvement=0.001)
 
 
 @given(st.one_of(st.none(), shifts), scores, st.one_of(st.none(), scores), limits)
 def test_a_score_at_or_above_the_threshold_is_already_aligned(
-    shift: Shift | None, before: float, after: float | None, rule: Thresholds
+    shift: Shift | None, before: float, after: float | None, rule: MatchSettings
 ) -> None:
     before = max(before, rule.threshold)
     quality = decide(found(shift), Scores(before=before, after=after), rule)
@@ -53,7 +54,7 @@ def test_a_score_at_or_above_the_threshold_is_already_aligned(
 
 @given(shifts, scores, scores, limits)
 def test_below_the_threshold_the_improvement_decides(
-    shift: Shift, before: float, after: float, rule: Thresholds
+    shift: Shift, before: float, after: float, rule: MatchSettings
 ) -> None:
     before = min(before, np.nextafter(rule.threshold, 0))
     quality = decide(found(shift), Scores(before=before, after=after), rule)
@@ -66,7 +67,7 @@ def test_below_the_threshold_the_improvement_decides(
 
 @given(st.one_of(st.none(), shifts), st.one_of(st.none(), scores), st.one_of(st.none(), scores), limits)
 def test_without_shift_or_scores_it_has_failed(
-    shift: Shift | None, before: float | None, after: float | None, rule: Thresholds
+    shift: Shift | None, before: float | None, after: float | None, rule: MatchSettings
 ) -> None:
     if before is not None:
         before = min(before, np.nextafter(rule.threshold, 0))
@@ -80,7 +81,7 @@ def test_without_shift_or_scores_it_has_failed(
 
 @given(st.one_of(st.none(), shifts), st.one_of(st.none(), scores), st.one_of(st.none(), scores))
 def test_details_always_say_something(shift: Shift | None, before: float | None, after: float | None) -> None:
-    details = decide(found(shift), Scores(before=before, after=after), Thresholds()).details
+    details = decide(found(shift), Scores(before=before, after=after), MatchSettings()).details
     assert details[0].isupper()
     assert details.endswith(".")
 
@@ -97,21 +98,21 @@ def test_details_always_say_something(shift: Shift | None, before: float | None,
     ],
 )
 def test_the_edges_of_the_table(before: float, after: float, status: Status) -> None:
-    assert decide(found(Shift(1, 1)), Scores(before=before, after=after), Thresholds()).status is status
+    assert decide(found(Shift(1, 1)), Scores(before=before, after=after), MatchSettings()).status is status
 
 
 @pytest.mark.parametrize("name", ["threshold", "min_improvement"])
 @pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), float("inf")])
 def test_limits_outside_their_range_are_refused(name: str, value: float) -> None:
     with pytest.raises(InvalidRequest, match=f"{name} has to lie between 0 and 1") as error:
-        Thresholds(**{name: value})
+        MatchSettings(**{name: value})
     assert isinstance(error.value, CoregError)
     assert isinstance(error.value, ValueError)
 
 
 @given(shifts, scores, scores, st.booleans())
 def test_what_is_done_follows_the_table(shift: Shift, before: float, after: float, same_crs: bool) -> None:
-    quality = decide(found(shift), Scores(before=before, after=after), Thresholds())
+    quality = decide(found(shift), Scores(before=before, after=after), MatchSettings())
     done = treat(quality, same_crs=same_crs)
     expected = {
         Status.ALREADY_ALIGNED: ("_coreg", not same_crs, Shift(0, 0)),

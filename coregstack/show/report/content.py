@@ -27,9 +27,8 @@ from coregstack.model import Evidence, Status, TiePoints
 from coregstack.run.result import TABLE, RunResult, rows
 from coregstack.show.rematch import rematch
 from coregstack.untrusted.jsonfile import parse_json, read_text
+from coregstack.untrusted.limits import TABLE_BYTES
 from coregstack.untrusted.times import time_from_name
-
-_MAX_TABLE = 2**30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,7 +96,7 @@ def _from_folder(folder: Path) -> Content:
             f"{str(folder)!r} holds no {TABLE}: it is not the output folder of a finished run. Name the folder "
             "that was given as output."
         )
-    lines = csv.DictReader(io.StringIO(read_text(folder / TABLE, max_bytes=_MAX_TABLE), newline=""))
+    lines = csv.DictReader(io.StringIO(read_text(folder / TABLE, limit=TABLE_BYTES), newline=""))
     try:
         items = tuple(_item(line, _files(folder, line["item"])) for line in lines)
     except (KeyError, ValueError, TypeError, csv.Error) as error:

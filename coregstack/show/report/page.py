@@ -24,6 +24,7 @@ from coregstack.export.lock import locked
 from coregstack.geometry.lattice import crs_name
 from coregstack.matching.preview import CHIP
 from coregstack.orders.manifest import MANIFEST_NAME, list_again
+from coregstack.run.colours import COLOURS, ON_DARK
 from coregstack.run.result import REPORT, TABLE, RunResult
 from coregstack.show.report.content import Content, area_on_map, evidence_json, gather
 
@@ -100,7 +101,7 @@ def _is_listed(target: Path) -> bool:
 def _pieces(content: Content) -> Iterator[str]:
     """The page in order; evidence is read and handed on item by item, so that memory stays bounded."""
     assets = files("coregstack.show.report") / "assets"
-    style = (assets / "style.css").read_text("utf-8")
+    style = _colours() + (assets / "style.css").read_text("utf-8")
     script = "".join((assets / name).read_text("utf-8") for name in _SCRIPTS)
     head, rest = (assets / "page.html").read_text("utf-8").split("$evidence\n")
     yield Template(head).substitute(policy=_policy(style, script), version=__version__, style=style)
@@ -118,6 +119,14 @@ def _pieces(content: Content) -> Iterator[str]:
             yield f'<script type="application/json" id="evidence-{k}">{text}</script>\n'
     data = json.dumps(_facts(content, anchor), separators=(",", ":"), allow_nan=False)
     yield Template(rest).substitute(data=_inert(data), script=script)
+
+
+def _colours() -> str:
+    """Colours of the states as properties of the style."""
+    light, dark = (
+        "".join(f"--{status}: {colour}; " for status, colour in table.items()) for table in (COLOURS, ON_DARK)
+    )
+    return f":root {{{light}}}\n@media (prefers-color-scheme: dark) {{ :root {{{dark}}} }}\n"
 
 
 def _anchor_box(content: Content) -> GeoBox | None:

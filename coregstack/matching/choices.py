@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-METHODS = ("direct", "network")
+from typing import Literal, get_args
+
+Method = Literal["direct", "network"]
 """Ways to estimate: each item with the anchor only, or with some others as well, and all pairs adjusted."""
 
-RESAMPLING = ("cubic", "bilinear", "lanczos", "nearest")
+Resampling = Literal["cubic", "bilinear", "lanczos", "nearest", "none"]
+"""How pixels are moved; with "none" only geotransforms are."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
+"""All of `Method`."""
+
+RESAMPLING = tuple(name for name in get_args(Resampling) if name != "none")
 """Interpolations that pixels can be moved with."""
 
 SCORE_THRESHOLD = 0.8
