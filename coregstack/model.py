@@ -148,6 +148,34 @@ class ShiftEstimate:
     """Why there is no shift, or what a user should know about the one there is; may be empty."""
     ties: TiePoints
     """The windows that were matched."""
+    spread: float | None = None
+    """Rms length of the displacement about its mean over the windows, beyond noise, px; None if not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DisplacementEstimate:
+    """How an item is displaced against the anchor: as one, by a linear map, or by a field."""
+
+    model: str
+    """``"shift"``, ``"affine"`` or ``"field"``."""
+    shift: Shift | None
+    """Mean displacement over the usable overlap, px; None where nothing can be known."""
+    sigma: Shift | None
+    """1 sigma of `shift` along each axis, px; None where there is none."""
+    displacement: Displacement | None
+    """The displacement of an affine map or a field, on the control lattice of the anchor's frame; None for a shift."""
+    spread: float | None
+    """Rms length of the displacement about its mean over the usable overlap, beyond noise, px; None if not known."""
+    residual: float | None
+    """Rms length of the misalignment to be expected once the model has been applied, px; None if not known."""
+    details: str
+    """What a user should know of it, in words; may be empty."""
+    ties: TiePoints
+    """Windows, each with the displacement that it shows by itself."""
+    residual_y: NDArray[np.float64]
+    """What each window of `ties` shows beyond the model, down the rows, px, shape (n,)."""
+    residual_x: NDArray[np.float64]
+    """The same along the columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.errors import InvalidRequest
-from coregstack.kernels._displaced import TILE, copy_usable_at, interpolate_at
+from coregstack.kernels._resample_at import TILE, copy_usable_at, interpolate_at
 from coregstack.kernels._rules import Rules, bands_of, checked, inside
 from coregstack.kernels._taps import tap_table
 from coregstack.kernels.displacement import Area, Bounds, Spline

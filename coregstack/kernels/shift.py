@@ -11,6 +11,7 @@ from coregstack.kernels.agreement import Fit, Joint, between, fit, join
 from coregstack.kernels.coarse import Found, Refusal, search
 from coregstack.kernels.overview import PreparedAnchor, factor_for, look
 from coregstack.kernels.refine import Windows, prepare
+from coregstack.kernels.spread import beyond_noise
 from coregstack.kernels.static import pull
 from coregstack.kernels.windows import Lag, overlap
 from coregstack.model import NO_TIES, PixelSource, Shift, ShiftEstimate, TiePoints
@@ -109,7 +110,14 @@ def estimate_shift(
                 f"the shift found, ({shift.y:.1f}, {shift.x:.1f}) px, is beyond the largest one believed, "
                 f"({limit[0]:g}, {limit[1]:g}) px: raise max_shift if it is right"
             )
-        return ShiftEstimate(shift=shift, sigma=Shift(*joint.sigma), reason=joint.remark, ties=ties)
+        square, error = np.mean([one.shared for one in fits.values()], axis=0)
+        return ShiftEstimate(
+            shift=shift,
+            sigma=Shift(*joint.sigma),
+            reason=joint.remark,
+            ties=ties,
+            spread=beyond_noise(float(square), float(error)),
+        )
     except Refusal as refusal:
         return ShiftEstimate(shift=None, sigma=None, reason=str(refusal), ties=ties)
 
