@@ -39,23 +39,19 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import cube_faults
 import dask
 import numpy as np
 import rasterio
+import recipes
 from rasterio.errors import RasterioIOError
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path[:0] = [str(ROOT / "tests" / "hostile"), str(ROOT / "benchmarks")]
-
-import cube_faults  # noqa: E402
-import recipes  # noqa: E402
-
-from coregstack import run_order  # noqa: E402
-from coregstack.cli import main as command  # noqa: E402
-from coregstack.errors import CoregError  # noqa: E402
-from coregstack.model import Status  # noqa: E402
-from coregstack.orders.verification import verify_output  # noqa: E402
-from coregstack.run.result import RunResult  # noqa: E402
+from coregstack import run_order
+from coregstack.cli import main as command
+from coregstack.errors import CoregError
+from coregstack.model import Status
+from coregstack.orders.verification import verify_output
+from coregstack.run.result import RunResult
 
 IDS = ("20240101_100000_0e3a", "20240102_100000_0e3a", "20240103_100000_0e3a")
 SHIFTS = ((0.0, 0.0), (1.3, -0.7), (-2.1, 0.4))

@@ -277,7 +277,7 @@ def align(
     anchor: Hashable | xr.DataArray,
     *,
     ids: Sequence[str] | None = None,
-    mask: xr.DataArray | bool | None = None,
+    mask: Mask | None = None,
     band: str | int | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,

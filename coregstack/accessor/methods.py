@@ -20,6 +20,7 @@ from coregstack.show.rematch import qualities, rematch
 from coregstack.show.report import report
 from coregstack.show.report.content import quality_table
 from coregstack.show.tiepoints import tie_points
+from coregstack.stack.masks import Mask
 
 
 class QualityPlots:
@@ -116,7 +117,7 @@ class CoregAccessor:
         anchor: Hashable | xr.DataArray,
         *,
         ids: Sequence[str] | None = None,
-        mask: xr.DataArray | bool | None = None,
+        mask: Mask | None = None,
         band: str | int | None = None,
         max_shift: float | None = None,
         threshold: float = SCORE_THRESHOLD,
@@ -141,7 +142,7 @@ class CoregAccessor:
         anchor: Hashable | xr.DataArray,
         *,
         ids: Sequence[str] | None = None,
-        mask: xr.DataArray | bool | None = None,
+        mask: Mask | None = None,
         band: str | int | None = None,
         max_shift: float | None = None,
         threshold: float = SCORE_THRESHOLD,

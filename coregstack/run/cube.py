@@ -13,7 +13,7 @@ from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.pixels.scene import Scene
-from coregstack.run.appending import append_scenes
+from coregstack.run.new_dates import append_scenes
 from coregstack.run.result import RunResult
 from coregstack.stack.opening import stack_scenes
 from coregstack.stack.placing import unplaceable

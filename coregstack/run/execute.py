@@ -32,9 +32,9 @@ from coregstack.matching.items import SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, Scene
-from coregstack.run.computing import Progress, Undone, compute_items
 from coregstack.run.memory import scene_bytes
 from coregstack.run.places import check_apart, check_no_store
+from coregstack.run.scheduler import Progress, Undone, compute_items
 from coregstack.run.targets import begin, check_targets
 from coregstack.stack.opening import Unusable
 from coregstack.stack.placing import band_indexes, common_bands, unplaceable

@@ -16,11 +16,11 @@ from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
 from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import Scene
-from coregstack.run.computing import Progress
 from coregstack.run.cube import grow_cube, write_cube
 from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
 from coregstack.run.places import cube_place
 from coregstack.run.result import RunResult, with_table
+from coregstack.run.scheduler import Progress
 from coregstack.stack.facts import scene_facts
 from coregstack.stack.opening import Unusable
 

@@ -27,7 +27,7 @@ from coregstack.orders.manifest import MANIFEST_NAME, list_again
 from coregstack.run.colours import COLOURS, ON_DARK
 from coregstack.run.places import check_no_store
 from coregstack.run.result import REPORT, TABLE, RunResult
-from coregstack.show.report.content import Content, area_on_map, evidence_json, gather
+from coregstack.show.report.content import ReportContent, area_on_map, evidence_json, gather
 
 _GENERATOR = b'<meta name="generator" content="coregstack '
 _HEAD = 4096
@@ -119,7 +119,7 @@ def _is_listed(target: Path) -> bool:
     return target.name == REPORT and all((target.parent / name).is_file() for name in (TABLE, MANIFEST_NAME))
 
 
-def _pieces(content: Content) -> Iterator[str]:
+def _pieces(content: ReportContent) -> Iterator[str]:
     """The page in order; evidence is read and handed on item by item, so that memory stays bounded."""
     assets = files("coregstack.show.report") / "assets"
     style = _colours() + (assets / "style.css").read_text("utf-8")
@@ -150,14 +150,14 @@ def _colours() -> str:
     return f":root {{{light}}}\n@media (prefers-color-scheme: dark) {{ :root {{{dark}}} }}\n"
 
 
-def _anchor_box(content: Content) -> GeoBox | None:
+def _anchor_box(content: ReportContent) -> GeoBox | None:
     if not any(item["id"] == content.anchor for item in content.items):
         return None
     kept = content.evidence(content.anchor)
     return None if kept is None else kept.box
 
 
-def _facts(content: Content, anchor: GeoBox | None) -> dict[str, Any]:
+def _facts(content: ReportContent, anchor: GeoBox | None) -> dict[str, Any]:
     metres = None if anchor is None else _metres(anchor)
     degrees = anchor is not None and anchor.crs is not None and anchor.crs.geographic
     grid = None
