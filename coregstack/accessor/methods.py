@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from coregstack import api
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.run.notebook import table_html
@@ -123,11 +123,14 @@ class CoregAccessor:
         threshold: float = SCORE_THRESHOLD,
         min_improvement: float = MIN_IMPROVEMENT,
         method: Method = "direct",
+        model: Model = "shift",
+        decide: Decide = "score",
+        stable: xr.DataArray | None = None,
     ) -> xr.Dataset:
         """Estimate shifts and scores of this stack; see `coregstack.estimate`."""
         return api.estimate(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method,
+            min_improvement=min_improvement, method=method, model=model, decide=decide, stable=stable,
         )  # fmt: skip
 
     def apply(self, quality: xr.Dataset, *, resampling: Resampling = "cubic") -> xr.DataArray:
@@ -145,12 +148,16 @@ class CoregAccessor:
         threshold: float = SCORE_THRESHOLD,
         min_improvement: float = MIN_IMPROVEMENT,
         method: Method = "direct",
+        model: Model = "shift",
+        decide: Decide = "score",
+        stable: xr.DataArray | None = None,
         resampling: Resampling = "cubic",
     ) -> xr.DataArray:
         """Align this stack; see `coregstack.align`."""
         return api.align(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, resampling=resampling,
+            min_improvement=min_improvement, method=method, model=model, decide=decide, stable=stable,
+            resampling=resampling,
         )  # fmt: skip
 
     @property

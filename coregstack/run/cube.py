@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from coregstack.api import apply
-from coregstack.cube.memory import open_cube
+from coregstack.cube.mark import find_cube
+from coregstack.cube.place import place_of
 from coregstack.cube.write import to_zarr
 from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
@@ -57,11 +58,13 @@ def grow_cube(
     resampling : str
         How pixels are moved, as in `coregstack.append`.
     """
-    if open_cube(store, None, overwrite=False) is None:
-        write_cube(store, scenes, anchor, result, overwrite=False)
+    place = place_of(store)
+    mark = find_cube(place, overwrite=False)
+    if mark is None or not mark.ready:
+        write_cube(place, scenes, anchor, result, overwrite=False)
         return
     able = [s for s in _readable(scenes, result) if unplaceable(s, anchor, apart=True) is None]
-    append_scenes(able, store, settings, resampling=resampling)
+    append_scenes(able, place, settings, resampling=resampling)
 
 
 def _readable(scenes: Sequence[Scene], result: RunResult) -> list[Scene]:

@@ -18,16 +18,20 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 
 from coregstack._version import __version__
-from coregstack.errors import InvalidRequest
+from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.export.files import staged
 from coregstack.export.lock import locked
 from coregstack.geometry.lattice import crs_name
 from coregstack.matching.preview import CHIP
 from coregstack.orders.manifest import MANIFEST_NAME, list_again
 from coregstack.run.colours import COLOURS, ON_DARK
+from coregstack.run.places import check_no_store
 from coregstack.run.result import REPORT, TABLE, RunResult
 from coregstack.show.report.content import ReportContent, area_on_map, evidence_json, gather
 
+_GENERATOR = b'<meta name="generator" content="coregstack '
+_HEAD = 4096
+"""The generator is named in so many bytes of a report."""
 _SCRIPTS = ("base.js", "charts.js", "table.js", "viewer.js", "main.js")
 
 
@@ -58,7 +62,7 @@ def report(source: Any, path: str | os.PathLike[str] | None = None) -> Path:
     MissingFile, UnreadableFile
         If the folder holds no finished run, the file cannot be written, or the manifest cannot be read.
     OutputConflict
-        If another run is writing to the order's folder.
+        If something that is no report has the path, or another run is writing to the order's folder.
 
     Examples
     --------
@@ -70,8 +74,9 @@ def report(source: Any, path: str | os.PathLike[str] | None = None) -> Path:
     ...     report(aligned, f"{folder}/report.html").name
     'report.html'
     """
-    content = gather(source)
     target = _target(source, path)
+    _check_free(target)
+    content = gather(source)
     listed = _is_listed(target)
     # a run that ends meanwhile writes the manifest anew
     with locked(target.parent) if listed else nullcontext():
@@ -91,6 +96,22 @@ def _target(source: Any, path: str | os.PathLike[str] | None) -> Path:
     if isinstance(source, str | os.PathLike):
         return Path(source) / REPORT
     raise InvalidRequest("Say where the report goes: report(aligned, 'report.html').")
+
+
+def _check_free(target: Path) -> None:
+    """Refuse a path that holds anything but a report: it may be an input, or any other file that was meant to stay."""
+    check_no_store(target.parent)
+    if not os.path.lexists(target):
+        return
+    try:
+        with target.open("rb") as file:
+            ours = target.is_file() and _GENERATOR in file.read(_HEAD)
+    except OSError:
+        ours = False
+    if not ours:
+        raise OutputConflict(
+            f"{str(target)!r} exists, and is no report of coregstack. Remove it, or choose another path."
+        )
 
 
 def _is_listed(target: Path) -> bool:
