@@ -8,6 +8,7 @@ import logging
 import math
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -23,6 +24,7 @@ from coregstack.cube.check import is_cube, verify_cube
 from coregstack.errors import CoregError, SchedulerLost, WorkersPaused
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
+from coregstack.kernels.warming import warm
 from coregstack.matching.options import MatchSettings
 from coregstack.orders.candidates import folder_scenes
 from coregstack.orders.payload import PayloadError
@@ -167,6 +169,17 @@ def _demo(options: argparse.Namespace) -> int:
     return code
 
 
+def _warm(options: argparse.Namespace) -> int:
+    begin = time.monotonic()
+    warm()
+    seconds = time.monotonic() - begin
+    if options.json:
+        say_json({"seconds": round(seconds, 1)})
+    elif not options.quiet:
+        say(f"All kernels are compiled; it took {seconds:.0f} s.")
+    return DELIVERED
+
+
 def _truth_table(sample: SampleOrder, result: RunResult) -> list[str]:
     lines = [("item", "status", "true x, y", "found x, y", "error")]
     for report in result.reports:
@@ -255,5 +268,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "verify": _verify,
     "inspect": _inspect,
     "demo": _demo,
+    "warm": _warm,
 }
 """What each command does; returns the exit code."""

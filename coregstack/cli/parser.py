@@ -1,4 +1,4 @@
-"""The commands and their options: `coregstack order | align | anchors | inspect | verify | completion | demo`.
+"""The commands and their options: `coregstack order | align | anchors | inspect | verify | completion | demo | warm`.
 
 Nothing heavy is loaded to read a command line, so that help, version and mistakes are answered at once.
 """
@@ -69,6 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
         "folder", nargs="?", default="coregstack-demo", metavar="DIR", help="default: %(default)s"
     )
     _cluster_arguments(demo)
+    _command(commands, "warm", "Compile all kernels now, so that no run has to wait for it; for images of containers.",
+        "coregstack warm")  # fmt: skip
     return parser
 
 
