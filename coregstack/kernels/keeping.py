@@ -93,7 +93,7 @@ def read_kept(path: Path) -> bytes:
 
 
 def read_packaged(path: Path) -> bytes:
-    """As `read_kept`, of a file that came with the package: whoever may write to it may write to the package as well."""
+    """As `read_kept`, of a file of the package: whoever may write to it may write to the package as well."""
     return _unsealed(path, path.read_bytes())
 
 
