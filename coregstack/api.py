@@ -11,7 +11,15 @@ import xarray as xr
 
 from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
-from coregstack.matching.choices import MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD, Method, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    RESAMPLING,
+    SCORE_THRESHOLD,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
@@ -20,7 +28,7 @@ from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given
 from coregstack.stack.estimating import estimate_stack, is_auto
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.masks import Mask
-from coregstack.stack.measured import on_lattice
+from coregstack.stack.measured import displacements_on, on_lattice
 from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
 from coregstack.stack.provenance import pristine_scenes
 
@@ -105,6 +113,9 @@ def estimate(
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
+    model: Model = "shift",
+    decide: Decide = "score",
+    stable: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Estimate the shift of every item against the anchor, score it and decide what is done.
 
@@ -140,13 +151,30 @@ def estimate(
         before them on that way. The quality then holds `redundancy`, `closure` (px) and `against` of every item
         as well: pairs beyond the one that is needed, the rms length of the closures of loops, and the id of the
         item that it was matched and scored against, empty for the anchor. It takes some three times as long.
+    model : str
+        How an item may be displaced. "shift": as one. "affine": by a linear map, for what is turned, scaled or
+        sheared. "field": by a displacement that varies over the scene, as relief, mosaics and sensors bring it. "auto":
+        the simplest of these that regions left out of the estimate do not contradict. A field follows what most of a
+        scene agrees on; what moves by itself in a small part (ice, a landslide) does not bend it, but what moves
+        smoothly over most of the scene is taken for misalignment and is taken away.
+    decide : str
+        By what an item is moved. "score": by the matching score, the rule of Planet's hosted tool. "evidence": if its
+        displacement is known and significant (more than 2 sigma along either axis, and more than 0.02 px), whatever the
+        score says, and never otherwise.
+    stable : DataArray, optional
+        Dims (y, x), bool, on the grid of the stack: True on ground that may drive an affine map or a field. By default
+        all ground.
 
     Returns
     -------
     Dataset
         Lazy, all variables along time: `shift_y`, `shift_x`, `shift_sigma_y`, `shift_sigma_x` (px of the
         anchor's lattice), `matching_score_before`, `matching_score_after`, `matching_score_improvement`,
-        `status`, `details`. The shift is what must be applied to the item to match the anchor.
+        `status`, `details`, `model`, `spread` (px, rms of the displacement about its mean), `residual` (px, rms
+        misalignment to be expected after what is done). The shift is what must be applied to the item to match the
+        anchor, the mean where it varies. With another `model` than "shift" also `displacement_y`, `displacement_x` and
+        `displacement_sigma` (px) on a control lattice with the dims (time, lattice_y, lattice_x), whose coordinates
+        are those of the map.
 
     Raises
     ------
@@ -166,10 +194,16 @@ def estimate(
     ['anchor', 'coregistered', 'coregistered']
     """
     settings = MatchSettings(
-        band=band, max_shift=max_shift, threshold=threshold, min_improvement=min_improvement, method=method
+        band=band,
+        max_shift=max_shift,
+        threshold=threshold,
+        min_improvement=min_improvement,
+        method=method,
+        model=model,
+        decide=decide,
     )
     known = conform(stack, ids)
-    return estimate_stack(known, anchor, mask, settings.bound(known.bands))
+    return estimate_stack(known, anchor, mask, settings.bound(known.bands), stable=stable)
 
 
 def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = "cubic") -> xr.DataArray:
@@ -210,9 +244,17 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = 
     """
     check_resampling(resampling)
     known = conform(stack, None if "id" in stack.coords else _ids(quality))
-    quality = on_lattice(_for_items(quality, known, stack), known.box)
+    measured = _for_items(quality, known, stack)
+    varying = displacements_on(measured, known.box)
+    quality = on_lattice(measured, known.box)
     _check_shifts(quality, known.ids)
-    move = moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
+    if resampling == "none" and varying is not None:
+        raise InvalidRequest(
+            "resampling='none' changes the geotransform only, which can express one shift for the whole scene, not a "
+            "displacement that varies over it. Use another resampling, or model='shift'."
+        )
+    status, shift_y, shift_x = (quality[name].data for name in ("status", "shift_y", "shift_x"))
+    move = moves(status, shift_y, shift_x, varying)
     aligned = known.array
     if resampling != "none":
         aligned = _moved(known, move, resampling)
@@ -235,12 +277,15 @@ def align(
     anchor: Hashable | xr.DataArray,
     *,
     ids: Sequence[str] | None = None,
-    mask: xr.DataArray | bool | None = None,
+    mask: Mask | None = None,
     band: str | int | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
+    model: Model = "shift",
+    decide: Decide = "score",
+    stable: xr.DataArray | None = None,
     resampling: Resampling = "cubic",
 ) -> xr.DataArray:
     """Align a stack to an anchor: ``apply(stack, estimate(stack, anchor))``.
@@ -276,7 +321,7 @@ def align(
     check_resampling(resampling)
     quality = estimate(
         stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-        min_improvement=min_improvement, method=method,
+        min_improvement=min_improvement, method=method, model=model, decide=decide, stable=stable,
     )  # fmt: skip
     return apply(stack, quality, resampling=resampling)
 

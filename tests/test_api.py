@@ -70,7 +70,7 @@ def same(one: xr.Dataset | xr.DataArray, other: xr.Dataset | xr.DataArray) -> No
 
 def test_quality_holds_the_documented_variables(stack: xr.DataArray, quality: xr.Dataset) -> None:
     lazy = estimate(stack, anchor=0)
-    assert set(lazy.data_vars) == {*NUMBERS, "status", "details"}
+    assert set(lazy.data_vars) == {*NUMBERS, "status", "details", "model", "spread", "residual"}
     assert all(lazy[name].dims == ("time",) and lazy[name].chunks is not None for name in lazy.data_vars)
     assert all(lazy[name].dtype == np.float64 for name in NUMBERS)
     assert lazy.shift_x.attrs["units"] == "px"

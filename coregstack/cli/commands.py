@@ -20,6 +20,7 @@ import dask
 from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
 from coregstack.cli.signals import exit_code, stopping_in_order
 from coregstack.cli.terminal import LogFormat, complain, say, say_json
+from coregstack.cube.check import is_cube, verify_cube
 from coregstack.errors import CoregError, SchedulerLost, WorkersPaused
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
@@ -123,7 +124,8 @@ def _anchors(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    problems = verify_output(Path(options.folder))
+    where = options.folder
+    problems: tuple[object, ...] = verify_cube(where) if is_cube(where) else verify_output(Path(where))
     if options.json:
         say_json({"output": options.folder, "problems": [str(problem) for problem in problems]})
         return WITH_PROBLEMS if problems else DELIVERED

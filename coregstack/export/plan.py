@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 
 from odc.geo.geobox import GeoBox
 
+from coregstack.export.displacement import displacement_name
 from coregstack.export.geotiff import Content
 from coregstack.export.sidecar import sidecar_name
 from coregstack.model import ItemQuality
@@ -62,9 +63,14 @@ class ItemPlan:
         return PurePosixPath(self.folder, sidecar_name(self.id)).as_posix()
 
     @property
+    def displacement(self) -> str:
+        """Path of the displacement of an item that is moved by one, relative to the output's root, with ``/``."""
+        return PurePosixPath(self.folder, displacement_name(self.id)).as_posix()
+
+    @property
     def targets(self) -> frozenset[str]:
         """Every path that a file of the item may have in the output, its sidecar's among them."""
-        return frozenset({self.sidecar}.union(*(asset.targets for asset in self.assets)))
+        return frozenset({self.sidecar, self.displacement}.union(*(asset.targets for asset in self.assets)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -56,7 +56,7 @@ class SlabWriter:
                 files += self._files(item_id, quality, values)
         except CoregError as error:
             problems.append(str(error))
-        quality = replace(quality, evidence=None)
+        quality = replace(quality, evidence=None, displacement=None)
         return ItemReport(id=item_id, quality=quality, files=tuple(files), problems=tuple(problems))
 
     def _files(self, item_id: str, quality: ItemQuality, values: NDArray[Any]) -> Iterator[WrittenFile]:

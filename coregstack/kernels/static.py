@@ -16,10 +16,12 @@ from coregstack.kernels.compiling import compiled
 
 _WIDTH2 = 3.0
 """Square of the width that a pattern has in a match after smoothing, px^2."""
-_SURE = 3.0
+_SURE = 4.0
 """Standard deviations beyond which an excess is no chance."""
 _PART = 0.6
 """Part of the pull that a pattern of that width would have at most, that patterns were measured to have."""
+_MOST = 0.5
+"""Part of the way to where it stays that a pattern is taken to pull at most."""
 _FAR = 5.0
 """Patterns further than this from the lag do not pull, px."""
 
@@ -67,7 +69,7 @@ def pull(
             near = float(away @ away) / (2 * _WIDTH2)
             # what stays is worth something at twice the lag as well where this is near
             strength = _PART * excess / -np.expm1(-4 * near)
-            worst = np.maximum(worst, strength * np.exp(-near) * np.abs(away))
+            worst = np.maximum(worst, min(strength * np.exp(-near), _MOST) * np.abs(away))
     return worst
 
 
@@ -79,7 +81,7 @@ def _excess(
     there: NDArray[np.int64],
     mirrored: NDArray[np.int64],
 ) -> float:
-    """By how much one offset matches better than the other, as part of its best; 0 where it may be chance."""
+    """By how much the match is better at one offset than at another, as part of its best; 0 where it may be chance."""
     sums = np.zeros((len(anchor), 3))
     _match_at(anchor, item, usable, margin, np.stack([there, mirrored, np.zeros(2, np.int64)]), sums)
     best = float(sums[:, 2].sum())

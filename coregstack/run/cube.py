@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from coregstack.api import apply
-from coregstack.cube.memory import open_cube
+from coregstack.cube.mark import find_cube
+from coregstack.cube.place import place_of
 from coregstack.cube.write import to_zarr
 from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.pixels.scene import Scene
-from coregstack.run.appending import append_scenes
+from coregstack.run.new_dates import append_scenes
 from coregstack.run.result import RunResult
 from coregstack.stack.opening import stack_scenes
 from coregstack.stack.placing import unplaceable
@@ -57,11 +58,13 @@ def grow_cube(
     resampling : str
         How pixels are moved, as in `coregstack.append`.
     """
-    if open_cube(store, None, overwrite=False) is None:
-        write_cube(store, scenes, anchor, result, overwrite=False)
+    place = place_of(store)
+    mark = find_cube(place, overwrite=False)
+    if mark is None or not mark.ready:
+        write_cube(place, scenes, anchor, result, overwrite=False)
         return
     able = [s for s in _readable(scenes, result) if unplaceable(s, anchor, apart=True) is None]
-    append_scenes(able, store, settings, resampling=resampling)
+    append_scenes(able, place, settings, resampling=resampling)
 
 
 def _readable(scenes: Sequence[Scene], result: RunResult) -> list[Scene]:

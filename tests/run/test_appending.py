@@ -11,7 +11,7 @@ import xarray as xr
 import coregstack
 from coregstack.cube import append as writing
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack, MissingFile
-from coregstack.run.appending import append
+from coregstack.run.new_dates import append
 from coregstack.testing import sample_stack, write_sample_order
 
 

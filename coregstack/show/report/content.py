@@ -32,7 +32,7 @@ from coregstack.untrusted.times import time_from_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class ReportContent:
     """All that a report shows, but for the evidence, which is read item by item."""
 
     anchor: str
@@ -47,7 +47,7 @@ class Content:
     """Reads what is kept of an item."""
 
 
-def gather(source: Any) -> Content:
+def gather(source: Any) -> ReportContent:
     """Gather what a report shows.
 
     Parameters
@@ -76,12 +76,12 @@ def gather(source: Any) -> Content:
     return _from_folder(folder)
 
 
-def _from_result(result: RunResult) -> Content:
+def _from_result(result: RunResult) -> ReportContent:
     items = []
     for found, row in zip(result.reports, rows(result.reports), strict=True):
         values = row | {"time": result.time_text(found.id), "problems": found.problems}
         items.append(_item(values, [file.path for file in found.files]))
-    return Content(
+    return ReportContent(
         anchor=result.anchor,
         items=tuple(items),
         notes=result.notes,
@@ -90,7 +90,7 @@ def _from_result(result: RunResult) -> Content:
     )
 
 
-def _from_folder(folder: Path) -> Content:
+def _from_folder(folder: Path) -> ReportContent:
     if not (folder / TABLE).is_file():
         raise MissingFile(
             f"{str(folder)!r} holds no {TABLE}: it is not the output folder of a finished run. Name the folder "
@@ -103,7 +103,7 @@ def _from_folder(folder: Path) -> Content:
         raise UnreadableFile(
             f"{folder / TABLE} is not the table of a run ({error}); run again to have it written anew."
         ) from error
-    return Content(
+    return ReportContent(
         anchor=_anchor(items),
         items=items,
         notes=(),
@@ -112,13 +112,13 @@ def _from_folder(folder: Path) -> Content:
     )
 
 
-def _from_quality(source: xr.DataArray | xr.Dataset) -> Content:
+def _from_quality(source: xr.DataArray | xr.Dataset) -> ReportContent:
     table = quality_table(source)
     told = table.drop(columns="time")
     source = source.assign_coords({name: ("time", told[name].to_numpy()) for name in told})
     items = tuple(_item(values, []) for values in table.reset_index().to_dict("records"))
     named = source.attrs.get("coregstack_anchor") or source.attrs.get("anchor")
-    return Content(
+    return ReportContent(
         anchor=str(named or _anchor(items)),
         items=items,
         notes=(),
