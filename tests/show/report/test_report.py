@@ -24,8 +24,9 @@ import coregstack
 from coregstack import align, estimate, report, run_order, run_scenes
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE, kept_evidence
+from coregstack.export.plan import TABLE
 from coregstack.matching.preview import CHIP
-from coregstack.run.result import TABLE, RunResult
+from coregstack.run.result import RunResult
 from coregstack.show.plot import _decoded
 from coregstack.testing import SampleOrder, sample_stack
 
