@@ -225,12 +225,19 @@ class ItemQuality:
     """All that is known and decided about one item: one entry along `time` of `quality`."""
 
     shift: Shift | None
+    """Mean displacement over the usable overlap, px of the anchor; None where it cannot be known."""
     sigma: Shift | None
+    """1 sigma of the shift along each axis, px."""
     before: float | None
+    """Matching score as it is."""
     after: float | None
+    """Matching score when moved."""
     improvement: float | None
+    """After minus before."""
     status: Status
+    """What is done with it."""
     details: str
+    """Why, in words."""
     unreadable: bool = False
     """Whether it failed because its files could not be read."""
     redundancy: float | None = None
@@ -239,5 +246,13 @@ class ItemQuality:
     """Rms length of the closures of loops through the item, px, where a network of pairs told the shift."""
     against: str | None = None
     """Id of the item, other than the anchor, that the item was matched and scored against."""
+    model: str | None = None
+    """How it is displaced: "shift", "affine" or "field"; None where nothing is known."""
+    spread: float | None = None
+    """Rms length of the displacement about its mean over the usable overlap, beyond noise, px."""
+    residual: float | None = None
+    """Rms misalignment to be expected over the scene after what is done with it, px."""
+    displacement: Displacement | None = field(default=None, compare=False, repr=False)
+    """The displacement of an affine map or a field; None where the item is displaced as one."""
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
     """What a report shows; it is not part of a quality Dataset."""

@@ -48,12 +48,12 @@ class Windows:
     """Whether narrow gaps were filled in, which holds the fit back towards the whole pixels read at."""
 
     def every(self, step: int) -> Windows:
-        """One window in `step`."""
+        """One window in `step`, side by side in memory: kernels are compiled for one layout only."""
         return Windows(
             centres=self.centres[::step],
-            anchor=self.anchor[::step],
-            item=self.item[::step],
-            usable=self.usable[::step],
+            anchor=np.ascontiguousarray(self.anchor[::step]),
+            item=np.ascontiguousarray(self.item[::step]),
+            usable=np.ascontiguousarray(self.usable[::step]),
             margin=self.margin,
             bridged=self.bridged,
         )

@@ -8,7 +8,16 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from coregstack.errors import InvalidRequest
-from coregstack.matching.choices import METHODS, MIN_IMPROVEMENT, SCORE_THRESHOLD, Method
+from coregstack.matching.choices import (
+    DECISIONS,
+    METHODS,
+    MIN_IMPROVEMENT,
+    MODELS,
+    SCORE_THRESHOLD,
+    Decide,
+    Method,
+    Model,
+)
 
 RED_NAMES = ("red", "b04", "b4", "r")
 """What the band is called, in lower case, that is scored unless another is asked for."""
@@ -41,10 +50,15 @@ class MatchSettings:
     """A shift is applied only if it improves the score by at least this much, 0 to 1."""
     method: Method = "direct"
     """One of `coregstack.matching.choices.METHODS`."""
+    model: Model = "shift"
+    """One of `coregstack.matching.choices.MODELS`."""
+    decide: Decide = "score"
+    """One of `coregstack.matching.choices.DECISIONS`."""
 
     def __post_init__(self) -> None:
-        if self.method not in METHODS:
-            raise InvalidRequest(f"method is one of {', '.join(METHODS)}, not {self.method!r}.")
+        for name, known in (("method", METHODS), ("model", MODELS), ("decide", DECISIONS)):
+            if getattr(self, name) not in known:
+                raise InvalidRequest(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}.")
         for name in ("threshold", "min_improvement"):
             value = getattr(self, name)
             if not isinstance(value, _NUMBERS) or not 0 <= value <= 1:

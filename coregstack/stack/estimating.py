@@ -12,8 +12,16 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
 from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
-from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
+from coregstack.graph.matched import (
+    array_items,
+    displacement_planes,
+    field_values,
+    records,
+    reference,
+    scene_items,
+)
 from coregstack.graph.network import Items, array_network, scene_network
+from coregstack.kernels.lattice import Lattice
 from coregstack.matching.items import MatchItem, SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import FIELDS, SCORE_VERSION
@@ -23,8 +31,8 @@ from coregstack.pixels.scene import PlacedScene
 from coregstack.stack.anchor import AUTO, best_item
 from coregstack.stack.conform import Stack, conform, item_times
 from coregstack.stack.lookup import find_anchor
-from coregstack.stack.masks import Mask, usable_pixels
-from coregstack.stack.measured import with_lattice
+from coregstack.stack.masks import Mask, stable_ground, usable_pixels
+from coregstack.stack.measured import with_displacement, with_lattice
 from coregstack.stack.provenance import pristine_clear, pristine_scenes
 
 
@@ -66,15 +74,29 @@ def estimate_stack(
     mask: Mask | None,
     options: MatchOptions,
     settled: tuple[PairMatch, ...] = (),
+    stable: xr.DataArray | None = None,
 ) -> xr.Dataset:
-    """Lazy quality of a stack in its known form; `settled` are pairs with the anchor that are known already."""
+    """Lazy quality of a stack in its known form.
+
+    Parameters
+    ----------
+    known : Stack
+    anchor, mask, stable
+        As `coregstack.estimate` takes them.
+    options : MatchOptions
+    settled : tuple of PairMatch
+        Pairs with the anchor that are known already.
+    """
     facts = {}
     if is_auto(anchor):
         anchor, facts["anchor_why"] = best_item(known)
-    found = _records(known, anchor, mask, options, settled)
+    found, frame = _records(known, anchor, mask, options, settled, stable)
     quality = _quality(known, found, options).assign_attrs(facts)
+    if options.model != "shift":
+        nodes = Lattice.of((frame.shape[0], frame.shape[1])).shape
+        quality = with_displacement(quality, displacement_planes(found, nodes), frame)
     name = OUTSIDE if isinstance(anchor, xr.DataArray) else known.ids[find_anchor(known, anchor)]
-    return with_lattice(quality, _measured_on(known, anchor)).assign_attrs(anchor=name)
+    return with_lattice(quality, frame).assign_attrs(anchor=name)
 
 
 def is_auto(anchor: Any) -> bool:
@@ -88,21 +110,25 @@ def _records(
     mask: Mask | None,
     options: MatchOptions,
     settled: tuple[PairMatch, ...],
-) -> da.Array:
+    stable: xr.DataArray | None,
+) -> tuple[da.Array, GeoBox]:
+    """An `ItemQuality` for each item, and the anchor's box, in whose frame items are matched."""
     inside = None if isinstance(anchor, xr.DataArray) else find_anchor(stack, anchor)
     known = _items(stack, inside, settled)
     scenes = None if mask is not None or inside is None else _match_scenes(stack, inside)
+    frame = _frame(stack, anchor) if scenes is None else scenes[known.anchor].scene.image.box
+    ground = None if stable is None else stable_ground(stack, stable, frame)
     if scenes is not None and options.method == "network":
-        return scene_network(scenes, known, options)
+        return scene_network(scenes, known, options, ground), frame
     if scenes is not None:
         items = scene_items(scenes)
         first: MatchItem | da.Array = SceneItem(scene=scenes[known.anchor])
     else:
         items, first = _array_items(stack, inside, anchor, usable_pixels(stack, mask), options)
-    prepared = reference(first, options)
+    prepared = reference(first, options, ground)
     if options.method == "network":
-        return array_network(items, known, prepared, options, in_memory=stack.given.chunks is None)
-    return records(items, inside, prepared, options)
+        return array_network(items, known, prepared, options, in_memory=stack.given.chunks is None), frame
+    return records(items, inside, prepared, options), frame
 
 
 def _array_items(
@@ -120,8 +146,8 @@ def _array_items(
     return items, array_items(first, usable, ("the anchor",), nodata=other.empty)
 
 
-def _measured_on(stack: Stack, anchor: Any) -> GeoBox:
-    """The lattice whose pixels shifts are counted in: the anchor's, which for an item of the stack is the stack's."""
+def _frame(stack: Stack, anchor: Any) -> GeoBox:
+    """The box of the anchor of an array: that of the stack, or its own where it is from outside."""
     return conform(_one_time(anchor)).box if isinstance(anchor, xr.DataArray) else stack.box
 
 
