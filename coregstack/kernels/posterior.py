@@ -15,9 +15,8 @@ from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 
 from coregstack.kernels._separable import along_both, back_along_both
-from coregstack.kernels.equations import Equations
 from coregstack.kernels.lattice import Lattice
-from coregstack.kernels.prior import Prior, response
+from coregstack.kernels.prior import response
 from coregstack.kernels.symmetric import product
 
 _DENSE = 500

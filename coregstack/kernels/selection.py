@@ -22,7 +22,7 @@ from coregstack.kernels.equations import Equations
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.posterior import Basis, Large, Normal, Solution
 from coregstack.kernels.prior import Prior
-from coregstack.kernels.symmetric import product, squared
+from coregstack.kernels.symmetric import squared
 from coregstack.model import Shift
 
 SHIFT, AFFINE, FIELD = "shift", "affine", "field"
@@ -193,7 +193,7 @@ class Evidence:
         for _ in range(2):
             before = best
             best = self._best([best, *(replace(best, power=float(p)) for p in powers)])
-            best = self._best([best, *(replace(best, length=l * self.step) for l in _LENGTHS)])
+            best = self._best([best, *(replace(best, length=steps * self.step) for steps in _LENGTHS)])
             best = self._best([best, *(replace(best, slope=s) for s in _SLOPES)])
             if best == before:
                 break
