@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from coregstack.kernels.symmetric import inverse, product
 
-_APART = 1
+_APART = 2
 """Blocks from one to the other."""
 _FARTHEST = 1.5
 """Steps of blocks longer than this are no steps of a fit, px."""
