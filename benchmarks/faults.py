@@ -1,12 +1,13 @@
 """Let disks, processes and clusters fail in the middle of an order, and see what becomes of it.
 
-    python benchmarks/faults.py --faults 200
+    python benchmarks/faults.py --faults 245
     python benchmarks/faults.py --kind "bytes read" --seed 0 --only 7      one fault again
 
 Each fault strikes a whole order (an anchor and two items, with masks, metadata and a manifest) at a place that
 is drawn from the kind, the seed and its number. Then no final name may hold anything but the bytes of an
 undisturbed run or of the source; every item has to be finished or named; the inputs have to be as they were; and
-the same command, run again without the fault, has to bring the undisturbed output, file for file.
+the same command, run again without the fault, has to bring the undisturbed output, file for file. Faults that
+strike a cube are those of `cube_faults.py`.
 """
 
 from __future__ import annotations
@@ -31,27 +32,26 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import cube_faults
 import dask
 import numpy as np
 import rasterio
+import recipes
 from rasterio.errors import RasterioIOError
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "hostile"))
-
-import recipes  # noqa: E402
-
-from coregstack import run_order  # noqa: E402
-from coregstack.errors import CoregError  # noqa: E402
-from coregstack.model import Status  # noqa: E402
-from coregstack.orders.verification import verify_output  # noqa: E402
-from coregstack.result import RunResult  # noqa: E402
+from coregstack import run_order
+from coregstack.cli import main as command
+from coregstack.errors import CoregError
+from coregstack.model import Status
+from coregstack.orders.verification import verify_output
+from coregstack.run.result import RunResult
 
 IDS = ("20240101_100000_0e3a", "20240102_100000_0e3a", "20240103_100000_0e3a")
 SHIFTS = ((0.0, 0.0), (1.3, -0.7), (-2.1, 0.4))
@@ -80,6 +80,11 @@ class Bench:
     source: Path = field(init=False)
     inputs: dict[str, str] = field(init=False)
     whole: dict[str, str] = field(init=False)
+
+    @cached_property
+    def cubes(self) -> cube_faults.CubeBench:
+        """Scenes and a cube, for faults that strike cubes."""
+        return cube_faults.CubeBench(folder=self.folder / "cubes")
 
     def __post_init__(self) -> None:
         self.source = self.folder / "order"
@@ -123,8 +128,7 @@ def write_order(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps({"name": "faults", "files": files}))
 
 
-class Broken(Exception):
-    """A promise that was not kept."""
+Broken = cube_faults.Broken
 
 
 def judge(bench: Bench, output: Path, result: RunResult | None, source: Path | None = None) -> str:
@@ -485,6 +489,112 @@ def lost_scheduler(bench: Bench, rng: Rng, output: Path) -> str:
     return judge(bench, output, result)
 
 
+STREAMS = (
+    ">&-",
+    "2>&-",
+    ">&- 2>&-",
+    "<&- >&- 2>&-",
+    ">/dev/full",
+    "2>/dev/full",
+    ">/dev/full 2>&1",
+    "| true",
+)
+"""What a shell may make of the streams of a command."""
+
+
+def words_of(bench: Bench, output: Path, source: Path) -> list[str]:
+    """Words of the command that runs the order."""
+    payload = output.with_name("payload.json")
+    payload.write_text(json.dumps(recipes.payload(list(IDS), IDS[0])))
+    return ["order", str(payload), "--input", str(source), "--output", str(output), "--no-report"]
+
+
+def odd_streams(bench: Bench, rng: Rng, output: Path) -> str:
+    """Standard streams are closed, full, gone, or of few characters: the order is delivered all the same."""
+    amiss = str(rng.choice(STREAMS))
+    more = [option for option in ("--json", "--verbose", "--quiet") if rng.random() < 0.3]
+    call = ["bash", "-c", f'set -o pipefail; "$@" {amiss}', "bash", sys.executable, "-m", "coregstack"]
+    done = subprocess.run(
+        [*call, *words_of(bench, output, bench.source), *more], capture_output=True, check=False, timeout=LIMIT_S,
+        env=os.environ | {"PYTHONIOENCODING": str(rng.choice(["ascii:strict", "utf-8:strict"]))},
+    )  # fmt: skip
+    if done.returncode or b"Traceback" in done.stderr or b"Exception" in done.stderr:
+        raise Broken(f"{amiss}: exit code {done.returncode}; {done.stderr.decode(errors='replace')}")
+    if tree(output) != bench.whole:
+        raise Broken(f"{amiss}: the order is not delivered")
+    judge(bench, output, None)
+    return "equal"
+
+
+def command_apart(arguments: Sequence[str], scratch: Path) -> None:
+    """Run a command in a process of its own, which unpacks archives to a folder."""
+    logging.disable()
+    warnings.simplefilter("ignore")
+    tempfile.tempdir = str(scratch)
+    with open(os.devnull, "w", encoding="utf-8") as nowhere:
+        sys.stdout = sys.stderr = nowhere
+        code = command(arguments)
+    sys.exit(code)
+
+
+def stopping_signal(bench: Bench, rng: Rng, output: Path) -> str:
+    """A command is asked to stop at any moment: it ends in order, with the code of the signal."""
+    number = int(rng.choice([signal.SIGINT, signal.SIGTERM, signal.SIGHUP]))
+    scratch = output.with_name("unpacked")
+    scratch.mkdir()
+    source = Path(shutil.make_archive(str(output.with_name("order")), "zip", bench.source))
+    for _ in range(20):
+        shutil.rmtree(output, ignore_errors=True)
+        arguments = words_of(bench, output, source)
+        process = get_context("forkserver").Process(target=command_apart, args=(arguments, scratch))
+        process.start()
+        begun(process, output)
+        process.join(float(rng.uniform(0, 1)))
+        if process.is_alive() and process.pid is not None:
+            os.kill(process.pid, number)
+        code = ended(process)
+        if left := [*output.rglob("*.part"), *scratch.iterdir()]:
+            raise Broken(f"left behind: {left[0]}")
+        if code == 128 + number:
+            return judge(bench, output, None)
+        if code != 0:
+            raise Broken(f"a command that got signal {number} ended with {code}")
+    raise Broken("the fault was not injected")
+
+
+def swapped_input(bench: Bench, rng: Rng, output: Path) -> str:
+    """After a run an input is another of the same size and time: the next run brings what a fresh one brings."""
+    source, fresh = output.with_name("swapped"), output.with_name("fresh")
+    shutil.copytree(bench.source, source)
+    if rng.random() < 0.7:
+        # without digests nothing but the bytes tells
+        (source / "manifest.json").unlink()
+    bench.run(output, source=source)
+    path = source / str(rng.choice([name for name in bench.inputs if not name.endswith(".json")]))
+    before, data = path.stat(), path.read_bytes()
+    at = int(rng.integers(0, len(data)))
+    flipped = data[:at] + bytes([data[at] ^ int(rng.integers(1, 256))]) + data[at + 1 :]
+    path.write_bytes(flipped if rng.random() < 0.7 else rng.bytes(len(data)))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    try:
+        expected = bench.run(fresh, source=source)
+    except CoregError:
+        try:
+            bench.run(output, source=source)
+        except CoregError:
+            return "stopped"
+        raise Broken("a run went on that a fresh one did not begin") from None
+    result = bench.run(output, source=source)
+    if tree(output) != tree(fresh) or result.problems != expected.problems:
+        raise Broken(f"{path.name} was swapped and not noticed")
+    return "named" if result.problems else "equal"
+
+
+def on_cubes(inject: Callable[[cube_faults.CubeBench, Rng, Path], str]) -> Callable[[Bench, Rng, Path], str]:
+    """A fault that strikes a cube, and what heals it."""
+    return lambda bench, rng, output: inject(bench.cubes, rng, output.parent)
+
+
 KINDS: dict[str, tuple[int, Callable[[Bench, Rng, Path], str]]] = {
     **{kind: (18, failing_call(kind)) for kind in CALLS},
     "damaged earlier output": (24, damaged_output),
@@ -494,8 +604,12 @@ KINDS: dict[str, tuple[int, Callable[[Bench, Rng, Path], str]]] = {
     "killed process": (12, killed_process),
     "killed worker": (3, killed_worker),
     "lost scheduler": (3, lost_scheduler),
+    "odd streams": (16, odd_streams),
+    "signal to stop": (9, stopping_signal),
+    "swapped input": (16, swapped_input),
+    **{kind: (count, on_cubes(inject)) for kind, (count, inject) in cube_faults.KINDS.items()},
 }
-"""How many of 204 faults are of a kind, and how one is injected."""
+"""How many of 359 faults are of a kind, and how one is injected."""
 
 
 def one(kind: str, seed: int, number: int, bench: Bench) -> str:
@@ -505,7 +619,8 @@ def one(kind: str, seed: int, number: int, bench: Bench) -> str:
         output = Path(scratch) / "out"
         try:
             end = KINDS[kind][1](bench, rng, output)
-            heal(bench, output)
+            if kind not in cube_faults.KINDS:
+                heal(bench, output)
         except Broken as broken:
             return str(broken)
         except Exception:
@@ -518,7 +633,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--faults", type=int, default=204, help="at least so many (default: %(default)s)")
+    parser.add_argument("--faults", type=int, default=245, help="at least so many (default: %(default)s)")
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="inject this one fault and print its end")

@@ -32,31 +32,31 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import recipes
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "hostile"))
-
-import recipes  # noqa: E402
-
-from coregstack import grid, names, report, run_scenes  # noqa: E402
-from coregstack.errors import CoregError, UnreadableFile  # noqa: E402
-from coregstack.export.evidence import STATE  # noqa: E402
-from coregstack.export.geotiff import Content, Movement, write_moved  # noqa: E402
-from coregstack.export.notes import read_note  # noqa: E402
-from coregstack.export.sidecar import read_sidecar  # noqa: E402
-from coregstack.model import Shift  # noqa: E402
-from coregstack.opening.files import check_anchor, image_bands, unplaceable  # noqa: E402
-from coregstack.orders.archives import unpack  # noqa: E402
-from coregstack.orders.delivery import scan_delivery  # noqa: E402
-from coregstack.orders.item_metadata import read_item_metadata  # noqa: E402
-from coregstack.orders.manifest import read_manifest  # noqa: E402
-from coregstack.orders.naming import output_name, parse_name  # noqa: E402
-from coregstack.orders.payload import read_payload  # noqa: E402
-from coregstack.pixels import raster  # noqa: E402
-from coregstack.pixels.scene import Mask, MaskKind, PlacedScene, Scene, load_match, read_clear  # noqa: E402
-from coregstack.times import time_from_name, time_from_text  # noqa: E402
+from coregstack import report, run_scenes
+from coregstack.errors import CoregError, UnreadableFile
+from coregstack.export.evidence import STATE
+from coregstack.export.geotiff import Movement, write_moved
+from coregstack.export.notes import read_note
+from coregstack.export.plan import Content
+from coregstack.export.sidecar import read_sidecar
+from coregstack.geometry import lattice as grid
+from coregstack.model import Shift
+from coregstack.orders.archives import unpack
+from coregstack.orders.item_metadata import read_item_metadata
+from coregstack.orders.manifest import read_manifest
+from coregstack.orders.naming import output_name, parse_name
+from coregstack.orders.payload import read_payload
+from coregstack.orders.scan import scan_delivery
+from coregstack.pixels import raster
+from coregstack.pixels.scene import Mask, MaskKind, PlacedScene, Scene, load_match, read_clear
+from coregstack.stack.opening import image_bands
+from coregstack.stack.placing import check_anchor, unplaceable
+from coregstack.untrusted import names
+from coregstack.untrusted.times import time_from_name, time_from_text
 
 LIMIT_S = 30
 """An input that takes longer hangs."""
@@ -189,7 +189,7 @@ def _used_as_item(rng: Rng, data: bytes, path: Path, moved: Path) -> None:
         check_anchor(scene)
     if unplaceable(Scene(id="b", time=scene.time, image=header, bands=scene.bands), _anchor()) is None:
         load_match(_placed(scene), (0,), mean=False, reach=8.0)
-    movement = Movement(anchor=ANCHOR, shift=Shift(0.3, -1.2), resampling=str(rng.choice(["cubic", "none"])))
+    movement = Movement(anchor=ANCHOR, move=Shift(0.3, -1.2), resampling=str(rng.choice(["cubic", "none"])))
     write_moved(str(path), moved, Content.IMAGE, movement)
 
 
@@ -206,7 +206,7 @@ def masks(rng: Rng, folder: Path) -> None:
         id="a", time=np.datetime64("NaT", "ns"), image=header, bands=image_bands(header), masks=(mask,)
     )
     read_clear(_placed(scene), (0, 0, recipes.SIZE, recipes.SIZE))
-    movement = Movement(anchor=ANCHOR, shift=Shift(0.3, -1.2), resampling="cubic")
+    movement = Movement(anchor=ANCHOR, move=Shift(0.3, -1.2), resampling="cubic")
     write_moved(str(path), folder / "out" / "udm2.tif", Content(str(kind)), movement)
 
 
@@ -384,9 +384,36 @@ def notes(rng: Rng, folder: Path) -> None:
         raise UnreadableFile("No note was believed.")
 
 
+def claims(rng: Rng, folder: Path) -> None:
+    """A raster that claims sizes, tags, depth of metadata, or a CRS that is defined by a file."""
+    path, which = folder / "in" / "a.tif", int(rng.integers(0, 4))
+    trap = folder / "in" / "trap"
+    os.mkfifo(trap)
+    if which == 0:
+        size = (10 ** rng.uniform(0, [9, 9, 4.8])).astype(int)
+        data = recipes.claiming(*map(int, size), tile=int(rng.choice([0, 16, 512, 4096])))
+    elif which == 1:
+        data = bytearray(recipes.tiff_bytes())
+        start = int.from_bytes(data[4:8], "little")
+        entry = start + 2 + 12 * int(rng.integers(0, 12))
+        data[entry : entry + 2] = int(rng.choice([270, 33550, 34735, 34737, 34665, 42112, 65000])).to_bytes(
+            2, "little"
+        )
+        data[entry + 4 : entry + 8] = int(2 ** rng.uniform(0, 32) - 1).to_bytes(4, "little")
+    else:
+        key = str(rng.choice(["nadgrids", "geoidgrids", "grids", "model", "file"]))
+        text = f"+proj=qsc +lat_0=48 +lon_0=15 +ellps=intl +nadgrids=/{'x' * (len(str(trap)) - 1)} +no_defs"
+        recipes.write_tiff(path, crs=text)
+        data = path.read_bytes().replace(
+            b"nadgrids", key.rjust(8, "x").encode() if which == 3 else b"nadgrids"
+        )
+        data = data.replace(b"/" + b"x" * (len(str(trap)) - 1), str(trap).encode())
+    _used_as_item(rng, bytes(data), path, folder / "out" / "a.tif")
+
+
 KINDS: dict[str, Callable[[Rng, Path], None]] = {
     "geotiff": geotiffs, "jpeg2000": jpeg2000s, "masks": masks, "payloads": payloads, "json": jsons,
-    "manifests": manifests, "names": any_names, "geometry": geometry, "zips": zips, "notes": notes,
+    "manifests": manifests, "names": any_names, "geometry": geometry, "zips": zips, "notes": notes, "claims": claims,
 }  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from _common import table, workspace
 from rasterio.transform import from_origin
 
 from coregstack import report
-from coregstack.runs import run_scenes
+from coregstack.run.scenes import run_scenes
 from coregstack.testing import Conditions, shifted_scene
 
 # a frame is painted after the tasks that were asked for in it

@@ -20,7 +20,7 @@ from pathlib import Path
 from _common import make_scenes, table, whole_run, workspace
 
 from coregstack.export.files import PART
-from coregstack.runs import run_scenes
+from coregstack.run.scenes import run_scenes
 
 STATE = ".coregstack"
 _RUN = "import sys; from _common import *; whole_run([Path(p) for p in sys.argv[2:]], Path(sys.argv[1]), 2)"

@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,12 @@ import xarray as xr
 from _common import bare_copy, in_process, make_scenes, peak_mib, table, timed, whole_run, workspace
 
 import coregstack
-from coregstack import delivery
-from coregstack.export.items import DeliverySettings, ItemReport
-from coregstack.matching import assess, match_options, prepare
-from coregstack.opening.files import scenes_of
+from coregstack.export.plan import DeliverySettings, ItemReport
+from coregstack.matching.assess import assess, prepare
+from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import PlacedScene, load_match
+from coregstack.run import execute as delivery
+from coregstack.stack.opening import scenes_of
 
 LARGEST = 12367, 8719, 8
 """Columns, rows and bands of a full SuperDove frame."""
@@ -60,7 +60,7 @@ def measure_copy(paths: list[str], output: str, workers: int) -> dict[str, float
 def measure_match(paths: list[str]) -> dict[str, float]:
     """Processor time of the kernels alone, for one scene: all that is not the engine's own."""
     scenes, _ = scenes_of(paths)
-    options = match_options(scenes[0].bands)
+    options = MatchSettings().bound(scenes[0].bands)
     placed = [
         PlacedScene(
             scene=scene, lattice=scenes[0].image.box, bands=scene.bands, fill=0,
@@ -80,7 +80,8 @@ def measure_graph(path: str, count: int) -> dict[str, float]:
     scenes, _ = scenes_of([path])
     many = [replace(scenes[0], id=f"item_{k}") for k in range(count)]
     settings = DeliverySettings(
-        output="nowhere", anchor_id="item_0", anchor=scenes[0].image.box, resampling="cubic", cog=False, fingerprint=""
+        output="nowhere", anchor_id="item_0", anchor=scenes[0].image.box, resampling="cubic", cog=False,
+        fingerprint=(),
     )  # fmt: skip
     tasks = 0
 
@@ -93,7 +94,7 @@ def measure_graph(path: str, count: int) -> dict[str, float]:
     begin = time.perf_counter()
     try:
         delivery.run_items(
-            delivery.scene_plans(many), {scene.id: scene for scene in many}, [], settings, partial(match_options)
+            delivery.scene_plans(many), {scene.id: scene for scene in many}, [], settings, MatchSettings()
         )  # fmt: skip
     finally:
         delivery.compute_items = real

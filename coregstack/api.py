@@ -6,20 +6,24 @@ import os
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from coregstack import graph
-from coregstack.anchoring import best_scene
-from coregstack.errors import InvalidRequest, InvalidStack
-from coregstack.estimating import NETWORK, QUALITY, estimate_stack, is_auto
-from coregstack.matching import match_options
-from coregstack.model import Status
-from coregstack.opening.files import find_scene, scenes_of, stack_scenes, unreadable_files
-from coregstack.opening.provenance import BAND_POSITION, pristine_scenes
-from coregstack.pixels.warp import RESAMPLING
-from coregstack.policy import MIN_IMPROVEMENT, SCORE_THRESHOLD
-from coregstack.stack import Stack, conform, like_given
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
+from coregstack.matching.options import MatchSettings
+from coregstack.stack.anchor import best_scene
+from coregstack.stack.applying import apply, check_resampling
+from coregstack.stack.conform import conform
+from coregstack.stack.estimating import estimate_stack, is_auto
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.masks import Mask
+from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
 
 
 def open_scenes(
@@ -96,12 +100,15 @@ def estimate(
     anchor: Hashable | xr.DataArray,
     *,
     ids: Sequence[str] | None = None,
-    mask: xr.DataArray | bool | None = None,
+    mask: Mask | None = None,
     band: str | int | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
-    method: str = "direct",
+    method: Method = "direct",
+    model: Model = "shift",
+    decide: Decide = "score",
+    stable: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Estimate the shift of every item against the anchor, score it and decide what is done.
 
@@ -116,9 +123,11 @@ def estimate(
         `anchor_why`.
     ids : sequence of str, optional
         Item ids, where the stack has no coordinate `id`; by default made from the times.
-    mask : DataArray or bool, optional
-        Dims (time, y, x): True where a pixel may be used for matching. By default the coordinate `clear` where
-        there is one; False uses all valid pixels.
+    mask : DataArray, bool, str, mapping or callable, optional
+        Dims (time, y, x), or (y, x) for what holds at all times: True where a pixel may be used for matching. Or a
+        band of classes and those that may not be used: ``"scl:3,8,9,10"`` or ``{"scl": [3, 8, 9, 10]}``. Or a function
+        that makes such a DataArray of the stack. By default the coordinate `clear` where there is one; False uses all
+        valid pixels.
     band : str or int, optional
         Band that is scored, by name or position; "mean" for the mean of all bands. By default red where a
         name tells it, else the middle band. The estimator uses up to three more bands.
@@ -135,13 +144,30 @@ def estimate(
         before them on that way. The quality then holds `redundancy`, `closure` (px) and `against` of every item
         as well: pairs beyond the one that is needed, the rms length of the closures of loops, and the id of the
         item that it was matched and scored against, empty for the anchor. It takes some three times as long.
+    model : str
+        How an item may be displaced. "shift": as one. "affine": by a linear map, for what is turned, scaled or
+        sheared. "field": by a displacement that varies over the scene, as relief, mosaics and sensors bring it. "auto":
+        the simplest of these that regions left out of the estimate do not contradict. A field follows what most of a
+        scene agrees on; what moves by itself in a small part (ice, a landslide) does not bend it, but what moves
+        smoothly over most of the scene is taken for misalignment and is taken away.
+    decide : str
+        By what an item is moved. "score": by the matching score, the rule of Planet's hosted tool. "evidence": if its
+        displacement is known and significant (more than 2 sigma along either axis, and more than 0.02 px), whatever the
+        score says, and never otherwise.
+    stable : DataArray, optional
+        Dims (y, x), bool, on the grid of the stack: True on ground that may drive an affine map or a field. By default
+        all ground.
 
     Returns
     -------
     Dataset
         Lazy, all variables along time: `shift_y`, `shift_x`, `shift_sigma_y`, `shift_sigma_x` (px of the
         anchor's lattice), `matching_score_before`, `matching_score_after`, `matching_score_improvement`,
-        `status`, `details`. The shift is what must be applied to the item to match the anchor.
+        `status`, `details`, `model`, `spread` (px, rms of the displacement about its mean), `residual` (px, rms
+        misalignment to be expected after what is done). The shift is what must be applied to the item to match the
+        anchor, the mean where it varies. With another `model` than "shift" also `displacement_y`, `displacement_x` and
+        `displacement_sigma` (px) on a control lattice with the dims (time, lattice_y, lattice_x), whose coordinates
+        are those of the map.
 
     Raises
     ------
@@ -160,79 +186,34 @@ def estimate(
     >>> quality.status.values.tolist()
     ['anchor', 'coregistered', 'coregistered']
     """
-    known = conform(stack, ids)
-    options = match_options(
-        known.bands,
+    settings = MatchSettings(
         band=band,
         max_shift=max_shift,
         threshold=threshold,
         min_improvement=min_improvement,
         method=method,
+        model=model,
+        decide=decide,
     )
-    return estimate_stack(known, anchor, mask, options)
-
-
-def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: str = "cubic") -> xr.DataArray:
-    """Shift the items that are coregistered, leave all others as they are.
-
-    Parameters
-    ----------
-    stack : DataArray
-        The stack that was estimated, or another stack of the same items.
-    quality : Dataset
-        What `estimate` returned; it may have been computed, edited, saved and loaded.
-    resampling : str
-        "cubic", "bilinear", "lanczos" or "nearest" (whole pixels, values unchanged); "none" leaves the pixels of
-        the stack as they are, so that `to_geotiffs` moves only the geotransforms.
-
-    Returns
-    -------
-    DataArray
-        Lazy, same dims and coordinates as the stack; quality variables are coords on time, and `clear` moves along.
-
-    Raises
-    ------
-    InvalidStack
-        If stack and quality do not hold the same items.
-    InvalidRequest
-        If the resampling is unknown, or the quality, where it was computed, lacks the shift of an item that is
-        coregistered.
-
-    Examples
-    --------
-    >>> from coregstack.testing import sample_stack
-    >>> stack = sample_stack(3, shape=(256, 256))
-    >>> aligned = apply(stack, estimate(stack, anchor=0).compute())
-    >>> aligned.dims == stack.dims
-    True
-    """
-    check_resampling(resampling)
-    known = conform(stack, None if "id" in stack.coords else _ids(quality))
-    quality = _for_items(quality, known, stack)
-    _check_shifts(quality, known.ids)
-    move = graph.moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
-    aligned = known.array
-    if resampling != "none":
-        aligned = _moved(known, move, resampling)
-        if known.clear is not None:
-            clear = graph.move_clear(known.clear.data, move)
-            aligned = aligned.assign_coords(clear=(known.clear.dims, clear, known.clear.attrs))
-    told = [name for name in (*QUALITY, *NETWORK) if name in quality]
-    aligned = aligned.assign_coords({name: quality[name].variable for name in told})
-    aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
-    aligned.attrs |= {
-        "coregstack_resampling": resampling,
-        "coregstack_anchor": quality.attrs.get("anchor", ""),
-    }
-    return like_given(known, aligned)
+    known = conform(stack, ids)
+    return estimate_stack(known, anchor, mask, settings.bound(known.bands), stable=stable)
 
 
 def align(
     stack: xr.DataArray,
     anchor: Hashable | xr.DataArray,
     *,
-    resampling: str = "cubic",
-    **options: Any,
+    ids: Sequence[str] | None = None,
+    mask: Mask | None = None,
+    band: str | int | None = None,
+    max_shift: float | None = None,
+    threshold: float = SCORE_THRESHOLD,
+    min_improvement: float = MIN_IMPROVEMENT,
+    method: Method = "direct",
+    model: Model = "shift",
+    decide: Decide = "score",
+    stable: xr.DataArray | None = None,
+    resampling: Resampling = "cubic",
 ) -> xr.DataArray:
     """Align a stack to an anchor: ``apply(stack, estimate(stack, anchor))``.
 
@@ -242,10 +223,10 @@ def align(
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
     anchor : str, time, int or DataArray
         The anchor, as in `estimate`.
+    ids, mask, band, max_shift, threshold, min_improvement, method
+        As in `estimate`.
     resampling : str
         How pixels are interpolated, as in `apply`.
-    **options
-        All other options of `estimate`: `ids`, `mask`, `band`, `max_shift`, `threshold`, `min_improvement`, `method`.
 
     Returns
     -------
@@ -265,68 +246,8 @@ def align(
     ['anchor', 'coregistered', 'coregistered']
     """
     check_resampling(resampling)
-    return apply(stack, estimate(stack, anchor, **options), resampling=resampling)
-
-
-def check_resampling(resampling: str) -> None:
-    """Refuse an unknown resampling.
-
-    Raises
-    ------
-    InvalidRequest
-        If it is none of the known ones.
-    """
-    known = (*RESAMPLING, "none")
-    if resampling not in known:
-        raise InvalidRequest(f"resampling is one of {', '.join(known)}, not {resampling!r}.")
-
-
-def _ids(quality: xr.Dataset) -> list[str] | None:
-    return [str(i) for i in quality["id"].values] if "id" in quality.coords else None
-
-
-def _for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Dataset:
-    """Quality in the order of the stack's items."""
-    missing = [name for name in ("status", "shift_y", "shift_x") if name not in quality]
-    if missing:
-        raise InvalidStack(f"The quality lacks {missing}; pass what estimate returned.")
-    if "id" not in quality.coords or "id" not in stack.coords:
-        if quality.sizes.get("time") != len(known.ids):
-            raise InvalidStack(
-                f"The quality has {quality.sizes.get('time')} items, the stack {len(known.ids)}."
-            )
-        return quality
-    position = {str(i): k for k, i in enumerate(quality["id"].values)}
-    unknown = [i for i in known.ids if i not in position]
-    if unknown:
-        raise InvalidStack(f"The quality knows nothing of {unknown[:5]}; estimate these items as well.")
-    return quality.isel(time=[position[i] for i in known.ids])
-
-
-def _check_shifts(quality: xr.Dataset, ids: Sequence[str]) -> None:
-    """Refuse a quality, where it is known already, that moves items by shifts that it does not have."""
-    told = [quality[name] for name in ("status", "shift_y", "shift_x")]
-    if any(one.chunks is not None for one in told):
-        return
-    status, shift_y, shift_x = (one.values for one in told)
-    lost = np.asarray(status == Status.COREGISTERED, bool) & ~np.isfinite(
-        shift_y.astype(float) + shift_x.astype(float)
-    )
-    if lost.any():
-        named = [ids[k] for k in np.flatnonzero(lost)[:5]]
-        raise InvalidRequest(
-            f"The quality calls {named} coregistered, but holds no shift to apply: enter one, or another status."
-        )
-
-
-def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
-    array = stack.array
-    scenes = pristine_scenes(stack)
-    if scenes is None:
-        return array.copy(data=graph.move_arrays(array.data, move, resampling, stack.nodata))
-    aligned = array.copy(data=graph.move_scenes(scenes, move, array.data.chunks, resampling))
-    # what is read from here on are the bands of this stack, whatever it was selected from
-    position = array.coords[BAND_POSITION].variable
-    return aligned.assign_coords(
-        {BAND_POSITION: position.copy(data=np.arange(position.size).reshape(position.shape))}
-    )
+    quality = estimate(
+        stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
+        min_improvement=min_improvement, method=method, model=model, decide=decide, stable=stable,
+    )  # fmt: skip
+    return apply(stack, quality, resampling=resampling)

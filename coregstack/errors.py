@@ -24,11 +24,22 @@ def printable(text: str) -> str:
     )
 
 
+def one_line(text: str) -> str:
+    r"""Text as one line: `printable`, with line ends as escapes too, so that no file forges a line.
+
+    Examples
+    --------
+    >>> one_line("a.tif\nproblem: none")
+    'a.tif\\nproblem: none'
+    """
+    return printable(text).replace("\n", "\\n")
+
+
 class CoregError(Exception):
     """Base class of all errors raised by coregstack."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return one_line(super().__str__())
 
 
 class InvalidRequest(CoregError, ValueError):
@@ -56,6 +67,20 @@ class UnreadableFile(CoregError, OSError):
     """A file is there but cannot be read as what it should be."""
 
 
+class UnreadableFiles(UnreadableFile):
+    """Several files that cannot be read, one a line."""
+
+    def __init__(self, heading: str, lines: tuple[str, ...] = ()) -> None:
+        super().__init__(heading)
+        self.heading, self.lines = heading, lines
+
+    def __str__(self) -> str:
+        return "\n".join(map(one_line, (self.heading, *self.lines)))
+
+    def __reduce__(self) -> tuple[type[UnreadableFiles], tuple[str, tuple[str, ...]]]:
+        return type(self), (self.heading, self.lines)
+
+
 class UnsafePath(CoregError, PermissionError):
     """A name that would lead outside the folder it has to stay in."""
 
@@ -64,5 +89,17 @@ class SchedulerLost(CoregError, ConnectionError):
     """The dask scheduler of a run is gone: what was done stays, and the same run does the rest."""
 
 
+class WorkersTooSmall(CoregError, MemoryError):
+    """The workers of a cluster may use less memory than an item needs; nothing was written."""
+
+
+class WorkersPaused(WorkersTooSmall):
+    """All workers of a cluster have paused for want of memory: what was done stays, and the same run does the rest."""
+
+
 class OutputConflict(CoregError, FileExistsError):
     """The output already holds something that this run may not replace."""
+
+
+class MissingDisplacement(CoregError, LookupError):
+    """A displacement that varies over a scene is needed to write an item, and is not known."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,12 @@ class Shift(NamedTuple):
 
 
 NO_SHIFT = Shift(0.0, 0.0)
+
+OUTSIDE = "outside"
+"""What is named as the anchor where it is not an item of the stack."""
+
+UNSCALED = 1.0, 0.0
+"""Scale and offset of numbers that are what was measured."""
 
 
 class Status(StrEnum):
@@ -97,6 +103,14 @@ class TiePoints:
     """Match band that the window was matched in."""
 
 
+NO_TIES = TiePoints(
+    **{name: np.zeros(0) for name in ("y", "x", "shift_y", "shift_x", "weight")},
+    inlier=np.zeros(0, np.bool_),
+    band=np.zeros(0, np.int64),
+)
+"""Of an item without a match."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Displacement:
     """A shift that varies over the scene, given at the nodes of a control lattice.
@@ -116,6 +130,10 @@ class Displacement:
     """Displacement along the columns at each node, px, shape (rows, columns)."""
     sigma: NDArray[np.float32]
     """1 sigma of the displacement along either axis at each node, px, shape (rows, columns)."""
+
+
+Move: TypeAlias = Shift | Displacement
+"""What is applied to the content of an item to match the anchor: the same everywhere, or not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,7 +190,7 @@ class Scores:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValidArea:
-    """Where a raster holds valid pixels; see `coregstack.validarea` for how well it is known."""
+    """Where a raster holds valid pixels; see `coregstack.geometry.validarea` for how well it is known."""
 
     parts: tuple[tuple[tuple[float, float], ...], ...]
     """Corners (x, y) of each part, in order round it; the last is joined with the first."""
@@ -187,7 +205,7 @@ class Evidence:
     ties: TiePoints
     """The windows that were matched."""
     picture: bytes
-    """JPEG, grey, black where there is no data; see `coregstack.preview` for what lies where in it."""
+    """JPEG, grey, black where there is no data; see `coregstack.matching.preview` for what lies where in it."""
     chips: Shift | None
     """Frame position of the first pixel of the chips; None where the picture has none."""
     overview: tuple[int, ...]
@@ -207,17 +225,34 @@ class ItemQuality:
     """All that is known and decided about one item: one entry along `time` of `quality`."""
 
     shift: Shift | None
+    """Mean displacement over the usable overlap, px of the anchor; None where it cannot be known."""
     sigma: Shift | None
+    """1 sigma of the shift along each axis, px."""
     before: float | None
+    """Matching score as it is."""
     after: float | None
+    """Matching score when moved."""
     improvement: float | None
+    """After minus before."""
     status: Status
+    """What is done with it."""
     details: str
+    """Why, in words."""
     unreadable: bool = False
     """Whether it failed because its files could not be read."""
     redundancy: float | None = None
     """Pairs beyond the one that is needed, where a network of pairs told the shift."""
     closure: float | None = None
     """Rms length of the closures of loops through the item, px, where a network of pairs told the shift."""
+    against: str | None = None
+    """Id of the item, other than the anchor, that the item was matched and scored against."""
+    model: str | None = None
+    """How it is displaced: "shift", "affine" or "field"; None where nothing is known."""
+    spread: float | None = None
+    """Rms length of the displacement about its mean over the usable overlap, beyond noise, px."""
+    residual: float | None = None
+    """Rms misalignment to be expected over the scene after what is done with it, px."""
+    displacement: Displacement | None = field(default=None, compare=False, repr=False)
+    """The displacement of an affine map or a field; None where the item is displaced as one."""
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
     """What a report shows; it is not part of a quality Dataset."""

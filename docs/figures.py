@@ -16,12 +16,12 @@ from coregstack.kernels.resample import translate
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.matching import MatchOptions, prepare
+from coregstack.matching.assess import prepare
+from coregstack.matching.options import MatchOptions
 from coregstack.model import Shift
 from coregstack.network import adjust
-from coregstack.network.matching import match_with_anchor, match_with_partners, plan_by_looks, sketch_pixels
+from coregstack.network.steps import match_with_anchor, match_with_partners, plan_by_looks, sketch_pixels
 from coregstack.pixels.scene import MatchPixels
-from coregstack.policy import Thresholds
 from coregstack.testing import Conditions, SampleScene, shifted_scene
 
 mpl.use("Agg")
@@ -149,7 +149,7 @@ def network() -> Any:
     items = [_wintry(int(day), shift, k) for k, (day, shift) in enumerate(zip(days, truth, strict=True))]
     sketches = [sketch_pixels(item) for item in items]
     plan = plan_by_looks(sketches, times, None, anchor)
-    options = MatchOptions(bands=(0,), limits=Thresholds())
+    options = MatchOptions(bands=(0,))
     reference = prepare(items[anchor])
     matches = [match_with_anchor(reference, items[k], (anchor, k), options) for k in sorted(plan.direct)]
     for own, others in enumerate(plan.duties):

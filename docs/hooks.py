@@ -117,7 +117,7 @@ def _apart(content: str) -> str:
 
 def commands() -> str:
     """All commands with their options, as Markdown."""
-    from coregstack.cli.commands import build_parser
+    from coregstack.cli.parser import build_parser
 
     parser = build_parser()
     (subparsers,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))

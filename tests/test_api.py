@@ -70,7 +70,7 @@ def same(one: xr.Dataset | xr.DataArray, other: xr.Dataset | xr.DataArray) -> No
 
 def test_quality_holds_the_documented_variables(stack: xr.DataArray, quality: xr.Dataset) -> None:
     lazy = estimate(stack, anchor=0)
-    assert set(lazy.data_vars) == {*NUMBERS, "status", "details"}
+    assert set(lazy.data_vars) == {*NUMBERS, "status", "details", "model", "spread", "residual"}
     assert all(lazy[name].dims == ("time",) and lazy[name].chunks is not None for name in lazy.data_vars)
     assert all(lazy[name].dtype == np.float64 for name in NUMBERS)
     assert lazy.shift_x.attrs["units"] == "px"
@@ -368,8 +368,8 @@ def test_a_saved_quality_is_reused_and_not_estimated_anew(
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("it was estimated anew")
 
-    monkeypatch.setattr("coregstack.graph.quality.assess", refuse)
-    monkeypatch.setattr("coregstack.graph.quality.prepare", refuse)
+    monkeypatch.setattr("coregstack.graph.matched.assess", refuse)
+    monkeypatch.setattr("coregstack.graph.matched.prepare", refuse)
     loaded = travel(quality, tmp_path)
     again = apply(stack, loaded).compute(scheduler="synchronous")
     np.testing.assert_array_equal(again.values, aligned.values)

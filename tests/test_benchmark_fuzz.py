@@ -35,6 +35,7 @@ KINDS = [
     "geometry",
     "zips",
     "notes",
+    "claims",
 ]
 
 

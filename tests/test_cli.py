@@ -141,7 +141,7 @@ def test_the_best_anchor_is_named_alone_on_request(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (["--anchor", "nobody"], "The anchor 'nobody' names no scene; one is expected"),
+        (["--anchor", "nobody"], "No item has the id or time 'nobody'"),
         (["--band", "swir"], "There is no band 'swir'"),
         (["--band", "9"], "There is no band 9"),
         (["--threshold", "3"], "threshold has to lie between 0 and 1"),
@@ -190,7 +190,7 @@ def test_a_cube_that_fails_in_the_end_is_a_problem_of_what_was_delivered(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("coregstack.runs.write_cube", full)
+    monkeypatch.setattr("coregstack.run.request.write_cube", full)
     assert align(scenes, tmp_path / "out", "--zarr", str(tmp_path / "cube.zarr")) == 3
     printed = capsys.readouterr()
     assert "problem: cube: " in printed.err

@@ -7,8 +7,9 @@ import subprocess
 
 import pytest
 
-from coregstack.cli.commands import build_parser, main
+from coregstack.cli import main
 from coregstack.cli.completion import SHELLS, completion_script
+from coregstack.cli.parser import build_parser
 
 
 def _complete(words: str) -> set[str]:

@@ -19,13 +19,13 @@ from dask.callbacks import Callback
 from distributed import Client, LocalCluster
 from rasterio.transform import from_origin
 
-from coregstack import graph
 from coregstack.cli import main
-from coregstack.computing import compute_items
-from coregstack.export.items import ItemReport
+from coregstack.export.plan import ItemReport
+from coregstack.graph.blocks import object_array
+from coregstack.matching.decision import failure
 from coregstack.model import Status
-from coregstack.policy import failure
-from coregstack.runs import run_scenes
+from coregstack.run.scenes import run_scenes
+from coregstack.run.scheduler import compute_items
 from coregstack.testing import Conditions, shifted_scene
 
 SIDE = 200
@@ -151,7 +151,7 @@ def test_a_killed_worker_costs_only_its_tasks(
 
 RUN = """
 import sys, dask
-from coregstack.runs import run_scenes
+from coregstack.run.scenes import run_scenes
 if __name__ == "__main__":
     with dask.config.set(scheduler="threads", num_workers=2):
         run_scenes(sys.argv[2:], anchor="item_0", output=sys.argv[1])
@@ -191,7 +191,7 @@ def test_an_item_that_the_cluster_cannot_do_is_named(cluster: LocalCluster) -> N
     def undone(item: str, reason: str) -> ItemReport:
         return ItemReport(id=item, quality=failure(reason), files=(), problems=(reason,))
 
-    values = graph.object_array("coregstack-values-", [undone("first", ""), undone("second", "")])
+    values = object_array("coregstack-values-", [undone("first", ""), undone("second", "")])
     broken = values.map_blocks(_only_first, dtype=object, meta=np.empty(0, object))
     with Client(cluster):
         reports = compute_items([broken], None, total=2, ids=["first", "second"], undone=undone)
@@ -217,3 +217,21 @@ def test_graphs_stay_small_and_prepare_the_anchor_once(scenes: list[Path], tmp_p
         run_scenes(scenes, anchor=0, output=tmp_path / "out")
     assert len(seen) <= 5 * (ITEMS + 1) + 1
     assert sum("prepare" in str(key) for key in seen) == 1
+
+
+def test_a_run_that_is_interrupted_and_begun_again_at_once_has_no_rival_on_its_cluster(
+    cluster: LocalCluster, scenes: list[Path], undisturbed: dict[str, bytes], tmp_path: Path
+) -> None:
+    def interrupt(done: int, total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with Client(cluster) as client:
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                run_scenes(scenes, anchor=0, output=tmp_path / "out", overwrite=True, progress=interrupt)
+        result = run_scenes(scenes, anchor=0, output=tmp_path / "out")
+        told = " ".join(line for lines in client.get_worker_logs().values() for _, line in lines)
+    assert not result.problems
+    assert "cannot be written" not in told
+    assert contents(tmp_path / "out") == undisturbed

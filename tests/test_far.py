@@ -15,9 +15,9 @@ from affine import Affine
 import coregstack
 from coregstack.cli import main
 from coregstack.errors import InvalidStack
-from coregstack.inspection import inspect_folder
-from coregstack.opening.comparing import comparable, groups_of
-from coregstack.opening.files import scenes_of
+from coregstack.show.inspection import inspect_folder
+from coregstack.stack.comparing import comparable, groups_of
+from coregstack.stack.opening import scenes_of
 from coregstack.testing import sample_stack
 
 GERMANY = "EPSG:32633", (500000, 5800000), 3

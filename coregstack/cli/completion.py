@@ -42,7 +42,7 @@ def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
 
     Examples
     --------
-    >>> from coregstack.cli.commands import build_parser
+    >>> from coregstack.cli.parser import build_parser
     >>> "--anchor" in completion_script(build_parser(), "bash")
     True
     """

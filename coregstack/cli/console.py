@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import sys
 import textwrap
 import time
 from collections.abc import Sequence
@@ -13,10 +12,11 @@ from typing import TextIO
 
 import pandas as pd
 
-from coregstack.errors import printable
-from coregstack.export.items import ItemReport
+from coregstack.cli.terminal import complain, redraw, say
+from coregstack.errors import one_line
+from coregstack.export.plan import ItemReport
 from coregstack.model import Status
-from coregstack.result import RunResult
+from coregstack.run.result import RunResult
 
 _BAR = 24
 _LINE = 79
@@ -30,6 +30,7 @@ class ProgressBar:
 
     Examples
     --------
+    >>> import sys
     >>> bar = ProgressBar(sys.stdout)
     >>> bar(1, 2)
     """
@@ -51,9 +52,8 @@ class ProgressBar:
         fresh = done - self._first
         left = f", {_duration(elapsed / fresh * (total - done))} left" if fresh and done < total else ""
         bar = "#" * full + "." * (_BAR - full)
-        end = "\n" if done == total else ""
-        self._stream.write(f"\r[{bar}] {done}/{total} items, {_duration(elapsed)}{left}   {end}")
-        self._stream.flush()
+        text = f"[{bar}] {done}/{total} items, {_duration(elapsed)}{left}   "
+        redraw(self._stream, text, last=done == total)
 
 
 class CompilingNote:
@@ -61,6 +61,7 @@ class CompilingNote:
 
     Examples
     --------
+    >>> import sys
     >>> note = CompilingNote(sys.stdout)
     >>> note()
     """
@@ -79,8 +80,7 @@ class CompilingNote:
             return
         # a terminal that is gone is no reason for a kernel to fail
         with suppress(OSError):
-            self._stream.write(f"\r{_COMPILING.ljust(_LINE)}\n")
-            self._stream.flush()
+            redraw(self._stream, _COMPILING.ljust(_LINE), last=True)
 
 
 def _duration(seconds: float) -> str:
@@ -90,7 +90,7 @@ def _duration(seconds: float) -> str:
     return f"{hours}h{minutes:02d}m" if hours else f"{minutes}m{rest:02d}s" if minutes else f"{rest}s"
 
 
-def result_table(result: RunResult, width: int | None = None) -> str:
+def result_table(result: RunResult, width: int | None = None) -> list[str]:
     """One line an item: status, shift with 1 sigma, scores, and the reason."""
     lines: list[tuple[str, ...]] = [("item", "status", "shift x, y [px]", "sigma", "before", "after", "why")]
     lines += [_cells(report) for report in result.reports]
@@ -117,8 +117,10 @@ def _score(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
 
 
-def format_table(lines: Sequence[Sequence[str]], width: int) -> str:
-    """Lay rows out in columns; the last column is wrapped to what is left of `width`.
+def format_table(lines: Sequence[Sequence[str]], width: int) -> list[str]:
+    r"""Lay rows out in columns; the last column is wrapped to what is left of `width`.
+
+    What cannot be seen in a cell, line ends among it, is shown as an escape.
 
     Parameters
     ----------
@@ -129,11 +131,10 @@ def format_table(lines: Sequence[Sequence[str]], width: int) -> str:
 
     Examples
     --------
-    >>> print(format_table([("item", "why"), ("a", "it is the anchor")], 20))
-    item  why
-    a     it is the
-          anchor
+    >>> format_table([("item", "why"), ("a", "it is the anchor")], 20)
+    ['item  why', 'a     it is the', '      anchor']
     """
+    lines = [[one_line(cell) for cell in line] for line in lines]
     count = len(lines[0])
     sizes = [max(len(line[k]) for line in lines) for k in range(count - 1)]
     indent = sum(sizes) + 2 * len(sizes)
@@ -144,7 +145,7 @@ def format_table(lines: Sequence[Sequence[str]], width: int) -> str:
         wrapped = textwrap.wrap(line[-1], room) or [""]
         out.append(f"{head}  {wrapped[0]}".rstrip())
         out += [" " * indent + part for part in wrapped[1:]]
-    return "\n".join(out)
+    return out
 
 
 def counted(number: int, noun: str) -> str:
@@ -158,7 +159,7 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def inspection_table(table: pd.DataFrame) -> str:
+def inspection_table(table: pd.DataFrame) -> list[str]:
     """One line an item of what `coregstack.inspect_folder` found."""
     lines: list[tuple[str, ...]] = [("item", "time", "size", "pixel", "CRS", "masks", "overlap", "note")]
     for item, found in zip(table.index, table.to_dict("records"), strict=True):
@@ -188,10 +189,9 @@ def summary(result: RunResult) -> str:
 def show(result: RunResult, *, table: bool = True) -> None:
     """Print a result: table, notes, problems, summary."""
     if table:
-        print(result_table(result))
-        print()
+        say(*result_table(result), "")
     for note in result.notes:
-        print(f"note: {printable(note)}")
+        say(f"note: {note}")
     for problem in result.problems:
-        print(f"problem: {printable(problem)}", file=sys.stderr)
-    print(summary(result))
+        complain(f"problem: {problem}")
+    say(summary(result))

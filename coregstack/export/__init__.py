@@ -1,0 +1,1 @@
+"""The files of one item: rasters, sidecar, notes, tables."""

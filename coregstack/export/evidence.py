@@ -14,14 +14,14 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export.files import staged
-from coregstack.jsonfile import read_json
+from coregstack.export.files import inside, staged
 from coregstack.model import Evidence, Shift, TiePoints, ValidArea
+from coregstack.untrusted.crstext import crs_fault
+from coregstack.untrusted.jsonfile import read_small_json
 
 STATE = ".coregstack"
 """Folder in an output folder that remembers what was done with each item, and from what."""
 
-_MAX_BYTES = 16 * 2**20
 _LONGEST = 2**31
 """No raster has more rows or columns."""
 _WHOLE = {"inlier": bool, "band": np.int64}
@@ -41,7 +41,7 @@ class KeptEvidence:
 
 def evidence_path(output: Path, item_id: str) -> Path:
     """Where the evidence of an item is kept."""
-    return output / STATE / f"{item_id}.evidence"
+    return inside(output, STATE, f"{item_id}.evidence")
 
 
 def keep_evidence(
@@ -83,7 +83,7 @@ def keep_evidence(
 def kept_evidence(output: Path, item_id: str) -> KeptEvidence | None:
     """Read what was kept of an item; None where there is nothing, or nothing that can be trusted."""
     try:
-        value = read_json(evidence_path(output, item_id), max_bytes=_MAX_BYTES)
+        value = read_small_json(evidence_path(output, item_id))
         return KeptEvidence(
             box=None if value["box"] is None else _box_from_json(value["box"]),
             area=None if value.get("area") is None else _area_from_json(value["area"]),
@@ -131,7 +131,7 @@ def _area_from_json(value: dict[str, Any]) -> ValidArea:
     parts = tuple(tuple((float(x), float(y)) for x, y in part) for part in value["parts"])
     if not parts or min(map(len, parts)) < 3 or not np.isfinite(np.concatenate(parts)).all():
         raise ValueError("an area has parts of three corners or more")
-    return ValidArea(parts=parts, crs=str(CRS(value["crs"])))
+    return ValidArea(parts=parts, crs=str(CRS(_crs_text(value["crs"]))))
 
 
 def _box_as_json(box: GeoBox) -> dict[str, Any]:
@@ -147,4 +147,10 @@ def _box_from_json(value: dict[str, Any]) -> GeoBox:
     affine = Affine(*map(float, value["transform"]))
     if not 0 < height <= _LONGEST or not 0 < width <= _LONGEST or not np.isfinite(affine[:6]).all():
         raise ValueError("No raster is so large, or lies there.")
-    return GeoBox((height, width), affine, value["crs"])
+    return GeoBox((height, width), affine, None if value["crs"] is None else _crs_text(value["crs"]))
+
+
+def _crs_text(value: str) -> str:
+    if fault := crs_fault(value):
+        raise ValueError(f"the CRS {fault}")
+    return value

@@ -6,22 +6,57 @@ import hashlib
 import os
 import re
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
-from coregstack.errors import CoregError, MissingFile, UnreadableFile
+from coregstack.errors import CoregError, MissingFile, UnreadableFile, UnsafePath
 
 PART = ".part"
 """Ending of files that are being written; what a killed run leaves of them is removed by the next."""
 
 _HIDDEN = re.compile(r"\.[0-9a-f]{16}\.part")
 _CHUNK = 2**20
+_SAMPLES, _SAMPLE = 16, 2**16
+"""How many pieces of a file stand for all of it, and how many bytes each has."""
 
 
 class WriteError(UnreadableFile):
     """A file that cannot be written."""
+
+
+class RunEnded(CoregError, RuntimeError):
+    """Work for a run that has ended, or whose place another has taken: its files get no names."""
+
+
+_held: ContextVar[Callable[[], bool]] = ContextVar("_held", default=lambda: True)
+"""Whether the run for which this thread works is still the one that may write."""
+
+
+@contextmanager
+def while_held(holds: Callable[[], bool]) -> Iterator[None]:
+    """Files that this thread writes get their names only while `holds()` is true."""
+    before = _held.set(holds)
+    try:
+        yield
+    finally:
+        _held.reset(before)
+
+
+def check_held() -> None:
+    """Make sure that this thread may still write.
+
+    Raises
+    ------
+    RunEnded
+        If the run for which it works has ended.
+    """
+    if not _held.get()():
+        raise RunEnded(
+            "The run that asked for it has ended, or another has taken its place: it was not written."
+        )
 
 
 def resolved(path: Path) -> Path:
@@ -46,6 +81,40 @@ def resolved(path: Path) -> Path:
     return found
 
 
+def inside(root: str | os.PathLike[str], *parts: str) -> Path:
+    """Place of a file in an output folder, whose own folder lies there after all links.
+
+    A link in the place of the file itself is not followed: who writes a file replaces it.
+
+    Parameters
+    ----------
+    root : path-like
+        The output folder; it may be a link itself.
+    *parts : str
+        Path below it.
+
+    Raises
+    ------
+    UnsafePath
+        If a link leads the folder out of `root`.
+    WriteError
+        If no file can have the path.
+
+    Examples
+    --------
+    >>> inside("out", "a", "b.tif").as_posix()
+    'out/a/b.tif'
+    """
+    path = Path(root, *parts)
+    folder = resolved(path.parent)
+    if not folder.is_relative_to(resolved(Path(root))):
+        raise UnsafePath(
+            f"{str(path)!r} would be written to {str(folder)!r}, where a link in the output folder leads. Remove the "
+            "link, or choose another output folder."
+        )
+    return path
+
+
 @contextmanager
 def staged(path: Path) -> Iterator[Path]:
     """A place to write a file that becomes `path` in one step when all went well.
@@ -64,19 +133,25 @@ def staged(path: Path) -> Iterator[Path]:
     ------
     WriteError
         If the folder or file cannot be written; nothing is left then.
+    RunEnded
+        If the run for which it is written has ended meanwhile; nothing is left then.
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}{PART}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         flush(temporary)
+        check_held()
         os.replace(temporary, path)
     except CoregError as error:
+        # the next run clears away what this one was writing: no fault of the disk
+        check_held()
         # nobody knows the file by its hidden name
         if temporary.name in str(error):
             raise WriteError(str(error).replace(temporary.name, path.name)) from error
         raise
     except OSError as error:
+        check_held()
         raise WriteError(
             f"{str(path)!r} cannot be written ({error.strerror or error}). Check the folder's free space and rights."
         ) from error
@@ -148,9 +223,11 @@ def file_digest(path: Path, algorithm: str) -> str:
 
     Raises
     ------
-    UnreadableFile
-        If it cannot be read.
+    MissingFile, UnreadableFile
+        If there is no such file, or it cannot be read.
     """
+    if not path.is_file():
+        raise MissingFile.at(path)
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(
@@ -158,6 +235,26 @@ def file_digest(path: Path, algorithm: str) -> str:
             ).hexdigest()
     except OSError as error:
         raise UnreadableFile(f"{str(path)!r} cannot be read ({error.strerror}).") from error
+
+
+def sample_digest(path: Path) -> str:
+    """SHA-256 of pieces that are spread evenly over a file, of all of it if it is small; empty if it cannot be read.
+
+    It tells another file of the same size and time at little cost; single changed bytes of a large file it does not.
+    """
+    found = hashlib.sha256()
+    try:
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            last = max(size - _SAMPLE, 0)
+            for start in sorted({last * k // (_SAMPLES - 1) for k in range(_SAMPLES)}):
+                file.seek(start)
+                found.update(file.read(_SAMPLE))
+    except OSError:
+        return ""
+    return found.hexdigest()
 
 
 def _read(file: BinaryIO) -> bytes:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import rasterio
@@ -13,14 +12,15 @@ from rasterio.io import DatasetWriter
 from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
-from coregstack.errors import UnreadableFile
-from coregstack.export import newraster
+from coregstack.errors import InvalidRequest, UnreadableFile
 from coregstack.export.files import copy_file, staged
-from coregstack.export.georeference import translate_georeference
-from coregstack.grid import footprint, frame_bounds, lattice_like, moved, same_place, scaled_shift
-from coregstack.model import Shift
-from coregstack.pixels import raster
+from coregstack.export.plan import Content
+from coregstack.geometry.lattice import frame_bounds, lattice_like, moved, same_place
+from coregstack.model import Displacement, Move
+from coregstack.pixels import newraster, raster
+from coregstack.pixels.georeference import translate_georeference
 from coregstack.pixels.held import Held, file_of
+from coregstack.pixels.places import footprint, scaled_move
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
 
@@ -28,29 +28,32 @@ BLOCK = 2048, 2048
 """Rows and columns that are moved at once, whole tiles of the output; large, so that few tiles are decoded twice."""
 
 
-class Content(StrEnum):
-    """What a raster file holds, and so how it is resampled and filled."""
-
-    IMAGE = "image"
-    """Measurements: interpolated; empty pixels are nodata, or 0."""
-    UDM = "udm"
-    """Bit field: nearest neighbour; empty pixels are 1, blackfill."""
-    UDM2 = "udm2"
-    """Planet's eight bands: nearest neighbour; empty pixels are 0, and 1 in the last band."""
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Movement:
-    """Where a raster is put and how."""
+    """Where a raster is put and how.
+
+    Raises
+    ------
+    InvalidRequest
+        If a displacement that varies over the scene is to be applied by changing the geotransform only.
+    """
 
     anchor: GeoBox
     """The anchor's box, whose lattice is taken."""
-    shift: Shift
+    move: Move
     """What is applied to the content, px of the anchor."""
     resampling: str
     """A kernel of `coregstack.pixels.warp.RESAMPLING`, or "none": only the geotransform is changed."""
     cog: bool = False
     """Whether the output is written as cloud-optimised GeoTIFF with overviews."""
+
+    def __post_init__(self) -> None:
+        if self.resampling == "none" and isinstance(self.move, Displacement):
+            raise InvalidRequest(
+                "resampling='none' leaves pixels as they are and changes the geotransform, which can only express one "
+                "shift for the whole image, not a displacement that varies over it. Use another resampling, such as "
+                "'cubic' or 'nearest', or model='shift'."
+            )
 
 
 def write_moved(
@@ -60,9 +63,9 @@ def write_moved(
     movement: Movement,
     held: Held | None = None,
 ) -> None:
-    """Write a raster onto the anchor's lattice, shifted, in one interpolation.
+    """Write a raster onto the anchor's lattice, moved, in one interpolation.
 
-    The output lies in the smallest box of the lattice that holds the whole shifted footprint. An asset of
+    The output lies in the smallest box of the lattice that holds the whole moved footprint. An asset of
     another pixel size keeps it, on the lattice with the anchor's origin and CRS. Dtype, nodata, tags,
     descriptions, colours, scales, codec and internal mask are the source's.
 
@@ -99,11 +102,11 @@ def output_name(path: Path) -> str:
     return path.name if path.suffix.lower() in (".tif", ".tiff") else f"{path.stem}.tif"
 
 
-def output_box(header: RasterHeader, movement: Movement) -> tuple[GeoBox, GeoBox, Shift]:
-    """The lattice of an asset, the box on it that its moved footprint fills, and the shift in its pixels."""
+def output_box(header: RasterHeader, movement: Movement) -> tuple[GeoBox, GeoBox, Move]:
+    """The lattice of an asset, the box on it that its moved footprint fills, and the move in its pixels."""
     lattice = lattice_like(header.box, movement.anchor)
-    shift = scaled_shift(movement.shift, movement.anchor, lattice)
-    return lattice, footprint(header.box, lattice, shift), shift
+    move = scaled_move(movement.move, movement.anchor, lattice)
+    return lattice, footprint(header.box, lattice, move), move
 
 
 def fill_values(header: RasterHeader, content: Content) -> list[float]:
@@ -118,7 +121,7 @@ def fill_values(header: RasterHeader, content: Content) -> list[float]:
 def _write_pixels(
     header: RasterHeader, path: Path, content: Content, movement: Movement, held: Held | None
 ) -> None:
-    lattice, box, shift = output_box(header, movement)
+    lattice, box, move = output_box(header, movement)
     image = content is Content.IMAGE
     top, _, left, _ = frame_bounds(box, lattice)
     with file_of(header, held) as dataset, newraster.created(str(path), dataset, box) as out:
@@ -130,7 +133,7 @@ def _write_pixels(
                 lattice,
                 window,
                 bands=range(header.count),
-                shift=shift,
+                move=move,
                 resampling=movement.resampling if image else "nearest",
                 nodata=header.nodata if image else None,
                 fill=fill_values(header, content),
@@ -139,7 +142,7 @@ def _write_pixels(
             inside = Window(col, row, width, height)
             out.write(values, window=inside)
             if header.internal_mask:
-                out.write_mask(placed_valid(dataset, header, lattice, window, shift), window=inside)
+                out.write_mask(placed_valid(dataset, header, lattice, window, move), window=inside)
 
 
 def _blocks(shape: tuple[int, int], out: DatasetWriter) -> Iterator[tuple[int, int, int, int]]:
@@ -152,7 +155,9 @@ def _blocks(shape: tuple[int, int], out: DatasetWriter) -> Iterator[tuple[int, i
 
 
 def _write_georeference(header: RasterHeader, path: Path, movement: Movement) -> None:
-    box = moved(header.box, movement.anchor, movement.shift)
+    if isinstance(movement.move, Displacement):
+        raise TypeError("a Movement has refused this")
+    box = moved(header.box, movement.anchor, movement.move)
     if header.driver == "GTiff":
         copy_file(Path(header.path), path)
         translate_georeference(path, box.affine.c - header.box.affine.c, box.affine.f - header.box.affine.f)

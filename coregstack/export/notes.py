@@ -5,17 +5,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from coregstack.errors import CoregError, UnreadableFile
+from coregstack.export.evidence import STATE
 from coregstack.export.files import staged
-from coregstack.jsonfile import read_json
-from coregstack.model import ItemQuality, Shift, Status
-from coregstack.names import safe_relative
+from coregstack.matching.quality import plain_values, quality_of
+from coregstack.untrusted.jsonfile import read_small_json
+from coregstack.untrusted.names import safe_relative
 
-_MAX_BYTES = 16 * 2**20
+_DELIVERED = "delivered"
+"""Name of the file that lists the items of the last run, beside their notes."""
 
 
 def write_note(path: Path, note: Mapping[str, Any]) -> None:
@@ -26,8 +29,9 @@ def write_note(path: Path, note: Mapping[str, Any]) -> None:
     path : Path
         File; it appears only complete.
     note : mapping
-        ``fingerprint`` and ``resampling`` (str), ``quality`` as `quality_as_json` gives it, and ``files``,
-        a list of what is known of each: ``path``, ``size``, ``md5``, ``sha256``, ``annotations``.
+        ``fingerprint`` and ``resampling`` (str), ``parts`` and ``sources`` (mappings of str), ``quality`` as
+        `plain_values` gives it, and ``files``, a list of what is known of each: ``path``, ``size``, ``md5``,
+        ``sha256``, ``annotations``.
 
     Raises
     ------
@@ -46,13 +50,15 @@ def read_note(path: Path) -> dict[str, Any]:
     MissingFile, UnreadableFile
         If there is no note, or it is not what a run writes.
     """
-    note = read_json(path, max_bytes=_MAX_BYTES)
+    note = read_small_json(path)
     try:
         sound = note.pop("check") == _digest(note)
         # whoever changes a note can sign it too
         sound = sound and [_file(entry) for entry in note["files"]] == note["files"]
-        sound = sound and quality_as_json(quality_from_json(note["quality"])) == note["quality"]
+        sound = sound and plain_values(quality_of(note["quality"])) == note["quality"]
+        sound = sound and _text(note["quality"]["details"]) == note["quality"]["details"]
         sound = sound and {type(note[key]) for key in ("fingerprint", "resampling")} == {str}
+        sound = sound and all(_texts(note[key]) == note[key] for key in ("parts", "sources"))
     except (CoregError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         sound = False
     if not sound:
@@ -60,39 +66,34 @@ def read_note(path: Path) -> dict[str, Any]:
     return dict(note)
 
 
-def quality_as_json(quality: ItemQuality) -> dict[str, Any]:
-    """A quality as plain values for JSON, without its evidence."""
-    return {name: getattr(quality, name) for name in ("before", "after", "improvement", "details")} | {
-        "shift": None if quality.shift is None else list(quality.shift),
-        "sigma": None if quality.sigma is None else list(quality.sigma),
-        "status": str(quality.status),
-    }
+def read_notes(output: Path) -> dict[str, dict[str, Any]]:
+    """What runs have noted of the items of an output folder, by id; damaged notes are as none."""
+    found = {}
+    for path in sorted((output / STATE).glob("*.json")):
+        with suppress(CoregError):
+            found[path.stem] = read_note(path)
+    return found
 
 
-def quality_from_json(value: Mapping[str, Any]) -> ItemQuality:
-    """A quality out of a note.
+def note_delivered(output: Path, items: Iterable[str]) -> None:
+    """Note which items a run was asked for; what is noted of others is no longer part of the output.
 
     Raises
     ------
-    KeyError, TypeError, ValueError, ArithmeticError
-        If it cannot be one.
+    WriteError
+        If it cannot be written.
     """
+    with staged(output / STATE / _DELIVERED) as temporary:
+        temporary.write_text(json.dumps(list(items)), "utf-8")
 
-    def number(name: str) -> float | None:
-        return None if value[name] is None else _number(value[name])
 
-    def pair(name: str) -> Shift | None:
-        return None if value[name] is None else Shift(*map(_number, value[name]))
-
-    return ItemQuality(
-        shift=pair("shift"),
-        sigma=pair("sigma"),
-        before=number("before"),
-        after=number("after"),
-        improvement=number("improvement"),
-        status=Status(value["status"]),
-        details=_text(value["details"]),
-    )
+def delivered(output: Path) -> frozenset[str] | None:
+    """Items that the last run over an output folder was asked for; None where that is not known."""
+    try:
+        found = read_small_json(output / STATE / _DELIVERED)
+        return frozenset(_text(item) for item in found)
+    except (CoregError, AttributeError, TypeError, ValueError):
+        return None
 
 
 def _file(entry: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,8 +102,12 @@ def _file(entry: Mapping[str, Any]) -> dict[str, Any]:
         "size": int(_number(entry["size"])),
         "md5": _text(entry["md5"]),
         "sha256": _text(entry["sha256"]),
-        "annotations": {_text(key): _text(value) for key, value in entry["annotations"].items()},
+        "annotations": _texts(entry["annotations"]),
     }
+
+
+def _texts(values: Mapping[str, str]) -> dict[str, str]:
+    return {_text(key): _text(value) for key, value in values.items()}
 
 
 def _number(value: Any) -> float:

@@ -10,14 +10,10 @@ from typing import Any
 
 from coregstack._version import __version__
 from coregstack.errors import InvalidRequest, UnreadableFile
-from coregstack.jsonfile import read_json, write_json
+from coregstack.matching.quality import FIELDS, SCORE_VERSION, Plain
 from coregstack.model import ItemQuality, Shift, Status
-from coregstack.names import check_item_id
-
-SCORE_VERSION = 1
-"""Version of the matching score that coregstack computes."""
-
-_MAX_BYTES = 2**20
+from coregstack.untrusted.jsonfile import read_small_json, write_json
+from coregstack.untrusted.names import check_item_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,18 +38,12 @@ class QualityRecord:
     pixel_shift: Shift | None
     """The shift that was applied, px of the anchor's lattice; zero where pixels were left as they
     were, None if none could be known. In JSON ``[x, y]``."""
-    matching_score_before: float | None
-    """0 to 1."""
-    matching_score_after: float | None
-    """0 to 1; None where no attempt was made."""
-    matching_score_improvement: float | None
-    """After minus before."""
-    details: str
-    """The reason in words."""
     output_item: tuple[str, ...]
     """Names of the item's output files, imagery first."""
-    status: Status | None
-    """What was done; None in sidecars of the hosted tool."""
+    displacement: str | None
+    """Name of the GeoTIFF of the displacement that was applied; None where one shift was."""
+    told: Mapping[str, Plain]
+    """All that `coregstack.matching.quality.FIELDS` gives a key in the sidecar: scores, status, details and so on."""
     pixel_shift_estimated: Shift | None
     """The shift that was found, applied or not. In JSON ``[x, y]``."""
     pixel_shift_sigma: Shift | None
@@ -71,12 +61,9 @@ class QualityRecord:
             "projection_epsg_before": _integer(self.projection_epsg_before),
             "projection_epsg_after": _integer(self.projection_epsg_after),
             "pixel_shift": _pair(self.pixel_shift),
-            "matching_score_before": _number(self.matching_score_before),
-            "matching_score_after": _number(self.matching_score_after),
-            "matching_score_improvement": _number(self.matching_score_improvement),
-            "details": self.details,
             "output_item": list(self.output_item),
-            "status": None if self.status is None else self.status.value,
+            **({} if self.displacement is None else {"displacement": self.displacement}),
+            **{name: _number(value) if _is_number(name) else value for name, value in self.told.items()},
             "pixel_shift_estimated": _pair(self.pixel_shift_estimated),
             "pixel_shift_sigma": _pair(self.pixel_shift_sigma),
             "matching_score_version": _integer(self.matching_score_version),
@@ -108,6 +95,7 @@ def quality_record(
     epsg_after: int | None,
     output_files: Sequence[str],
     method: str = "direct",
+    displacement: str | None = None,
 ) -> QualityRecord:
     """Make the record of an item that is not the anchor.
 
@@ -125,6 +113,8 @@ def quality_record(
         Names of the files written, imagery first.
     method : str, optional
         How the shift was found.
+    displacement : str, optional
+        Name of the file of the displacement that was applied.
 
     Raises
     ------
@@ -151,12 +141,13 @@ def quality_record(
         projection_epsg_before=epsg_before,
         projection_epsg_after=epsg_after,
         pixel_shift=quality.shift if quality.status is Status.COREGISTERED else unmoved,
-        matching_score_before=quality.before,
-        matching_score_after=quality.after,
-        matching_score_improvement=quality.improvement,
-        details=quality.details,
         output_item=tuple(output_files),
-        status=quality.status,
+        displacement=displacement,
+        told={
+            field.sidecar: field.get(quality)
+            for field in FIELDS
+            if field.sidecar and not (field.network and method == "direct")
+        },
         pixel_shift_estimated=quality.shift,
         pixel_shift_sigma=quality.sigma,
         matching_score_version=SCORE_VERSION,
@@ -186,7 +177,7 @@ def read_sidecar(path: Path) -> QualityRecord:
     UnreadableFile
         If it is no JSON object that names a target item.
     """
-    value = read_json(path, max_bytes=_MAX_BYTES)
+    value = read_small_json(path)
     if not isinstance(value, dict) or not isinstance(value.get("target_item"), str):
         raise UnreadableFile(f"{path} has to be a quality sidecar with a 'target_item', but it is not.")
     return QualityRecord(
@@ -197,12 +188,13 @@ def read_sidecar(path: Path) -> QualityRecord:
         projection_epsg_before=_integer(value.get("projection_epsg_before")),
         projection_epsg_after=_integer(value.get("projection_epsg_after")),
         pixel_shift=_shift(value.get("pixel_shift")),
-        matching_score_before=_number(value.get("matching_score_before")),
-        matching_score_after=_number(value.get("matching_score_after")),
-        matching_score_improvement=_number(value.get("matching_score_improvement")),
-        details=_text(value.get("details")) or "",
         output_item=_files(value.get("output_item")),
-        status=_status(value.get("status")),
+        displacement=_text(value.get("displacement")),
+        told={
+            field.sidecar: _number(value[field.sidecar]) if field.is_number else _text(value[field.sidecar])
+            for field in FIELDS
+            if field.sidecar in value
+        },
         pixel_shift_estimated=_shift(value.get("pixel_shift_estimated")),
         pixel_shift_sigma=_shift(value.get("pixel_shift_sigma")),
         matching_score_version=_integer(value.get("matching_score_version")),
@@ -245,11 +237,8 @@ def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def _status(value: Any) -> Status | None:
-    try:
-        return Status(value)
-    except ValueError:
-        return None
+def _is_number(key: str) -> bool:
+    return any(field.sidecar == key and field.is_number for field in FIELDS)
 
 
 def _files(value: Any) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,16 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export import newraster
+from coregstack.export import claim
 from coregstack.export.evidence import keep_evidence
-from coregstack.export.files import WriteError, staged
-from coregstack.export.items import ItemReport, written
+from coregstack.export.files import WriteError, check_held, staged
+from coregstack.export.plan import ItemReport, WrittenFile, written
 from coregstack.export.sidecar import quality_record, write_sidecar
-from coregstack.grid import crs_of, epsg_code
-from coregstack.model import ItemQuality, Status
-from coregstack.pixels import raster
-from coregstack.policy import treat
-from coregstack.stack import UNSCALED
-from coregstack.validarea import looked_at, valid_area
+from coregstack.geometry.lattice import crs_of, epsg_code
+from coregstack.geometry.validarea import looked_at, valid_area
+from coregstack.matching.decision import treat
+from coregstack.model import UNSCALED, ItemQuality, Status
+from coregstack.pixels import newraster, raster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +31,8 @@ class SlabWriter:
 
     output: str
     """Folder."""
+    claim: str = ""
+    """The run's claim to the folder; empty where there is none."""
     anchor_id: str
     """Item id of the anchor, or what names an anchor from outside."""
     box: GeoBox
@@ -41,25 +43,32 @@ class SlabWriter:
     """Band names, written as descriptions."""
     scaling: tuple[float, float]
     """Scale and offset of the numbers."""
+    method: str
+    """How the shifts were found: ``direct`` or ``network``."""
 
     def __call__(self, item_id: str, quality: ItemQuality, values: NDArray[Any]) -> ItemReport:
         """Write one item, values of shape (band, y, x), and its sidecar; problems are named in the report."""
-        suffix = treat(quality, same_crs=True).suffix
-        folder = Path(self.output)
-        files, problems = [], []
+        files: list[WrittenFile] = []
+        problems = []
         try:
-            path = folder / f"{item_id}{suffix}.tif"
-            with staged(path) as temporary:
-                self._write(temporary, values)
-            files.append(written(path, self.output))
-            if quality.status is not Status.ANCHOR:
-                files.append(written(self._sidecar(folder, item_id, quality, path.name), self.output))
-            valid = np.any([raster.valid_values(looked_at(band), self.nodata) for band in values], axis=0)
-            keep_evidence(folder, item_id, quality.evidence, self.box, valid_area(valid, self.box))
+            with claim.under(Path(self.output), self.claim):
+                files += self._files(item_id, quality, values)
         except CoregError as error:
             problems.append(str(error))
-        quality = replace(quality, evidence=None)
+        quality = replace(quality, evidence=None, displacement=None)
         return ItemReport(id=item_id, quality=quality, files=tuple(files), problems=tuple(problems))
+
+    def _files(self, item_id: str, quality: ItemQuality, values: NDArray[Any]) -> Iterator[WrittenFile]:
+        """Write one file after the other."""
+        folder = Path(self.output)
+        path = folder / f"{item_id}{treat(quality, same_crs=True).suffix}.tif"
+        with staged(path) as temporary:
+            self._write(temporary, values)
+        yield written(path, self.output)
+        if quality.status is not Status.ANCHOR:
+            yield written(self._sidecar(folder, item_id, quality, path.name), self.output)
+        valid = np.any([raster.valid_values(looked_at(band), self.nodata) for band in values], axis=0)
+        keep_evidence(folder, item_id, quality.evidence, self.box, valid_area(valid, self.box))
 
     def _write(self, path: Path, values: NDArray[Any]) -> None:
         profile = {
@@ -93,5 +102,7 @@ class SlabWriter:
             epsg_before=epsg_code(self.box),
             epsg_after=None,
             output_files=[name],
+            method=self.method,
         )
+        check_held()
         return write_sidecar(folder, record)

@@ -16,14 +16,16 @@ import numpy as np
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.evidence import kept_evidence
-from coregstack.export.items import ItemReport, WrittenFile, written
+from coregstack.export.files import inside
+from coregstack.export.plan import ItemReport, WrittenFile, written
 from coregstack.export.sidecar import sidecar_name
-from coregstack.globe import bounds, on_globe
-from coregstack.grid import same_crs
+from coregstack.geometry.globe import bounds, on_globe
+from coregstack.geometry.lattice import same_crs
+from coregstack.geometry.validarea import outline
+from coregstack.matching.quality import FIELDS
 from coregstack.model import Status, ValidArea
 from coregstack.pixels import raster
 from coregstack.pixels.raster import RasterHeader
-from coregstack.validarea import outline
 
 if TYPE_CHECKING:
     import pystac
@@ -68,7 +70,7 @@ def write_stac(
     """Describe an output folder as a STAC collection with one item for each delivered item.
 
     The geometry of an item is where its image is valid, as the run's evidence tells it (see
-    `coregstack.validarea`), else the outline of the image. What crosses the antimeridian is cut there, and the
+    `coregstack.geometry.validarea`), else the outline of the image. What crosses the antimeridian is cut there, and the
     bounding box of an item or of the collection that crosses it has a west greater than its east (RFC 7946).
 
     Items that have no known time are left out, since STAC needs one; a warning is logged for each.
@@ -99,10 +101,12 @@ def write_stac(
     ------
     InvalidRequest
         If pystac is not installed, or no item has a known time.
+    UnsafePath
+        If a link leads the folder of the collection out of the output.
     """
     pystac = require_pystac()
     root = Path(output)
-    folder = root / FOLDER
+    folder = inside(root, FOLDER, "collection.json").parent
     items = []
     for report in reports:
         if report.id not in times:
@@ -126,6 +130,10 @@ def write_stac(
         item.set_self_href(str((folder / f"{item.id}.json").absolute()))
     _link_sources(pystac, {item.id: item for item in items}, anchor, sources)
     folder.mkdir(parents=True, exist_ok=True)
+    for name in ("collection", *(item.id for item in items)):
+        # pystac would write through a link
+        if (path := folder / f"{name}.json").is_symlink():
+            path.unlink()
     collection.save(catalog_type=pystac.CatalogType.SELF_CONTAINED)
     return collection
 
@@ -183,21 +191,12 @@ def _item(
 def _properties(report: ItemReport, anchor: str) -> dict[str, Any]:
     """What was done and found; shifts are ``[x, y]`` in pixels of the anchor, as in the sidecar."""
     quality = report.quality
-    pair = {"shift": quality.shift, "shift_sigma": quality.sigma}
-    found = {
-        "anchor": anchor,
-        "status": str(quality.status),
-        **{name: None if value is None else [float(value.x), float(value.y)] for name, value in pair.items()},
-        "matching_score_before": quality.before,
-        "matching_score_after": quality.after,
-        "matching_score_improvement": quality.improvement,
-    }
-    known = {f"coreg:{name}": value for name, value in found.items() if value is not None}
-    return {
-        **known,
-        "processing:lineage": quality.details,
-        "processing:software": {"coregstack": __version__},
-    }
+    pair = {"coreg:shift": quality.shift, "coreg:shift_sigma": quality.sigma}
+    found: dict[str, Any] = {"coreg:anchor": anchor}
+    found |= {name: None if value is None else [value.x, value.y] for name, value in pair.items()}
+    found |= {field.stac: field.get(quality) for field in FIELDS if field.stac}
+    known = {name: value for name, value in found.items() if value is not None}
+    return {**known, "processing:software": {"coregstack": __version__}}
 
 
 def _asset(pystac: Any, file: WrittenFile, header: RasterHeader | None, href: str) -> pystac.Asset:

@@ -12,28 +12,9 @@ import xarray as xr
 
 from coregstack.errors import InvalidRequest, InvalidStack, MissingFile, UnreadableFile
 from coregstack.export.files import staged
-from coregstack.jsonfile import read_json, write_json
+from coregstack.matching.quality import fields_in, missing_in, variables
 from coregstack.model import Status
-
-NUMBERS = {
-    "shift_y": "px",
-    "shift_x": "px",
-    "shift_sigma_y": "px",
-    "shift_sigma_x": "px",
-    "matching_score_before": "1",
-    "matching_score_after": "1",
-    "matching_score_improvement": "1",
-}
-"""Variables of a quality that are numbers, and their units."""
-
-NETWORK = {"redundancy": "1", "closure": "px"}
-"""Numbers that only a quality of the network method holds, and their units."""
-
-WORDS = ("status", "details")
-"""Variables of a quality that are text."""
-
-NETWORK_WORDS = ("against",)
-"""Texts that only a quality of the network method holds."""
+from coregstack.untrusted.jsonfile import read_json, write_json
 
 _KEYS = ("id", "time")
 _EXTRA = ("source",)
@@ -152,28 +133,22 @@ def read_quality(path: str | os.PathLike[str]) -> xr.Dataset:
 
 
 def _table(quality: xr.Dataset) -> pd.DataFrame:
-    missing = [name for name in (*NUMBERS, *WORDS) if name not in quality]
+    missing = missing_in(quality)
     if missing or "time" not in quality.dims:
         raise InvalidStack(f"The quality lacks {missing or ['time']}; pass what estimate returned.")
     known = quality.compute()
-    names = [n for n in (*_KEYS, *WORDS, *NUMBERS, *NETWORK, *NETWORK_WORDS, *_EXTRA) if n in known.variables]
+    fields = [field.name for field in fields_in(known.variables)]
+    names = [name for name in (*_KEYS, *fields, *_EXTRA) if name in known.variables]
     return pd.DataFrame({name: known[name].values for name in names})
 
 
 def _dataset(table: pd.DataFrame, attrs: dict[str, Any]) -> xr.Dataset:
-    missing = [name for name in (*NUMBERS, *WORDS) if name not in table]
+    missing = missing_in(table)
     if missing:
         raise ValueError(f"it lacks the columns {missing}")
     unknown = sorted(set(table["status"]) - {str(status) for status in Status})
     if unknown:
         raise ValueError(f"it holds the status {unknown[0]!r}, which is none of {[str(s) for s in Status]}")
-    numbers = {name: units for name, units in (NUMBERS | NETWORK).items() if name in table}
-    variables: dict[str, Any] = {
-        name: ("time", table[name].to_numpy(object).astype(np.float64), {"units": units})
-        for name, units in numbers.items()
-    }
-    words = [name for name in (*WORDS, *NETWORK_WORDS) if name in table]
-    variables |= {name: ("time", table[name].fillna("").astype(str).to_numpy(object)) for name in words}
     coords: dict[str, Any] = {}
     if "time" in table:
         times = pd.to_datetime(table["time"], utc=True, format="ISO8601").dt.tz_localize(None)
@@ -181,7 +156,7 @@ def _dataset(table: pd.DataFrame, attrs: dict[str, Any]) -> xr.Dataset:
     for name in ("id", *_EXTRA):
         if name in table:
             coords[name] = ("time", table[name].fillna("").astype(str).to_numpy(object))
-    return xr.Dataset(variables, coords=coords, attrs=attrs)
+    return xr.Dataset(variables(table), coords=coords, attrs=attrs)
 
 
 def _json_row(row: dict[str, Any]) -> dict[str, Any]:

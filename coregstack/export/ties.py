@@ -19,8 +19,8 @@ from pyproj.enums import WktVersion
 
 from coregstack.errors import InvalidRequest
 from coregstack.export.files import staged
-from coregstack.globe import DEGREES, wrapped
-from coregstack.grid import crs_of, transformer
+from coregstack.geometry.globe import DEGREES, wrapped
+from coregstack.geometry.lattice import crs_of, transformer
 from coregstack.model import Evidence
 
 COLUMNS = ("item", "x", "y", "row", "col", "shift_x", "shift_y", "weight", "inlier", "band", "against")

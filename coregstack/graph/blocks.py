@@ -47,6 +47,12 @@ def by_time(values: Any) -> da.Array:
     return values.rechunk(1) if isinstance(values, da.Array) else da.from_array(np.asarray(values), chunks=1)
 
 
+def without_classes(values: da.Array, classes: Sequence[int], clear: da.Array | None) -> da.Array:
+    """Where the values of a band of classes are none of some classes, and `clear` where that is given."""
+    usable = ~da.isin(values, np.asarray(classes))
+    return usable if clear is None else usable & clear
+
+
 def flags(count: int, anchor: int | None) -> da.Array:
     """Whether each of `count` items is the anchor, one in each block."""
     return da.from_array(np.arange(count) == (-1 if anchor is None else anchor), chunks=1)

@@ -1,4 +1,4 @@
-"""Pixels and masks moved by the shift of their item."""
+"""Pixels and masks moved by the shift, or the displacement, of their item."""
 
 from __future__ import annotations
 
@@ -10,19 +10,54 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from coregstack.graph.blocks import by_time, scene_array, window
+from coregstack.graph.blocks import boxed, by_time, scene_array, window
 from coregstack.graph.opened import ALIGNED
-from coregstack.kernels.resample import translate, translate_mask
-from coregstack.model import NO_SHIFT, Shift, Status
+from coregstack.kernels.displacement import rescaled
+from coregstack.kernels.moving import move_image, move_mask
+from coregstack.model import NO_SHIFT, Displacement, Shift, Status
 from coregstack.pixels.scene import PlacedScene, read_block
 
 
-def moves(status: da.Array, shift_y: da.Array, shift_x: da.Array) -> da.Array:
-    """The shift that is applied at each time, shape (time, 2): zero unless it is coregistered."""
-    arrays = [by_time(a) for a in (status, shift_y, shift_x)]
+def moves(
+    status: da.Array, shift_y: da.Array, shift_x: da.Array, displacement: da.Array | None = None
+) -> da.Array:
+    """What is applied at each time, an object of `Move` each: no shift unless it is coregistered.
+
+    `displacement` holds a `Displacement` for each time, or None where the shift is the same everywhere.
+    """
+    given = (status, shift_y, shift_x) if displacement is None else (status, shift_y, shift_x, displacement)
     return da.blockwise(
-        _moves, "ts", *(part for a in arrays for part in (a, "t")),
-        new_axes={"s": 2}, dtype=np.float64, meta=np.empty((0, 0)),
+        _moves,
+        "t",
+        *(part for a in given for part in (by_time(a), "t")),
+        dtype=object,
+        meta=np.empty(0, object),
+    )
+
+
+def displacements(
+    model: Any, planes: Sequence[Any], origin: Shift, step: float, scale: Shift, first: Shift
+) -> da.Array:
+    """A `Displacement` for each time, in the frame of a stack; None where an item is displaced as one.
+
+    Parameters
+    ----------
+    model : array, dims (time)
+        What `ItemQuality.model` says of each item.
+    planes : sequence of array, dims (time, y, x)
+        Displacement down, along, and its sigma at the nodes of the control lattice, px of the lattice measured on.
+    origin, step
+        Of the nodes, in the frame measured in.
+    scale, first : Shift
+        As `coregstack.kernels.displacement.rescaled` takes them.
+    """
+    parts: list[Any] = [by_time(model), "t"]
+    for plane in planes:
+        known = plane if isinstance(plane, da.Array) else da.from_array(np.asarray(plane))
+        parts += [known.rechunk((1, -1, -1)), "tyx"]
+    return da.blockwise(
+        _displacement, "t", *parts, origin=origin, step=step, scale=scale, first=first,
+        concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
     )  # fmt: skip
 
 
@@ -33,7 +68,7 @@ def move_scenes(
     rows, cols = _chunked_indexes(chunks[2]), _chunked_indexes(chunks[3])
     first = items[0]
     return da.blockwise(
-        _read_moved, "tbyx", scene_array(items), "t", move, "ts", rows, "y", cols, "x",
+        _read_moved, "tbyx", scene_array(items), "t", move, "t", rows, "y", cols, "x",
         resampling=resampling, new_axes={"b": len(first.bands)}, concatenate=True, align_arrays=False,
         dtype=np.dtype(first.dtype), meta=np.empty((0, 0, 0, 0), first.dtype),
         name=ALIGNED + tokenize(items, move.name, chunks, resampling),
@@ -44,7 +79,7 @@ def move_arrays(values: da.Array, move: da.Array, resampling: str, nodata: float
     """Pixels of an array of dims (time, band, y, x), moved plane by plane; chunks as before."""
     planes = values.rechunk((1, 1, -1, -1))
     out = da.blockwise(
-        _move_planes, "tbyx", planes, "tbyx", move, "ts",
+        _move_planes, "tbyx", planes, "tbyx", move, "t",
         resampling=resampling, nodata=nodata, concatenate=True, align_arrays=False,
         dtype=values.dtype, meta=np.empty((0, 0, 0, 0), values.dtype),
     )  # fmt: skip
@@ -54,7 +89,7 @@ def move_arrays(values: da.Array, move: da.Array, resampling: str, nodata: float
 def move_clear(clear: da.Array, move: da.Array) -> da.Array:
     """A mask of dims (time, y, x), moved by nearest neighbour."""
     out = da.blockwise(
-        _move_mask, "tyx", clear.rechunk((1, -1, -1)), "tyx", move, "ts",
+        _move_mask, "tyx", clear.rechunk((1, -1, -1)), "tyx", move, "t",
         concatenate=True, align_arrays=False, dtype=bool, meta=np.empty((0, 0, 0), bool),
     )  # fmt: skip
     return out.rechunk(clear.chunks)
@@ -65,30 +100,50 @@ def _chunked_indexes(sizes: Iterable[int]) -> da.Array:
     return da.arange(sum(sizes), chunks=(sizes,))
 
 
-def _moves(status: NDArray[Any], shift_y: NDArray[Any], shift_x: NDArray[Any]) -> NDArray[np.float64]:
-    moved = status == Status.COREGISTERED
-    shift = np.stack([shift_y, shift_x], axis=-1).astype(np.float64)
-    return np.where(np.asarray(moved, bool)[:, None], shift, 0.0)
+def _moves(
+    status: NDArray[Any],
+    shift_y: NDArray[Any],
+    shift_x: NDArray[Any],
+    displacement: NDArray[np.object_] | None = None,
+) -> NDArray[np.object_]:
+    if status[0] != Status.COREGISTERED:
+        return boxed(NO_SHIFT)
+    if displacement is not None and displacement[0] is not None:
+        return boxed(displacement[0])
+    return boxed(Shift(float(shift_y[0]), float(shift_x[0])))
+
+
+def _displacement(
+    model: NDArray[np.object_],
+    y: NDArray[np.floating],
+    x: NDArray[np.floating],
+    sigma: NDArray[np.floating],
+    origin: Shift,
+    step: float,
+    scale: Shift,
+    first: Shift,
+) -> NDArray[np.object_]:
+    if str(model[0]) not in ("affine", "field"):
+        return boxed(None)
+    planes = (plane[0].astype(np.float32) for plane in (y, x, sigma))
+    down, along, uncertain = planes
+    known = Displacement(origin=origin, step=step, y=down, x=along, sigma=uncertain)
+    return boxed(rescaled(known, scale, first))
 
 
 def _read_moved(
-    scenes: NDArray[np.object_], move: NDArray[np.float64], rows: Any, cols: Any, resampling: str
+    scenes: NDArray[np.object_], move: NDArray[np.object_], rows: Any, cols: Any, resampling: str
 ) -> NDArray[Any]:
-    return read_block(scenes[0], window(rows, cols), Shift(*map(float, move[0])), resampling)[None]
+    return read_block(scenes[0], window(rows, cols), move[0], resampling)[None]
 
 
 def _move_planes(
-    values: NDArray[Any], move: NDArray[np.float64], resampling: str, nodata: float | None
+    values: NDArray[Any], move: NDArray[np.object_], resampling: str, nodata: float | None
 ) -> NDArray[Any]:
-    y, x = map(float, move[0])
-    if (y, x) == NO_SHIFT:
+    if move[0] == NO_SHIFT:
         return values
-    fill = 0 if nodata is None else nodata
-    return translate(
-        values[0], start=Shift(-y, -x), shape=values.shape[2:], kernel=resampling, nodata=nodata, fill=fill
-    )[None]
+    return move_image(values[0], move[0], resampling, nodata)[None]
 
 
-def _move_mask(clear: NDArray[np.bool_], move: NDArray[np.float64]) -> NDArray[np.bool_]:
-    y, x = map(float, move[0])
-    return translate_mask(clear[0], start=Shift(-y, -x), shape=clear.shape[1:])[None]
+def _move_mask(clear: NDArray[np.bool_], move: NDArray[np.object_]) -> NDArray[np.bool_]:
+    return move_mask(clear[0], move[0])[None]

@@ -1,0 +1,1 @@
+"""Numbers in, numbers out: numpy and numba, no dask, no files."""

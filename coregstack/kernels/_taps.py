@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
@@ -15,6 +16,7 @@ KERNELS = ("nearest", "bilinear", "cubic", "lanczos", "allpass")
 QUANTUM = 2.0**-20
 """Positions are rounded to this, so that whole pixels added to a position never change its fraction."""
 
+_PHASES = 1024
 _ALLPASS_REACH = 8
 _ALLPASS_EDGE = 0.6 * np.pi
 
@@ -55,8 +57,7 @@ def taps_at(kernel: str, position: float) -> Taps:
     >>> taps_at("bilinear", 10.25)
     Taps(first=10, weights=array([0.75, 0.25]), nearest=10)
     """
-    if kernel not in KERNELS:
-        raise InvalidRequest(f"The resampling kernel has to be one of {', '.join(KERNELS)}, not {kernel!r}.")
+    _check(kernel)
     if not np.isfinite(position):
         raise InvalidRequest(f"A position to resample at has to be a finite number, not {position!r}.")
     position = round(position / QUANTUM) * QUANTUM
@@ -67,6 +68,95 @@ def taps_at(kernel: str, position: float) -> Taps:
         return Taps(nearest, np.ones(1), nearest)
     offsets, weights = _SHAPES[kernel](fraction)
     return Taps(floor + offsets, weights, nearest)
+
+
+class TapTable(NamedTuple):
+    """Weights along one axis for any position, as loops look them up."""
+
+    kind: int
+    """`LINEAR` and `CUBIC` are computed at each position; `TABLE` is interpolated between rows of `weights`."""
+    first: int
+    """Source index of the first tap, counted from the pixel that the position is counted from."""
+    begin: float
+    """What a position lies beyond that pixel at least: 0 where it is the last one before, else -0.5, the nearest."""
+    weights: NDArray[np.float64]
+    """Shape (phases + 1, taps), for positions from `begin` to ``begin + 1``; only the taps count for other kinds."""
+
+
+LINEAR, CUBIC, TABLE = range(3)
+
+
+@lru_cache(maxsize=64)
+def tap_table(kernel: str, scale: float = 1.0) -> TapTable:
+    """Weights of a kernel at any position, and wider where source pixels are finer than those of the output.
+
+    Parameters
+    ----------
+    kernel : str
+        One of `KERNELS`, but not "nearest".
+    scale : float
+        Source pixels along one output pixel. Above 1 the kernel is stretched by it, so that what the output cannot
+        show is averaged and does not come back as a pattern of another width.
+
+    Returns
+    -------
+    TapTable
+        Between two of its phases weights are interpolated linearly, by which they still add up to 1 with their
+        centre of mass at the position.
+
+    Raises
+    ------
+    InvalidRequest
+        If the kernel is unknown.
+
+    Examples
+    --------
+    >>> tap_table("cubic").first, tap_table("cubic", 2.0).weights.shape
+    (-1, (513, 8))
+    """
+    _check(kernel)
+    if kernel == "allpass":
+        weights = np.stack([_delay(k / _PHASES - 0.5) for k in range(_PHASES + 1)])
+        weights[_PHASES // 2] = np.arange(-_ALLPASS_REACH, _ALLPASS_REACH + 1) == 0
+        return TapTable(TABLE, -_ALLPASS_REACH, -0.5, weights)
+    radius, profile = _PROFILES[kernel]
+    if scale <= 1 and kernel != "lanczos":
+        return TapTable(LINEAR if kernel == "bilinear" else CUBIC, 1 - radius, 0.0, np.zeros((0, 2 * radius)))
+    stretch = max(scale, 1.0)
+    reach = math.ceil(radius * stretch)
+    phases = math.ceil(_PHASES / stretch)
+    offsets = np.arange(1 - reach, reach + 1)
+    distances = (offsets - k / phases for k in range(phases + 1))
+    weights = np.stack([_exact_on_ramps(profile(d / stretch) / stretch, d) for d in distances])
+    if stretch == 1:
+        weights[0], weights[-1] = offsets == 0, offsets == 1
+    return TapTable(TABLE, 1 - reach, 0.0, weights)
+
+
+def _check(kernel: str) -> None:
+    if kernel not in KERNELS:
+        raise InvalidRequest(f"The resampling kernel has to be one of {', '.join(KERNELS)}, not {kernel!r}.")
+
+
+def _triangle(distance: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.maximum(1 - np.abs(distance), 0)
+
+
+def _keys(distance: NDArray[np.floating]) -> NDArray[np.floating]:
+    d = np.minimum(np.abs(distance), 2)
+    return np.where(d < 1, 1 + d * d * (3 * d - 5) / 2, 2 + d * (-4 + d * (5 - d) / 2))
+
+
+def _windowed_sinc(distance: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.where(np.abs(distance) < 3, np.sinc(distance) * np.sinc(distance / 3), 0.0)
+
+
+_PROFILES: dict[str, tuple[int, Callable[[NDArray[np.floating]], NDArray[np.floating]]]] = {
+    "bilinear": (1, _triangle),
+    "cubic": (2, _keys),
+    "lanczos": (3, _windowed_sinc),
+}
+"""How far kernels reach, px, and their weights over the distance."""
 
 
 def _bilinear(fraction: float) -> tuple[int, NDArray[np.float64]]:
@@ -83,7 +173,7 @@ def _cubic(fraction: float) -> tuple[int, NDArray[np.float64]]:
 def _lanczos(fraction: float) -> tuple[int, NDArray[np.float64]]:
     """Duchon (1979), Lanczos filtering in one and two dimensions, J. Appl. Meteorol. 18, 1016-1022."""
     distance = np.arange(-2, 4) - fraction
-    return -2, _exact_on_ramps(np.sinc(distance) * np.sinc(distance / 3), distance)
+    return -2, _exact_on_ramps(_windowed_sinc(distance), distance)
 
 
 @lru_cache(maxsize=1024)
@@ -97,12 +187,16 @@ def _allpass(fraction: float) -> tuple[int, NDArray[np.float64]]:
     0.003 %, and the delay within 0.003 px where the phase follows.
     """
     floor_to_nearest = int(fraction >= 0.5)
-    delta = fraction - floor_to_nearest
+    return floor_to_nearest - _ALLPASS_REACH, _delay(fraction - floor_to_nearest)
+
+
+def _delay(delta: float) -> NDArray[np.float64]:
+    """Weights of the delay for what a position lies beyond its nearest pixel, -0.5 to 0.5."""
     phase, waves, solve = _allpass_design()
     # sums, not products of matrices: for those BLAS would wake threads that cost more than the work
     wanted = (waves.real * np.cos(delta * phase) - waves.imag * np.sin(delta * phase)).sum(axis=1)
-    weights = (solve * np.concatenate((wanted, (1.0, delta)))).sum(axis=1)
-    return floor_to_nearest - _ALLPASS_REACH, weights
+    weights: NDArray[np.float64] = (solve * np.concatenate((wanted, (1.0, delta)))).sum(axis=1)
+    return weights
 
 
 @lru_cache(maxsize=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,10 +33,14 @@ _ODD = 0.3
 """Of three bands or more, one further than this from the median is left out, px."""
 _TOLD = 0.1
 """A band further than this from the median is named, px."""
+_HELD = 0.02
+"""A pull towards what stays on the pixel grid that is larger than this is told, px."""
 _MINOR = 0.1
 """Blocks of the rarer contrast that have less of the weight than this are chance."""
 _OPPOSED = 3.0
 """Standard deviations by which blocks of either contrast must differ to count as different."""
+_REMAINDER = 0.1
+"""Part of what was taken off a fit among gaps that may be left of it."""
 _FEW = 5
 """Fewer windows than this cannot outvote one of them."""
 
@@ -49,8 +53,14 @@ class Fit:
     """Rest of the lag (y, x), px."""
     covariance: NDArray[np.float64]
     """Of the lag, px^2, shape (2, 2), as far as the windows err apart from each other."""
-    looks: float
-    """Variance per axis of what they err alike, px^2."""
+    apart: NDArray[np.float64]
+    """How far from the lag half resolution puts it (y, x), px."""
+    chance: float
+    """Squared length that this distance has by noise alone, px^2."""
+    spread: float
+    """Variance per axis between the windows' lags, beyond their own noise, px^2."""
+    pull: NDArray[np.float64]
+    """How far what stays on the pixel grid may pull the lag (y, x), px, not negative."""
     opposed: float
     """Distance between what blocks of kept and of reversed contrast say, px; 0 where it may be chance."""
     minor: float
@@ -68,6 +78,17 @@ class Fit:
     shared: tuple[float, float]
     """Mean square of the displacement about the lag that blocks near each other share, px^2, and its standard error."""
 
+    @property
+    def looks(self) -> float:
+        """Variance per axis of what the windows err alike, px^2, as another look at the same ground reveals it.
+
+        Where light, shadow or growth differ between the dates, all windows err alike and their
+        agreement proves nothing. But what is fine and what is coarse in the scene is then seldom moved
+        equally: the difference between full and half resolution, beyond its noise, measures that.
+        """
+        between = max(0.0, (float(self.apart @ self.apart) - self.chance) / 2 - _SAMPLING**2)
+        return between + _ALIKE * self.spread
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Joint:
@@ -79,6 +100,46 @@ class Joint:
     """1 sigma of the lag (y, x), px."""
     remark: str
     """Names the bands that disagree, or is empty."""
+
+
+def between(
+    first: Fit, second: Fit, read_first: NDArray[np.float64], read_second: NDArray[np.float64]
+) -> Fit:
+    """What two fits say together that are held back towards the whole pixels that their windows were read at.
+
+    What is filled into gaps of both images is much alike, and lies where the gaps do: it pulls each fit towards
+    its own whole pixels by a part of the distance. Read at whole pixels on both sides of the lag, the two pulls
+    are opposed, and weights by nearness leave none.
+
+    Parameters
+    ----------
+    first, second
+        The fits, their lags counted from one origin.
+    read_first, read_second
+        Lags (y, x) in whole pixels that the windows were read at.
+    """
+    span = read_second - read_first
+    place = np.divide(first.lag - read_first, span, out=np.zeros(2), where=span != 0)
+    # the first is pulled back by a part of `place`, the second by as much of what is left of the pixel
+    pull = np.divide(second.lag - first.lag, span, out=np.zeros(2), where=span != 0)
+    share = np.clip(place / (1 - np.clip(pull, 0, 0.5)), 0, 1)
+    lag = first.lag + share * (second.lag - first.lag)
+    moved = lag - first.lag
+    scale = [np.sqrt(np.diag(one.covariance)) for one in (first, second)]
+    wider = ((1 - share) * scale[0] + share * scale[1]) / np.maximum(scale[0], 1e-12)
+    return replace(
+        first,
+        lag=lag,
+        covariance=first.covariance * np.outer(wider, wider),
+        apart=first.apart + share * (second.apart - first.apart),
+        chance=max(first.chance, second.chance),
+        spread=max(first.spread, second.spread) + _REMAINDER**2 / _ALIKE * float(moved @ moved) / 2,
+        pull=np.maximum(first.pull, second.pull),
+        local=first.local + moved,
+        blocks=min(first.blocks, second.blocks),
+        agreeing=min(first.agreeing, second.agreeing),
+        lead=min(first.lead, second.lead),
+    )
 
 
 def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
@@ -116,13 +177,19 @@ def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
     alike = np.maximum(weight @ looks, between) - between * (count - 1) / count
     # A band left out shows that bands can be wrong by that much.
     alike += np.square(lags[odd] - lag).sum(axis=0) / len(bands) ** 2
-    sigma = np.sqrt(np.square(weight @ noise) + alike)
+    # All bands of a sensor may hold what stays on its pixels.
+    held = weight @ np.array([fits[b].pull for b in bands])
+    sigma = np.sqrt(np.square(weight @ noise) + alike + np.square(held))
     tell = away > np.maximum(_TOLD, 3 * np.hypot(*noise.T))
     remarks = [
         f"band {b + 1} says ({dy:+.2f}, {dx:+.2f}) px from the others"
         for b, (dy, dx), apart in zip(bands, lags - lag, tell, strict=True)
         if apart
     ]
+    if held.max() > _HELD:
+        remarks.append(
+            f"a pattern that stays on the pixel grid may pull the shift by ({held[0]:.2f}, {held[1]:.2f}) px"
+        )
     return Joint(lag=lag, sigma=sigma, remark="; ".join(remarks))
 
 
@@ -141,10 +208,14 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
     trust = found.parts.trust()
     opposed, minor = _between_signs(windows, found, trust, noise)
     lead = np.abs(found.parts.weights[::every]) - decoys(scouts, found.lag, noise)
+    apart, chance = _at_half(halved, found.lag, trust)
     return Fit(
         lag=found.lag,
         covariance=found.covariance,
-        looks=_between_looks(halved, found.lag, trust) + _ALIKE * found.parts.spread,
+        apart=apart,
+        chance=chance,
+        spread=found.parts.spread,
+        pull=np.zeros(2),
         opposed=opposed,
         minor=minor,
         local=found.alone,
@@ -203,16 +274,13 @@ def _significance(values: NDArray[np.float64]) -> float:
     return float(values.mean() / max(float(values.std(ddof=1)) / np.sqrt(len(values)), 1e-12))
 
 
-def _between_looks(halved: Windows, lag: NDArray[np.float64], trust: NDArray[np.float64]) -> float:
-    """Variance of the shift, per axis, that another look at the same ground reveals, px^2.
-
-    Where light, shadow or growth differ between the dates, all windows err alike and their
-    agreement proves nothing. But what is fine and what is coarse in the scene is then seldom moved
-    equally: the difference between full and half resolution, beyond its noise, measures that.
-    """
+def _at_half(
+    halved: Windows, lag: NDArray[np.float64], trust: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], float]:
+    """How far from a lag half resolution puts it, px, and the squared length that it has by noise alone."""
     parts = _Parts.of(normal(halved, lag / 2, flatness(halved)))
     step, covariance = parts.joined(trust * (parts.share > 0))
-    return max(0.0, 4 * float(step @ step - np.trace(covariance)) / 2 - _SAMPLING**2)
+    return 2 * step, 4 * float(np.trace(covariance))
 
 
 def _between_signs(

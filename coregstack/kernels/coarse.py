@@ -14,6 +14,7 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
+from coregstack.kernels.blank import why_blank
 from coregstack.kernels.correlation import Peak, Surface, correlate, local_agreement
 from coregstack.kernels.match_image import orientation
 from coregstack.kernels.overview import OVERVIEW, Look, PreparedAnchor, factor_for, look
@@ -95,6 +96,9 @@ def search(
         here = look(anchor.source, factor, around)
     there = look(item, factor, moved(around, Lag.of(*item.origin)))
     pairs = list(zip(here, there, strict=False))
+    for name, looks, source in (("anchor", here, anchor.source), ("item", there, item)):
+        if not any(np.any(one.values) for one in looks):
+            raise Refusal(why_blank(source, name))
     peaks = _peaks(pairs, tuple(o / factor for o in item.origin), tuple(r / factor for r in reach))
     options = []
     for band, ((a, b), peak) in enumerate(zip(pairs, peaks, strict=True)):
@@ -143,9 +147,6 @@ def _peaks(
     reach: tuple[float, ...],
 ) -> list[Peak]:
     """The lag of each band in the overviews: its own if that is plain, else the one of all together."""
-    for k, name in enumerate(("anchor", "item")):
-        if not any(np.any(pair[k].values) for pair in pairs):
-            raise Refusal(f"the {name} has no usable texture: it is clouded, nodata or flat throughout")
     middle = round(centre[0]), round(centre[1])
     steps = int(np.ceil(reach[0])) + 2, int(np.ceil(reach[1])) + 2
     surfaces = _surfaces(pairs, middle, steps)

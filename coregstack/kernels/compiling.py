@@ -3,12 +3,18 @@
 numba keeps the kinds of a function, one for each set of argument types, in files numbered 1, 2, 3 and an
 index of them. Two processes that compile different kinds at once both call theirs 1, and a third may then be
 given the one for the other, whose numbers it returns without a word. Workers start all at once and compile
-all at once. So here every kind has a file of its own name, and there is no index.
+all at once. So here every kind has a file of its own name, and there is no index; and of processes that want the
+same kind, one compiles it and the others wait for its file. What was compiled when the package was built comes with it,
+and is used where Python, numba and the processor are the same as there. Where the files lie, and which
+of them are believed, is told by `coregstack.kernels.keeping`.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
+import pickle
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -17,7 +23,15 @@ from typing import Any
 
 from numba import njit
 from numba.core import event
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
+
+from coregstack.kernels.keeping import ignore_current_folder, kept_in, read_kept, read_packaged, sealed
+from coregstack.kernels.turns import Turn, take_turn
+
+PACKAGED = Path(__file__).parent / "packaged"
+"""Folder of what was compiled when the package was built; it need not be there."""
+
+ignore_current_folder()
 
 
 def compiled(function: Callable[..., Any]) -> Any:
@@ -87,35 +101,97 @@ class _Told(event.Listener):  # type: ignore[misc]
         pass
 
 
+class _Place(_CacheLocator):  # type: ignore[misc]
+    """Where a function is kept; numba would ask its settings, and so the current folder."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._py_file = function.__code__.co_filename
+        self._line = function.__code__.co_firstlineno
+        source = Path(self._py_file)
+        folder = kept_in(source) if source.is_file() else None
+        if folder is None:
+            raise RuntimeError(f"what is compiled of {self._py_file} cannot be kept")
+        self._folder = folder
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return _source_digest(Path(self._py_file))
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
+class _Impl(CompileResultCacheImpl):  # type: ignore[misc]
+    """What numba keeps of a function, in a place that is ours."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._lineno = function.__code__.co_firstlineno
+        self._locator = _Place(function)
+        name = f"{Path(function.__code__.co_filename).stem}.{function.__qualname__}"
+        self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
+
+
 class _Cache(FunctionCache):  # type: ignore[misc]
     """What was compiled of one function; a folder that is full or gone costs time, not the result."""
+
+    _impl_class = _Impl
 
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         stamp = _source_digest(Path(function.__code__.co_filename))
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+        self._files = _Files(self._cache_path, self._impl.filename_base, stamp)
+        self._cache_file = self._files
 
     def _save_overload(self, sig: Any, data: Any) -> None:
-        with suppress(OSError):
-            super()._save_overload(sig, data)
+        try:
+            with suppress(OSError):
+                super()._save_overload(sig, data)
+        finally:
+            self._files.end_turn(self._index_key(sig, data.codegen))
 
 
 class _Files(IndexDataCacheFile):  # type: ignore[misc]
     """One file for each kind, named by all that it depends on."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._turns: dict[str, Turn] = {}
 
     def save(self, key: Any, data: Any) -> None:
         self._save_data(self._name(key), data)
         self._remove(keep=self._current)
 
     def load(self, key: Any) -> Any:
-        try:
-            return self._load_data(self._name(key))
-        except Exception:
-            # whatever a file raises that is not there, or damaged: its kind is compiled and kept anew
-            return None
+        name = self._name(key)
+        path = Path(self._data_path(name))
+        found = _loaded(PACKAGED / name, read_packaged)
+        if found is None:
+            found = _loaded(path)
+        if found is not None:
+            return found
+        turn = take_turn(path, path.exists)
+        if turn is None:
+            return _loaded(path)
+        self._turns[name] = turn
+        return None
+
+    def end_turn(self, key: Any) -> None:
+        """Let the processes go on that wait for a kind."""
+        turn = self._turns.pop(self._name(key), None)
+        if turn is not None:
+            turn.end()
 
     def flush(self) -> None:
         self._remove(keep=None)
+
+    def _save_data(self, name: str, data: Any) -> None:
+        content = sealed(name, self._dump(data))
+        with self._open_for_write(self._data_path(name)) as file:
+            if hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), 0o644)
+            file.write(content)
 
     @property
     def _base(self) -> str:
@@ -135,6 +211,14 @@ class _Files(IndexDataCacheFile):  # type: ignore[misc]
             if path.name.startswith(self._base) and not (keep and path.name.startswith(keep)):
                 with suppress(OSError):
                     path.unlink()
+
+
+def _loaded(path: Path, read: Callable[[Path], bytes] = read_kept) -> Any:
+    try:
+        return pickle.loads(read(path))
+    except Exception:
+        # whatever a file raises that is not there, damaged or another's: its kind is compiled and kept anew
+        return None
 
 
 @cache

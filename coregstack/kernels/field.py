@@ -110,16 +110,16 @@ def estimate_displacement(
             f"the mask of stable ground has shape {stable.shape}, the anchor {anchor.source.shape}"
         )
     if model == SHIFT:
-        return _as_shift(found)
+        return as_one_shift(found)
     search = _Search(anchor=anchor, item=item, found=found, model=model, stable=stable)
     state = search.run()
     if state is None:
-        return _as_shift(found)
+        return as_one_shift(found)
     return _told(state, found)
 
 
-def _as_shift(found: ShiftEstimate) -> DisplacementEstimate:
-    """One shift, with what its windows say of the spread."""
+def as_one_shift(found: ShiftEstimate) -> DisplacementEstimate:
+    """What one shift says of an item, and what its windows say of the spread."""
     residual = None
     if found.sigma is not None and found.spread is not None:
         residual = float(np.sqrt(found.sigma.y**2 + found.sigma.x**2 + found.spread**2))
@@ -257,7 +257,7 @@ def _told(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
     bent = float(np.einsum("ij,ijk->", usable, np.square(state.now - mean)) / total)
     spread = float(np.sqrt(bent + unseen**2))
     if state.model == SHIFT and found.shift is not None and found.sigma is not None:
-        alone = _as_shift(replace(found, spread=spread))
+        alone = as_one_shift(replace(found, spread=spread))
         return replace(alone, details=_words(SHIFT, spread))
     variance, mean_sigma = _uncertainty(state, usable)
     lattice = state.weighed.basis.lattice

@@ -13,24 +13,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.compiling import compiled
+from coregstack.kernels.gaps import fill
+from coregstack.kernels.lines import straighten
 
 SMOOTH = 1.0
 """Standard deviation of the smoothing, px: low enough in high frequencies to be shifted exactly."""
 TREND = 2.0
 """Standard deviation of the local mean that is subtracted, px."""
+_SPARSE = 0.6
+"""Where fewer of the usable pixels than this have usable neighbours, gaps are filled in."""
 _TREND_RADIUS = 6
 _SMOOTH_RADIUS = 4
 REACH = _TREND_RADIUS + _SMOOTH_RADIUS
 """Pixels round a window that its band-passed values depend on."""
 
 
-@compiled
 def orientation(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.complex64]:
     """Unit vectors at twice the angle of the gradient.
 
     Doubling makes an edge and its reversal alike, so that fields which change from brighter to
     darker than their neighbours between dates still match (after Fitch et al. 2002, orientation
-    correlation, doi:10.5244/C.16.11).
+    correlation, doi:10.5244/C.16.11). What is common to the gradients along a whole row or column, as
+    stripes are, is taken off first. Where gaps leave few pixels with neighbours, they are filled in for
+    the gradients of the pixels beside them.
 
     Parameters
     ----------
@@ -40,7 +45,7 @@ def orientation(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArr
     Returns
     -------
     complex64 array, shape (y, x)
-        Modulus 1, or 0 where the gradient is nil or touches an unusable pixel.
+        Modulus 1, or 0 where the gradient is nil or not known.
 
     Examples
     --------
@@ -48,22 +53,44 @@ def orientation(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArr
     >>> bool(orientation(ramp, np.ones((3, 3), bool))[1, 1] == orientation(-ramp, np.ones((3, 3), bool))[1, 1])
     True
     """
+    down, along, known, seen = _gradients(values, usable, usable)
+    if seen and np.count_nonzero(known) < _SPARSE * seen:
+        filled = values[None].copy()
+        solid = fill(filled, usable[None])
+        down, along, known, _ = _gradients(filled[0], usable, solid[0])
+    straighten(along, known)
+    straighten(down.T, known.T)
+    return _doubled(down, along)
+
+
+@compiled
+def _gradients(
+    values: NDArray[np.float32], usable: NDArray[np.bool_], solid: NDArray[np.bool_]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], int]:
+    """Slopes down and along of usable pixels whose neighbours are solid, where they are known, and of how many."""
     height, width = values.shape
-    result = np.zeros((height, width), np.complex64)
+    down, along = np.zeros(values.shape, np.float32), np.zeros(values.shape, np.float32)
+    known, seen = np.zeros(values.shape, np.bool_), 0
     for y in range(1, height - 1):
         for x in range(1, width - 1):
-            if (
-                usable[y, x]
-                and usable[y - 1, x]
-                and usable[y + 1, x]
-                and usable[y, x - 1]
-                and usable[y, x + 1]
-            ):
-                gy = values[y + 1, x] - values[y - 1, x]
-                gx = values[y, x + 1] - values[y, x - 1]
-                norm = gx * gx + gy * gy
-                if norm > 0:
-                    result[y, x] = complex((gx * gx - gy * gy) / norm, 2 * gx * gy / norm)
+            seen += usable[y, x]
+            if usable[y, x] and solid[y - 1, x] and solid[y + 1, x] and solid[y, x - 1] and solid[y, x + 1]:
+                down[y, x] = values[y + 1, x] - values[y - 1, x]
+                along[y, x] = values[y, x + 1] - values[y, x - 1]
+                known[y, x] = True
+    return down, along, known, seen
+
+
+@compiled
+def _doubled(down: NDArray[np.float32], along: NDArray[np.float32]) -> NDArray[np.complex64]:
+    """Unit vectors at twice the angle of gradients."""
+    result = np.zeros(down.shape, np.complex64)
+    for y in range(down.shape[0]):
+        for x in range(down.shape[1]):
+            gy, gx = down[y, x], along[y, x]
+            norm = gx * gx + gy * gy
+            if norm > 0:
+                result[y, x] = complex((gx * gx - gy * gy) / norm, 2 * gx * gy / norm)
     return result
 
 

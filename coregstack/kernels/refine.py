@@ -16,7 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels._blocks import BLOCK, block_sums, block_weights
+from coregstack.kernels.bridge import bridge
 from coregstack.kernels.compiling import compiled
+from coregstack.kernels.gaps import eroded
+from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import REACH, high_pass, smooth_taps
 from coregstack.kernels.symmetric import inverse, product
 from coregstack.kernels.windows import Box, Lag, centre, grown, read_pair
@@ -25,8 +28,6 @@ from coregstack.model import PixelSource
 _FLAT = 0.001
 _DECOY = 6
 """Offset, px, at which a match must be worse than where it is."""
-_RIM = 4
-"""Pixels this near to an unusable one are left out: the smoothing mixes them with it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,15 +44,18 @@ class Windows:
     """Shape (n, y, x)."""
     margin: int
     """Pixels on every side that only serve the filters."""
+    bridged: bool = False
+    """Whether narrow gaps were filled in, which holds the fit back towards the whole pixels read at."""
 
     def every(self, step: int) -> Windows:
-        """One window in `step`."""
+        """One window in `step`, side by side in memory: kernels are compiled for one layout only."""
         return Windows(
             centres=self.centres[::step],
-            anchor=self.anchor[::step],
-            item=self.item[::step],
-            usable=self.usable[::step],
+            anchor=np.ascontiguousarray(self.anchor[::step]),
+            item=np.ascontiguousarray(self.item[::step]),
+            usable=np.ascontiguousarray(self.usable[::step]),
             margin=self.margin,
+            bridged=self.bridged,
         )
 
     @property
@@ -83,16 +87,31 @@ def prepare(
             centres.append(centre(box))
     if not read:
         return None
-    images = tuple(np.stack(part) for part in zip(*read, strict=True))
+    first, second, usable = (np.stack(part) for part in zip(*read, strict=True))
+    for image in (first, second):
+        drop_dead_lines(image, usable)
+    solid, clear, bridged = bridge(first, second, usable)
+    half_first, half_second, half_solid = halved(first, second, solid)
+    parts = (
+        (first, second, solid, clear),
+        (half_first, half_second, half_solid, _half_clear(clear, half_solid)),
+    )
+    passed = [(high_pass(one, filled), high_pass(two, filled)) for one, two, filled, _ in parts]
+    stripes = np.any([striped(image, solid) for image in passed[0]], axis=0)
+    if stripes.any():
+        for images, (_, _, filled, _) in zip(passed, parts, strict=True):
+            for image in images:
+                level_lines(image, filled, *stripes)
     full, half = (
         Windows(
             centres=np.array(centres, np.float64),
-            anchor=high_pass(first, usable),
-            item=high_pass(second, usable),
-            usable=eroded(usable),
+            anchor=images[0],
+            item=images[1],
+            usable=part[3],
             margin=margin,
+            bridged=bridged,
         )
-        for (first, second, usable), margin in ((images, REACH), (halved(*images), REACH // 2))
+        for images, part, margin in zip(passed, parts, (REACH, REACH // 2), strict=True)
     )
     return full, half
 
@@ -121,24 +140,12 @@ def halved(
     return one, two, mask
 
 
-@compiled
-def eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The masks without a rim of `_RIM` pixels round what is not usable; the edge counts as such."""
-    count, height, width = usable.shape
-    result = np.zeros(usable.shape, np.bool_)
-    row = np.empty(width, np.bool_)
-    for n in range(count):
-        for y in range(_RIM, height - _RIM):
-            row[:] = usable[n, y - _RIM]
-            for k in range(1 - _RIM, _RIM + 1):
-                for x in range(width):
-                    row[x] &= usable[n, y + k, x]
-            target = result[n, y]
-            target[_RIM : width - _RIM] = True
-            for k in range(2 * _RIM + 1):
-                for x in range(_RIM, width - _RIM):
-                    target[x] &= row[x - _RIM + k]
-    return result
+def _half_clear(clear: NDArray[np.bool_], solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Which pixels of half resolution may be compared: those of which half is, away from where nothing stands."""
+    rows, cols = 2 * solid.shape[1], 2 * solid.shape[2]
+    part = clear[:, :rows, :cols].view(np.int8)
+    count = part[:, ::2, ::2] + part[:, 1::2, ::2] + part[:, ::2, 1::2] + part[:, 1::2, 1::2]
+    return eroded(solid) & (count >= 2)
 
 
 def flatness(windows: Windows) -> NDArray[np.float64]:

@@ -7,16 +7,16 @@ asked for is the shift made.
 
 from __future__ import annotations
 
-import math
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.errors import InvalidRequest
-from coregstack.kernels._interpolate import BLOCK, copy_usable, find_usable, interpolate
+from coregstack.kernels._interpolate import copy_usable, finish, interpolate, room, tiles
+from coregstack.kernels._rules import Rules, bands_of, checked, inside
 from coregstack.kernels._taps import Taps, taps_at
 from coregstack.model import Shift
+
+_STRIP = 64
+"""Rows whose sums are held before they are written, so few that they are still in the cache."""
 
 
 def translate(
@@ -82,25 +82,18 @@ def translate(
     >>> translate(ramp, start=Shift(0.0, 2.25), shape=(1, 7), nodata=255)
     array([[ 22,  32,  42,  52,  63,  71, 255]], dtype=uint8)
     """
-    values, valid = _checked(values, valid, kernel)
-    dtype = values.dtype
-    empty = _representable(nodata, dtype)
-    background = _fill_value(fill, empty, dtype)
+    values, valid = checked(values, valid, kernel)
+    rules = Rules.of(values.dtype, nodata, fill)
     rows, cols = taps_at(kernel, start.y), taps_at(kernel, start.x)
-    bands = values[None] if values.ndim == 2 else values
-    masks = None if valid is None else np.broadcast_to(valid, bands.shape)
-    target = np.empty((bands.shape[0], *shape), dtype) if out is None else out.reshape(-1, *shape)
+    target = np.empty((*values.shape[:-2], *shape), values.dtype) if out is None else out
     whole = rows.weights.size == cols.weights.size == 1
-    for k, band in enumerate(bands):
-        mask = np.ones((0, 0), bool) if masks is None else np.ascontiguousarray(masks[k])
+    for band, mask, here in bands_of(values, valid, target):
         if whole:
-            copy_usable(band, mask, empty, (rows.nearest, cols.nearest), background, target[k])
-            continue
-        usable = np.empty(band.shape, bool)
-        full = np.empty((band.shape[0], -(-band.shape[1] // BLOCK)), bool)
-        find_usable(band, mask, empty, usable, full)
-        _interpolate(band, usable, full, rows, cols, background, empty, target[k])
-    return target.reshape(*values.shape[:-2], *shape)
+            usable = rules.usable(band, mask)[0]
+            copy_usable(band, usable, (rows.nearest, cols.nearest), rules.background, here)
+        else:
+            _interpolate(band, mask, rows, cols, rules, here)
+    return target
 
 
 def translate_mask(valid: NDArray[np.bool_], *, start: Shift, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -166,84 +159,27 @@ def source_window(
 
 
 def _needed(taps: Taps, count: int, size: int) -> slice:
-    low = min(max(taps.first, 0), size)
-    return slice(low, max(low, min(taps.first + taps.weights.size - 1 + count, size)))
-
-
-def _checked(
-    values: NDArray[np.generic], valid: NDArray[np.bool_] | None, kernel: str
-) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
-    native = values.dtype.newbyteorder("=")
-    if native.kind not in "biuf" or native.itemsize > 8 or native == np.float16:
-        raise InvalidRequest(
-            f"Pixels to resample have to be integers, float32, float64 or bool, not {values.dtype}."
-        )
-    if native.kind == "b" and kernel != "nearest":
-        raise InvalidRequest(f'A bool image can be resampled by kernel "nearest" only, not by {kernel!r}.')
-    if values.ndim not in (2, 3):
-        raise InvalidRequest(f"An image has to have shape (y, x) or (band, y, x), not {values.shape}.")
-    if valid is not None and valid.shape not in (values.shape, values.shape[-2:]):
-        raise InvalidRequest(
-            f"The valid-mask of an image of shape {values.shape} has to have that shape or its last two "
-            f"dimensions, not {valid.shape}."
-        )
-    return np.ascontiguousarray(values, native), valid
-
-
-def _representable(value: float | None, dtype: np.dtype[Any]) -> NDArray[np.generic]:
-    """The value as an array of shape (1,), or (0,) if there is none that a finite pixel can equal."""
-    if value is None or not math.isfinite(value) or dtype.kind == "b":
-        return np.empty(0, dtype)
-    if dtype.kind == "f":
-        fits = abs(value) <= np.finfo(dtype).max
-    else:
-        fits = value == int(value) and np.iinfo(dtype).min <= value <= np.iinfo(dtype).max
-    return np.array([value] if fits else [], dtype)
-
-
-def _fill_value(fill: float | None, nodata: NDArray[np.generic], dtype: np.dtype[Any]) -> NDArray[np.generic]:
-    if fill is None:
-        return nodata if nodata.size else np.array([np.nan if dtype.kind == "f" else 0], dtype)
-    if dtype.kind == "f" and not math.isfinite(fill):
-        return np.array([fill], dtype)
-    value = np.array([fill]).astype(bool) if dtype.kind == "b" else _representable(fill, dtype)
-    if not value.size:
-        raise InvalidRequest(f"The fill value {fill!r} does not fit in {dtype}: give one that does.")
-    return value
+    return inside(taps.first, taps.first + taps.weights.size - 1 + count, size)
 
 
 def _interpolate(
     band: NDArray[np.generic],
-    usable: NDArray[np.bool_],
-    full: NDArray[np.bool_],
+    mask: NDArray[np.bool_],
     rows: Taps,
     cols: Taps,
-    background: NDArray[np.generic],
-    nodata: NDArray[np.generic],
+    rules: Rules,
     out: NDArray[np.generic],
 ) -> None:
-    dtype: np.dtype[Any] = band.dtype
-    real = np.float32 if dtype.itemsize <= 2 or dtype == np.float32 else np.float64
-    limits = np.finfo(dtype) if dtype.kind == "f" else np.iinfo(dtype)
-    marks = np.array([limits.min, limits.max, background[0]], dtype)
-    guard = nodata
-    if nodata.size:
-        value = nodata[0]
-        if dtype.kind == "f":
-            below, above = np.nextafter(value, limits.min), np.nextafter(value, limits.max)
-        else:
-            below, above = max(int(value) - 1, limits.min), min(int(value) + 1, limits.max)
-        below, above = (above if below == value else below), (below if above == value else above)
-        guard = np.array([value, below, above], dtype)
-    interpolate(
-        band,
-        usable,
-        full,
-        (rows.first, cols.first),
-        (rows.nearest, cols.nearest),
-        rows.weights.astype(real),
-        cols.weights.astype(real),
-        marks,
-        guard,
-        out,
-    )
+    usable, full = rules.usable(band, mask)
+    # exact: float32 holds all numbers of 16 bits
+    values = band.astype(rules.real, copy=not band.flags.writeable)
+    weights = rows.weights.astype(rules.real), cols.weights.astype(rules.real)
+    edges = tiles(out.shape[1], cols.first, band.shape[1], cols.weights.size)
+    lines, missing = room(out.shape[1], cols.weights.size, rules.real)
+    sums = np.zeros((min(_STRIP, out.shape[0]), out.shape[1]), rules.real)
+    for top in range(0, out.shape[0], _STRIP):
+        part = out[top : top + _STRIP]
+        first, nearest = (rows.first + top, cols.first), (rows.nearest + top, cols.nearest)
+        some = sums[: len(part)]
+        interpolate(values, usable, full, first, nearest, *weights, edges, lines, missing, some)
+        finish(some, usable, nearest, rules.marks, rules.guard, part)

@@ -30,13 +30,12 @@ from coregstack.kernels._similarity import (
     count_low,
     join,
 )
-from coregstack.kernels.resample import source_window, translate
-from coregstack.model import PixelSource, Scores, Shift
+from coregstack.kernels._views import View, view
+from coregstack.kernels.displacement import Area
+from coregstack.model import NO_SHIFT, Move, PixelSource, Scores
 
-VERSION = 1
 K1, K2 = 0.01, 0.03
 PERCENTILES = (2, 98)
-_KERNEL = "allpass"
 _STRIP = 128  # rows; so few that what is made of them is still in the cache when it is summed
 _FLAT = 1e-12
 
@@ -106,13 +105,13 @@ def _between(low: float, high: float, share: float) -> float:
 def matching_scores(
     anchor: PixelSource,
     item: PixelSource,
-    shift: Shift | None,
+    move: Move | None,
     *,
     band: int = 0,
     value_range: float,
     strip: int = _STRIP,
 ) -> Scores:
-    """Score an item as it is, and moved by a shift, against the anchor.
+    """Score an item as it is, and moved, against the anchor.
 
     Both scores are taken on the same pixels: those that are usable in the anchor, in the item as it
     lies and in the item as it is moved. Over these the item is brought to the anchor's mean and standard
@@ -123,9 +122,9 @@ def matching_scores(
     ----------
     anchor, item : PixelSource
         Each is read twice, strip by strip, where they overlap.
-    shift : Shift or None
-        What is applied to the item's content to match the anchor. If None, only `before` is scored, on the
-        pixels that are usable in the anchor and in the item as it lies.
+    move : Shift, Displacement or None
+        What is applied to the item's content to match the anchor, in the frame that both are counted in. If None,
+        only `before` is scored, on the pixels that are usable in the anchor and in the item as it lies.
     band : int
         Match band of both.
     value_range : float
@@ -149,21 +148,16 @@ def matching_scores(
     >>> scores.before < 0.5, scores.after
     (True, 1.0)
     """
-    moves = [Shift(0.0, 0.0)] if shift is None else [Shift(0.0, 0.0), shift]
-    starts = [_start(anchor, item, move) for move in moves]
-    pair = _Pair(anchor=anchor, item=item, band=band, starts=starts, height=strip)
+    moves = [NO_SHIFT] if move is None else [NO_SHIFT, move]
+    views = [view(anchor, item, each) for each in moves]
+    pair = _Pair(anchor=anchor, item=item, band=band, views=views, height=strip)
     rows, cols = pair.rows, pair.cols
     height, width = rows.stop - rows.start, cols.stop - cols.start
     if not value_range > 0 or min(height, width) < WINDOW:
         return Scores(before=None, after=None)
     fit = _fit(pair, height, len(moves))
     scores = [None] * len(moves) if fit is None else _scores(pair, fit, height, value_range)
-    return Scores(before=scores[0], after=None if shift is None else scores[1])
-
-
-def _start(anchor: PixelSource, item: PixelSource, shift: Shift) -> Shift:
-    """Position in the moved item of the anchor's first pixel."""
-    return Shift(*(a - i - s for a, i, s in zip(anchor.origin, item.origin, shift, strict=True)))
+    return Scores(before=scores[0], after=None if move is None else scores[1])
 
 
 class _Strip(NamedTuple):
@@ -186,20 +180,20 @@ class _Pair:
     anchor: PixelSource
     item: PixelSource
     band: int
-    starts: Sequence[Shift]
-    """Positions in the item of the anchor's first pixel."""
+    views: Sequence[View]
+    """The item at each of its places."""
     height: int
     """Rows of a strip."""
 
     @property
     def rows(self) -> slice:
         """Rows of the anchor that the item may reach at all of its places."""
-        return _overlap(self.anchor.shape[0], self.item.shape[0], [start.y for start in self.starts])
+        return _overlap(self.anchor.shape[0], [each.extent(self.item.shape)[0] for each in self.views])
 
     @property
     def cols(self) -> slice:
         """Columns of the anchor that the item may reach at all of its places."""
-        return _overlap(self.anchor.shape[1], self.item.shape[1], [start.x for start in self.starts])
+        return _overlap(self.anchor.shape[1], [each.extent(self.item.shape)[1] for each in self.views])
 
     def __iter__(self) -> Iterator[_Strip]:
         rows, cols = self.rows, self.cols
@@ -207,27 +201,25 @@ class _Pair:
             part = slice(top, min(top + self.height + WINDOW - 1, rows.stop))
             values, usable = self.anchor.read(self.band, part, cols)
             anchor, joint = np.ascontiguousarray(values), np.ascontiguousarray(usable)
-            images = self._images(Shift(top, cols.start), anchor.shape)
+            images = self._images((top, cols.start, *anchor.shape))
             join(anchor, joint, images)
             own = slice(top - rows.start, min(top + self.height, rows.stop) - rows.start)
             yield _Strip(own, anchor, images, joint)
 
-    def _images(self, corner: Shift, shape: tuple[int, int]) -> NDArray[np.float32]:
-        """The item at each place, seen from the anchor's pixel `corner` on, NaN where it is not usable."""
-        starts = [Shift(start.y + corner.y, start.x + corner.x) for start in self.starts]
-        windows = [source_window(start, shape, self.item.shape, _KERNEL) for start in starts]
+    def _images(self, area: Area) -> NDArray[np.float32]:
+        """The item at each place, in a part of the anchor, NaN where it is not usable."""
+        windows = [each.window(area, self.item.shape) for each in self.views]
         rows, cols = (_union(axis) for axis in zip(*windows, strict=True))
         values, valid = self.item.read(self.band, rows, cols)
-        images = np.empty((len(starts), *shape), np.float32)
-        for image, start in zip(images, starts, strict=True):
-            near = Shift(start.y - rows.start, start.x - cols.start)
-            translate(values, start=near, shape=shape, kernel=_KERNEL, valid=valid, fill=np.nan, out=image)
+        images = np.empty((len(self.views), *area[2:]), np.float32)
+        for image, each in zip(images, self.views, strict=True):
+            each.fill(values, valid, (rows.start, cols.start), area, image)
         return images
 
 
-def _overlap(size: int, length: int, starts: Sequence[float]) -> slice:
-    low = max(0, *(math.ceil(-start - 0.5) for start in starts))
-    return slice(low, max(low, min(size, *(math.floor(length - 0.5 - start) + 1 for start in starts))))
+def _overlap(size: int, extents: Sequence[tuple[int, int]]) -> slice:
+    low = max(0, *(first for first, _ in extents))
+    return slice(low, max(low, min(size, *(last for _, last in extents))))
 
 
 def _union(slices: Sequence[slice]) -> slice:
@@ -271,9 +263,9 @@ def _scores(strips: Iterable[_Strip], fit: _Fit, height: int, value_range: float
     for rows, anchor, images, joint in strips:
         for image, gain, offset, error in zip(images, fit.gains, fit.offsets, errors, strict=True):
             add_errors(anchor, image, joint, gain, offset, error[rows])
-        add_similarity(
-            anchor, images, joint, fit.gains, fit.offsets, c1, c2, windows[rows], similarity[:, rows]
-        )
+        alike = np.zeros((places, rows.stop - rows.start))
+        add_similarity(anchor, images, joint, fit.gains, fit.offsets, c1, c2, windows[rows], alike)
+        similarity[:, rows] = alike
     seen = int(windows.sum())
     if seen == 0:
         return [None] * places

@@ -193,7 +193,7 @@ class Evidence:
         for _ in range(2):
             before = best
             best = self._best([best, *(replace(best, power=float(p)) for p in powers)])
-            best = self._best([best, *(replace(best, length=steps * self.step) for steps in _LENGTHS)])
+            best = self._best([best, *(replace(best, length=length * self.step) for length in _LENGTHS)])
             best = self._best([best, *(replace(best, slope=s) for s in _SLOPES)])
             if best == before:
                 break

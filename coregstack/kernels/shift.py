@@ -7,15 +7,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from coregstack.kernels.agreement import Fit, Joint, fit, join
+from coregstack.kernels.agreement import Fit, Joint, between, fit, join
 from coregstack.kernels.coarse import Found, Refusal, search
 from coregstack.kernels.overview import PreparedAnchor, factor_for, look
 from coregstack.kernels.refine import Windows, prepare
 from coregstack.kernels.spread import beyond_noise
+from coregstack.kernels.static import pull
 from coregstack.kernels.windows import Lag, overlap
-from coregstack.model import PixelSource, Shift, ShiftEstimate, TiePoints
+from coregstack.model import NO_TIES, PixelSource, Shift, ShiftEstimate, TiePoints
 
-__all__ = ["NO_TIES", "PreparedAnchor", "estimate_shift", "prepare_anchor"]
+__all__ = ["PreparedAnchor", "estimate_shift", "prepare_anchor"]
 
 _LEAST = 24
 """Overlaps narrower than this many pixels say too little."""
@@ -28,6 +29,8 @@ _UNSURE = 0.5
 _LEAD = 4.0
 """Standard deviations by which a match must be better than a few pixels away from it."""
 _LEAST_BLOCKS = 10
+_PERIOD = 8
+"""Side of the blocks of JPEG, px."""
 _MAJORITY = 0.4
 """Part of the windows' weight that has to agree."""
 _TORN = 0.04
@@ -35,12 +38,6 @@ _TORN = 0.04
 
 Of pairs of real dates, those matched wrongly reach 0.05 and more, those matched rightly 0.03 at most.
 """
-NO_TIES = TiePoints(
-    **{name: np.zeros(0) for name in ("y", "x", "shift_y", "shift_x", "weight")},
-    inlier=np.zeros(0, np.bool_),
-    band=np.zeros(0, np.int64),
-)
-"""Of an item without a match."""
 
 
 def prepare_anchor(anchor: PixelSource) -> PreparedAnchor:
@@ -132,16 +129,47 @@ def _fit_bands(
     fits: dict[int, Fit] = {}
     ties = []
     for one in found:
-        start = Lag.of(*one.lag)
-        whole = np.array([start.whole_y, start.whole_x], float)
-        windows = prepare(anchor, item, one.band, one.windows, start)
-        if windows is not None:
-            rest = fit(*windows, np.array([start.rest_y, start.rest_x]))
-            fits[one.band] = replace(rest, lag=rest.lag + whole, local=rest.local + whole)
-            ties.append(_ties(windows[0], one.band, fits[one.band], item.origin))
+        fitted = _fit_band(anchor, item, one)
+        if fitted is not None:
+            windows, fits[one.band] = fitted
+            ties.append(_ties(windows, one.band, fits[one.band], item.origin))
     if not fits:
         raise Refusal("too few windows: where the overviews match, the pixels are not usable in both")
     return fits, _stacked(ties)
+
+
+def _fit_band(anchor: PixelSource, item: PixelSource, found: Found) -> tuple[Windows, Fit] | None:
+    """Windows of a band and what they say; read on both sides of the lag where gaps hold the fit back."""
+    near = Lag.of(*found.lag)
+    first = _fit_at(anchor, item, found, near)
+    if first is None or not first[0].bridged:
+        return first
+    lag = first[1].lag
+    read = np.array([near.whole_y, near.whole_x], np.float64)
+    beyond = read + np.copysign(1.0, lag - read)
+    far = Lag(
+        whole_y=int(beyond[0]),
+        whole_x=int(beyond[1]),
+        rest_y=float(lag[0] - beyond[0]),
+        rest_x=float(lag[1] - beyond[1]),
+    )
+    second = _fit_at(anchor, item, found, far)
+    return first if second is None else (first[0], between(first[1], second[1], read, beyond))
+
+
+def _fit_at(anchor: PixelSource, item: PixelSource, one: Found, lag: Lag) -> tuple[Windows, Fit] | None:
+    """Windows of a band, read at a lag's whole pixels, and what they say."""
+    windows = prepare(anchor, item, one.band, one.windows, lag)
+    if windows is None:
+        return None
+    whole = np.array([lag.whole_y, lag.whole_x], np.float64)
+    rest = fit(*windows, np.array([lag.rest_y, lag.rest_x]))
+    full = windows[0]
+    found = rest.lag + whole
+    # on a sensor's own pixels, on the frame's, or on the blocks of a compression
+    places = ((0.0, 0.0), item.origin, tuple(np.round(found / _PERIOD) * _PERIOD))
+    held = pull(full.anchor, full.item, full.usable, full.margin, whole, found, places)
+    return full, replace(rest, lag=found, local=rest.local + whole, pull=held)
 
 
 def _ties(windows: Windows, band: int, one: Fit, origin: Shift) -> TiePoints:

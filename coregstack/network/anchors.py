@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from coregstack.errors import InvalidRequest
+from coregstack.network.seasons import season_apart
 
 ANCHOR_WEIGHTS = {
     "similarity": 0.75,
@@ -18,7 +19,6 @@ ANCHOR_WEIGHTS = {
     "ground_control": 0.10,
 }
 """Weights of the parts of an anchor's total; parts that are not known for any item are left out."""
-_YEAR = 365.2425
 _SEASON_DAYS = 60.0
 _UNKNOWN = 0.5
 
@@ -146,11 +146,8 @@ def _mean_similarity(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _centrality(times: NDArray[np.datetime64]) -> NDArray[np.float64]:
     """Mean nearness in season with the other items; NaT is near to none."""
-    known = ~np.isnat(times)
-    days = np.where(known, times, np.datetime64(0, "s")).astype(np.int64) / 86400
-    apart = np.abs(days[:, None] - days) % _YEAR
-    near = np.exp(-np.minimum(apart, _YEAR - apart) / _SEASON_DAYS)
-    near[~(known[:, None] & known)] = 0
+    days = np.where(np.isnat(times), np.nan, times.astype(np.int64) / 86400)
+    near = np.exp(-season_apart(np.abs(days[:, None] - days)) / _SEASON_DAYS)
     np.fill_diagonal(near, 0)
     return near.sum(axis=1) / max(len(times) - 1, 1)
 

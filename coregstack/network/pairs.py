@@ -12,8 +12,8 @@ from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
 from coregstack.errors import InvalidRequest
 from coregstack.kernels.descriptor import similarity
+from coregstack.network.seasons import season_apart
 
-_YEAR = 365.2425
 _DAYS = 30.0
 """Items that are this many days apart, in date or in season, have lost a factor e of likeness."""
 _WEIGHTS = (0.2, 0.3, 0.5)
@@ -48,9 +48,7 @@ class _Items:
         """
         apart = np.abs(self.days[rows, None] - self.days)
         apart = np.where(np.isfinite(apart), apart, np.inf)
-        within = np.where(np.isfinite(apart), apart, 0) % _YEAR
-        season = np.where(np.isfinite(apart), np.minimum(within, _YEAR - within), np.inf)
-        kinds = [np.exp(-apart / _DAYS), np.exp(-season / _DAYS)]
+        kinds = [np.exp(-apart / _DAYS), np.exp(-season_apart(apart) / _DAYS)]
         if self.features is not None:
             alike = np.nan_to_num(similarity(self.features[rows], self.features)).astype(np.float64)
             kinds.append(np.maximum(alike, 0))

@@ -1,0 +1,1 @@
+"""Planet's orders: payload, names, manifest, and their delivery."""

@@ -6,14 +6,16 @@ import os
 import shutil
 import stat
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from zipfile import BadZipFile, ZipFile, ZipInfo
 from zlib import error as ZlibError
 
 from coregstack.errors import MissingFile, OutputConflict, UnreadableFile, UnsafePath
-from coregstack.names import safe_relative
+from coregstack.untrusted.folders import walked
+from coregstack.untrusted.limits import ARCHIVE_BYTES, ARCHIVE_FILES, ARCHIVE_RATIO
+from coregstack.untrusted.names import safe_relative
 
 ARCHIVE_EXTENSION = ".zip"
 
@@ -29,11 +31,11 @@ class UnpackLimits:
     Real orders hold images that are compressed already, and so grow little when they are unpacked.
     """
 
-    max_files: int = 1_000_000
+    max_files: int = field(default_factory=ARCHIVE_FILES)
     """Files in one archive."""
-    max_bytes: int = 2 * 2**40
+    max_bytes: int = field(default_factory=ARCHIVE_BYTES)
     """Bytes that all archives unpack to together."""
-    max_ratio: float = 200.0
+    max_ratio: float = field(default_factory=ARCHIVE_RATIO)
     """Bytes unpacked for each byte of an archive."""
     ratio_free_bytes: int = 2**30
     """The ratio is not looked at where an archive unpacks to no more than this."""
@@ -41,8 +43,8 @@ class UnpackLimits:
 
 def find_archives(folder: Path) -> tuple[Path, ...]:
     """Zip archives in a folder and its subfolders, sorted; links are not followed."""
-    found = (path for path in folder.rglob("*") if path.suffix.lower() == ARCHIVE_EXTENSION)
-    return tuple(sorted(path for path in found if path.is_file() and not path.is_symlink()))
+    found = (Path(e.path) for e in walked(folder) if e.is_file(follow_symlinks=False))
+    return tuple(sorted(path for path in found if path.suffix.lower() == ARCHIVE_EXTENSION))
 
 
 def unpack(source: Path, into: Path, *, limits: UnpackLimits | None = None) -> tuple[Path, ...]:

@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from coregstack.errors import MissingFile, UnreadableFile
-from coregstack.jsonfile import read_json
-from coregstack.times import time_from_text
-
-_MAX_BYTES = 16 * 2**20
+from coregstack.untrusted.jsonfile import read_small_json
+from coregstack.untrusted.times import time_from_text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +46,7 @@ def read_item_metadata(path: Path) -> ItemMetadata:
         Everything that could be read and is plausible.
     """
     try:
-        value = read_json(path, max_bytes=_MAX_BYTES)
+        value = read_small_json(path)
     except (MissingFile, UnreadableFile):
         return ItemMetadata()
     properties = value.get("properties") if isinstance(value, dict) else None

@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile, UnsafePath
-from coregstack.jsonfile import read_json, write_json
-from coregstack.names import safe_relative
 from coregstack.orders.bundles import asset_type
 from coregstack.orders.naming import AssetName
+from coregstack.untrusted.jsonfile import read_json, write_json
+from coregstack.untrusted.names import safe_relative
+from coregstack.untrusted.told import Told
 
 MANIFEST_NAME = "manifest.json"
 ITEM_ID, ITEM_TYPE = "planet/item_id", "planet/item_type"
@@ -45,6 +46,11 @@ class FileProblem:
 
     def __str__(self) -> str:
         return f"{self.path}: {self.message}"
+
+
+def more_problems(more: int) -> FileProblem:
+    """What stands for problems that are not told one by one."""
+    return FileProblem(path="...", message=f"{more} more problems are not told here.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -219,7 +225,7 @@ def read_manifest(path: Path) -> Manifest:
     if not isinstance(files, list):
         raise UnreadableFile(f"{path} has to be an object with a list 'files', but it is not.")
     entries: dict[PurePosixPath, ManifestEntry] = {}
-    problems: list[FileProblem] = []
+    problems: Told[FileProblem] = Told()
     for number, file in enumerate(files, start=1):
         try:
             entry = _entry(file)
@@ -233,7 +239,9 @@ def read_manifest(path: Path) -> Manifest:
             problems.append(FileProblem(path=entry.path.as_posix(), message=message))
     name = value.get("name")
     return Manifest(
-        name=name if isinstance(name, str) else "", entries=tuple(entries.values()), problems=tuple(problems)
+        name=name if isinstance(name, str) else "",
+        entries=tuple(entries.values()),
+        problems=problems.closed(more_problems),
     )
 
 
@@ -256,12 +264,13 @@ def verify(path: Path) -> tuple[FileProblem, ...]:
         If the manifest itself cannot be read.
     """
     manifest = read_manifest(path)
-    problems = list(manifest.problems)
+    problems: Told[FileProblem] = Told()
+    problems += manifest.problems
     for entry in manifest.entries:
         message = difference(path.parent, entry)
         if message:
             problems.append(FileProblem(path=entry.path.as_posix(), message=message))
-    return tuple(problems)
+    return problems.closed(more_problems)
 
 
 def locate(root: Path, path: PurePosixPath) -> Path:

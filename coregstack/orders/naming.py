@@ -12,8 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 
 from coregstack.errors import InvalidRequest
-from coregstack.names import split_extension
-from coregstack.times import time_from_name
+from coregstack.untrusted.names import split_extension
+from coregstack.untrusted.times import time_from_name
 
 ANCHOR_SUFFIX, COREG_SUFFIX = "_anchor", "_coreg"
 RASTER_EXTENSIONS = frozenset({".tif", ".tiff", ".jp2"})

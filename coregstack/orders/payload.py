@@ -9,10 +9,12 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from coregstack.errors import InvalidRequest, UnreadableFile, UnsafePath, printable
-from coregstack.jsonfile import parse_json, read_text
-from coregstack.names import check_item_id
+from coregstack.errors import InvalidRequest, UnreadableFile, UnsafePath, one_line
 from coregstack.orders.bundles import is_orthorectified
+from coregstack.untrusted.jsonfile import parse_json, read_text
+from coregstack.untrusted.limits import PAYLOAD_BYTES
+from coregstack.untrusted.names import check_item_id
+from coregstack.untrusted.told import Told
 
 TOOLS = (
     "bandmath",
@@ -25,7 +27,6 @@ TOOLS = (
     "toar",
     "harmonize",
 )
-MAX_PAYLOAD_BYTES = 64 * 2**20
 
 _OLD_PARAMETERS = ("method", "anchor_bundle", "strict", "first_is_master")
 _NOT_USED = ("order_type", "delivery", "notifications", "metadata", "subscription_id", "hosting")
@@ -90,7 +91,7 @@ class PayloadError(InvalidRequest):
             f"{problem.field}: {problem.message}" if problem.field else problem.message
             for problem in self.problems
         ]
-        return printable("\n- ".join(["The order cannot be run; nothing was written:", *lines]))
+        return "\n- ".join(["The order cannot be run; nothing was written:", *map(one_line, lines)])
 
     def as_api(self) -> dict[str, Any]:
         """The problems in the shape that the Orders API answers with.
@@ -142,34 +143,44 @@ def read_payload(payload: Mapping[str, Any] | str | PathLike[str]) -> Order:
     >>> order.anchor_item, order.cog, order.notes
     ('20200630_164149_0e3a', False, ())
     """
-    found = _Findings(problems=[], notes=[])
+    found = _Findings(problems=Told(), notes=Told())
     value = _load(payload, found)
     if not isinstance(value, Mapping):
         found.wrong(None, f"A payload has to be a JSON object, but {_show(value)} came.")
-        raise PayloadError(tuple(found.problems))
+        raise PayloadError(found.all_problems())
     _check_keys(value, found)
     products = _products(value, found)
     ids = {item for product in products for item in product.item_ids}
     anchor, cog = _tools(value.get("tools"), ids, found)
     if anchor is None or found.problems:
-        raise PayloadError(tuple(found.problems))
+        raise PayloadError(found.all_problems())
     return Order(
         name=value["name"],
         products=products,
         anchor_item=anchor,
         tools=tuple(dict(tool) for tool in value["tools"]),
         cog=cog,
-        notes=tuple(dict.fromkeys(found.notes)),
+        notes=tuple(dict.fromkeys(found.notes.closed(_more_notes))),
     )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Findings:
-    problems: list[Problem]
-    notes: list[str]
+    problems: Told[Problem]
+    notes: Told[str]
 
     def wrong(self, field: str | None, message: str) -> None:
         self.problems.append(Problem(field=field, message=message))
+
+    def all_problems(self) -> tuple[Problem, ...]:
+        """What was found wrong; what goes beyond the limit is one more."""
+        return self.problems.closed(
+            lambda more: Problem(field=None, message=f"{more} more problems are not told here.")
+        )
+
+
+def _more_notes(more: int) -> str:
+    return f"{more} more notes are not told here."
 
 
 def _load(payload: Mapping[str, Any] | str | PathLike[str], found: _Findings) -> Any:
@@ -179,10 +190,10 @@ def _load(payload: Mapping[str, Any] | str | PathLike[str], found: _Findings) ->
     text = payload if isinstance(payload, str) and payload.lstrip("\ufeff \t\r\n").startswith("{") else None
     try:
         if text is None:
-            text = read_text(Path(payload), max_bytes=MAX_PAYLOAD_BYTES)
-        elif len(text) > MAX_PAYLOAD_BYTES:
-            raise ValueError(f"it is longer than {MAX_PAYLOAD_BYTES} characters")
-        repeated: list[str] = []
+            text = read_text(Path(payload), limit=PAYLOAD_BYTES)
+        elif len(text) > PAYLOAD_BYTES():
+            raise ValueError(f"it is longer than {PAYLOAD_BYTES()} characters")
+        repeated: Told[str] = Told()
         value = parse_json(text.lstrip("\ufeff"), on_duplicate=repeated.append)
     except UnreadableFile as error:
         raise PayloadError((Problem(field=None, message=str(error)),)) from error

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -13,28 +12,30 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from coregstack.api import check_resampling
-from coregstack.appending import grow_cube
-from coregstack.delivery import Progress, check_apart, output_folder, run_fingerprint, run_items
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export._memory import open_cube
-from coregstack.export.files import copy_file, resolved
-from coregstack.export.items import DeliverySettings, ItemReport, WrittenFile, check_source, written
+from coregstack.export.deliver import check_source
+from coregstack.export.files import copy_file, inside
 from coregstack.export.lock import locked
+from coregstack.export.plan import TABLE, Asset, ItemReport, WrittenFile, written
 from coregstack.export.stac import FOLDER
-from coregstack.matching import match_options
-from coregstack.opening.facts import scene_facts
-from coregstack.opening.files import check_anchor, find_scene, stack_scenes, unreadable_files
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
+from coregstack.matching.decision import failure
+from coregstack.matching.options import MatchSettings
 from coregstack.orders.archives import unpack
-from coregstack.orders.delivery import Delivery, scan_delivery
 from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, list_again, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
+from coregstack.orders.scan import Delivery, scan_delivery
 from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
+from coregstack.orders.scratch import scratch_folder
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
-from coregstack.policy import failure
-from coregstack.result import REPORT, TABLE, RunResult, write_table
-from coregstack.runs import write_cube
+from coregstack.run.execute import Progress
+from coregstack.run.request import RunItems, RunRequest, carry_out
+from coregstack.run.result import RunResult, with_table
+from coregstack.run.targets import needed_names
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import stack_scenes, unreadable_files
+from coregstack.stack.placing import check_anchor
 
 if TYPE_CHECKING:
     import pystac
@@ -140,12 +141,19 @@ def run_order(
     output: str | os.PathLike[str],
     zarr: Any = None,
     append: bool = False,
-    resampling: str = "cubic",
+    band: str | int | None = None,
+    max_shift: float | None = None,
+    threshold: float = SCORE_THRESHOLD,
+    min_improvement: float = MIN_IMPROVEMENT,
+    method: Method = "direct",
+    model: Model = "shift",
+    decide: Decide = "score",
+    resampling: Resampling = "cubic",
     overwrite: bool = False,
     verify: bool = True,
+    check: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
-    **options: Any,
 ) -> RunResult:
     """Coregister a delivered order as its payload asks.
 
@@ -162,6 +170,8 @@ def run_order(
     append : bool
         Whether the items are appended to the cube that `zarr` holds, aligned to its own anchor; see
         `coregstack.append`. Items that it holds already are left alone.
+    band, max_shift, threshold, min_improvement, method, model, decide
+        As in `coregstack.estimate`.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
     overwrite : bool
@@ -169,12 +179,12 @@ def run_order(
     verify : bool
         Whether inputs have to have the digests that their manifest gives, and the output is checked at the
         end. An item with a file of another digest is delivered as it came, and named.
+    check : bool
+        As in `coregstack.run_scenes`.
     dry_run : bool
         Whether items are only matched and decided upon; nothing is written then.
     progress : callable, optional
         Told how many items are done, and of how many.
-    **options
-        `band`, `max_shift`, `threshold`, `min_improvement`, `method` of `coregstack.estimate`.
 
     Returns
     -------
@@ -198,82 +208,70 @@ def run_order(
     >>> len(result.reports)
     8
     """
+    settings = MatchSettings(
+        band=band,
+        max_shift=max_shift,
+        threshold=threshold,
+        min_improvement=min_improvement,
+        method=method,
+        model=model,
+        decide=decide,
+    )
     order = read_payload(payload)
-    check_resampling(resampling)
-    if append and zarr is None:
-        raise InvalidRequest("append=True needs to know which cube to append to: name it with zarr=...")
-    match_options(("1",), **{key: value for key, value in options.items() if key != "band"})
+    request = RunRequest(
+        match=settings, output=Path(output), zarr=zarr, append=append, resampling=resampling, cog=order.cog,
+        overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
+    )  # fmt: skip
     with _input_folders(Path(input)) as folders:
         delivery = scan_delivery(*folders, item_ids=order.item_ids)
         wanted = set(order.item_ids)
-        items = [item for item in delivery.items if item.item_id in wanted]
-        found = order_scenes(items, order.anchor_item, verify=verify)
-        anchor = _anchor(order, found, Path(input))
-        match_options(anchor.bands, **options)
-        target = Path(output)
-        if isinstance(zarr, str | os.PathLike):
-            check_apart(Path(zarr), [Path(input)])
-        if zarr is not None and not append:
-            open_cube(zarr, None, overwrite=overwrite)
-        settings = _settings(order, found, anchor, target, resampling, options, dry_run=dry_run)
-        with nullcontext() if dry_run else output_folder(target, [Path(input)]):
-            reports = _run(found, settings, options, overwrite, progress)
-            if dry_run:
-                return OrderResult(
-                    output=str(target),
-                    anchor=anchor.id,
-                    reports=(*reports, *_missing(order, items)),
-                    notes=(*order.notes, *_notes(delivery, order)),
-                    dry_run=True,
-                    **scene_facts(found.scenes),
-                )
-            taken = {file.path for report in reports for file in report.files}
-            taken |= {TABLE, REPORT, MANIFEST_NAME}
-            others, faults = _others(delivery, target, taken, verify=verify)
-            result = OrderResult(
-                output=str(target),
-                anchor=anchor.id,
-                reports=(*reports, *_missing(order, items)),
-                others=tuple(others),
-                faults=tuple(faults),
-                notes=(*order.notes, *_notes(delivery, order)),
-                **scene_facts(found.scenes),
-            )
-            write = partial(write_cube, overwrite=overwrite)
-            if append:
-                write = partial(grow_cube, options={**options, "resampling": resampling})
-            return _conclude(result, order, zarr, found, anchor, write=write, verify=verify)
+        there = [item for item in delivery.items if item.item_id in wanted]
+        found = order_scenes(there, order.anchor_item, verify=verify)
+        others = passed_through(delivery.others)
+        items = RunItems(
+            scenes=found.scenes,
+            unusable=found.unusable,
+            plans=found.plans,
+            anchor=_anchor(order, found, Path(input)),
+            inputs=(Path(input),),
+            missing=tuple(_missing(order, there)),
+            notes=(*order.notes, *_notes(delivery, order)),
+            also=(MANIFEST_NAME, *(target for asset in others for target in asset.targets)),
+        )
+        finish = partial(_finish, order=order, found=found, others=others, verify=verify)
+        return carry_out(request, items, kind=OrderResult, digests=True, finish=finish)
 
 
-def _conclude(
-    result: RunResult,
-    order: Order,
-    zarr: Any,
-    found: OrderScenes,
-    anchor: Scene,
-    *,
-    write: Callable[..., None],
-    verify: bool,
+def _finish(
+    result: RunResult, *, order: Order, found: OrderScenes, others: Iterable[Asset], verify: bool
 ) -> RunResult:
-    """Write what concerns the whole run, and check the output; the items are delivered whatever fails here."""
-    target, faults = Path(result.output), []
-    try:
-        write_table(result)
-        _write_manifest(target, order, result)
-        if verify:
-            faults += [f"Output check: {problem}" for problem in verify_output(target, pixels=False)]
-        if zarr is not None:
-            write(zarr, found.scenes, anchor, result)
-    except (CoregError, OSError) as error:
-        faults.append(str(error))
+    """Write what concerns the whole order, and check the output; the items are delivered whatever fails here."""
+    target = Path(result.output)
+    taken = {file.path for report in result.reports for file in report.files}
+    copied, faults, left_out = _others(others, target, taken | needed_names(found.plans), verify=verify)
+    result = replace(
+        result, others=tuple(copied), faults=(*result.faults, *faults), notes=(*result.notes, *left_out)
+    )
+    result, faults = with_table(result), []
+
+    def checked() -> None:
+        faults.extend(f"Output check: {problem}" for problem in verify_output(target, pixels=False))
+
+    steps: list[Callable[[], object]] = [lambda: _write_manifest(target, order, result)]
+    for step in (*steps, checked) if verify else steps:
+        try:
+            step()
+        except (CoregError, OSError) as error:
+            # one that fails does not stop the next
+            faults.append(str(error))
     return replace(result, faults=(*result.faults, *faults))
 
 
 @contextmanager
 def _input_folders(source: Path) -> Iterator[tuple[Path, ...]]:
     """The folders to read; what comes in archives is unpacked for as long as the run lasts."""
-    with tempfile.TemporaryDirectory(prefix="coregstack-") as scratch:
-        yield unpack(source, Path(scratch) / "unpacked")
+    with scratch_folder() as scratch:
+        yield unpack(source, scratch / "unpacked")
 
 
 def _anchor(order: Order, found: OrderScenes, source: Path) -> Scene:
@@ -294,47 +292,6 @@ def _anchor(order: Order, found: OrderScenes, source: Path) -> Scene:
     )
 
 
-def _settings(
-    order: Order,
-    found: OrderScenes,
-    anchor: Scene,
-    target: Path,
-    resampling: str,
-    options: Mapping[str, Any],
-    *,
-    dry_run: bool,
-) -> DeliverySettings:
-    return DeliverySettings(
-        output=str(resolved(target)),
-        anchor_id=anchor.id,
-        anchor=anchor.image.box,
-        resampling=resampling,
-        cog=order.cog,
-        digests=True,
-        fingerprint=run_fingerprint(anchor, found.scenes, options),
-        dry_run=dry_run,
-    )
-
-
-def _run(
-    found: OrderScenes,
-    settings: DeliverySettings,
-    options: Mapping[str, Any],
-    overwrite: bool,
-    progress: Progress | None,
-) -> tuple[ItemReport, ...]:
-    return run_items(
-        found.plans,
-        {scene.id: scene for scene in found.scenes},
-        found.unusable,
-        settings,
-        partial(match_options, **options),
-        network=options.get("method") == "network",
-        overwrite=overwrite,
-        progress=progress,
-    )
-
-
 def _missing(order: Order, there: Sequence[Any]) -> list[ItemReport]:
     """A report for every item of the payload that has no file."""
     ids = {item.item_id for item in there}
@@ -347,22 +304,31 @@ def _missing(order: Order, there: Sequence[Any]) -> list[ItemReport]:
 
 
 def _others(
-    delivery: Delivery, target: Path, taken: set[str], *, verify: bool
-) -> tuple[list[WrittenFile], list[str]]:
-    """Copy the files of no item as they came, unless a file of this run has their name."""
-    files, faults = [], []
-    for asset in passed_through(delivery.others):
-        path = target / asset.folder / asset.name
-        if path.relative_to(target).as_posix() in taken:
+    others: Iterable[Asset], target: Path, taken: set[str], *, verify: bool
+) -> tuple[list[WrittenFile], list[str], list[str]]:
+    """Copy the files of no item as they came, unless a file of this run has their name.
+
+    Returns
+    -------
+    tuple of list
+        What was written, what failed, and what was left out.
+    """
+    files, faults, left_out = [], [], []
+    for asset in others:
+        if (relative := PurePosixPath(asset.folder, asset.name).as_posix()) in taken:
+            left_out.append(
+                f"{relative} of the input is left out: the run needs this name for a file of its own."
+            )
             continue
         try:
+            path = inside(target, asset.folder, asset.name)
             copy_file(Path(asset.source), path)
             files.append(written(path, str(target), dict(asset.annotations)))
             if verify:
                 check_source(asset)
         except CoregError as error:
             faults.append(str(error))
-    return files, faults
+    return files, faults, left_out
 
 
 def _notes(delivery: Delivery, order: Order) -> list[str]:

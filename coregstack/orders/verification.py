@@ -18,28 +18,30 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE
 from coregstack.export.files import PART
-from coregstack.export.notes import read_note
+from coregstack.export.notes import delivered, read_notes
 from coregstack.export.sidecar import sidecar_name
-from coregstack.grid import lattice_like, same_crs
-from coregstack.jsonfile import read_json
+from coregstack.geometry.lattice import lattice_like, same_crs
 from coregstack.model import Status
-from coregstack.names import safe_relative
 from coregstack.orders.manifest import (
     MANIFEST_NAME,
     FileProblem,
     ManifestEntry,
     difference,
     locate,
+    more_problems,
     read_manifest,
 )
 from coregstack.orders.naming import RASTER_EXTENSIONS
 from coregstack.pixels.raster import RasterHeader, check_pixels, read_header
+from coregstack.untrusted.folders import walked
+from coregstack.untrusted.jsonfile import read_small_json
+from coregstack.untrusted.names import safe_relative
+from coregstack.untrusted.told import Told
 
 LATTICE_TOLERANCE = 1e-9
 """How far from the anchor's lattice the corner of a moved raster may lie, in pixels of the anchor."""
 
 _SIDECAR = "_coreg_qa_metadata.json"
-_MAX_SIDECAR_BYTES = 2**20
 _THREADS = 4
 
 
@@ -84,8 +86,10 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
         raise MissingFile(
             f"{str(output)!r} has to be the output folder of a run, but there is no such folder."
         )
-    notes = _notes(output)
-    listed, problems = _listed(output, notes)
+    notes = read_notes(output)
+    items = delivered(output)
+    current = notes if items is None else {item: note for item, note in notes.items() if item in items}
+    listed, problems = _listed(output, current)
     if not listed:
         raise MissingFile(
             f"{str(output)!r} holds neither {MANIFEST_NAME} nor notes of a run: nothing to check."
@@ -98,25 +102,18 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
         rasters = [path for path in listed if _is_aligned(path, records)]
         check = _raster_check(output, listed, records, notes, pixels=pixels)
         problems += _named([listed[path] for path in rasters], pool.map(check, rasters))
-    problems += _leftovers(output, listed)
+    left = _left_behind(output, notes, listed)
+    problems += left
+    problems += _leftovers(output, {*listed, *(PurePosixPath(problem.path) for problem in left)})
     # what is gone is missed by more than one check, in the same words
-    return tuple(sorted(set(problems), key=str))
+    told: Told[FileProblem] = Told()
+    told += sorted(set(problems), key=str)
+    return told.closed(more_problems)
 
 
 def _named(entries: Iterable[ManifestEntry], messages: Iterable[str]) -> list[FileProblem]:
     found = zip(entries, messages, strict=True)
     return [FileProblem(path=entry.path.as_posix(), message=message) for entry, message in found if message]
-
-
-def _notes(output: Path) -> dict[str, dict[str, Any]]:
-    """What runs have noted of items, by id; damaged notes are as none."""
-    found = {}
-    for path in sorted((output / STATE).glob("*.json")):
-        try:
-            found[path.stem] = read_note(path)
-        except CoregError:
-            continue
-    return found
 
 
 def _listed(
@@ -152,7 +149,7 @@ def _sidecars(
         if not path.name.endswith(_SIDECAR):
             continue
         try:
-            value = read_json(locate(output, path), max_bytes=_MAX_SIDECAR_BYTES)
+            value = read_small_json(locate(output, path))
             _validator().validate(value)
             if path.name != sidecar_name(value["target_item"]):
                 raise UnreadableFile(f"It speaks of another item, {value['target_item']!r}.")
@@ -240,16 +237,33 @@ def _off_lattice(header: RasterHeader, anchor: GeoBox) -> float:
     return 0.0 if off <= max(LATTICE_TOLERANCE, coarse) else off
 
 
-def _leftovers(output: Path, listed: Iterable[PurePosixPath]) -> list[FileProblem]:
+def _left_behind(
+    output: Path, notes: Mapping[str, dict[str, Any]], listed: Mapping[PurePosixPath, ManifestEntry]
+) -> list[FileProblem]:
+    """Files that an earlier run has noted, and that are no part of what the last one has listed."""
+    noted = {safe_relative(file["path"]) for note in notes.values() for file in note["files"]}
+    words = "An earlier run has written it; it is no part of the last one."
+    return [
+        FileProblem(path=path.as_posix(), message=words)
+        for path in sorted(noted - set(listed))
+        if os.path.lexists(output / path)
+    ]
+
+
+def _leftovers(output: Path, listed: Iterable[PurePosixPath]) -> tuple[FileProblem, ...]:
     """Files that may be taken for a result and are none; what else lies in the folder is its owner's."""
     known = set(listed)
-    problems = []
-    for path in sorted(output.rglob("*")):
-        relative = PurePosixPath(path.relative_to(output).as_posix())
-        half = path.name.endswith(PART)
-        result = path.name.endswith(_SIDECAR) or path.suffix.lower() in RASTER_EXTENSIONS
-        if STATE in relative.parts or relative in known or not (half or result) or path.is_dir():
+    problems: Told[FileProblem] = Told()
+
+    def amiss(path: str, words: str) -> None:
+        problems.append(FileProblem(path=os.path.relpath(path, output), message=words))
+
+    for entry in walked(output, amiss=amiss, enter=lambda name: name != STATE):
+        path = PurePosixPath(Path(entry.path).relative_to(output).as_posix())
+        half = entry.name.endswith(PART)
+        result = entry.name.endswith(_SIDECAR) or path.suffix.lower() in RASTER_EXTENSIONS
+        if path in known or not (half or result) or entry.is_dir():
             continue
         words = "It was left half-written." if half else "No run has listed it."
-        problems.append(FileProblem(path=str(relative), message=words))
-    return problems
+        problems.append(FileProblem(path=str(path), message=words))
+    return problems.closed(more_problems)

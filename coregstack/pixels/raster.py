@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -21,8 +22,10 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
-from coregstack.grid import crs_of
+from coregstack.errors import MissingFile, UnreadableFile
+from coregstack.geometry.lattice import crs_of
+from coregstack.pixels.claims import check_boxes, check_crs_bytes, check_tiff
+from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, READ_BYTES
 
 DRIVERS: Mapping[str, tuple[bytes, ...]] = {
     "GTiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
@@ -30,9 +33,6 @@ DRIVERS: Mapping[str, tuple[bytes, ...]] = {
 }
 """GDAL drivers that a file may be opened with, by its first bytes: GeoTIFF (and COG), JPEG 2000."""
 _JP2 = DRIVERS["JP2OpenJPEG"][0]
-_SUPERBOXES = frozenset({b"jp2h", b"asoc", b"res ", b"uinf"})
-"""Boxes of JPEG 2000 that hold boxes."""
-_MAX_NESTED_BOXES = 16
 _REDIRECTS = (("OVERVIEWS", "OVERVIEW_FILE"), ("GEOLOCATION", "X_DATASET"), ("GEOLOCATION", "Y_DATASET"))
 """Metadata that name other files: of overviews, and of places of pixels."""
 _FARTHEST = 1e12
@@ -55,10 +55,9 @@ WARP_TOLERANCE = 1e-5
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """What rasterio raises: its own errors, and where it forgets to turn them into its own, GDAL's."""
 
-MAX_PIXELS = "COREGSTACK_MAX_PIXELS", 4_000_000_000
-"""Environment variable and default of the most pixels in each band that a file may claim or be given."""
-
 _WARP_MEMORY_MB = 64
+_CHECKED_BYTES = 128 * 2**20
+"""Pixels that are in memory at once where all of a raster are read; always at least a row of blocks high."""
 _FINER = 4
 """How much finer than what is asked for an overview may be that is read for it, along each axis."""
 
@@ -112,24 +111,6 @@ def gdal(*, alone: bool = False) -> Iterator[None]:
     """
     with rasterio.Env(**{**GDAL_OPTIONS, **({"GDAL_NUM_THREADS": "ALL_CPUS"} if alone else {})}):
         yield
-
-
-def limit(name: str, default: int) -> int:
-    """A limit on what a file may claim, adjustable by the environment variable `name`.
-
-    Raises
-    ------
-    InvalidRequest
-        If the variable is set to something that is not a positive whole number.
-    """
-    text = os.environ.get(name, str(default))
-    try:
-        value = int(text)
-    except ValueError:
-        value = 0
-    if value <= 0:
-        raise InvalidRequest(f"{name} has to be a positive whole number, but it is {text!r}.")
-    return value
 
 
 @contextmanager
@@ -216,7 +197,9 @@ def _header(path: str, dataset: DatasetReader) -> RasterHeader:
 
 def _box(path: str, dataset: DatasetReader) -> GeoBox:
     try:
-        box = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_string())
+        text = dataset.crs.to_string()
+        check_crs_bytes(path, text.encode("latin-1", "replace"))
+        box = GeoBox(dataset.shape, dataset.transform, text)
         if box.crs is None or not (box.crs.projected or box.crs.geographic):
             raise ValueError("it is neither projected nor geographic")
         return box
@@ -245,13 +228,25 @@ def _driver(path: str) -> str:
         ) from error
     for driver, beginnings in DRIVERS.items():
         if start.startswith(beginnings):
-            if start.startswith(_JP2):
-                _check_boxes(path)
+            _check_before(path, start)
             return driver
     raise UnreadableFile(
         f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). "
         "Convert it, for example with gdal_translate -of COG."
     )
+
+
+def _check_before(path: str, start: bytes) -> None:
+    """Look at what a file claims, as far as that is possible without GDAL."""
+    try:
+        if start.startswith(_JP2):
+            check_boxes(path)
+        elif start.startswith(DRIVERS["GTiff"]):
+            check_tiff(path)
+    except UnreadableFile:
+        raise
+    except OSError as error:
+        raise UnreadableFile(f"{path!r} cannot be read ({error.strerror}). Check its permissions.") from error
 
 
 def _check_redirects(path: str, dataset: DatasetReader) -> None:
@@ -264,38 +259,8 @@ def _check_redirects(path: str, dataset: DatasetReader) -> None:
             )
 
 
-def _check_boxes(path: str) -> None:
-    """Make sure that the boxes of a JPEG 2000 file follow each other to its end.
-
-    GDAL walks them in search of metadata, and where one reaches beyond its parent, it may walk for ever.
-    """
-    with open(path, "rb") as file:
-        ends = [os.fstat(file.fileno()).st_size]
-        while ends:
-            position = file.tell()
-            if position == ends[-1]:
-                ends.pop()
-                continue
-            head = file.read(16)
-            size, kind, header = int.from_bytes(head[:4]), head[4:8], 8
-            if size == 1:
-                size, header = int.from_bytes(head[8:]), 16
-            end = position + size if size else ends[-1]
-            if not position + header <= end <= ends[-1] or len(ends) > _MAX_NESTED_BOXES:
-                raise UnreadableFile(
-                    f"{path!r} is no sound JPEG 2000 file: what begins at byte {position} reaches beyond what it is "
-                    "part of. The file is damaged or cut off: fetch it again."
-                )
-            if kind in _SUPERBOXES:
-                ends.append(end)
-                file.seek(position + header)
-            else:
-                file.seek(end)
-
-
 def _check_claims(path: str, dataset: DatasetReader) -> None:
-    pixels = limit(*MAX_PIXELS)
-    bands = limit("COREGSTACK_MAX_BANDS", 1000)
+    pixels, bands = PIXELS(), BANDS()
     if dataset.width * dataset.height > pixels or dataset.count > bands:
         raise UnreadableFile(
             f"{path!r} claims {dataset.width} x {dataset.height} pixels in {dataset.count} bands; at most "
@@ -307,7 +272,7 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
             f"{path!r} holds bands of type {sorted(set(dataset.dtypes))}; one integer or float type "
             "for all bands was expected. Convert it with gdal_translate -ot."
         )
-    largest = limit("COREGSTACK_MAX_BLOCK_BYTES", 2**30)
+    largest = BLOCK_BYTES()
     bands_in_block = dataset.count if dataset.interleaving is Interleaving.pixel else 1
     block = math.prod(dataset.block_shapes[0]) * np.dtype(dataset.dtypes[0]).itemsize * bands_in_block
     if block > largest:
@@ -337,10 +302,25 @@ def check_size(path: str, shape: tuple[int, int]) -> None:
     UnreadableFile
         If there would be more than ``COREGSTACK_MAX_PIXELS``.
     """
-    if math.prod(shape) > limit(*MAX_PIXELS):
+    if math.prod(shape) > PIXELS():
         raise UnreadableFile(
             f"On the lattice of the anchor {path!r} would have {shape[0]} x {shape[1]} pixels. Check its pixel size "
-            f"and CRS, or raise {MAX_PIXELS[0]}."
+            f"and CRS, or raise {PIXELS.variable}."
+        )
+
+
+def check_read(path: str, size: int) -> None:
+    """Refuse to hold more bytes of a file's pixels in memory than the limit, whatever the file claims.
+
+    Raises
+    ------
+    UnreadableFile
+        If there would be more than ``COREGSTACK_MAX_READ_BYTES``.
+    """
+    if size > READ_BYTES():
+        raise UnreadableFile(
+            f"{size} bytes of {path!r} would be in memory at once; at most {READ_BYTES()} are read. Cut it to what is "
+            f"needed, for example with gdal_translate -projwin, or raise {READ_BYTES.variable}."
         )
 
 
@@ -352,8 +332,10 @@ def read_window(
     Raises
     ------
     UnreadableFile
-        If the file breaks off or its blocks are damaged.
+        If the file breaks off, its blocks are damaged, or the window is larger than `check_read` allows.
     """
+    size = len(bands) * shape[0] * shape[1] * np.dtype(dataset.dtypes[0]).itemsize
+    check_read(dataset.name, size)
     try:
         return dataset.read([b + 1 for b in bands], window=Window(col, row, shape[1], shape[0]))
     except (*GDAL_ERRORS, MemoryError, IndexError) as error:
@@ -392,9 +374,13 @@ def check_pixels(header: RasterHeader, nodata: float | None) -> bool:
     found = False
     height, width = header.box.shape
     with opened(header.path, alone=True) as dataset:
-        rows = dataset.block_shapes[0][0] * max(1, 512 // dataset.block_shapes[0][0])
-        for row in range(0, height, rows):
-            values = read_window(dataset, list(range(header.count)), row, 0, (min(rows, height - row), width))
+        tall, wide = dataset.block_shapes[0]
+        rows = tall * max(1, 512 // tall)
+        column = rows * wide * header.count * np.dtype(header.dtype).itemsize
+        cols = wide * max(1, _CHECKED_BYTES // column)
+        for row, col in itertools.product(range(0, height, rows), range(0, width, cols)):
+            shape = min(rows, height - row), min(cols, width - col)
+            values = read_window(dataset, list(range(header.count)), row, col, shape)
             found = found or bool(valid_values(values, nodata).any())
     return found
 

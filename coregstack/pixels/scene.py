@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
-from coregstack.grid import footprint, frame_bounds, offset, same_pixels
+from coregstack.geometry.lattice import footprint, frame_bounds, offset, same_pixels
+from coregstack.geometry.validarea import looked_at, looks, valid_area
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import NO_SHIFT, Shift, ValidArea
+from coregstack.model import NO_SHIFT, Move, Shift, ValidArea
 from coregstack.pixels import raster
 from coregstack.pixels.filesource import FileBands, FileSource
 from coregstack.pixels.held import HELD_BYTES, Held, file_of, hold
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
-from coregstack.validarea import looked_at, looks, valid_area
 
 
 class MaskKind(StrEnum):
@@ -115,10 +115,10 @@ class MatchPixels:
 def read_block(
     item: PlacedScene,
     window: tuple[int, int, int, int],
-    shift: Shift = NO_SHIFT,
+    move: Move = NO_SHIFT,
     resampling: str = "cubic",
 ) -> NDArray[Any]:
-    """Pixels of a scene in a window of the stack, moved by a shift, in one interpolation.
+    """Pixels of a scene in a window of the stack, moved, in one interpolation.
 
     Parameters
     ----------
@@ -126,8 +126,8 @@ def read_block(
         The scene and its place.
     window : tuple of int
         Row, column, height and width in the frame of the stack's lattice.
-    shift : Shift
-        What is applied to the content, px.
+    move : Shift or Displacement
+        What is applied to the content, px of the stack's lattice.
     resampling : str
         One of `coregstack.pixels.warp.RESAMPLING`.
 
@@ -151,7 +151,7 @@ def read_block(
             item.lattice,
             window,
             bands=item.indexes,
-            shift=shift,
+            move=move,
             resampling=resampling,
             nodata=scene.nodata,
             fill=[own_fill] * len(item.indexes),
@@ -263,6 +263,7 @@ def load_match(
     if not native:
         window = int(origin.y) + window[0], int(origin.x) + window[1], *window[2:]
     raster.check_size(scene.image.path, window[2:])
+    raster.check_read(scene.image.path, window[2] * window[3] * np.dtype(scene.image.dtype).itemsize)
     with file_of(scene.image, held, alone=alone) as dataset:
         read = _native_bands if native else _warped_bands
         values, valid, empty = read(item, dataset, held, bands, window)

@@ -1,12 +1,14 @@
 """A raster on the anchor's lattice in one single interpolation, whatever has to be done for it.
 
 Where the raster differs from the lattice by a translation only, the package's own separable kernel
-moves it; where CRS, pixel size or orientation differ, GDAL warps it. A shift is part of that one step.
+moves it; where CRS, pixel size or orientation differ, GDAL warps it. A shift is part of that one step. A
+displacement that varies over the scene is part of it as well: then every output pixel has a position in the raster
+of its own, whatever lies between the two, and the package's own kernel interpolates there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,17 +17,21 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
-from coregstack.grid import footprint, offset, pixel_scale, same_pixels
+from coregstack.geometry.lattice import footprint, offset, pixel_scale, same_pixels
+from coregstack.kernels.displaced import bounds_of, resample_at, resample_mask_at, window_at
 from coregstack.kernels.resample import source_window, translate, translate_mask
-from coregstack.model import NO_SHIFT, Shift
+from coregstack.model import NO_SHIFT, Displacement, Move, Shift
 from coregstack.pixels import raster
 from coregstack.pixels.held import Held
-
-RESAMPLING = ("cubic", "bilinear", "lanczos", "nearest")
-"""Interpolations that pixels can be moved with."""
+from coregstack.pixels.places import Places, places
 
 Window = tuple[int, int, int, int]
 """Row, column, height and width."""
+
+_MOST_READ = 1 << 23
+"""Pixels of a band that are read at once where a raster is finer than the lattice."""
+_STRIP = 128
+"""Rows whose positions are in memory at a time."""
 
 
 def placed(
@@ -35,13 +41,13 @@ def placed(
     window: Window,
     *,
     bands: Sequence[int],
-    shift: Shift = NO_SHIFT,
+    move: Move = NO_SHIFT,
     resampling: str = "cubic",
     nodata: float | None = None,
     fill: Sequence[float],
     held: Held | None = None,
 ) -> NDArray[Any]:
-    """Pixels of a raster in a window of a lattice, moved by a shift.
+    """Pixels of a raster in a window of a lattice, moved.
 
     Parameters
     ----------
@@ -55,10 +61,10 @@ def placed(
         Row, column, height and width in the frame of `lattice`.
     bands : sequence of int
         Bands to read, counted from 0.
-    shift : Shift
-        What is applied to the content, in pixels of `lattice`.
+    move : Shift or Displacement
+        What is applied to the content, in pixels and in the frame of `lattice`.
     resampling : str
-        One of `RESAMPLING`.
+        One of `coregstack.matching.choices.RESAMPLING`.
     nodata : float, optional
         Value of the source that marks pixels without data.
     fill : sequence of float
@@ -71,6 +77,9 @@ def placed(
     ndarray
         Shape (band, y, x), dtype of the raster.
     """
+    if isinstance(move, Displacement):
+        return _displaced(dataset, header, lattice, window, bands, move, resampling, nodata, fill, held)
+    shift = move
     if same_pixels(header.box, lattice):
         return _translated(dataset, header, lattice, window, bands, shift, resampling, nodata, fill, held)
     out = _warped(dataset, header, lattice, window, bands, shift, resampling, nodata, fill)
@@ -87,13 +96,16 @@ def placed_valid(
     header: raster.RasterHeader,
     lattice: GeoBox,
     window: Window,
-    shift: Shift = NO_SHIFT,
+    move: Move = NO_SHIFT,
 ) -> NDArray[np.bool_]:
     """Where a raster's own alpha band or internal mask says that there is data, by nearest neighbour.
 
     Parameters are those of `placed`; the result has shape (y, x).
     """
     row, col, height, width = window
+    if isinstance(move, Displacement):
+        return _displaced_valid(dataset, header, lattice, window, move)
+    shift = move
     if not same_pixels(header.box, lattice):
         under, part, place = _seen(header.box, lattice, window, shift)
         out = np.zeros((height, width), bool)
@@ -150,12 +162,7 @@ def _translated(
     if rows.stop <= rows.start or cols.stop <= cols.start:
         out[:] = np.asarray(fill, header.dtype)[:, None, None]
         return out
-    inside = rows.start, cols.start, (rows.stop - rows.start, cols.stop - cols.start)
-    wanted = list(bands)
-    values = raster.read_window(dataset, wanted, *inside) if held is None else held.read(wanted, *inside)
-    valid = None
-    if header.alpha is not None or header.internal_mask:
-        valid = raster.read_valid(dataset, *inside)
+    values, valid = _read(dataset, header, bands, rows, cols, held)
     local = Shift(start.y - rows.start, start.x - cols.start)
     for k, band in enumerate(bands):
         opacity = band == header.alpha
@@ -170,6 +177,117 @@ def _translated(
             out=out[k],
         )
     return out
+
+
+def _read(
+    dataset: DatasetReader,
+    header: raster.RasterHeader,
+    bands: Sequence[int],
+    rows: slice,
+    cols: slice,
+    held: Held | None,
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Bands of a raster in a window, and where its alpha band or mask says that there is data, if it has one."""
+    inside = rows.start, cols.start, (rows.stop - rows.start, cols.stop - cols.start)
+    wanted = list(bands)
+    values = raster.read_window(dataset, wanted, *inside) if held is None else held.read(wanted, *inside)
+    masked = header.alpha is not None or header.internal_mask
+    return values, raster.read_valid(dataset, *inside) if masked else None
+
+
+def _displaced(
+    dataset: DatasetReader,
+    header: raster.RasterHeader,
+    lattice: GeoBox,
+    window: Window,
+    bands: Sequence[int],
+    displacement: Displacement,
+    resampling: str,
+    nodata: float | None,
+    fill: Sequence[float],
+    held: Held | None,
+) -> NDArray[Any]:
+    where = places(header.box, lattice, displacement)
+    out = np.empty((len(bands), *window[2:]), header.dtype)
+    out[:] = np.asarray(fill, header.dtype)[:, None, None]
+    for part, rows, cols in _reads(where, window, dataset.shape, resampling):
+        values, valid = _read(dataset, header, bands, rows, cols, held)
+        for target, needed, y, x in _strips(where, window, part, rows, cols, resampling):
+            if 0 in values[0][needed].shape:
+                continue
+            mask = None if valid is None else valid[needed]
+            for k, band in enumerate(bands):
+                opacity = band == header.alpha
+                out[k][target] = resample_at(
+                    values[k][needed],
+                    y,
+                    x,
+                    kernel="nearest" if opacity else resampling,
+                    scale=where.scale,
+                    valid=None if opacity else mask,
+                    nodata=None if opacity else nodata,
+                    fill=fill[k],
+                )
+    return out
+
+
+def _displaced_valid(
+    dataset: DatasetReader,
+    header: raster.RasterHeader,
+    lattice: GeoBox,
+    window: Window,
+    displacement: Displacement,
+) -> NDArray[np.bool_]:
+    where = places(header.box, lattice, displacement)
+    out = np.zeros(window[2:], bool)
+    for part, rows, cols in _reads(where, window, dataset.shape, "nearest"):
+        size = rows.stop - rows.start, cols.stop - cols.start
+        valid = raster.read_valid(dataset, rows.start, cols.start, size)
+        for target, needed, y, x in _strips(where, window, part, rows, cols, "nearest"):
+            if 0 not in valid[needed].shape:
+                out[target] = resample_mask_at(valid[needed], y, x)
+    return out
+
+
+def _reads(
+    where: Places, window: Window, shape: tuple[int, int], kernel: str
+) -> Iterator[tuple[Window, slice, slice]]:
+    """Parts of a window, none of which takes more of the source than may be in memory, and what each takes."""
+    row, col, height, width = window
+    rows, cols = window_at(where.bounds(window), shape, kernel, where.scale)
+    size = (rows.stop - rows.start) * (cols.stop - cols.start)
+    if size == 0:
+        return
+    if size <= max(_MOST_READ, 4 * height * width) or height * width == 1:
+        yield window, rows, cols
+    elif height >= width:
+        half = height // 2
+        yield from _reads(where, (row, col, half, width), shape, kernel)
+        yield from _reads(where, (row + half, col, height - half, width), shape, kernel)
+    else:
+        half = width // 2
+        yield from _reads(where, (row, col, height, half), shape, kernel)
+        yield from _reads(where, (row, col + half, height, width - half), shape, kernel)
+
+
+def _strips(
+    where: Places, window: Window, part: Window, rows: slice, cols: slice, kernel: str
+) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice], NDArray[np.float64], NDArray[np.float64]]]:
+    """Pieces of a part of a window, and for each what it takes of the rows and columns that were read.
+
+    For each piece where it lies in the window, what it takes, and positions in that.
+    """
+    row, col, height, width = part
+    shape = rows.stop - rows.start, cols.stop - cols.start
+    for top in range(row, row + height, _STRIP):
+        piece = top, col, min(_STRIP, row + height - top), width
+        y, x = where.positions(piece)
+        y -= rows.start
+        x -= cols.start
+        needed = window_at(bounds_of(y, x), shape, kernel, where.scale)
+        y -= needed[0].start
+        x -= needed[1].start
+        yield _slices((top - window[0], col - window[1], *piece[2:])), needed, y, x
 
 
 def _warped(

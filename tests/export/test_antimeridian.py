@@ -16,7 +16,7 @@ import xarray as xr
 from affine import Affine
 
 import coregstack
-from coregstack.result import RunResult
+from coregstack.run.result import RunResult
 from coregstack.testing import sample_stack
 
 pystac = pytest.importorskip("pystac")

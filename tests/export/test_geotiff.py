@@ -17,7 +17,8 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 from scipy import ndimage
 
 from coregstack.errors import UnreadableFile
-from coregstack.export.geotiff import Content, Movement, write_moved
+from coregstack.export.geotiff import Movement, write_moved
+from coregstack.export.plan import Content
 from coregstack.model import Shift
 
 WEST, NORTH = 300_000.0, 5_300_100.0
@@ -67,7 +68,7 @@ def move(
         str(source),
         target,
         content,
-        Movement(anchor=anchor, shift=Shift(*shift), resampling=resampling, cog=cog),
+        Movement(anchor=anchor, move=Shift(*shift), resampling=resampling, cog=cog),
     )
     return target
 
@@ -439,7 +440,7 @@ def test_cogs_are_valid_with_overviews(tmp_path: Path, content: Content) -> None
     assert len(info.IFD) >= 2
     plain = source.with_name("plain.tif")
     write_moved(
-        str(source), plain, content, Movement(anchor=ANCHOR, shift=Shift(0.4, 1.3), resampling="cubic")
+        str(source), plain, content, Movement(anchor=ANCHOR, move=Shift(0.4, 1.3), resampling="cubic")
     )
     with rasterio.open(plain) as file, rasterio.open(target) as cog:
         np.testing.assert_array_equal(cog.read(), file.read())
@@ -499,5 +500,5 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             str(source),
             tmp_path / "file" / "x.tif",
             Content.IMAGE,
-            Movement(anchor=ANCHOR, shift=Shift(0.5, 0.5), resampling="cubic"),
+            Movement(anchor=ANCHOR, move=Shift(0.5, 0.5), resampling="cubic"),
         )

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from coregstack import __version__
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile, UnsafePath
 from coregstack.export.sidecar import QualityRecord, quality_record, read_sidecar, sidecar_name, write_sidecar
+from coregstack.matching.decision import ANCHOR_QUALITY
 from coregstack.model import ItemQuality, Shift, Status
-from coregstack.policy import ANCHOR_QUALITY
 
 KEYS = [
     "coreg_method",
@@ -27,12 +27,12 @@ KEYS = [
     "projection_epsg_before",
     "projection_epsg_after",
     "pixel_shift",
+    "output_item",
+    "status",
     "matching_score_before",
     "matching_score_after",
     "matching_score_improvement",
     "details",
-    "output_item",
-    "status",
     "pixel_shift_estimated",
     "pixel_shift_sigma",
     "matching_score_version",
@@ -183,7 +183,7 @@ def test_a_sidecar_of_the_hosted_tool_is_read(tmp_path: Path) -> None:
     path.write_text(json.dumps(value))
     found = read_sidecar(path)
     assert (found.target_item, found.pixel_shift, found.output_item) == ("x", None, ("s.tif", "u.tif"))
-    assert (found.status, found.details, found.matching_score_before) == (None, "", None)
+    assert found.told == {"details": None}
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"target_item": 5}', "NaN", "\0"])

@@ -18,7 +18,7 @@ from scipy import ndimage
 import coregstack
 from coregstack.errors import InvalidRequest
 from coregstack.export.sidecar import read_sidecar
-from coregstack.result import RunResult
+from coregstack.run.result import RunResult
 from coregstack.testing import SampleOrder, sample_stack
 
 pystac = pytest.importorskip("pystac")
@@ -152,8 +152,8 @@ def test_quality_is_that_of_the_sidecar(collection: Any, sample_order: SampleOrd
             assert item.properties["coreg:status"] == "anchor"
             continue
         record = read_sidecar(Path(item.assets["coregistration"].get_absolute_href()))
-        assert item.properties["coreg:status"] == record.status
-        assert item.properties["processing:lineage"] == record.details
+        assert item.properties["coreg:status"] == record.told["status"]
+        assert item.properties["processing:lineage"] == record.told["details"]
         shift = record.pixel_shift_estimated
         assert item.properties.get("coreg:shift") == (None if shift is None else [shift.x, shift.y])
 

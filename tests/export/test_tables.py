@@ -69,7 +69,7 @@ def test_the_table_of_a_run_is_read(sample_order: SampleOrder, tmp_path: Path) -
 
 def test_csv_is_what_a_spreadsheet_reads(quality: xr.Dataset, tmp_path: Path) -> None:
     lines = coregstack.write_quality(quality, tmp_path / "q.csv").read_text().splitlines()
-    assert lines[0].split(",")[:4] == ["id", "time", "status", "details"]
+    assert lines[0].split(",")[:4] == ["id", "time", "status", "shift_y"]
     assert lines[1].startswith("20220526_094512_10_2465,2022-05-26T09:45:12")
     assert len(lines) == 1 + quality.sizes["time"]
 

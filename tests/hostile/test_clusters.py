@@ -18,11 +18,13 @@ import pytest
 from conftest import tree
 from distributed import Client
 
-from coregstack import delivery, graph, run_scenes
-from coregstack.cli.commands import WITH_PROBLEMS, main
+from coregstack import run_scenes
+from coregstack.cli import main
+from coregstack.cli.commands import WITH_PROBLEMS
 from coregstack.errors import SchedulerLost
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
+from coregstack.run import execute as delivery
 
 CLUSTER = """
 import sys
@@ -91,9 +93,9 @@ def whole(sound: SimpleNamespace, name: str) -> bytes:
 def test_an_item_that_kills_its_workers_is_delivered_as_it_came(
     sound: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = graph.scene_deliveries
+    real = delivery.scene_deliveries
     monkeypatch.setattr(
-        delivery.graph,
+        delivery,
         "scene_deliveries",
         lambda *a: real(*a).map_blocks(deadly, dtype=object, meta=np.empty(0, object)),
     )

@@ -30,7 +30,7 @@ from coregstack.export.lock import locked
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
 from coregstack.pixels import raster
-from coregstack.result import RunResult
+from coregstack.run.result import RunResult
 
 ALL = bool(os.environ.get("COREGSTACK_ALL_FAULTS"))
 """Whether every fault is injected at every place, which takes minutes."""

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from scipy import ndimage
 from skimage.metrics import structural_similarity
 
+from coregstack.kernels.displacement import Spline, constant
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import Scores, Shift
+from coregstack.model import Displacement, Scores, Shift
 
 NOWHERE = Shift(0.0, 0.0)
 
@@ -232,3 +233,40 @@ def test_range_of_many_rows_and_equal_values() -> None:
     values = np.random.default_rng(0).integers(0, 6, (1300, 40)).astype(np.float32)
     assert anchor_range(source(values)) == np.subtract(*np.percentile(values, [98, 2]))
     assert anchor_range(source(values, np.zeros(values.shape, bool))) == 0
+
+
+def test_a_field_is_scored_as_a_shift_is() -> None:
+    anchor = scene(finest=2.5)
+    nodes = np.random.default_rng(3).normal(scale=0.8, size=(6, 6)).astype(np.float32)
+    field = Displacement(origin=Shift(0.0, 0.0), step=32.0, y=nodes, x=-nodes.T, sigma=0 * nodes)
+    # the item is the scene, displaced back by a few rounds of looking up what the field does where content came from
+    rows, cols = np.mgrid[:160, :160].astype(float)
+    y, x = rows.copy(), cols.copy()
+    for _ in range(30):
+        dy, dx = Spline.of(field).at_points(y, x)
+        y, x = rows + dy, cols + dx
+    item = ndimage.map_coordinates(anchor, [y, x], order=5, mode="nearest")
+    a, b = source(anchor), source(item)
+    value_range = anchor_range(a)
+    by_field = matching_scores(a, b, field, value_range=value_range)
+    by_shift = matching_scores(a, b, Shift(0.0, 0.0), value_range=value_range)
+    assert by_field.before == pytest.approx(by_shift.before, abs=0.01)
+    assert by_field.after > 0.99
+    assert by_field.before < 0.97
+    strips = matching_scores(a, b, field, value_range=value_range, strip=37)
+    assert strips.before == pytest.approx(by_field.before, abs=1e-9)
+    assert strips.after == pytest.approx(by_field.after, abs=1e-9)
+    same = constant(Shift(0.25, -0.5))
+    as_shift = matching_scores(a, b, Shift(0.25, -0.5), value_range=value_range)
+    as_field = matching_scores(a, b, same, value_range=value_range)
+    assert as_field.after == pytest.approx(as_shift.after, abs=1e-5)
+
+
+def test_a_field_that_smooths_noise_gains_nothing() -> None:
+    random = np.random.default_rng(8)
+    anchor = scene() + random.normal(scale=150, size=(160, 160))
+    item = scene() + random.normal(scale=150, size=(160, 160))
+    nodes = random.normal(scale=0.02, size=(9, 9)).astype(np.float32)
+    field = Displacement(origin=Shift(0.0, 0.0), step=20.0, y=nodes, x=nodes.T, sigma=0 * nodes)
+    scores = matching_scores(source(anchor), source(item), field, value_range=anchor_range(source(anchor)))
+    assert scores.after - scores.before < 0.001

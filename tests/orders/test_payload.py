@@ -228,7 +228,7 @@ def test_files_that_cannot_be_payloads(tmp_path: Path, monkeypatch: pytest.Monke
     assert "UTF-8" in problems(tmp_path / "latin.json")
     (tmp_path / "text.json").write_text("hello")
     assert "has to be JSON" in problems(tmp_path / "text.json")
-    monkeypatch.setattr("coregstack.orders.payload.MAX_PAYLOAD_BYTES", 20)
+    monkeypatch.setenv("COREGSTACK_MAX_PAYLOAD_BYTES", "20")
     (tmp_path / "large.json").write_text(EXAMPLE)
     assert "larger than the 20 bytes" in problems(tmp_path / "large.json")
     assert "longer than 20" in problems(EXAMPLE)

@@ -24,7 +24,7 @@ from coregstack import open_order, run_order
 from coregstack.errors import AnchorNotFound, InvalidRequest, MissingFile, OutputConflict, UnreadableFile
 from coregstack.model import Status
 from coregstack.orders.payload import PayloadError
-from coregstack.result import RunResult
+from coregstack.run.result import RunResult
 from coregstack.testing import SampleOrder, write_sample_order
 
 NEIGHBOUR = "20220610_101442_44_2427"

@@ -13,9 +13,9 @@ import pytest
 from coregstack import report, run_order, run_scenes
 from coregstack.cli import main
 from coregstack.errors import MissingFile, UnreadableFile
-from coregstack.export.georeference import translate_georeference
 from coregstack.orders.manifest import describe_file, read_manifest, write_manifest
 from coregstack.orders.verification import verify_output
+from coregstack.pixels.georeference import translate_georeference
 from coregstack.testing import SampleOrder, write_sample_order
 
 MOVED = "PSScene/20220604_094733_61_247a_3B_AnalyticMS_SR_8b_coreg_clip.tif"

@@ -1,0 +1,213 @@
+"""`da.coreg` and `quality.coreg`: the package's functions as methods of a DataArray and of a quality Dataset."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Hashable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from coregstack import api
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
+from coregstack.matching.options import MatchSettings
+from coregstack.model import ItemQuality
+from coregstack.run.notebook import table_html
+from coregstack.show import plot
+from coregstack.show.rematch import qualities, rematch
+from coregstack.show.report import report
+from coregstack.show.report.content import quality_table
+from coregstack.show.tiepoints import tie_points
+from coregstack.stack.masks import Mask
+
+
+class QualityPlots:
+    """Plots of shifts and scores.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from coregstack import estimate
+    >>> from coregstack.testing import sample_stack
+    >>> quality = estimate(sample_stack(3, shape=(256, 256)), anchor=0).compute()
+    >>> quality.coreg.plot.shifts(ax=Figure().subplots()).get_ylabel()
+    'shift to apply [px]'
+    """
+
+    def __init__(self, source: xr.DataArray | xr.Dataset) -> None:
+        self._source = source
+
+    def shifts(self, *, ax: Any = None) -> Any:
+        """Plot shifts over time; see `coregstack.show.plot.shifts`."""
+        return plot.shifts(quality_table(self._source), ax=ax)
+
+    def scores(self, *, ax: Any = None) -> Any:
+        """Plot matching scores over time; see `coregstack.show.plot.scores`."""
+        return plot.scores(quality_table(self._source), ax=ax)
+
+
+class StackPlots(QualityPlots):
+    """Plots of shifts and scores, and of single items against what they were matched with.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from coregstack import align
+    >>> from coregstack.testing import sample_stack
+    >>> aligned = align(sample_stack(2, shape=(256, 256)), anchor=0).compute()
+    >>> item = str(aligned.id.values[1])
+    >>> axes = aligned.coreg.plot.compare(item, ax=Figure().subplots(1, 4))
+    >>> [one.get_title() for one in axes]
+    ['anchor', 'before', 'after', 'anchor orange, item blue']
+    """
+
+    _source: xr.DataArray
+
+    def matches(
+        self,
+        id: str,
+        *,
+        anchor: Hashable | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+        ax: Any = None,
+    ) -> Any:
+        """Match an item once more and plot its windows' shifts over the scene; see `coregstack.show.plot.matches`."""
+        return plot.matches(
+            self._matched(id, anchor, MatchSettings(band=band, max_shift=max_shift)), title=id, ax=ax
+        )
+
+    def compare(
+        self,
+        id: str,
+        *,
+        anchor: Hashable | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+        ax: Sequence[Any] | None = None,
+    ) -> Any:
+        """Show anchor, item before and after, and both in one picture; see `coregstack.show.plot.compare`."""
+        return plot.compare(
+            self._matched(id, anchor, MatchSettings(band=band, max_shift=max_shift)), title=id, ax=ax
+        )
+
+    def _matched(self, item: str, anchor: Hashable | None, settings: MatchSettings) -> ItemQuality:
+        return next(quality for _, quality in qualities(rematch(self._source, anchor, settings), [item]))
+
+
+class CoregAccessor:
+    """Align a stack in place of calling the functions of `coregstack` with it.
+
+    Examples
+    --------
+    >>> import coregstack
+    >>> from coregstack.testing import sample_stack
+    >>> stack = sample_stack(3, shape=(256, 256))
+    >>> stack.coreg.align(anchor=0).dims == stack.dims
+    True
+    """
+
+    def __init__(self, array: xr.DataArray) -> None:
+        self._array = array
+
+    def estimate(
+        self,
+        anchor: Hashable | xr.DataArray,
+        *,
+        ids: Sequence[str] | None = None,
+        mask: Mask | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+        threshold: float = SCORE_THRESHOLD,
+        min_improvement: float = MIN_IMPROVEMENT,
+        method: Method = "direct",
+        model: Model = "shift",
+        decide: Decide = "score",
+        stable: xr.DataArray | None = None,
+    ) -> xr.Dataset:
+        """Estimate shifts and scores of this stack; see `coregstack.estimate`."""
+        return api.estimate(
+            self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
+            min_improvement=min_improvement, method=method, model=model, decide=decide, stable=stable,
+        )  # fmt: skip
+
+    def apply(self, quality: xr.Dataset, *, resampling: Resampling = "cubic") -> xr.DataArray:
+        """Shift the items of this stack; see `coregstack.apply`."""
+        return api.apply(self._array, quality, resampling=resampling)
+
+    def align(
+        self,
+        anchor: Hashable | xr.DataArray,
+        *,
+        ids: Sequence[str] | None = None,
+        mask: Mask | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+        threshold: float = SCORE_THRESHOLD,
+        min_improvement: float = MIN_IMPROVEMENT,
+        method: Method = "direct",
+        model: Model = "shift",
+        decide: Decide = "score",
+        stable: xr.DataArray | None = None,
+        resampling: Resampling = "cubic",
+    ) -> xr.DataArray:
+        """Align this stack; see `coregstack.align`."""
+        return api.align(
+            self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
+            min_improvement=min_improvement, method=method, model=model, decide=decide, stable=stable,
+            resampling=resampling,
+        )  # fmt: skip
+
+    @property
+    def plot(self) -> StackPlots:
+        """Plots of this stack: shifts and scores if it is aligned, and of single items."""
+        return StackPlots(self._array)
+
+    def tie_points(
+        self,
+        *,
+        anchor: Hashable | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+    ) -> pd.DataFrame:
+        """The windows that match, as a table; see `coregstack.tie_points`."""
+        return tie_points(self._array, anchor=anchor, band=band, max_shift=max_shift)
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write a report of this aligned stack; see `coregstack.report`."""
+        return report(self._array, path)
+
+
+class QualityAccessor:
+    """A quality as a table, as plots and as a report; in a notebook it shows itself.
+
+    Examples
+    --------
+    >>> from coregstack import estimate
+    >>> from coregstack.testing import sample_stack
+    >>> quality = estimate(sample_stack(3, shape=(256, 256)), anchor=0)
+    >>> quality.coreg.to_dataframe().status.tolist()
+    ['anchor', 'coregistered', 'coregistered']
+    """
+
+    def __init__(self, quality: xr.Dataset) -> None:
+        self._quality = quality
+
+    @property
+    def plot(self) -> QualityPlots:
+        """Plots of shifts and scores."""
+        return QualityPlots(self._quality)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row an item; what is lazy is computed."""
+        return quality_table(self._quality)
+
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write a report of this quality; see `coregstack.report`."""
+        return report(self._quality, path)
+
+    def _repr_html_(self) -> str:
+        anchor = self._quality.attrs.get("anchor", "")
+        return table_html(self.to_dataframe(), f"{self._quality.sizes['time']} items aligned to {anchor}")

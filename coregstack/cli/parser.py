@@ -1,0 +1,219 @@
+"""The commands and their options: `coregstack order | align | anchors | inspect | verify | completion | demo | warm`.
+
+Nothing heavy is loaded to read a command line, so that help, version and mistakes are answered at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from coregstack._version import __version__
+from coregstack.cli.completion import SHELLS
+from coregstack.cli.terminal import Parser
+from coregstack.matching.choices import (
+    DECISIONS,
+    METHODS,
+    MIN_IMPROVEMENT,
+    MODELS,
+    RESAMPLING,
+    SCORE_THRESHOLD,
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The commands and their options."""
+    parser = Parser(
+        prog="coregstack",
+        description="Align a stack of satellite scenes to one anchor scene, to hundredths of a pixel.",
+        epilog="Exit codes: 0 delivered; 2 the request is wrong, nothing was written; 3 delivered, but some files "
+        "could not be read or written. New here? Run: coregstack demo",
+    )
+    parser.add_argument("--version", action="version", version=f"coregstack {__version__}")
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    _order_command(commands)
+    _align_command(commands)
+    anchors = _command(commands, "anchors", "Rank scenes by how good an anchor each would make.",
+        "coregstack anchors order_folder")  # fmt: skip
+    anchors.add_argument(
+        "scenes",
+        nargs="+",
+        metavar="SCENE",
+        help="image files, or the folder of a delivered order or of scenes",
+    )
+    _cluster_arguments(anchors)
+    verify = _command(commands, "verify",
+        "Check an output folder (digests, sidecars, lattices, pixels) or a cube (chunks, coordinates, quality).",
+        "coregstack verify aligned")  # fmt: skip
+    verify.add_argument(
+        "folder", metavar="OUTPUT", help="folder or cube that order or align has written; a cube may be a URL"
+    )
+    inspect = _command(commands, "inspect",
+        "Say what is in a folder, and what would be refused, and why; nothing is written.",
+        "coregstack inspect order_folder")  # fmt: skip
+    inspect.add_argument("folder", metavar="DIR", help="folder of a delivered order, or of any scenes")
+    inspect.add_argument(
+        "--anchor", metavar="ID", help="item the others are held against (default: the best overlap)"
+    )
+    completion = commands.add_parser(
+        "completion",
+        help="Print a script that completes commands and options in a shell.",
+        description="Print a script that completes commands and options in a shell.",
+        epilog='Example: eval "$(coregstack completion bash)"',
+    )
+    completion.set_defaults(command="completion", json=False, quiet=False, verbose=False)
+    completion.add_argument("shell", choices=SHELLS, help="which shell reads it")
+    demo = _command(commands, "demo", "Make a sample order with known shifts and align it; no download.",
+        "coregstack demo")  # fmt: skip
+    demo.add_argument(
+        "folder", nargs="?", default="coregstack-demo", metavar="DIR", help="default: %(default)s"
+    )
+    _cluster_arguments(demo)
+    _command(commands, "warm", "Compile all kernels now, so that no run has to wait for it; for images of containers.",
+        "coregstack warm")  # fmt: skip
+    return parser
+
+
+def _order_command(commands: Any) -> None:
+    order = _command(commands, "order", "Coregister a delivered Planet order as its payload asks.",
+        "coregstack order payload.json --input order_folder --output aligned")  # fmt: skip
+    order.add_argument("payload", help="JSON file: the order's payload, or the finished order's description")
+    order.add_argument(
+        "--input",
+        required=True,
+        type=_place,
+        metavar="DIR",
+        help="folder or zip archive of the delivered order",
+    )
+    order.add_argument(
+        "--no-verify",
+        action="store_true",
+        help="neither compare inputs with the digests of their manifest, nor check the output at the end",
+    )
+    order.add_argument(
+        "--append",
+        action="store_true",
+        help="append the items to the cube named by --zarr, aligned to its own anchor",
+    )
+    _run_arguments(order)
+
+
+def _align_command(commands: Any) -> None:
+    align = _command(commands, "align", "Align any GeoTIFF or JPEG 2000 scenes.",
+        "coregstack align scenes/*.tif --anchor 20200630 --output aligned")  # fmt: skip
+    align.add_argument(
+        "scenes", nargs="+", metavar="SCENE", help="image files, one for each item, the anchor among them"
+    )
+    align.add_argument(
+        "--anchor",
+        required=True,
+        metavar="ID",
+        help="the anchor: file name without extension, or time; 'auto' chooses one, as `coregstack anchors` does",
+    )
+    align.add_argument("--cog", action="store_true", help="write shifted scenes as cloud-optimised GeoTIFF")
+    _run_arguments(align)
+
+
+def _command(commands: Any, name: str, text: str, example: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, epilog=f"Example: {example}"
+    )
+    parser.set_defaults(command=name)
+    parser.add_argument("--json", action="store_true", help="print the result, or the error, as JSON")
+    parser.add_argument("-q", "--quiet", action="store_true", help="print no table")
+    parser.add_argument("-v", "--verbose", action="store_true", help="log what is done, item by item")
+    return parser
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--output", required=True, type=_place, metavar="DIR", help="folder to write to")
+    parser.add_argument("--zarr", type=_place, metavar="PATH", help="write the aligned cube as well")
+    parser.add_argument(
+        "--stac", action="store_true", help="describe the output as a STAC collection in stac/collection.json"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="match and decide only, and print the table; write nothing"
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="do everything anew, not only what is missing"
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="compare digests before an item that an earlier run has done is taken for done, not only sizes and times",
+    )
+    parser.add_argument("--no-report", action="store_true", help="do not write report.html to the output")
+    match = parser.add_argument_group("matching")
+    match.add_argument(
+        "--band", type=_band, help="band that is scored: name, position from 0, or 'mean' (default: red)"
+    )
+    match.add_argument(
+        "--max-shift",
+        type=float,
+        metavar="PX",
+        help="largest shift looked for (default: a quarter of the overlap)",
+    )
+    match.add_argument(
+        "--threshold",
+        type=float,
+        default=SCORE_THRESHOLD,
+        metavar="SCORE",
+        help="aligned already from this score on (default: %(default)s)",
+    )
+    match.add_argument(
+        "--min-improvement",
+        type=float,
+        default=MIN_IMPROVEMENT,
+        metavar="SCORE",
+        help="least gain that a shift is applied for (default: %(default)s)",
+    )
+    match.add_argument(
+        "--method",
+        choices=METHODS,
+        default="direct",
+        help="direct: each item with the anchor; network: with others too, all pairs adjusted (default: %(default)s)",
+    )
+    match.add_argument(
+        "--model",
+        choices=MODELS,
+        default="shift",
+        help="shift: a scene moves as one; affine: turned, scaled or sheared; field: part by part; auto: the simplest "
+        "that fits (default: %(default)s)",
+    )
+    match.add_argument(
+        "--decide",
+        choices=DECISIONS,
+        default="score",
+        help="score: move what improves the matching score; evidence: move what is known and significant "
+        "(default: %(default)s)",
+    )
+    match.add_argument("--resampling", default="cubic", choices=(*RESAMPLING, "none"),
+        help="how pixels are moved; none moves only the geotransform (default: %(default)s)")  # fmt: skip
+    _cluster_arguments(parser)
+
+
+def _cluster_arguments(parser: argparse.ArgumentParser) -> None:
+    where = parser.add_argument_group("where it runs").add_mutually_exclusive_group()
+    where.add_argument(
+        "--scheduler", metavar="ADDRESS", help="a running dask cluster, for example tcp://10.0.0.1:8786"
+    )
+    where.add_argument(
+        "--workers", type=_count, metavar="N", help="threads of this machine (default: all cores)"
+    )
+
+
+def _place(text: str) -> str:
+    if not text:
+        # as where a variable of a script is not set; it would mean the current folder
+        raise argparse.ArgumentTypeError("a name was expected, but it is empty")
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a whole number from 1 on was expected, not {text!r}")
+    return int(text)
+
+
+def _band(text: str) -> str | int:
+    return int(text) if text.lstrip("-").isdigit() else text

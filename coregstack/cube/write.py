@@ -1,0 +1,276 @@
+"""An aligned stack as one Zarr cube."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Literal, get_args
+
+import numpy as np
+import xarray as xr
+from dask.delayed import Delayed
+
+from coregstack._version import __version__
+from coregstack.cube.claim import claimed
+from coregstack.cube.dates import Target, write_dates
+from coregstack.cube.fingerprint import date_fingerprints
+from coregstack.cube.mark import (
+    Mark,
+    begin_cube,
+    find_cube,
+    form_of,
+    is_group,
+    open_members,
+    open_root,
+    sweep,
+    write_group,
+)
+from coregstack.cube.memory import (
+    Memory,
+    check_same,
+    grow,
+    publish,
+    read_memory,
+    remove_unfinished,
+    same_values,
+    start_run,
+    stored,
+    without_lost,
+)
+from coregstack.cube.place import Place, place_of, writing
+from coregstack.cube.running import compute_dates
+from coregstack.cube.template import (
+    CLEAR,
+    Cube,
+    consolidate,
+    encoded,
+    known_coords,
+    template_of,
+    write_template,
+)
+from coregstack.cube.unaligned import drop_unaligned
+from coregstack.errors import InvalidRequest
+from coregstack.stack.conform import conform
+
+Unaligned = Literal["keep", "drop", "mask"]
+
+
+def to_zarr(
+    aligned: xr.DataArray,
+    store: Any,
+    *,
+    unaligned: Unaligned = "keep",
+    overwrite: bool = False,
+    compute: bool = True,
+    storage_options: dict[str, Any] | None = None,
+) -> Delayed | None:
+    """Write an aligned stack as a Zarr 3 cube, or finish one that is there.
+
+    All metadata and coordinates are written first, then each date on its own, as one object of the
+    store (several where a date is larger than 128 MiB). A date's pixels, its mask and its quality
+    are computed together. Memory holds a few dates a worker, however many there are.
+
+    The cube opens with ``xarray.open_zarr(store, decode_coords="all")`` and carries its CRS as a CF
+    grid mapping and as GeoZarr attributes. Values, nodata, scale and offset are kept as they are:
+    with ``mask_and_scale=False`` the stored integers come back.
+
+    Parameters
+    ----------
+    aligned : DataArray
+        What `coregstack.align` returns: dims (time, band, y, x) or (time, y, x), with coordinates
+        that may be lazy.
+    store : path, URL, mapping or zarr Store
+        A folder, an fsspec URL, a `zarr.storage` or obstore store, the store of an Icechunk session.
+        A relative path means the folder in which it is said. A store in memory needs a scheduler of
+        threads. What holds anything but a cube of coregstack is never written to.
+    unaligned : {"keep", "drop", "mask"}
+        What becomes of dates whose status is "failed" or "no_improvement": they are written as
+        they are, left out, or written with all pixels nodata. "drop" computes the quality of new
+        dates at once, because the cube's length depends on it.
+    overwrite : bool
+        Start anew where there is a cube, whatever it holds: what its memory says is its own is removed,
+        nothing else. Otherwise only dates that are missing, damaged or changed are written: their
+        inputs, options and the package version are compared, and the sizes of their objects. New dates
+        may follow those that are there; another anchor or other dates need this option.
+    compute : bool
+        Write the pixels now. Otherwise only the template is written, and the rest is returned.
+    storage_options : dict, optional
+        Options of the fsspec file system, for URLs.
+
+    Returns
+    -------
+    Delayed or None
+        With ``compute=False``, what writes all dates when it is computed. A date that it was
+        interrupted at is written again by the next call; once another call has begun to write to the
+        cube, it stops.
+
+    Raises
+    ------
+    InvalidRequest
+        If an option cannot be honoured.
+    InvalidStack
+        If `aligned` is not a stack.
+    OutputConflict
+        If the store holds something else, another cube, or one that another run is writing to.
+    UnreadableFile
+        If the cube that is there is damaged in a way that writing dates does not mend, or cannot be
+        written; the message says what to do.
+    SchedulerLost
+        If the cluster's scheduler is gone; what was written until then stays.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, zarr
+    >>> aligned = xr.DataArray(
+    ...     np.arange(24, dtype="uint16").reshape(2, 3, 4),
+    ...     dims=("time", "y", "x"),
+    ...     coords={"time": np.array(["2024-05-01", "2024-05-08"], "datetime64[ns]"),
+    ...             "y": [25.0, 15.0, 5.0], "x": [5.0, 15.0, 25.0, 35.0]},
+    ...     name="red",
+    ... ).rio.write_crs(32633).rio.write_nodata(0)
+    >>> store = zarr.storage.MemoryStore()
+    >>> to_zarr(aligned, store)
+    >>> cube = xr.open_zarr(store, decode_coords="all", mask_and_scale=False)
+    >>> cube.red.rio.crs.to_epsg(), int(cube.red[1, 2, 3]), int(cube.red.rio.nodata)
+    (32633, 23, 0)
+    """
+    cube = cube_of(aligned, unaligned)
+    place = place_of(store, storage_options)
+    mark = find_cube(place, overwrite=overwrite)
+    dropped: dict[str, str] = {}
+    if unaligned == "drop":
+        cube, dropped = _without_unaligned(cube, place, None if overwrite else mark)
+    with claimed(place):
+        # another run may have ended meanwhile
+        mark = find_cube(place, overwrite=overwrite)
+        target, slots = _prepared(cube, place, mark, dropped, overwrite=overwrite)
+        writing_all = write_dates(cube.select(slots), target, slots, mask=unaligned == "mask")
+        if not compute:
+            return writing_all
+        compute_dates(writing_all, place, [cube.items[slot] for slot in slots])
+    return None
+
+
+def _without_unaligned(cube: Cube, place: Place, mark: Mark | None) -> tuple[Cube, dict[str, str]]:
+    done = [] if mark is None or not mark.ready else read_memory(place).fingerprints
+    known = {} if mark is None else mark.dropped
+    cube, dropped = drop_unaligned(cube, kept=set(filter(None, done)), dropped=known)
+    if not cube.items:
+        raise InvalidRequest('With unaligned="drop" no date is left to write. Use "keep" or "mask".')
+    return cube, dropped
+
+
+def _prepared(
+    cube: Cube, place: Place, mark: Mark | None, dropped: dict[str, str], *, overwrite: bool
+) -> tuple[Target, list[int]]:
+    """All but the dates, written; where the dates go, and which are to be written."""
+    template = template_of(cube)
+    if mark is None or overwrite or not mark.ready:
+        begin_cube(place, mark, [str(name) for name in template.variables])
+        memory = Memory(items=[], done=[])
+        with writing(place):
+            write_template(cube, template, open_root(place, "a"))
+        mark = Mark(members={str(name): form_of(place, str(name)) for name in template.variables})
+        arrays = open_members(place, mark)
+    else:
+        memory = read_memory(place)
+        check_same(place, mark, cube.layout, memory, cube.items)
+        arrays = open_members(place, mark)
+        if not is_group(place):
+            write_group(place, template.attrs)
+        memory = without_lost(place, memory, _of_dates(cube))
+        sweep(place, mark)
+        remove_unfinished(place, memory, _of_dates(cube))
+        grow(place, arrays, len(cube.items))
+        publish(place, arrays, memory)
+        _write_known(cube, place, arrays)
+    known = dict(enumerate(memory.fingerprints))
+    slots = [slot for slot, text in enumerate(cube.fingerprints) if known.get(slot) != text]
+    done = memory.done + [None] * (len(cube.items) - len(memory.done))
+    mark = Mark(members=mark.members, layout=cube.layout, dropped=dropped, version=__version__)
+    mark, record = start_run(place, Memory(items=cube.items, done=done), slots, mark)
+    with writing(place):
+        consolidate(open_root(place, "r+"))
+    return Target(place=place, name=cube.name, arrays=arrays, record=record, run=mark.run), slots
+
+
+def _of_dates(cube: Cube) -> list[str]:
+    """Arrays that hold the dates themselves."""
+    return [cube.name, *([CLEAR] if CLEAR in cube.array.coords else [])]
+
+
+def _write_known(cube: Cube, place: Place, arrays: dict[str, Any]) -> None:
+    """Write the coordinates that are known now, where others are in the store."""
+    for name, coord in known_coords(cube).items():
+        if name not in arrays:
+            continue
+        values = encoded(arrays[name], coord.values, coord.dims)
+        if not same_values(stored(place, name, arrays[name]), values):
+            with writing(place):
+                arrays[name][...] = values
+
+
+def cube_of(aligned: xr.DataArray, unaligned: Unaligned) -> Cube:
+    if unaligned not in get_args(Unaligned):
+        raise InvalidRequest(f'unaligned has to be "keep", "drop" or "mask", but {unaligned!r} was given.')
+    stack = conform(aligned)
+    array = stack.array if "band" in aligned.dims else stack.array.isel(band=0, drop=True)
+    if stack.clear is not None:
+        array = array.assign_coords({CLEAR: stack.clear})
+    array = array.assign_coords(id=("time", np.array(stack.ids, object)))
+    if unaligned != "keep" and "status" not in array.coords:
+        raise InvalidRequest(
+            f"unaligned={unaligned!r} needs the coordinate 'status' that coregstack.align gives; without it "
+            'only "keep" is possible.'
+        )
+    if unaligned == "mask" and stack.nodata is None:
+        raise InvalidRequest(
+            'unaligned="mask" needs a nodata value, but the stack names none. Set one with rio.write_nodata.'
+        )
+    array = _storable(array)
+    options = {"version": __version__, "unaligned": unaligned}
+    return Cube(
+        name=_name(aligned),
+        array=array,
+        box=stack.box,
+        nodata=stack.nodata,
+        items=_items(array),
+        fingerprints=_fingerprints(array, options),
+    )
+
+
+def _name(aligned: xr.DataArray) -> str:
+    name = str(aligned.name or "")
+    # xarray names an array after its dask graph where nobody gave it a name
+    usable = name and name not in aligned.coords and not re.search("-[0-9a-f]{32}$", name)
+    return name if usable else "image"
+
+
+def _storable(array: xr.DataArray) -> xr.DataArray:
+    """Keep the coordinates that Zarr can hold; loaders leave python objects among them."""
+    coords: dict[str, Any] = {}
+    for name, coord in array.coords.items():
+        if coord.chunks is not None or coord.dtype.kind not in "OUST":
+            continue
+        values = coord.values.ravel().tolist()
+        if all(value is None or isinstance(value, str) for value in values):
+            texts = np.array(["" if value is None else str(value) for value in values], object)
+            coords[str(name)] = (coord.dims, texts.reshape(coord.shape), coord.attrs)
+        else:
+            array = array.drop_vars([name])
+    return array.assign_coords(coords)
+
+
+def _items(array: xr.DataArray) -> list[str]:
+    times = array.coords["time"].values if "time" in array.coords else range(array.sizes["time"])
+    return [f"{name} {time}" for name, time in zip(array.coords["id"].values, times, strict=True)]
+
+
+def _fingerprints(array: xr.DataArray, options: dict[str, str]) -> list[str]:
+    lazy, known = [array.data], []
+    for name in sorted(map(str, array.coords)):
+        coord = array.coords[name]
+        if "time" in coord.dims and coord.chunks is not None:
+            lazy.append(coord.data)
+        elif coord.dims == ("time",):
+            known.append(coord.values.tolist())
+    return date_fingerprints(lazy, options, list(zip(*known, strict=True)))

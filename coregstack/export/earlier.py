@@ -1,0 +1,234 @@
+"""What an earlier run has made of items: what of it still holds, why the rest is done again, what no longer belongs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from coregstack._version import __version__
+from coregstack.errors import CoregError
+from coregstack.export.evidence import STATE
+from coregstack.export.files import file_digest, inside, sample_digest
+from coregstack.export.notes import read_note, read_notes, write_note
+from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport, WrittenFile
+from coregstack.matching.quality import plain_values, quality_of
+
+_THREADS = 8
+_NAMED = 5
+"""How many files a line names."""
+
+_CHANGED = {
+    "version": "they are of another version of coregstack",
+    "anchor": "the anchor is another or was changed",
+    "options": "an option is another",
+    "scenes": "the scenes of the network are others or were changed",
+    "quality": "the shifts are others",
+    "writing": "they are to be written in another way",
+    "inputs": "their own inputs were changed",
+}
+"""In words, what an item depends on has changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """What an earlier run has left of an item."""
+
+    report: ItemReport | None = None
+    """What it did, if nothing has changed since and its files are still there."""
+    again: str = ""
+    """Why the item is done again; empty where there is nothing of an earlier run, or where it holds."""
+
+
+def made_from(plan: ItemPlan, settings: DeliverySettings) -> dict[str, str]:
+    """What an item depends on: the name of each and a text that stands for it."""
+    inputs = [
+        [a.source, a.folder, a.name, a.coreg_name, a.anchor_name, a.expected, *_stamp(a.source)]
+        for a in plan.assets
+    ]
+    return {
+        "version": __version__,
+        **dict(settings.fingerprint),
+        "writing": f"{settings.resampling}, {settings.cog}",
+        "inputs": _token([plan.id, inputs]),
+    }
+
+
+def earlier(plan: ItemPlan, settings: DeliverySettings) -> Earlier:
+    """What an earlier run has left of an item, and whether it holds."""
+    path = note_path(plan, settings)
+    try:
+        noted = path.stat().st_mtime_ns
+    except OSError:
+        return Earlier()
+    try:
+        note = read_note(path)
+    except CoregError:
+        return Earlier(again="their notes were damaged")
+    files = tuple(WrittenFile(**entry) for entry in note["files"])
+    again = _changed(note, plan, settings) or _harmed(files, noted, plan, settings)
+    if not again and settings.check:
+        again = _unlike(note, files, plan, settings)
+    if again:
+        return Earlier(again=again)
+    quality = quality_of(note["quality"])
+    return Earlier(report=ItemReport(id=plan.id, quality=quality, files=files, resumed=True))
+
+
+def all_earlier(plans: Sequence[ItemPlan], settings: DeliverySettings) -> dict[str, Earlier]:
+    """`earlier` of many items, by their ids."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = pool.map(partial(earlier, settings=settings), plans)
+        return {plan.id: one for plan, one in zip(plans, found, strict=True)}
+
+
+def own_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:
+    """Files that an earlier run has noted of an item, as far as the item may have them.
+
+    A note may be a copy of another item's, or be changed: names that the plan would not give are not believed.
+    """
+    try:
+        noted = {file["path"] for file in read_note(note_path(plan, settings))["files"]}
+    except CoregError:
+        return set()
+    return noted & plan.targets
+
+
+def left_behind(plans: Iterable[ItemPlan], output: Path) -> tuple[str, ...]:
+    """Files that earlier runs have noted and that lie in the output, but belong to no item of this run."""
+    wanted = frozenset[str]().union(*(plan.targets for plan in plans))
+    noted = {file["path"] for note in read_notes(output).values() for file in note["files"]}
+    return tuple(sorted(path for path in noted - wanted if os.path.lexists(output / path)))
+
+
+def remember(
+    plan: ItemPlan,
+    report: ItemReport,
+    parts: Mapping[str, str],
+    sources: Mapping[str, str],
+    settings: DeliverySettings,
+) -> None:
+    """Note what was done with an item, from what.
+
+    Parameters
+    ----------
+    plan, report, settings
+        The item, what became of it, and what holds for the run.
+    parts : mapping
+        What `made_from` gave when the item was begun; empty for an item that the next run has to do again.
+    sources : mapping
+        SHA-256 of files that were read, by their paths, as far as it is known.
+
+    Raises
+    ------
+    WriteError
+        If it cannot be written.
+    """
+    note = {
+        "fingerprint": _token(dict(parts)) if parts else "",
+        "parts": dict(parts),
+        "sources": dict(sources),
+        "quality": plain_values(report.quality),
+        "resampling": settings.resampling,
+        "files": [asdict(f) for f in report.files],
+    }
+    write_note(note_path(plan, settings), note)
+
+
+def note_path(plan: ItemPlan, settings: DeliverySettings) -> Path:
+    """Where the note of an item lies."""
+    return inside(settings.output, STATE, f"{plan.id}.json")
+
+
+def words_of_again(reports: Iterable[ItemReport]) -> tuple[str, ...]:
+    """One line that says how many items were done again and why, or none.
+
+    Examples
+    --------
+    >>> from coregstack.matching.decision import failure
+    >>> report = ItemReport(id="a", quality=failure(""), files=(), again="the anchor is another")
+    >>> words_of_again([report])
+    ('Done again: 1 item, since the anchor is another.',)
+    """
+    counts = Counter(report.again for report in reports if report.again).most_common()
+    each = [f"{count} item{'' if count == 1 else 's'}, since {reason}" for reason, count in counts]
+    return (f"Done again: {'; '.join(each)}.",) if each else ()
+
+
+def words_of_left(paths: Sequence[str]) -> tuple[str, ...]:
+    """One line that names files of earlier runs that no longer belong, or none.
+
+    Examples
+    --------
+    >>> words_of_left(["a.tif", "b.tif"])
+    ('Of earlier runs, no part of this one, and left as they are: a.tif, b.tif.',)
+    """
+    if not paths:
+        return ()
+    more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
+    named = ", ".join(paths[:_NAMED])
+    return (f"Of earlier runs, no part of this one, and left as they are: {named}{more}.",)
+
+
+def _changed(note: Mapping[str, Any], plan: ItemPlan, settings: DeliverySettings) -> str:
+    """What the item depends on that is no longer as it was, in words."""
+    if not note["fingerprint"]:
+        return "not all of their files could be read or written"
+    parts, known = made_from(plan, settings), note["parts"]
+    if note["fingerprint"] == _token(parts):
+        return ""
+    words = [text for name, text in _CHANGED.items() if known.get(name) != parts.get(name)]
+    return " and ".join(words) or "their notes were damaged"
+
+
+def _harmed(files: Sequence[WrittenFile], noted: int, plan: ItemPlan, settings: DeliverySettings) -> str:
+    """What has happened to an item's files since `noted` (ns since the epoch), as far as sizes and times tell."""
+    if not {file.path for file in files} <= plan.targets:
+        return "their notes name files of others"
+    if settings.digests and not all(file.sha256 for file in files):
+        return "their digests were not noted"
+    try:
+        found = [inside(settings.output, file.path).stat() for file in files]
+    except (OSError, ValueError):
+        return "files of theirs were removed"
+    same = all(s.st_size == f.size and s.st_mtime_ns <= noted for s, f in zip(found, files, strict=True))
+    return "" if same else "files of theirs were changed"
+
+
+def _unlike(
+    note: Mapping[str, Any], files: Sequence[WrittenFile], plan: ItemPlan, settings: DeliverySettings
+) -> str:
+    """Which bytes, read or written, are no longer those that were noted, in words."""
+    noted: Mapping[str, str] = note["sources"]
+    if any(noted.get(path) != digest for path, digest in settings.references):
+        return "the digest of the anchor is another or was not noted"
+    try:
+        for asset in plan.assets:
+            if noted.get(asset.source) != file_digest(Path(asset.source), "sha256"):
+                return "the digest of an input is another or was not noted"
+        for file in files:
+            if file.sha256 != file_digest(inside(settings.output, file.path), "sha256"):
+                return "the digest of a file of theirs is another"
+    except CoregError:
+        return "files of theirs cannot be read"
+    return ""
+
+
+def _stamp(path: str) -> tuple[int, int, str]:
+    """Size, time of change and a digest of samples of a file; zeros where it is gone."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return 0, 0, ""
+    return stat.st_size, stat.st_mtime_ns, sample_digest(Path(path))
+
+
+def _token(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,305 @@
+"""Graphs of the network method: sketches, pairs, their adjustment, and what follows for every item.
+
+Items behind files carry no pixels, so that every task can read whichever it needs, and the pairs can follow from
+what the items look like. Items of any other stack come as blocks, whose way through the graph has to be known when
+it is built: there the pairs follow from the times alone, and the blocks are computed once for the pairs and once
+for the scores, instead of being held for as long as the network takes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+from dask.delayed import Delayed
+from dask.graph_manipulation import bind
+from dask.highlevelgraph import HighLevelGraph
+from numpy.typing import NDArray
+
+from coregstack.errors import CoregError
+from coregstack.geometry.lattice import frame_bounds, offset, union
+from coregstack.graph.blocks import boxed, object_array
+from coregstack.graph.matched import reference as prepared
+from coregstack.graph.matched import reference_quality, scene_items
+from coregstack.graph.sketches import item_sketches, network_frame
+from coregstack.matching.assess import Reference
+from coregstack.matching.decision import failure
+from coregstack.matching.items import MatchItem, SceneItem
+from coregstack.matching.options import MatchOptions
+from coregstack.model import ItemQuality
+from coregstack.network.steps import (
+    PairMatch,
+    Place,
+    Plan,
+    Sketch,
+    conclude,
+    match_with_anchor,
+    match_with_partners,
+    plan_by_looks,
+    plan_by_time,
+    solve,
+)
+from coregstack.pixels.scene import MatchPixels, PlacedScene
+
+_SEED = "coregstack-network"
+_NO_OBJECTS = np.empty(0, object)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Items:
+    """What the tasks of a network know of all items."""
+
+    names: tuple[str, ...]
+    """Ids; that of an anchor from outside the stack comes last."""
+    times: NDArray[np.datetime64]
+    """Times of acquisition, NaT where not known."""
+    anchor: int
+    """Position of the anchor."""
+    settled: tuple[PairMatch, ...] = ()
+    """Pairs with the anchor that are known already."""
+
+    def __dask_tokenize__(self) -> tuple[object, ...]:
+        """Identity of the items."""
+        known = [(match.second, match.shift, match.sigma) for match in self.settled]
+        return self.names, self.times.tolist(), self.anchor, known
+
+
+def scene_network(
+    scenes: Sequence[PlacedScene],
+    known: Items,
+    options: MatchOptions,
+    stable: NDArray[np.bool_] | None = None,
+) -> da.Array:
+    """An `ItemQuality` for each scene, from all of them together.
+
+    Parameters
+    ----------
+    scenes : sequence of PlacedScene
+        The anchor among them; on whatever box of the anchor's lattice.
+    known : Items
+        What they are called, and when they were taken.
+    options : MatchOptions
+    stable : ndarray, optional
+        True on ground that may drive a displacement, shape of the anchor's frame.
+    """
+    own = scenes[known.anchor].scene.image.box
+    frame = union([scene.scene.image.box for scene in scenes], own)
+    placed = [scene.on(frame) for scene in scenes]
+    bounds = [frame_bounds(scene.scene.image.box, frame) for scene in placed]
+    # bounds are rounded to whole pixels, of which a very small scene has none
+    corners = [
+        (top, left, max(bottom, np.nextafter(top, np.inf)), max(right, np.nextafter(left, np.inf)))
+        for top, bottom, left, right in bounds
+    ]
+    corner = offset(own, frame)
+    items = scene_items(placed, corner)
+    reference = prepared(SceneItem(scene=placed[known.anchor], corner=corner), options, stable)
+    # what lies far away would leave hardly a pixel of a sketch to the others
+    sketches = item_sketches(items, options, network_frame(scenes, known.anchor)).rechunk(-1)
+    plan = da.map_blocks(
+        _plan, sketches, known=known, boxes=corners, chunks=(1,), dtype=object, meta=_NO_OBJECTS
+    )
+    everyone = items.rechunk(-1)
+    matches = _by_item(_match_any, plan, "p", everyone, reference, known, options)
+    places = _places(matches, sketches, known, options)
+    return _by_item(_conclude_any, places.rechunk(1), "t", everyone, reference, known, options)
+
+
+def array_network(
+    items: da.Array, known: Items, reference: Delayed, options: MatchOptions, *, in_memory: bool
+) -> da.Array:
+    """An `ItemQuality` for each item of an array, from all of them together.
+
+    Parameters
+    ----------
+    items : dask Array
+        Of `MatchItem` that hold their pixels.
+    known : Items
+        What they are called, and when they were taken. The anchor may lie behind the last of them.
+    reference : Delayed
+        The anchor, prepared.
+    options : MatchOptions
+    in_memory : bool
+        Whether the pixels are in memory anyhow: then they are looked at here and now, so that the pairs can follow
+        from what they look like.
+    """
+    count = items.shape[0]
+    sketches = item_sketches(items, options)
+    if in_memory and known.anchor < count:
+        looks = list(sketches.compute())
+        sketches = object_array("coregstack-sketches-", looks)
+        plan = plan_by_looks(looks, known.times, None, known.anchor)
+    else:
+        plan = plan_by_time(known.times, known.anchor)
+    facts = {"known": known, "options": options}
+    matches = _with_partners("coregstack-pairs-", _match, items, plan.duties[:count], plan, reference, facts)
+    places = _places(matches, sketches.rechunk(-1), known, options)
+    partners = _partners(plan, known.anchor)[:count]
+    again = bind(items, places, seed=_SEED)
+    return _with_partners(
+        "coregstack-network-", _conclude, again, partners, places.rechunk(1), reference, facts
+    )
+
+
+def _by_item(
+    function: Any,
+    told: da.Array,
+    index: str,
+    everyone: da.Array,
+    reference: Delayed,
+    known: Items,
+    options: MatchOptions,
+) -> da.Array:
+    """One task for each item, which takes what is told of it (index "t") or of all (index "p")."""
+    return da.blockwise(
+        function, "t", da.arange(len(known.names), chunks=1), "t", told, index, everyone, "s",
+        reference=reference, known=known, options=options,
+        concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
+    )  # fmt: skip
+
+
+def _with_partners(
+    prefix: str,
+    function: Any,
+    items: da.Array,
+    partners: Sequence[Sequence[int]],
+    told: Any,
+    reference: Delayed,
+    facts: Mapping[str, Any],
+) -> da.Array:
+    """One task for each item, which takes the blocks of the item and of its partners."""
+    work = partial(_with_blocks, partial(function, **facts))
+    parts: list[Any] = [items, reference]
+    if isinstance(told, da.Array):
+        parts.append(told)
+    tasks = [
+        (
+            k,
+            [(items.name, other) for other in (k, *own)],
+            (k, *own),
+            (told.name, k) if isinstance(told, da.Array) else boxed(told),
+            reference.key,
+        )
+        for k, own in enumerate(partners)
+    ]
+    name = prefix + tokenize(work, tasks)
+    blocks: dict[Any, Any] = {(name, k): (work, *arguments) for k, arguments in enumerate(tasks)}
+    graph = HighLevelGraph.from_collections(name, blocks, dependencies=parts)
+    return da.Array(graph, name, ((1,) * len(tasks),), meta=_NO_OBJECTS)
+
+
+def _with_blocks(
+    function: Any,
+    own: int,
+    blocks: Sequence[NDArray[np.object_]],
+    positions: Sequence[int],
+    told: NDArray[np.object_],
+    reference: Reference | ItemQuality,
+) -> NDArray[np.object_]:
+    items = {position: block[0] for position, block in zip(positions, blocks, strict=True)}
+    return boxed(function(own, items, told[0], reference))
+
+
+def _partners(plan: Plan, anchor: int) -> list[list[int]]:
+    """For each item all others but the anchor that it is matched with."""
+    count = len(plan.duties)
+    out: list[list[int]] = [[] for _ in range(count)]
+    for i, j in plan.pairs:
+        if anchor not in (i, j):
+            out[i].append(j)
+            out[j].append(i)
+    return out
+
+
+def _places(matches: da.Array, sketches: da.Array, known: Items, options: MatchOptions) -> da.Array:
+    """A `Place` for each item but an anchor from outside, all computed in one task."""
+    count = sketches.shape[0]
+    return da.blockwise(
+        _solve, "t", matches.rechunk(-1), "m", sketches, "t", known=known, options=options,
+        adjust_chunks={"t": (count,)}, concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
+    )  # fmt: skip
+
+
+def _plan(
+    sketches: NDArray[np.object_], known: Items, boxes: Sequence[tuple[float, ...]]
+) -> NDArray[np.object_]:
+    return boxed(plan_by_looks(list(sketches), known.times, boxes, known.anchor))
+
+
+def _match_any(
+    index: NDArray[np.int64], plans: NDArray[np.object_], everyone: NDArray[np.object_], **facts: Any
+) -> NDArray[np.object_]:
+    return boxed(_match(int(index[0]), dict(enumerate(everyone)), plans[0], **facts))
+
+
+def _match(
+    own: int,
+    items: Mapping[int, MatchItem],
+    plan: Plan,
+    reference: Reference | ItemQuality,
+    known: Items,
+    options: MatchOptions,
+) -> list[PairMatch]:
+    """Match an item with the anchor and with its partners."""
+    if own == known.anchor or isinstance(reference, ItemQuality):
+        return []
+    if own not in plan.direct and not plan.duties[own]:
+        return []
+    pixels = _attempt(items[own], options)
+    if isinstance(pixels, str):
+        return [PairMatch(first=known.anchor, second=own, shift=None, sigma=None, reason=pixels)]
+    found = []
+    if own in plan.direct:
+        found.append(match_with_anchor(reference, pixels, (known.anchor, own), options))
+    partners = ((other, _attempt(items[other], options)) for other in plan.duties[own])
+    return found + match_with_partners(pixels, own, partners, options)
+
+
+def _attempt(item: MatchItem, options: MatchOptions) -> MatchPixels | str:
+    """All match pixels of an item, or why they cannot be had."""
+    try:
+        return item.load(options)
+    except CoregError as error:
+        return str(error)
+
+
+def _solve(
+    matches: NDArray[np.object_], sketches: NDArray[np.object_], known: Items, options: MatchOptions
+) -> NDArray[np.object_]:
+    every = [*known.settled, *(match for some in matches for match in some)]
+    looks: list[Sketch | None] = [*sketches, *[None] * (len(known.names) - len(sketches))]
+    places = np.empty(len(sketches), object)
+    places[:] = solve(every, looks, known.names, known.anchor, options)[: len(sketches)]
+    return places
+
+
+def _conclude_any(
+    index: NDArray[np.int64], places: NDArray[np.object_], everyone: NDArray[np.object_], **facts: Any
+) -> NDArray[np.object_]:
+    return boxed(_conclude(int(index[0]), dict(enumerate(everyone)), places[0], **facts))
+
+
+def _conclude(
+    own: int,
+    items: Mapping[int, MatchItem],
+    place: Place,
+    reference: Reference | ItemQuality,
+    known: Items,
+    options: MatchOptions,
+) -> ItemQuality:
+    """Score an item where the network puts it."""
+    if own == known.anchor:
+        return reference_quality(reference)
+    if isinstance(reference, ItemQuality):
+        return reference
+    try:
+        pixels = items[own].load(options)
+        partner = None if place.partner is None else items[place.partner].load(options)
+    except CoregError as error:
+        return failure(str(error), unreadable=True)
+    return conclude(reference, partner, pixels, place, options)

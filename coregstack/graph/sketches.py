@@ -1,0 +1,55 @@
+"""Reduced images of all items, by which they are compared with each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from coregstack.errors import CoregError
+from coregstack.geometry.globe import together
+from coregstack.geometry.lattice import union
+from coregstack.graph.blocks import boxed
+from coregstack.matching.options import MatchOptions
+from coregstack.network.sketch import SKETCH_SIDE, sketch
+from coregstack.pixels.scene import PlacedScene
+
+_NO_OBJECTS = np.empty(0, object)
+
+
+def network_frame(items: Sequence[PlacedScene], anchor: int) -> GeoBox:
+    """The smallest box on the anchor's lattice that holds the anchor and all scenes that lead to it by overlaps."""
+    boxes = [item.scene.image.box for item in items]
+    numbers = together(boxes)
+    linked = [box for box, number in zip(boxes, numbers, strict=True) if number == numbers[anchor]]
+    return union(linked, boxes[anchor])
+
+
+def item_sketches(items: da.Array, options: MatchOptions, area: GeoBox | None = None) -> da.Array:
+    """A `Sketch` of each item, or None where it cannot be read; one task each.
+
+    Parameters
+    ----------
+    items : dask Array
+        Of `MatchItem`.
+    options : MatchOptions
+        Its first band is the one that is looked at.
+    area : GeoBox, optional
+        What the reduced images of scenes behind files cover.
+    """
+    place = None if area is None else (area.shape, tuple(area.affine), str(area.crs))
+    return da.map_blocks(
+        _sketch, items, options=options, area=area, dtype=object, meta=_NO_OBJECTS,
+        name="coregstack-sketch-" + tokenize(items.name, options, place),
+    )  # fmt: skip
+
+
+def _sketch(items: NDArray[np.object_], options: MatchOptions, area: GeoBox | None) -> NDArray[np.object_]:
+    try:
+        return boxed(sketch(*items[0].reduced(options, SKETCH_SIDE, area)))
+    except CoregError:
+        return boxed(None)

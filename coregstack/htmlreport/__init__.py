@@ -1,5 +1,0 @@
-"""One HTML file that shows what was done with every item, and lets a person judge it."""
-
-from coregstack.htmlreport.page import report
-
-__all__ = ["report"]

@@ -1,0 +1,56 @@
+"""Why a scene shows no texture at all, in words that tell one cause from another."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coregstack.model import PixelSource
+
+_STRIP = 512
+"""Rows that are looked at, at a time."""
+
+
+def why_blank(source: PixelSource, name: str) -> str:
+    """Say why no band of a scene has a gradient anywhere.
+
+    Parameters
+    ----------
+    source
+        The scene.
+    name
+        What it is called.
+
+    Examples
+    --------
+    >>> from coregstack.kernels.sources import ArraySource
+    >>> why_blank(ArraySource(values=np.full((1, 9, 9), 5), usable=np.ones((9, 9), bool)), "item")
+    'the item has no usable texture: it is flat, every usable pixel of every band has one value (5)'
+    """
+    seen, beside, low, high = 0, 0, [np.inf] * source.bands, [-np.inf] * source.bands
+    height, width = source.shape
+    for band in range(source.bands):
+        for top in range(0, height, _STRIP):
+            rows = slice(top, min(top + _STRIP + 2, height))
+            values, usable = source.read(band, rows, slice(0, width))
+            count = int(np.count_nonzero(usable))
+            seen += count
+            beside += int(np.count_nonzero(usable[:, 1:] & usable[:, :-1]))
+            if count:
+                low[band] = min(low[band], float(values[usable].min()))
+                high[band] = max(high[band], float(values[usable].max()))
+    start = f"the {name} has no usable texture: "
+    if not seen:
+        return start + (
+            "none of its pixels is usable, all are nodata, not finite, or masked as cloud "
+            "(check the nodata value and the mask if there should be)"
+        )
+    if all(not most > least for least, most in zip(low, high, strict=True)):
+        values_of = sorted({f"{one:g}" for one in low if np.isfinite(one)})
+        only = f"one value ({values_of[0]})" if len(values_of) == 1 else "the value of its band alone"
+        return start + f"it is flat, every usable pixel of every band has {only}"
+    if beside < 0.1 * seen:
+        return start + (
+            "its usable pixels lie apart, with gaps between neighbours "
+            "(as where an image of larger pixels was put on a finer lattice without filling it)"
+        )
+    return start + "too few of its usable pixels lie side by side, or they hardly differ"

@@ -1,0 +1,122 @@
+"""Gaps in images: lines, lone pixels and the rims of clouds, filled from what lies round them.
+
+Filters reach over a gap only where something stands in it. What is filled in is never compared itself: it serves
+the pixels beside it, and of those only the ones whose filtered value comes mostly from pixels that were seen.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.compiling import compiled
+
+_DEPTH = 4
+"""Pixels of a gap this far from what is usable are filled: smoothing reaches no further."""
+_SWEEPS = 12
+"""Sweeps by which what is filled in becomes smooth."""
+_RIM = 4
+"""Pixels this near to an unusable one are left out: the smoothing mixes them with it."""
+
+
+@compiled
+def fill(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Fill the rim of every gap in place, smoothly, and return where pixels are usable or filled.
+
+    The rim grows from what is usable, a pixel at a time; then thin plates are bent through it, the surface
+    that bends least (the biharmonic equation).
+
+    Parameters
+    ----------
+    values, usable
+        Images and masks, shape (n, y, x).
+
+    Returns
+    -------
+    bool array, shape (n, y, x)
+
+    Examples
+    --------
+    >>> ramp = np.tile(np.arange(9, dtype=np.float32), (1, 9, 1))
+    >>> usable = np.ones(ramp.shape, bool)
+    >>> usable[0, 4, 4] = False
+    >>> ramp[0, 4, 4] = 100
+    >>> solid = fill(ramp, usable)
+    >>> bool(solid.all()), round(float(ramp[0, 4, 4]), 3)
+    (True, 4.0)
+    """
+    solid = usable.copy()
+    for n in range(len(values)):
+        _grow(values[n], solid[n])
+        _bend(values[n], usable[n], solid[n])
+    return solid
+
+
+@compiled
+def _grow(image: NDArray[np.float32], solid: NDArray[np.bool_]) -> None:
+    """Give pixels beside solid ones the mean of these, `_DEPTH` times."""
+    height, width = image.shape
+    before = np.empty_like(solid)
+    for _ in range(_DEPTH):
+        before[:] = solid
+        for y in range(height):
+            for x in range(width):
+                if before[y, x]:
+                    continue
+                total, count = np.float32(0), 0
+                for i in range(max(0, y - 1), min(height, y + 2)):
+                    for j in range(max(0, x - 1), min(width, x + 2)):
+                        if before[i, j]:
+                            total += image[i, j]
+                            count += 1
+                if count:
+                    image[y, x] = total / np.float32(count)
+                    solid[y, x] = True
+
+
+@compiled
+def _bend(image: NDArray[np.float32], usable: NDArray[np.bool_], solid: NDArray[np.bool_]) -> None:
+    """Bend thin plates through filled pixels whose surroundings are all solid."""
+    height, width = image.shape
+    places = np.empty((height * width, 2), np.int32)
+    count = 0
+    for y in range(2, height - 2):
+        for x in range(2, width - 2):
+            if (
+                not usable[y, x]
+                and solid[y, x]
+                and solid[y - 2, x]
+                and solid[y + 2, x]
+                and solid[y, x - 2]
+                and solid[y, x + 2]
+                and solid[y - 1 : y + 2, x - 1 : x + 2].all()
+            ):
+                places[count, 0], places[count, 1] = y, x
+                count += 1
+    for _ in range(_SWEEPS):
+        for k in range(count):
+            y, x = places[k]
+            near = (image[y - 1, x] + image[y + 1, x]) + (image[y, x - 1] + image[y, x + 1])
+            askew = (image[y - 1, x - 1] + image[y + 1, x + 1]) + (image[y - 1, x + 1] + image[y + 1, x - 1])
+            far = (image[y - 2, x] + image[y + 2, x]) + (image[y, x - 2] + image[y, x + 2])
+            image[y, x] = np.float32(0.4) * near - np.float32(0.1) * askew - np.float32(0.05) * far
+
+
+@compiled
+def eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The masks without a rim of `_RIM` pixels round what is not usable; the edge counts as such."""
+    count, height, width = usable.shape
+    result = np.zeros(usable.shape, np.bool_)
+    row = np.empty(width, np.bool_)
+    for n in range(count):
+        for y in range(_RIM, height - _RIM):
+            row[:] = usable[n, y - _RIM]
+            for k in range(1 - _RIM, _RIM + 1):
+                for x in range(width):
+                    row[x] &= usable[n, y + k, x]
+            target = result[n, y]
+            target[_RIM : width - _RIM] = True
+            for k in range(2 * _RIM + 1):
+                for x in range(_RIM, width - _RIM):
+                    target[x] &= row[x - _RIM + k]
+    return result

@@ -1,0 +1,119 @@
+"""What stays on the pixel grid while the scene moves: how much of it is left, and how far it pulls a shift.
+
+A scene matches itself equally well on both sides of its lag: what the match is worth at twice the lag, it is worth
+at none. Where it is worth more at none, something stays there: gains of detectors, noise of single pixels,
+the blocks of a lossy compression.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.compiling import compiled
+
+_WIDTH2 = 3.0
+"""Square of the width that a pattern has in a match after smoothing, px^2."""
+_SURE = 4.0
+"""Standard deviations beyond which an excess is no chance."""
+_PART = 0.6
+"""Part of the pull that a pattern of that width would have at most, that patterns were measured to have."""
+_MOST = 0.5
+"""Part of the way to where it stays that a pattern is taken to pull at most."""
+_FAR = 5.0
+"""Patterns further than this from the lag do not pull, px."""
+
+
+def pull(
+    anchor: NDArray[np.float32],
+    item: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    margin: int,
+    read: NDArray[np.float64],
+    lag: NDArray[np.float64],
+    places: Iterable[tuple[float, float]],
+) -> NDArray[np.float64]:
+    """How far what stays at one of some lags may pull the lag of the scene.
+
+    Parameters
+    ----------
+    anchor, item, usable
+        Band-passed windows and where both may be compared, shape (n, y, x).
+    margin
+        Pixels on every side that are there to be reached into.
+    read
+        Lag (y, x) in whole pixels that the windows were read at.
+    lag
+        Lag (y, x) that was found.
+    places
+        Lags (y, x) at which patterns may stay.
+
+    Returns
+    -------
+    float64 array, shape (2,)
+        Largest pull down and along, px, not negative; 0 where nothing is found to stay.
+    """
+    worst = np.zeros(2)
+    for place in {(round(y), round(x)) for y, x in places}:
+        away = lag - np.array(place, np.float64)
+        there = np.array(place, np.int64) - read.astype(np.int64)
+        mirrored = np.round(2 * (lag - read)).astype(np.int64) - there
+        if np.hypot(*away) > _FAR or np.array_equal(there, mirrored):
+            continue
+        if max(np.abs(there).max(), np.abs(mirrored).max()) > margin:
+            continue
+        excess = _excess(anchor, item, usable, margin, there, mirrored)
+        if excess > 0:
+            near = float(away @ away) / (2 * _WIDTH2)
+            # what stays is worth something at twice the lag as well where this is near
+            strength = _PART * excess / -np.expm1(-4 * near)
+            worst = np.maximum(worst, min(strength * np.exp(-near), _MOST) * np.abs(away))
+    return worst
+
+
+def _excess(
+    anchor: NDArray[np.float32],
+    item: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    margin: int,
+    there: NDArray[np.int64],
+    mirrored: NDArray[np.int64],
+) -> float:
+    """By how much the match is better at one offset than at another, as part of its best; 0 where it may be chance."""
+    sums = np.zeros((len(anchor), 3))
+    _match_at(anchor, item, usable, margin, np.stack([there, mirrored, np.zeros(2, np.int64)]), sums)
+    best = float(sums[:, 2].sum())
+    more = (sums[:, 0] - sums[:, 1]) * np.sign(best)
+    chance = float(np.sqrt(np.square(more - more.mean()).sum()))
+    total = float(more.sum())
+    return total / abs(best) if best and total > _SURE * chance else 0.0
+
+
+@compiled
+def _match_at(
+    anchor: NDArray[np.float32],
+    item: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    margin: int,
+    offsets: NDArray[np.int64],
+    sums: NDArray[np.float64],
+) -> None:
+    """Fill `sums` (n, k) with the mean product of both images where the item is moved by each offset."""
+    width = anchor.shape[2] - 2 * margin
+    product, pixels = np.empty(width, np.float32), np.empty(width, np.float32)
+    for n in range(len(anchor)):
+        for k in range(len(offsets)):
+            product[:] = 0
+            pixels[:] = 0
+            left = margin - offsets[k, 1]
+            for y in range(margin, anchor.shape[1] - margin):
+                here, keep = anchor[n, y, margin : margin + width], usable[n, y, margin : margin + width]
+                row = y - offsets[k, 0]
+                there, also = item[n, row, left : left + width], usable[n, row, left : left + width]
+                for x in range(width):
+                    seen = np.float32(keep[x] & also[x])
+                    product[x] += seen * here[x] * there[x]
+                    pixels[x] += seen
+            sums[n, k] = np.float64(product.sum()) / max(np.float64(pixels.sum()), 1.0)

@@ -1,0 +1,1 @@
+"""One item against another: its shift, its scores, and what is decided from them."""

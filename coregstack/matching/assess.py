@@ -1,0 +1,88 @@
+"""One item against the anchor: estimate its shift, score it, decide."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.field import estimate_displacement
+from coregstack.kernels.score import anchor_range, matching_scores
+from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
+from coregstack.kernels.sources import ArraySource
+from coregstack.matching.decision import ANCHOR_QUALITY, decide
+from coregstack.matching.options import MatchOptions
+from coregstack.matching.preview import picture_alone, picture_item
+from coregstack.model import ItemQuality, ValidArea
+from coregstack.pixels.scene import MatchPixels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Reference:
+    """The anchor, prepared once for all items."""
+
+    source: ArraySource
+    """Its match bands."""
+    prepared: PreparedAnchor
+    """What the estimator needs of it."""
+    value_range: float
+    """98th minus 2nd percentile of its valid pixels in the scored band."""
+    area: ValidArea | None
+    """Where its whole image is valid; None where that is not known."""
+    stable: NDArray[np.bool_] | None = None
+    """True on ground that may drive a displacement, shape of the anchor's frame; None for all ground."""
+
+
+def prepare(anchor: MatchPixels, stable: NDArray[np.bool_] | None = None) -> Reference:
+    """Prepare the anchor for being matched with many items; `stable` is True on ground that stays where it is."""
+    return Reference(
+        source=anchor.source,
+        prepared=prepare_anchor(anchor.source),
+        value_range=value_range(anchor),
+        area=anchor.area,
+        stable=stable,
+    )
+
+
+def value_range(pixels: MatchPixels) -> float:
+    """98th minus 2nd percentile of the valid pixels in the scored band."""
+    valid = ArraySource(values=pixels.source.values, usable=pixels.valid, origin=pixels.source.origin)
+    return anchor_range(valid, 0)
+
+
+def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> ItemQuality:
+    """Estimate, score and decide on one item.
+
+    Parameters
+    ----------
+    reference : Reference
+        The anchor.
+    item : MatchPixels
+        The item's match bands, in the same order as the anchor's.
+    options : MatchOptions
+
+    Returns
+    -------
+    ItemQuality
+    """
+    estimate = estimate_shift(reference.prepared, item.source, max_shift=options.max_shift)
+    found = estimate_displacement(
+        reference.prepared, item.source, estimate, model=options.model, stable=reference.stable
+    )
+    scores = matching_scores(
+        reference.source,
+        item.source,
+        found.displacement or found.shift,
+        band=0,
+        value_range=reference.value_range,
+    )
+    evidence = picture_item(reference.source, item.source, item.valid, found)
+    remark = "" if estimate.shift is None else estimate.reason
+    return replace(decide(found, scores, options, remark), evidence=replace(evidence, area=item.area))
+
+
+def anchor_quality(reference: Reference) -> ItemQuality:
+    """The anchor's own quality, with its picture."""
+    evidence = replace(picture_alone(reference.source, reference.source.usable), area=reference.area)
+    return replace(ANCHOR_QUALITY, evidence=evidence)

@@ -1,0 +1,35 @@
+"""What may be asked for, and what is taken where nothing is said: names and numbers that need nothing loaded."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Method = Literal["direct", "network"]
+"""Ways to estimate: each item with the anchor only, or with some others as well, and all pairs adjusted."""
+
+Resampling = Literal["cubic", "bilinear", "lanczos", "nearest", "none"]
+"""How pixels are moved; with "none" only geotransforms are."""
+
+Model = Literal["shift", "affine", "field", "auto"]
+"""Ways in which an item may be displaced: as one, by a linear map, by a field; or the simplest that fits."""
+
+Decide = Literal["score", "evidence"]
+"""Ways to decide whether an item is moved: by the matching score, or by whether its shift is known."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
+"""All of `Method`."""
+
+MODELS: tuple[Model, ...] = get_args(Model)
+"""All of `Model`."""
+
+DECISIONS: tuple[Decide, ...] = get_args(Decide)
+"""All of `Decide`."""
+
+RESAMPLING = tuple(name for name in get_args(Resampling) if name != "none")
+"""Interpolations that pixels can be moved with."""
+
+SCORE_THRESHOLD = 0.8
+"""An item whose score before is at or above this is already aligned."""
+
+MIN_IMPROVEMENT = 0.001
+"""A shift is applied only if it improves the score by at least this much."""

@@ -1,0 +1,146 @@
+"""How items are matched: options as users name them, checked, and bound to the bands that there are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from coregstack.errors import InvalidRequest
+from coregstack.matching.choices import (
+    DECISIONS,
+    METHODS,
+    MIN_IMPROVEMENT,
+    MODELS,
+    SCORE_THRESHOLD,
+    Decide,
+    Method,
+    Model,
+)
+
+RED_NAMES = ("red", "b04", "b4", "r")
+"""What the band is called, in lower case, that is scored unless another is asked for."""
+
+MATCH_BANDS = 4
+"""The estimator uses at most this many bands."""
+
+_NUMBERS = (int, float, np.integer, np.floating)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchSettings:
+    """How items are matched, scored and decided on, as users ask for it; only the band needs the bands to be checked.
+
+    Every function that estimates takes these fields as keywords, of the same names, types and defaults.
+
+    Raises
+    ------
+    InvalidRequest
+        If an option lies outside its range.
+    """
+
+    band: str | int | None = None
+    """Band that is scored: name, position, "mean" for the mean of all, or None for red where a name tells it."""
+    max_shift: float | None = None
+    """Largest shift that is looked for along each axis, px; None for a quarter of the overlap."""
+    threshold: float = SCORE_THRESHOLD
+    """An item whose score before is at or above this is already aligned, 0 to 1."""
+    min_improvement: float = MIN_IMPROVEMENT
+    """A shift is applied only if it improves the score by at least this much, 0 to 1."""
+    method: Method = "direct"
+    """One of `coregstack.matching.choices.METHODS`."""
+    model: Model = "shift"
+    """One of `coregstack.matching.choices.MODELS`."""
+    decide: Decide = "score"
+    """One of `coregstack.matching.choices.DECISIONS`."""
+
+    def __post_init__(self) -> None:
+        for name, known in (("method", METHODS), ("model", MODELS), ("decide", DECISIONS)):
+            if getattr(self, name) not in known:
+                raise InvalidRequest(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}.")
+        for name in ("threshold", "min_improvement"):
+            value = getattr(self, name)
+            if not isinstance(value, _NUMBERS) or not 0 <= value <= 1:
+                raise InvalidRequest(f"{name} has to lie between 0 and 1, but {value!r} was given.")
+        reach = self.max_shift
+        if reach is not None and not (isinstance(reach, _NUMBERS) and 0 < reach < float("inf")):
+            raise InvalidRequest(f"max_shift has to be a positive number of pixels, not {reach!r}.")
+
+    def bound(self, bands: Sequence[str]) -> MatchOptions:
+        """The same for a stack of known bands.
+
+        Parameters
+        ----------
+        bands : sequence of str
+            Names of the bands that all items share.
+
+        Raises
+        ------
+        InvalidRequest
+            If there is no such band.
+
+        Examples
+        --------
+        >>> MatchSettings(max_shift=5).bound(["blue", "green", "red"]).bands
+        (2, 0, 1)
+        """
+        positions, mean = match_bands(bands, self.band)
+        others = {field.name: getattr(self, field.name) for field in fields(MatchSettings)}
+        return MatchOptions(**others | {"band": "mean" if mean else positions[0]}, bands=positions)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MatchOptions(MatchSettings):
+    """How items are matched, scored and decided on, of a stack of known bands; `band` is a position or "mean"."""
+
+    bands: tuple[int, ...]
+    """Match bands, counted among the stack's bands; the first is the one that is scored."""
+
+    @property
+    def mean(self) -> bool:
+        """Whether the mean of the bands is the match image."""
+        return self.band == "mean"
+
+
+def match_bands(bands: Sequence[str], band: str | int | None) -> tuple[tuple[int, ...], bool]:
+    """Bands that are matched, the one of the score first, and whether their mean is the match image.
+
+    Parameters
+    ----------
+    bands : sequence of str
+        Names of the stack's bands.
+    band : str, int or None
+        Name or position (from 0) of the band that is scored; "mean" for the mean of all bands; None for
+        red where a name tells it, else the middle band.
+
+    Returns
+    -------
+    positions : tuple of int
+        At most `MATCH_BANDS`, the others spread evenly.
+    mean : bool
+
+    Raises
+    ------
+    InvalidRequest
+        If there is no such band.
+    """
+    names = [name.lower() for name in bands]
+    count = len(names)
+    if band == "mean":
+        return tuple(range(count)), True
+    if band is None:
+        first = next((names.index(red) for red in RED_NAMES if red in names), count // 2)
+    elif isinstance(band, int | np.integer) and not isinstance(band, bool) and -count <= band < count:
+        first = int(band) % count
+    elif isinstance(band, str) and band.lower() in names:
+        first = names.index(band.lower())
+    else:
+        raise InvalidRequest(
+            f"There is no band {band!r}: the stack has {', '.join(bands)} "
+            f"(positions 0 to {count - 1}), and 'mean' stands for the mean of all."
+        )
+    others = [k for k in range(count) if k != first]
+    take = min(MATCH_BANDS - 1, len(others))
+    picked = [others[int(i)] for i in np.linspace(0, len(others) - 1, take).round()] if take > 0 else []
+    return (first, *picked), False

@@ -1,0 +1,197 @@
+"""A small picture of an item beside the anchor, made while its pixels are in memory."""
+
+from __future__ import annotations
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.io import MemoryFile
+
+from coregstack.kernels.resample import source_window, translate
+from coregstack.kernels.sources import ArraySource
+from coregstack.model import NO_TIES, DisplacementEstimate, Evidence, Shift
+
+CHIP = 96
+"""Side of a chip at full resolution, px; a multiple of the codec's blocks."""
+
+OVERVIEW = 160
+"""Longest side of an item's overview, px."""
+
+_OVERVIEW_ALONE = 3 * CHIP
+_QUALITY = 65
+_PLACES = 5
+_SPARSE = 4
+"""Every so many pixels are looked at to tell how well a place serves."""
+
+
+def picture_item(
+    anchor: ArraySource, item: ArraySource, valid: NDArray[np.bool_], estimate: DisplacementEstimate
+) -> Evidence:
+    """Show an item as it is and as it is when moved, beside the anchor, and keep its windows.
+
+    Parameters
+    ----------
+    anchor, item : ArraySource
+        Match bands; the first is shown.
+    valid : ndarray of bool
+        Where the item holds data, clear or not; shape of its values.
+    estimate : DisplacementEstimate
+        Its shift and windows.
+
+    Returns
+    -------
+    Evidence
+        Its picture holds three chips of `CHIP` px in a row (the anchor, the item as it is, and the item moved
+        by the shift, black where there is none), and below them the item's overview.
+    """
+    place = _place(anchor, item, estimate)
+    reference = _chip(anchor, anchor.usable, place)
+    before = _chip(item, valid, place)
+    at, after = place, None
+    if estimate.shift is not None:
+        at = Shift(place.y - estimate.shift.y, place.x - estimate.shift.x)
+        after = _chip(item, valid, at)
+    # contrast is that of the ground, where any of it is seen
+    ground = _chip(item, item.usable, at)
+    limits = _limits(ground if np.isfinite(ground).any() else before)
+    factor, small, clear = _overview(item, valid, OVERVIEW)
+    picture = np.zeros((CHIP + small.shape[0], 3 * CHIP), np.uint8)
+    for k, chip in enumerate((reference, before, after)):
+        if chip is not None:
+            picture[:CHIP, k * CHIP : (k + 1) * CHIP] = _bytes(chip, _limits(chip) if k == 0 else limits)
+    picture[CHIP:, : small.shape[1]] = _bytes(small, _limits(small[clear] if clear.any() else small))
+    return Evidence(
+        ties=estimate.ties,
+        picture=_jpeg(picture),
+        chips=place,
+        overview=small.shape,
+        origin=Shift(item.origin.y - 0.5, item.origin.x - 0.5),
+        factor=factor,
+    )
+
+
+def picture_alone(item: ArraySource, valid: NDArray[np.bool_]) -> Evidence:
+    """Show an item that nothing is known beside, such as the anchor: its overview alone, larger.
+
+    Parameters
+    ----------
+    item : ArraySource
+        Match bands; the first is shown.
+    valid : ndarray of bool
+        Where the item holds data, clear or not; shape of its values.
+    """
+    factor, small, clear = _overview(item, valid, _OVERVIEW_ALONE)
+    return Evidence(
+        ties=NO_TIES,
+        picture=_jpeg(_bytes(small, _limits(small[clear] if clear.any() else small))),
+        chips=None,
+        overview=small.shape,
+        origin=Shift(item.origin.y - 0.5, item.origin.x - 0.5),
+        factor=factor,
+    )
+
+
+def _place(anchor: ArraySource, item: ArraySource, estimate: DisplacementEstimate) -> Shift:
+    """First pixel, in the frame, of the chip that shows most: usable in both and rich in contrast."""
+    ties = estimate.ties
+    if ties.inlier.any():
+        middles = np.unique(np.stack([ties.y, ties.x], axis=1)[ties.inlier], axis=0)
+    else:
+        low = np.maximum(0, item.origin)
+        high = np.minimum(anchor.shape, np.add(item.origin, item.shape))
+        steps = (np.arange(_PLACES) + 0.5) / _PLACES
+        grid = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
+        middles = low + grid * (high - low)
+    corners = np.clip(np.rint(middles - CHIP / 2), 0, np.maximum(np.array(anchor.shape) - CHIP, 0))
+    moved = np.subtract(estimate.shift or (0.0, 0.0), (0.0, 0.0)) + item.origin
+    merit = [_merit(anchor, item, corner, moved) for corner in corners.astype(int)]
+    best = int(np.argmax(merit)) if any(merit) else len(corners) // 2
+    return Shift(*(float(v) for v in corners[best]))
+
+
+def _merit(
+    anchor: ArraySource, item: ArraySource, corner: NDArray[np.int_], moved: NDArray[np.float64]
+) -> float:
+    row, col = (int(v) for v in corner)
+    values = anchor.values[0, row : row + CHIP : _SPARSE, col : col + CHIP : _SPARSE]
+    seen = _plane(anchor.usable)[row : row + CHIP : _SPARSE, col : col + CHIP : _SPARSE]
+    row, col = (max(int(v), 0) for v in np.rint(corner - moved))
+    share = _plane(item.usable)[row : row + CHIP : _SPARSE, col : col + CHIP : _SPARSE].sum() / seen.size
+    # a place that is clear only in part has to be far richer to be chosen
+    return float(values[seen].astype(np.float64).std() * share**2) if seen.sum() > seen.size / 2 else 0.0
+
+
+def _chip(source: ArraySource, valid: NDArray[np.bool_], at: Shift) -> NDArray[np.float32]:
+    """Pixels of a chip whose first pixel lies at a position of the frame; NaN where there are none."""
+    start = Shift(at.y - source.origin.y, at.x - source.origin.x)
+    rows, cols = source_window(start, (CHIP, CHIP), source.shape, "cubic")
+    if rows.stop <= rows.start or cols.stop <= cols.start:
+        return np.full((CHIP, CHIP), np.nan, np.float32)
+    values = source.values[0, rows, cols].astype(np.float32)
+    values[~_plane(valid)[rows, cols]] = np.nan
+    local = Shift(start.y - rows.start, start.x - cols.start)
+    return translate(values, start=local, shape=(CHIP, CHIP), fill=np.nan).astype(np.float32, copy=False)
+
+
+def _overview(
+    source: ArraySource, valid: NDArray[np.bool_], longest: int
+) -> tuple[int, NDArray[np.float32], NDArray[np.bool_]]:
+    """By how much an image is reduced, the reduced image, and where it is clear.
+
+    Four pixels of each block are read, so that the cost is that of the result's own size.
+    """
+    factor = max(1, -(-max(source.shape) // longest))
+    height, width = max(source.shape[0] // factor, 1), max(source.shape[1] // factor, 1)
+    total, count = np.zeros((height, width), np.float32), np.zeros((height, width), np.float32)
+    clear = np.ones((height, width), bool)
+    steps = sorted({factor // 4, 3 * factor // 4})
+    for row in sorted({min(step, source.shape[0] - 1) for step in steps}):
+        for col in sorted({min(step, source.shape[1] - 1) for step in steps}):
+            values = source.values[0, row::factor, col::factor][:height, :width].astype(np.float32)
+            there = _plane(valid)[row::factor, col::factor][:height, :width] & np.isfinite(values)
+            total += np.where(there, values, 0)
+            count += there
+            clear &= there & _plane(source.usable)[row::factor, col::factor][:height, :width]
+    image = np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+    return factor, image, clear
+
+
+def _plane(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return mask if mask.ndim == 2 else mask[0]
+
+
+def _limits(values: NDArray[np.float32]) -> tuple[float, float]:
+    """1st and 99th percentile of what is there."""
+    there = values[np.isfinite(values)]
+    if there.size == 0:
+        return 0.0, 1.0
+    low, high = (float(v) for v in np.percentile(there, (1, 99)))
+    return low, max(high, low + 1e-6)
+
+
+def _bytes(image: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[np.uint8]:
+    """Grey values from 1 on; 0 where there is nothing."""
+    low, high = limits
+    grey = np.clip((np.nan_to_num(image, nan=low) - low) / (high - low), 0, 1) * 254 + 1
+    return np.where(np.isfinite(image), grey, 0).astype(np.uint8)
+
+
+def _jpeg(image: NDArray[np.uint8]) -> bytes:
+    height, width = image.shape
+    with (
+        rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_NUM_THREADS="1"),
+        MemoryFile(ext=".jpg") as memory,
+    ):
+        with memory.open(
+            driver="JPEG",
+            height=height,
+            width=width,
+            count=1,
+            dtype="uint8",
+            quality=_QUALITY,
+            # a codec without georeference; any but the identity spares a warning
+            transform=Affine.scale(2),
+        ) as out:
+            out.write(image, 1)
+        return bytes(memory.read())

@@ -1,0 +1,120 @@
+"""New raster files with everything as in another, complete or not there at all."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import rasterio
+from odc.geo.geobox import GeoBox
+from rasterio.enums import ColorInterp, Interleaving
+from rasterio.io import DatasetReader, DatasetWriter
+
+from coregstack.errors import UnreadableFile
+from coregstack.geometry.lattice import crs_of
+from coregstack.pixels.raster import GDAL_ERRORS, check_size, gdal, opened, usable_nodata
+
+LOSSLESS = frozenset({"DEFLATE", "LZW", "ZSTD", "PACKBITS", "LZMA"})
+"""Codecs that a moved raster inherits from its source; any other source is written with deflate."""
+
+
+@contextmanager
+def created(path: str, source: DatasetReader, box: GeoBox) -> Iterator[DatasetWriter]:
+    """A new GeoTIFF on `box` with everything else (dtype, nodata, tags, names, codec) as in `source`.
+
+    Raises
+    ------
+    UnreadableFile
+        If the file cannot be written, for example because the disk is full, or would have more than
+        ``COREGSTACK_MAX_PIXELS`` pixels.
+    """
+    check_size(source.name, (box.shape[0], box.shape[1]))
+    with gdal():
+        try:
+            with rasterio.open(path, "w", **_profile(source, box)) as target:
+                copy_metadata(source, target)
+                yield target
+        except (*GDAL_ERRORS, ValueError) as error:
+            raise UnreadableFile(f"{path!r} cannot be written ({error.__cause__ or error}).") from error
+    check_complete(path)
+
+
+def check_complete(path: str) -> None:
+    """Make sure that all blocks of a GeoTIFF that was written are on disk.
+
+    GDAL does not tell when the disk is full, or fails, at the moment that a file is closed.
+
+    Raises
+    ------
+    UnreadableFile
+        If a block is missing or lies beyond the end of the file.
+    """
+    size = os.path.getsize(path)
+    with opened(path) as dataset:
+        height, width = dataset.block_shapes[0]
+        rows, cols = math.ceil(dataset.height / height), math.ceil(dataset.width / width)
+        bands = [1] if dataset.interleaving is Interleaving.pixel else dataset.indexes
+        for band, row, col in itertools.product(bands, range(rows), range(cols)):
+            start, length = (
+                int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", band) or 0)
+                for what in ("OFFSET", "SIZE")
+            )
+            if start == 0 or start + length > size:
+                raise UnreadableFile(
+                    f"{path!r} was not written whole. Check the disk's free space and health."
+                )
+
+
+def _profile(source: DatasetReader, box: GeoBox) -> dict[str, Any]:
+    structure = {key.upper(): value for key, value in source.tags(ns="IMAGE_STRUCTURE").items()}
+    codec = structure.get("COMPRESSION", "DEFLATE").upper()
+    codec = codec if codec in LOSSLESS else "DEFLATE"
+    profile: dict[str, Any] = {
+        "driver": "GTiff",
+        "height": box.shape[0],
+        "width": box.shape[1],
+        "count": source.count,
+        "dtype": source.dtypes[0],
+        "nodata": usable_nodata(source),
+        "crs": crs_of(box).to_wkt(),
+        "transform": box.affine,
+        "compress": codec,
+        "interleave": structure.get("INTERLEAVE", "pixel").lower(),
+        "bigtiff": "IF_SAFER",
+        "num_threads": 1,
+    }
+    if codec in ("DEFLATE", "LZW", "ZSTD"):
+        profile["predictor"] = structure.get("PREDICTOR", "1")
+    profile |= tiling((box.shape[0], box.shape[1]), source)
+    return profile
+
+
+def tiling(shape: tuple[int, int], source: DatasetReader | None = None) -> dict[str, Any]:
+    """Creation options for tiles: the source's if it has fit ones, else squares of 256 or 512 pixels."""
+    if source is not None and source.block_shapes[0][1] != source.width:
+        height, width = source.block_shapes[0]
+        if height % 16 == 0 and width % 16 == 0 and max(height, width) <= 2048:
+            return {"tiled": True, "blockysize": height, "blockxsize": width}
+    side = 512 if min(shape) >= 512 else 256
+    return {"tiled": True, "blockysize": side, "blockxsize": side}
+
+
+def copy_metadata(source: DatasetReader, target: DatasetWriter) -> None:
+    """Carry tags, names, colours, scales and units over from one raster to another."""
+    target.update_tags(**source.tags())
+    for namespace in source.tag_namespaces():
+        if namespace not in ("IMAGE_STRUCTURE", "DERIVED_SUBDATASETS", "TIFF"):
+            target.update_tags(ns=namespace, **source.tags(ns=namespace))
+    for band in source.indexes:
+        target.update_tags(band, **source.tags(band))
+        if source.descriptions[band - 1]:
+            target.set_band_description(band, source.descriptions[band - 1])
+    target.scales, target.offsets = source.scales, source.offsets
+    target.units = tuple(unit or "" for unit in source.units)
+    target.colorinterp = source.colorinterp
+    if ColorInterp.palette in source.colorinterp:
+        target.write_colormap(1, source.colormap(1))

@@ -1,0 +1,1 @@
+"""Whole runs: scenes in, files or a cube out, and what was done."""

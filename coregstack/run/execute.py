@@ -1,0 +1,378 @@
+"""A whole run: every item matched, decided on and written, whatever becomes of the others."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+
+from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
+from coregstack.export import claim
+from coregstack.export.deliver import deliver_item, log_report
+from coregstack.export.earlier import Earlier, all_earlier, left_behind, words_of_again, words_of_left
+from coregstack.export.files import WriteError, file_digest, is_half_written, resolved, sample_digest
+from coregstack.export.lock import locked
+from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
+from coregstack.graph.blocks import object_array
+from coregstack.graph.matched import reference
+from coregstack.graph.network import Items, scene_network
+from coregstack.graph.written import deliveries, scene_deliveries
+from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
+from coregstack.matching.items import SceneItem
+from coregstack.matching.options import MatchOptions, MatchSettings
+from coregstack.model import ItemQuality
+from coregstack.pixels.scene import PlacedScene, Scene
+from coregstack.run.memory import scene_bytes
+from coregstack.run.places import check_apart, check_no_store
+from coregstack.run.scheduler import Progress, Undone, compute_items
+from coregstack.run.targets import begin, check_targets
+from coregstack.stack.opening import Unusable
+from coregstack.stack.placing import band_indexes, common_bands, unplaceable
+from coregstack.untrusted.folders import walked
+
+_THREADS = 8
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What was done with all items of a run."""
+
+    reports: tuple[ItemReport, ...]
+    """One for each item."""
+    notes: tuple[str, ...]
+    """What is to be said of earlier runs over the same folder."""
+
+
+def run_items(
+    plans: Sequence[ItemPlan],
+    scenes: Mapping[str, Scene],
+    unusable: Sequence[Unusable],
+    settings: DeliverySettings,
+    match: MatchSettings,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    also: Iterable[str] = (),
+) -> Done:
+    """Match and deliver items to an output folder.
+
+    Parameters
+    ----------
+    plans : sequence of ItemPlan
+        All items, the anchor among them.
+    scenes : mapping
+        Item id to scene, for items whose header could be read.
+    unusable : sequence of Unusable
+        The other items, and why; their files are copied where they can be.
+    settings : DeliverySettings
+        What holds for the whole run.
+    match : MatchSettings
+        How items are matched; by the method "network" items that are done take part in it all the same.
+    overwrite : bool
+        Whether items that an earlier run has done are done again.
+    progress : callable, optional
+        Told how many items are done, and of how many.
+    also : iterable of str
+        Paths of other files that the run writes, relative to the output.
+
+    Returns
+    -------
+    Done
+        With reports in the order of `plans`.
+    """
+    anchor = scenes[settings.anchor_id]
+    match.bound(anchor.bands)
+    network = match.method == "network"
+    found, left_over = _looked_at(plans, settings, overwrite=overwrite, also=also)
+    done = {item: one.report for item, one in found.items() if one.report is not None}
+    known = {u.id: failure(u.reason, unreadable=u.unreadable) for u in unusable}
+    for plan in plans:
+        if plan.id in scenes and plan.id != settings.anchor_id:
+            reason = unplaceable(scenes[plan.id], anchor, apart=network)
+            if reason is not None:
+                known[plan.id] = failure(reason)
+    groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, match)
+    known |= refused
+    parts, order = [], []
+    for names, group in groups.items():
+        matched = [p for p in group if p.id not in done]
+        order += [p.id for p in matched]
+        if matched and network:
+            able = [scenes[p.id] for p in group]
+            records = _network(able, anchor, names, match.bound(names))[[group.index(p) for p in matched]]
+            parts.append(deliveries(matched, records, settings))
+        elif matched:
+            parts.append(_matched(matched, scenes, anchor, names, match.bound(names), settings))
+    if left := [p for p in plans if p.id in known and p.id not in done]:
+        records = object_array("coregstack-known-", [known[p.id] for p in left])
+        parts.append(deliveries(left, records, settings))
+        order += [p.id for p in left]
+    log.info(
+        "%d items to anchor %s, %d of them done by an earlier run; output %s",
+        len(plans), settings.anchor_id, len(done), settings.output,
+    )  # fmt: skip
+    for report in done.values():
+        log_report(report)
+    reports = dict(done)
+    undone = _undone(plans, settings)
+    bands = len(match.bound(anchor.bands).bands)
+    need = scene_bytes(anchor, [scenes[i] for i in order if i in scenes], bands)
+    for report in compute_items(
+        parts, progress, total=len(plans), before=len(done), ids=order, undone=undone, need=need
+    ):
+        reports[report.id] = replace(report, again=found[report.id].again)
+    told = _told([reports[plan.id] for plan in plans], left_over)
+    return replace(told, notes=(*told.notes, *words_of_unapplied(told.reports, match.decide)))
+
+
+def deliver_records(
+    plans: Sequence[ItemPlan],
+    records: da.Array,
+    settings: DeliverySettings,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Done:
+    """Deliver items whose quality is known, or lazily so; what an earlier run has done is not done again.
+
+    Parameters
+    ----------
+    plans : sequence of ItemPlan
+        Items.
+    records : dask Array
+        An `ItemQuality` for each item.
+    settings, overwrite, progress
+        As in `run_items`.
+
+    Returns
+    -------
+    Done
+        With reports in the order of `plans`.
+    """
+    found, left_over = _looked_at(plans, settings, overwrite=overwrite)
+    reports = {item: one.report for item, one in found.items() if one.report is not None}
+    left = [k for k, plan in enumerate(plans) if plan.id not in reports]
+    if left:
+        tasks = deliveries([plans[k] for k in left], records[left], settings)
+        ids, undone = [plans[k].id for k in left], _undone(plans, settings)
+        for report in compute_items(
+            [tasks], progress, total=len(plans), before=len(reports), ids=ids, undone=undone
+        ):
+            reports[report.id] = replace(report, again=found[report.id].again)
+    return _told([reports[plan.id] for plan in plans], left_over)
+
+
+def _looked_at(
+    plans: Sequence[ItemPlan], settings: DeliverySettings, *, overwrite: bool, also: Iterable[str] = ()
+) -> tuple[dict[str, Earlier], tuple[str, ...]]:
+    """What earlier runs have left of each item, and their files that do not belong to this run."""
+    output = Path(settings.output)
+    if settings.dry_run:
+        check_targets(plans)
+    else:
+        begin(plans, output, overwrite=overwrite, also=also)
+    found = {plan.id: Earlier() for plan in plans} if overwrite else all_earlier(plans, settings)
+    return found, left_behind(plans, output)
+
+
+def _told(reports: Sequence[ItemReport], left_over: Sequence[str]) -> Done:
+    return Done(reports=tuple(reports), notes=(*words_of_again(reports), *words_of_left(left_over)))
+
+
+def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
+    """Delivers an item as it came, here and with the reason, that a cluster could not do."""
+    by_id = {plan.id: plan for plan in plans}
+
+    def deliver(item: str, reason: str) -> ItemReport:
+        quality = failure(reason, unreadable=True)
+        if item == settings.anchor_id:
+            quality = replace(ANCHOR_QUALITY, details=reason, unreadable=True)
+        return deliver_item(by_id[item], quality, settings)
+
+    return deliver
+
+
+def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
+    """Plans of scenes that are no order: every item has one image, named by its id."""
+    return [file_plan(scene.id, scene.image.path) for scene in scenes]
+
+
+def file_plan(item_id: str, path: str) -> ItemPlan:
+    """Plan of an item that has one image file, named by the item's id."""
+    extension = Path(path).suffix
+    moved = extension if extension.lower() in (".tif", ".tiff") else ".tif"
+    asset = Asset(
+        source=str(Path(path).absolute()),
+        folder="",
+        name=f"{item_id}{extension}",
+        coreg_name=f"{item_id}_coreg{moved}",
+        anchor_name=f"{item_id}_anchor{extension}",
+        content=Content.IMAGE,
+    )
+    return ItemPlan(id=item_id, assets=(asset,))
+
+
+def _by_bands(
+    plans: Sequence[ItemPlan],
+    scenes: Mapping[str, Scene],
+    anchor: Scene,
+    match: MatchSettings,
+) -> tuple[dict[tuple[str, ...], list[ItemPlan]], dict[str, ItemQuality]]:
+    """Items by the bands that each shares with the anchor, and the failure of those that share none.
+
+    No item is so matched in fewer bands because another has fewer; the anchor goes with most of them.
+    """
+    groups: dict[tuple[str, ...], list[ItemPlan]] = defaultdict(list)
+    refused = {}
+    for plan in plans:
+        if plan.id == anchor.id:
+            continue
+        try:
+            names = common_bands([anchor, scenes[plan.id]], anchor)
+            match.bound(names)
+        except (InvalidRequest, InvalidStack) as error:
+            refused[plan.id] = failure(str(error))
+            continue
+        groups[names].append(plan)
+    largest = max(groups, key=lambda names: len(groups[names]), default=anchor.bands)
+    groups[largest] += [plan for plan in plans if plan.id == anchor.id]
+    return {names: group for names, group in groups.items() if group}, refused
+
+
+def _matched(
+    plans: Sequence[ItemPlan],
+    scenes: Mapping[str, Scene],
+    anchor: Scene,
+    names: tuple[str, ...],
+    match: MatchOptions,
+    settings: DeliverySettings,
+) -> da.Array:
+    items = [scenes[plan.id] for plan in plans]
+    placed = [_on_anchor(scene, anchor, names) for scene in items]
+    first = reference(SceneItem(scene=_on_anchor(anchor, anchor, names)), match)
+    position = next((k for k, scene in enumerate(items) if scene.id == anchor.id), None)
+    return scene_deliveries(plans, placed, position, first, match, settings)
+
+
+def _network(scenes: Sequence[Scene], anchor: Scene, names: tuple[str, ...], match: MatchOptions) -> da.Array:
+    scenes = [*scenes, *(() if anchor in scenes else (anchor,))]
+    items = Items(
+        names=tuple(scene.id for scene in scenes),
+        times=np.array([scene.time for scene in scenes], "datetime64[ns]"),
+        anchor=scenes.index(anchor),
+    )
+    return scene_network([_on_anchor(scene, anchor, names) for scene in scenes], items, match)
+
+
+def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str, ...]:
+    """One line on items that stay by the rule although a shift is known; none where there are none."""
+    count = sum(stays_unapplied(report.quality) for report in reports)
+    if not count or decide != "score":
+        return ()
+    items = "1 item stays" if count == 1 else f"{count} items stay"
+    return (
+        f"{items} by the score although a shift of more than {WORTH_TELLING:g} px is known: --decide evidence "
+        "(decide='evidence' in Python) moves what is known.",
+    )
+
+
+def run_fingerprint(
+    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
+) -> tuple[tuple[str, str], ...]:
+    """What all items of a run depend on, by name; in a network each depends on all others."""
+    found = [
+        ("anchor", str(tokenize(anchor, _samples([anchor])))),
+        ("options", str(tokenize(sorted(asdict(match).items())))),
+    ]
+    if match.method == "network":
+        found.append(("scenes", str(tokenize(list(scenes), _samples(scenes)))))
+    return tuple(found)
+
+
+def reference_digests(
+    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
+) -> tuple[tuple[str, str], ...]:
+    """Path and SHA-256 of the files that every item of a run depends on."""
+    all_of = scenes if match.method == "network" else [anchor]
+    return tuple((path, file_digest(Path(path), "sha256")) for path in _files_of(all_of))
+
+
+def _samples(scenes: Sequence[Scene]) -> list[str]:
+    """What tells files that have the size and time of others."""
+    with ThreadPoolExecutor(_THREADS) as pool:
+        return list(pool.map(lambda path: sample_digest(Path(path)), _files_of(scenes)))
+
+
+def _files_of(scenes: Sequence[Scene]) -> list[str]:
+    """Paths of the images and masks of scenes."""
+    return [path for s in scenes for path in (s.image.path, *(mask.header.path for mask in s.masks))]
+
+
+def _on_anchor(scene: Scene, anchor: Scene, names: tuple[str, ...]) -> PlacedScene:
+    return PlacedScene(
+        scene=scene,
+        lattice=anchor.image.box,
+        bands=names,
+        indexes=band_indexes(scene, names),
+        dtype=scene.image.dtype,
+        fill=scene.nodata or 0,
+    )
+
+
+@contextmanager
+def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
+    """An output folder for one run alone: made, and cleared of what a killed run left half-written.
+
+    Yields
+    ------
+    str
+        The run's claim to the folder, which ends with it.
+
+    Raises
+    ------
+    OutputConflict
+        If the output is or holds an input, lies in an input folder or a Zarr store, is a file, or is written by
+        another run.
+    WriteError
+        If it cannot be made or locked.
+    """
+    check_apart(output, inputs)
+    check_no_store(output)
+    output = resolved(output)
+    if output.exists() and not output.is_dir():
+        raise OutputConflict(f"The output {str(output)!r} is a file; a folder was expected.")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            f"{str(output)!r} cannot be made ({error.strerror}). Choose another folder."
+        ) from error
+    with locked(output):
+        token = claim.claim(output)
+        _clear(output)
+        try:
+            yield token
+        finally:
+            # a lost worker leaves what it was writing, and others may still be at work
+            claim.release(output)
+            _clear(output)
+
+
+def _clear(output: Path) -> None:
+    # what cannot be removed harms no file of the run; the check of the output tells of it
+    with suppress(OSError):
+        for entry in walked(output):
+            if is_half_written(Path(entry.path)):
+                with suppress(OSError):
+                    os.unlink(entry.path)

@@ -1,0 +1,193 @@
+"""One run, of scenes or of an order: what is asked for is checked, then items, table and cube are delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from coregstack.cube.mark import find_cube
+from coregstack.cube.place import Place
+from coregstack.errors import CoregError, InvalidRequest
+from coregstack.export.files import resolved
+from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
+from coregstack.matching.choices import Resampling
+from coregstack.matching.options import MatchSettings
+from coregstack.pixels.scene import Scene
+from coregstack.run.cube import readable, write_cube
+from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
+from coregstack.run.new_dates import append_scenes
+from coregstack.run.places import cube_place
+from coregstack.run.result import RunResult, with_table
+from coregstack.run.scheduler import Progress
+from coregstack.stack.applying import check_resampling
+from coregstack.stack.facts import scene_facts
+from coregstack.stack.opening import Unusable
+from coregstack.stack.placing import unplaceable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRequest:
+    """What a run is asked for, whatever its items come from.
+
+    Raises
+    ------
+    InvalidRequest
+        If an option is not known, or a cube is to be appended to that is not named.
+    """
+
+    match: MatchSettings
+    """How items are matched."""
+    output: Path
+    """Folder to write to."""
+    zarr: Any = None
+    """Where to write the aligned cube as well: a path or store; None for nowhere."""
+    append: bool = False
+    """Whether the items are appended to the cube that is there."""
+    resampling: Resampling = "cubic"
+    """How pixels are moved."""
+    cog: bool = False
+    """Whether shifted files are written as cloud-optimised GeoTIFF."""
+    overwrite: bool = False
+    """Whether items that an earlier run has done are done again."""
+    check: bool = False
+    """Whether items count as done only if all digests that were noted hold."""
+    dry_run: bool = False
+    """Whether items are only matched and decided upon; nothing is written then."""
+    progress: Progress | None = None
+    """Told how many items are done, and of how many."""
+
+    def __post_init__(self) -> None:
+        check_resampling(self.resampling)
+        if self.append and self.zarr is None:
+            raise InvalidRequest("append=True needs to know which cube to append to: name it with zarr=...")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunItems:
+    """The items of a run."""
+
+    scenes: tuple[Scene, ...]
+    """Those whose image can be opened, the anchor among them."""
+    unusable: tuple[Unusable, ...]
+    """The others, and why."""
+    plans: tuple[ItemPlan, ...]
+    """All items with a file to deliver, in the order of the request."""
+    anchor: Scene
+    """The anchor."""
+    inputs: tuple[Path, ...]
+    """Files and folders that are read; they are never written to."""
+    missing: tuple[ItemReport, ...] = ()
+    """Items that were asked for and have no file."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the run as a whole."""
+    also: tuple[str, ...] = ()
+    """Paths of other files that the run writes, relative to the output."""
+
+
+def carry_out(
+    request: RunRequest,
+    items: RunItems,
+    *,
+    kind: type[RunResult] = RunResult,
+    digests: bool = False,
+    finish: Callable[[RunResult], RunResult] | None = None,
+) -> RunResult:
+    """Match and deliver the items of a run, then write the table and the cube.
+
+    Parameters
+    ----------
+    request : RunRequest
+        What is asked for.
+    items : RunItems
+        What it is done with.
+    kind : type
+        `RunResult` or a class derived from it.
+    digests : bool
+        Whether reports tell the digests of what was written.
+    finish : callable, optional
+        Writes what concerns the whole run but the cube, and tells in the result what failed of it; by default
+        the table is written.
+
+    Returns
+    -------
+    RunResult
+        What was done with every item, and the problems.
+
+    Raises
+    ------
+    InvalidRequest, OutputConflict
+        If the request cannot be honoured; nothing was written then.
+    """
+    anchor = items.anchor
+    request.match.bound(anchor.bands)
+    place = _place_of_cube(request, items)
+    settings = DeliverySettings(
+        output=str(resolved(request.output)),
+        anchor_id=anchor.id,
+        anchor=anchor.image.box,
+        resampling=request.resampling,
+        cog=request.cog,
+        fingerprint=run_fingerprint(anchor, items.scenes, request.match),
+        method=request.match.method,
+        digests=digests or request.check,
+        dry_run=request.dry_run,
+        check=request.check,
+        references=reference_digests(anchor, items.scenes, request.match) if request.check else (),
+    )
+    with nullcontext() if request.dry_run else output_folder(request.output, items.inputs) as claim:
+        done = run_items(
+            items.plans,
+            {scene.id: scene for scene in items.scenes},
+            items.unusable,
+            replace(settings, claim=claim or ""),
+            request.match,
+            overwrite=request.overwrite,
+            progress=request.progress,
+            also=items.also,
+        )
+        result = kind(
+            output=str(request.output),
+            anchor=anchor.id,
+            reports=(*done.reports, *items.missing),
+            lattice=anchor.image.box,
+            dry_run=request.dry_run,
+            notes=(*items.notes, *done.notes),
+            **scene_facts(items.scenes),
+        )
+        if request.dry_run:
+            return result
+        return _with_cube((finish or with_table)(result), request, items, place)
+
+
+def _place_of_cube(request: RunRequest, items: RunItems) -> Place | None:
+    """Where the cube that was asked for goes; refused where it may not be written."""
+    known = {scene.id for scene in items.scenes} | {unusable.id for unusable in items.unusable}
+    return cube_place(
+        request.zarr,
+        output=request.output,
+        inputs=items.inputs,
+        overwrite=request.overwrite and not request.append,
+        append=request.append,
+        anchor=items.anchor.id,
+        ids=known | {report.id for report in items.missing},
+    )
+
+
+def _with_cube(result: RunResult, request: RunRequest, items: RunItems, place: Place | None) -> RunResult:
+    """Write the cube that was asked for; the items are delivered whatever fails here."""
+    try:
+        if place is None:
+            return result
+        mark = find_cube(place, overwrite=False) if request.append else None
+        if mark is None or not mark.ready:
+            overwrite = request.overwrite and not request.append
+            write_cube(place, items.scenes, items.anchor, result, overwrite=overwrite)
+            return result
+        able = [s for s in readable(items.scenes, result) if unplaceable(s, items.anchor, apart=True) is None]
+        append_scenes(able, place, request.match, resampling=request.resampling)
+    except (CoregError, OSError) as error:
+        return replace(result, faults=(*result.faults, f"cube: {error}"))
+    return result

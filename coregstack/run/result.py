@@ -1,0 +1,186 @@
+"""What a run has done, as a value and as a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from coregstack.errors import CoregError
+from coregstack.export.displacement import displacement_name
+from coregstack.export.files import staged
+from coregstack.export.plan import TABLE, ItemReport, WrittenFile
+from coregstack.export.stac import write_stac
+from coregstack.graph.matched import displacement_files
+from coregstack.matching.quality import told_fields, variables
+from coregstack.model import Status
+from coregstack.run.notebook import table_html
+from coregstack.stack.measured import with_displacement, with_lattice
+
+if TYPE_CHECKING:
+    import pystac
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run has done."""
+
+    output: str
+    """Folder that was written."""
+    anchor: str
+    """Id of the anchor."""
+    reports: tuple[ItemReport, ...]
+    """One for each item, in the order of the request."""
+    others: tuple[WrittenFile, ...] = ()
+    """Files of no item, copied as they came."""
+    faults: tuple[str, ...] = ()
+    """Files of no item that could not be copied, and why."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of the run as a whole."""
+    times: Mapping[str, np.datetime64] = field(default_factory=dict)
+    """Item id to time of acquisition (UTC), of items whose time is known."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    """Item id to the input image that was matched, of items that were read from files."""
+    lattice: GeoBox | None = None
+    """The anchor's box, in whose pixels shifts are counted; None where it is not known."""
+    dry_run: bool = False
+    """Whether items were only matched and decided upon, and nothing was written."""
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Inputs that could not be read or written, each named."""
+        return (*(f"{r.id}: {problem}" for r in self.reports for problem in r.problems), *self.faults)
+
+    def count(self, status: Status) -> int:
+        """How many items have a status."""
+        return sum(report.quality.status is status for report in self.reports)
+
+    def to_dataframe(self) -> pd.DataFrame:
+        """One row an item: time, shift and sigma in px, scores, status, details, files."""
+        table = pd.DataFrame(rows(self.reports)).set_index("item")
+        table.insert(0, "time", self._times())
+        return table
+
+    def to_quality(self) -> xr.Dataset:
+        """The items' quality as a Dataset along time with their ids, as `coregstack.estimate` gives it."""
+        table = self.to_dataframe()
+        coords = {"time": self._times(), "id": ("time", table.index.to_numpy(object))}
+        columns = {str(name): table[name].to_numpy(object) for name in table}
+        quality = xr.Dataset(variables(columns), coords=coords, attrs={"anchor": self.anchor})
+        if self.lattice is None:
+            return quality
+        files = [self._displacement(report) for report in self.reports]
+        if any(files):
+            planes = displacement_files(files, [report.quality for report in self.reports], self.lattice)
+            quality = with_displacement(quality, planes, self.lattice)
+        return with_lattice(quality, self.lattice)
+
+    def _displacement(self, report: ItemReport) -> str | None:
+        """The file of the displacement that an item was moved by."""
+        name = displacement_name(report.id)
+        paths = (file.path for file in report.files if PurePosixPath(file.path).name == name)
+        return next((str(Path(self.output, path)) for path in paths), None)
+
+    def to_stac(self, collection_id: str | None = None) -> pystac.Collection:
+        """Describe the output as a STAC collection in ``stac/collection.json``.
+
+        Needs `pystac` (``pip install pystac``). Items whose time of acquisition is not known
+        are left out, since STAC needs one.
+
+        Parameters
+        ----------
+        collection_id : str, optional
+            By default the name of the output folder.
+
+        Returns
+        -------
+        pystac.Collection
+            Items with proj, raster, file and processing fields; the sidecar is an asset of each.
+
+        Raises
+        ------
+        InvalidRequest
+            If pystac is not installed, or no item has a known time.
+
+        Examples
+        --------
+        >>> import tempfile, coregstack
+        >>> from coregstack.testing import sample_stack
+        >>> aligned = coregstack.align(sample_stack(3, shape=(256, 256)), anchor=0)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     collection = coregstack.to_geotiffs(aligned, folder).to_stac("fields")
+        >>> [item.properties["coreg:status"] for item in collection.get_items()]
+        ['anchor', 'coregistered', 'coregistered']
+        """
+        return write_stac(
+            self.output,
+            self.reports,
+            anchor=self.anchor,
+            times=self.times,
+            sources=self.sources,
+            collection_id=collection_id,
+            tables=(TABLE,),
+        )
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{self.count(status)} {status}" for status in Status if self.count(status))
+        return f"<RunResult: {self._heading()}: {counts}>"
+
+    def _repr_html_(self) -> str:
+        return table_html(self.to_dataframe(), self._heading(), [*self.problems, *self.notes])
+
+    def _heading(self) -> str:
+        end = "nothing written" if self.dry_run else f"written to {self.output}"
+        return f"{len(self.reports)} items aligned to {self.anchor}, {end}"
+
+    def time_text(self, item_id: str) -> str:
+        """Time of an item as ISO 8601 in UTC, empty where it is not known."""
+        time = self.times.get(item_id)
+        return "" if time is None else f"{np.datetime_as_string(time, unit='ms')}Z"
+
+    def _times(self) -> NDArray[np.datetime64]:
+        """Time of each report, NaT where it is not known."""
+        nat = np.datetime64("NaT", "ns")
+        return np.array([self.times.get(report.id, nat) for report in self.reports], "datetime64[ns]")
+
+
+def rows(reports: Sequence[ItemReport]) -> list[dict[str, Any]]:
+    """Each item as a row of the table."""
+    fields = told_fields(report.quality for report in reports)
+    return [
+        {"item": report.id}
+        | {field.name: field.get(report.quality) for field in fields}
+        | {"problems": " ".join(report.problems), "files": " ".join(f.path for f in report.files)}
+        for report in reports
+    ]
+
+
+def with_table(result: RunResult) -> RunResult:
+    """Write the table of all items; where that fails, the result with the reason: the items are delivered."""
+    try:
+        _write_table(result)
+    except (CoregError, OSError, UnicodeError) as error:
+        return replace(result, faults=(*result.faults, f"table: {error}"))
+    return result
+
+
+def _write_table(result: RunResult) -> None:
+    """Write the table; numbers as they are, empty where there are none."""
+    table = [
+        {"item": row["item"], "time": result.time_text(row["item"])} | row for row in rows(result.reports)
+    ]
+    with (
+        staged(Path(result.output, TABLE)) as temporary,
+        open(temporary, "w", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, fieldnames=list(table[0]))
+        writer.writeheader()
+        writer.writerows(table)

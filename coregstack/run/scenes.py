@@ -1,0 +1,279 @@
+"""Files in, files out: whole runs over scenes, and aligned stacks written as GeoTIFF."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from coregstack.errors import InvalidStack, UnreadableFile
+from coregstack.export.files import resolved
+from coregstack.export.plan import DeliverySettings, ItemReport
+from coregstack.export.slabs import SlabWriter
+from coregstack.geometry.lattice import crs_of
+from coregstack.graph.written import records_of, slab_deliveries
+from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
+from coregstack.matching.options import MatchSettings
+from coregstack.matching.quality import fields_in, missing_in
+from coregstack.model import OUTSIDE
+from coregstack.pixels.scene import Scene
+from coregstack.run.execute import (
+    Progress,
+    compute_items,
+    deliver_records,
+    file_plan,
+    output_folder,
+    scene_plans,
+)
+from coregstack.run.request import RunItems, RunRequest, carry_out
+from coregstack.run.result import RunResult, with_table
+from coregstack.run.targets import begin
+from coregstack.stack.anchor import AUTO, best_scene
+from coregstack.stack.conform import conform, scaling
+from coregstack.stack.facts import stack_facts
+from coregstack.stack.lookup import find_scene
+from coregstack.stack.opening import scenes_of, unreadable_files
+from coregstack.stack.placing import check_anchor
+from coregstack.stack.provenance import pristine_scenes
+from coregstack.untrusted.names import check_item_id
+
+
+def to_geotiffs(
+    aligned: xr.DataArray,
+    output: str | os.PathLike[str],
+    *,
+    cog: bool = False,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Write one GeoTIFF and one JSON sidecar for each item of an aligned stack.
+
+    A stack that was opened from files, and only selected from since, is written from these files: the anchor
+    and items that are not shifted byte for byte, shifted items on the anchor's lattice with their whole
+    footprint, interpolated once. Any other stack is written as its pixels are.
+
+    Where the quality is still lazy, windows and small pictures are kept beside the items, so that
+    `coregstack.report` and `coregstack.tie_points` of the folder show them; a quality that was computed first
+    carries none.
+
+    Parameters
+    ----------
+    aligned : DataArray
+        What `align` or `apply` returned.
+    output : path-like
+        Folder to write to; it is made.
+    cog : bool
+        Whether shifted files are written as cloud-optimised GeoTIFF.
+    overwrite : bool
+        Whether items that an earlier run has written are written again.
+    progress : callable, optional
+        Told how many items are done, and of how many.
+
+    Returns
+    -------
+    RunResult
+        What was written for each item, and the problems.
+
+    Raises
+    ------
+    InvalidStack
+        If the stack carries no quality, or no CRS.
+    OutputConflict
+        If the output overlaps the input.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from coregstack.testing import sample_stack
+    >>> from coregstack import align
+    >>> aligned = align(sample_stack(3, shape=(256, 256)), anchor=0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result = to_geotiffs(aligned, folder)
+    >>> [report.files[0].path.endswith("_coreg.tif") for report in result.reports]
+    [False, True, True]
+    """
+    known = conform(aligned)
+    missing = missing_in(aligned.coords)
+    if missing:
+        raise InvalidStack(f"The stack carries no {missing[0]!r}; pass what align or apply returned.")
+    crs_of(known.box)
+    for item in known.ids:
+        check_item_id(item)
+    folder = Path(output)
+    anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
+    method = str(aligned.attrs.get("coregstack_method", "direct"))
+    records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
+    scenes = pristine_scenes(known, moved=True)
+    with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]) as claim:
+        notes: tuple[str, ...] = ()
+        place = known.box
+        if scenes is None:
+            begin([file_plan(i, f"{i}.tif") for i in known.ids], folder, overwrite=overwrite)
+            writer = SlabWriter(
+                output=str(resolved(folder)),
+                claim=claim,
+                anchor_id=anchor,
+                box=known.box,
+                nodata=known.nodata,
+                bands=known.bands,
+                scaling=scaling(known.array),
+                method=method,
+            )
+            reports: Sequence[ItemReport] = compute_items(
+                [slab_deliveries(known.array.data, records, known.ids, writer)],
+                progress,
+                total=len(known.ids),
+                need=known.array.nbytes // len(known.ids),
+            )
+        else:
+            place = {s.scene.id: s.scene.image.box for s in scenes}.get(anchor, known.box)
+            settings = DeliverySettings(
+                output=str(resolved(folder)),
+                anchor_id=anchor,
+                anchor=place,
+                resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
+                cog=cog,
+                fingerprint=(("quality", records.name),),
+                claim=claim,
+                method=method,
+            )
+            plans = scene_plans([s.scene for s in scenes])
+            done = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
+            reports, notes = done.reports, done.notes
+    by_id = {report.id: report for report in reports}
+    result = RunResult(
+        output=str(folder),
+        anchor=anchor,
+        reports=tuple(by_id[i] for i in known.ids),
+        notes=notes,
+        lattice=place,
+        **stack_facts(known),
+    )
+    return with_table(result)
+
+
+def run_scenes(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    anchor: Any,
+    output: str | os.PathLike[str],
+    zarr: Any = None,
+    ids: Sequence[str] | None = None,
+    times: Sequence[Any] | None = None,
+    band: str | int | None = None,
+    max_shift: float | None = None,
+    threshold: float = SCORE_THRESHOLD,
+    min_improvement: float = MIN_IMPROVEMENT,
+    method: Method = "direct",
+    model: Model = "shift",
+    decide: Decide = "score",
+    resampling: Resampling = "cubic",
+    cog: bool = False,
+    overwrite: bool = False,
+    check: bool = False,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Align scenes and write them, one file and one sidecar an item; one bad scene does not stop the others.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        GeoTIFF or JPEG 2000 files.
+    anchor : str, int or time
+        The anchor's id, file name, time or position; "auto" for the one that `rank_anchors` puts first, among
+        the largest group of scenes that overlap; the notes of the result name the scenes that were left out.
+    output : path-like
+        Folder to write to; it is made.
+    zarr : path or store, optional
+        Where to write the aligned cube as well; see `coregstack.to_zarr`. If that fails after the items were
+        written, it is named among the problems.
+    ids, times : sequence, optional
+        As in `coregstack.open_scenes`.
+    band, max_shift, threshold, min_improvement, method, model, decide
+        As in `coregstack.estimate`.
+    resampling : str
+        "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
+    cog, overwrite, progress
+        As in `to_geotiffs`.
+    check : bool
+        Whether items that an earlier run has done count as done only if all that they were made from, and all
+        that was written, has the digests that were noted; what has none is done again. Else size, time and,
+        of inputs, a digest of samples decide.
+    dry_run : bool
+        Whether items are only matched and decided upon; nothing is written then.
+
+    Returns
+    -------
+    RunResult
+        What was done with every item, and the problems.
+
+    Raises
+    ------
+    AnchorNotFound
+        If no scene, or more than one, is the anchor.
+    UnreadableFile
+        If the anchor cannot be read.
+    InvalidRequest, OutputConflict
+        If the request cannot be honoured; nothing was written then.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from coregstack.testing import sample_stack
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = [f"{folder}/{name}.tif" for name in "abc"]
+    ...     for path, scene in zip(paths, sample_stack(3, shape=(256, 256)), strict=True):
+    ...         scene.drop_vars("clear").rio.to_raster(path)
+    ...     result = run_scenes(paths, anchor="a", output=f"{folder}/out")
+    >>> result.to_dataframe().status.to_dict()
+    {'a': 'anchor', 'b': 'coregistered', 'c': 'coregistered'}
+    """
+    settings = MatchSettings(
+        band=band,
+        max_shift=max_shift,
+        threshold=threshold,
+        min_improvement=min_improvement,
+        method=method,
+        model=model,
+        decide=decide,
+    )
+    request = RunRequest(
+        match=settings, output=Path(output), zarr=zarr, resampling=resampling, cog=cog, overwrite=overwrite,
+        check=check, dry_run=dry_run, progress=progress,
+    )  # fmt: skip
+    scenes, unusable = scenes_of(paths, ids=ids, times=times)
+    if not scenes:
+        raise unreadable_files(unusable)
+    reference, notes = _anchor(scenes, anchor, [u.id for u in unusable])
+    names = ids if ids is not None else [Path(path).stem for path in paths]
+    asked = {name: k for k, name in enumerate(names)}
+    plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
+    items = RunItems(
+        scenes=tuple(scenes),
+        unusable=tuple(unusable),
+        plans=tuple(sorted(plans, key=lambda plan: asked[plan.id])),
+        anchor=reference,
+        inputs=tuple(Path(path) for path in paths),
+        notes=notes,
+    )
+    return carry_out(request, items)
+
+
+def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> tuple[Scene, tuple[str, ...]]:
+    """The anchor, named or chosen, and what is to be said of the choice."""
+    if isinstance(anchor, str) and anchor == AUTO:
+        found, why, left_out = best_scene(scenes)
+        check_anchor(found)
+        apart = (
+            f"Left out of the choice of the anchor: {item}. {reason}" for item, reason in left_out.items()
+        )
+        return found, (f"Chosen as the anchor: {why}", *apart)
+    if isinstance(anchor, str) and Path(anchor).stem in unreadable:
+        raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or mend its file.")
+    found = find_scene(scenes, anchor)
+    check_anchor(found)
+    return found, ()

@@ -1,0 +1,1 @@
+"""What counts as a stack: arrays brought into one form, or opened from files."""

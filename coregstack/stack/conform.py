@@ -1,0 +1,230 @@
+"""What counts as a stack: any DataArray brought into one known form, and its anchor found in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import rioxarray  # noqa: F401  (registers the accessor that knows CRS and nodata)
+import xarray as xr
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from coregstack.errors import InvalidStack
+from coregstack.model import UNSCALED
+from coregstack.stack.coordinates import band_names, stack_box, with_coordinates, with_utc_times
+
+DIMS = ("time", "band", "y", "x")
+BAND_POSITION = "source_band"
+"""Coordinate that tells, whatever bands are called, which ones of those that were opened a stack holds."""
+_SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
+_SCALING = ("scale_factor", "add_offset")
+_OF_NUMBERS = ("_FillValue", "missing_value", *_SCALING)
+"""Attributes that say how stored numbers are to be read."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stack:
+    """A stack in its known form."""
+
+    array: xr.DataArray
+    """Dims (time, band, y, x), backed by dask."""
+    ids: tuple[str, ...]
+    """Item ids along time; unique."""
+    bands: tuple[str, ...]
+    """Band names."""
+    box: GeoBox
+    """Lattice and extent of the pixels; its CRS may be None."""
+    nodata: float | None
+    """Value of pixels without data that it names; NaN for floats that name none, None for integers."""
+    clear: xr.DataArray | None
+    """Dims (time, y, x), bool, backed by dask: True where a pixel may be used for matching."""
+    given: xr.DataArray
+    """The DataArray as it was given."""
+
+    @property
+    def empty(self) -> float | None:
+        """Value of pixels without data: as named, else 0 for integers, as of files that name none."""
+        return 0.0 if self.nodata is None and self.array.dtype.kind in "iu" else self.nodata
+
+
+def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) -> Stack:
+    """Bring a DataArray into the form that the rest of the package works on.
+
+    Parameters
+    ----------
+    stack : DataArray or Dataset
+        Dims (time, band, y, x) or (time, y, x) in any order, backed by numpy or dask; a Dataset's
+        variables are taken as bands.
+    ids : sequence of str, optional
+        Item ids, where the stack has no coordinate `id`.
+
+    Returns
+    -------
+    Stack
+
+    Raises
+    ------
+    InvalidStack
+        If dims, coordinates, grid, dtype or ids do not fit; the text says what to do.
+    """
+    if isinstance(stack, xr.Dataset):
+        stack = _from_dataset(stack)
+    if not isinstance(stack, xr.DataArray):
+        raise InvalidStack(
+            f"A stack is an xarray.DataArray, but a {type(stack).__name__} was given. An array becomes one by "
+            "xr.DataArray(array, dims=('time', 'band', 'y', 'x')), without 'band' if it has three dims."
+        )
+    array = with_known_dims(stack)
+    if "band" not in array.dims:
+        named = "band" in array.coords and array.coords["band"].ndim == 0
+        array = array if named else array.drop_vars("band", errors="ignore").assign_coords(band="1")
+        array = array.expand_dims("band")
+    if set(array.dims) != set(DIMS):
+        raise InvalidStack(
+            f"A stack has dims (time, band, y, x) or (time, y, x), but these were given: {stack.dims}. "
+            "Rename or select until they fit."
+        )
+    if array.dtype.kind not in "iuf" or (array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8)):
+        raise InvalidStack(
+            f"A stack holds integers, float32 or float64, but its dtype is {array.dtype}. Convert it, for example "
+            "with stack.astype('float32')."
+        )
+    if 0 in array.shape:
+        raise InvalidStack(f"The stack is empty: its sizes are {dict(array.sizes)}.")
+    array = with_utc_times(array.transpose(*DIMS))
+    box = stack_box(array)
+    array = with_coordinates(array, box)
+    if array.chunks is None:
+        array = array.chunk({"time": 1, "band": -1, "y": -1, "x": -1})
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
+    return Stack(
+        array=array,
+        ids=item_ids(array, ids),
+        bands=band_names(array),
+        box=box,
+        nodata=stack_nodata(array),
+        clear=_clear(array),
+        given=stack,
+    )
+
+
+def with_known_dims(array: xr.DataArray) -> xr.DataArray:
+    """Rename dims that are latitude, northing, longitude, easting or short for it to y and x."""
+    names = {dim: _SPATIAL[str(dim).lower()] for dim in array.dims if str(dim).lower() in _SPATIAL}
+    return array.rename(names) if names else array
+
+
+def like_given(stack: Stack, array: xr.DataArray) -> xr.DataArray:
+    """Bring a result in known form back to the dims of the stack that was given."""
+    given = stack.given
+    if "band" not in given.dims:
+        array = array.isel(band=0, drop=True)
+        if "band" in given.coords:
+            array = array.assign_coords(band=given.coords["band"].variable)
+    names = {_SPATIAL[str(d).lower()]: d for d in given.dims if str(d).lower() in _SPATIAL}
+    return array.rename(names).transpose(*given.dims) if names else array.transpose(*given.dims)
+
+
+def _from_dataset(dataset: xr.Dataset) -> xr.DataArray:
+    images = [name for name, value in dataset.data_vars.items() if value.ndim == 3]
+    if not images:
+        whole = next((name for name, value in dataset.data_vars.items() if value.ndim == 4), None)
+        hint = "" if whole is None else f" Pass the variable that is a stack: dataset[{whole!r}]."
+        raise InvalidStack(
+            f"No variable of the Dataset has three dims, as a band has; it holds {list(dataset.data_vars)}.{hint}"
+        )
+    first = dataset[images[0]]
+    array = dataset[images].to_dataarray("band")
+    array.attrs.update(first.attrs)
+    nodata = first.rio.nodata
+    return array if nodata is None else array.rio.write_nodata(nodata)
+
+
+def _clear(array: xr.DataArray) -> xr.DataArray | None:
+    """The coordinate `clear` of a stack, if it has one."""
+    if "clear" not in array.coords:
+        return None
+    clear = array.coords["clear"]
+    if set(clear.dims) != {"time", "y", "x"} or clear.dtype != bool:
+        raise InvalidStack(
+            "The coordinate 'clear' has to be bool with dims (time, y, x), True where a pixel may be used, but it is "
+            f"{clear.dtype} with dims {clear.dims}."
+        )
+    clear = clear.transpose("time", "y", "x")
+    clear = clear if clear.chunks is not None else clear.chunk({"time": 1})
+    # comparisons keep the attributes of what they compare: with a nodata value, False would be written as missing
+    return clear.drop_attrs(deep=False).assign_attrs(
+        {name: value for name, value in clear.attrs.items() if name not in _OF_NUMBERS}
+    )
+
+
+def scaling(array: xr.DataArray) -> tuple[float, float]:
+    """Scale and offset that turn a stack's numbers into what was measured; `UNSCALED` if it names none.
+
+    Raises
+    ------
+    InvalidStack
+        If its attribute `scale_factor` or `add_offset` is no number.
+    """
+    told = [array.attrs.get(name, usual) for name, usual in zip(_SCALING, UNSCALED, strict=True)]
+    try:
+        scale, offset = map(float, told)
+    except (TypeError, ValueError) as error:
+        raise InvalidStack(
+            f"The attributes scale_factor and add_offset of a stack have to be numbers, not {told}."
+        ) from error
+    return scale, offset
+
+
+def item_ids(array: xr.DataArray, ids: Sequence[str] | None) -> tuple[str, ...]:
+    """Unique item ids: as given, else the coordinate `id`, else made from the times."""
+    count = array.sizes["time"]
+    if ids is None and "id" in array.coords and array.coords["id"].dims == ("time",):
+        ids = [str(i) for i in array.coords["id"].values]
+    if ids is None:
+        return _ids_from_times(array)
+    found = tuple(str(i) for i in ids)
+    if len(found) != count:
+        raise InvalidStack(f"{count} ids were expected, one for each time, but {len(found)} were given.")
+    if repeated := sorted({i for i in found if found.count(i) > 1} if len(set(found)) < count else ()):
+        raise InvalidStack(f"Item ids have to be unique, but these repeat: {repeated[:5]}. Pass ids=...")
+    return found
+
+
+def _ids_from_times(array: xr.DataArray) -> tuple[str, ...]:
+    count = array.sizes["time"]
+    if "time" not in array.coords:
+        return tuple(f"item_{k:04d}" for k in range(count))
+    labels = []
+    for value in array.coords["time"].values:
+        is_time = np.issubdtype(np.asarray(value).dtype, np.datetime64)
+        labels.append(pd.Timestamp(value).strftime("%Y%m%dT%H%M%S") if is_time else str(value))
+    out: dict[str, None] = {}
+    repeats: dict[str, int] = {}
+    for label in labels:
+        name = label
+        while name in out:
+            repeats[label] = repeats.get(label, 1) + 1
+            name = f"{label}_{repeats[label]}"
+        out[name] = None
+    return tuple(out)
+
+
+def item_times(stack: Stack) -> NDArray[np.datetime64]:
+    """Times of the items, NaT where they are not known."""
+    times = stack.array.coords.get("time")
+    if times is None or times.dtype.kind != "M":
+        return np.full(len(stack.ids), np.datetime64("NaT", "ns"))
+    return np.asarray(times.values, "datetime64[ns]")
+
+
+def stack_nodata(array: xr.DataArray) -> float | None:
+    """Value of pixels without data that a stack names; NaN for floats that name none, None for integers."""
+    nodata = array.rio.nodata
+    if nodata is None:
+        nodata = array.rio.encoded_nodata if array.dtype.kind != "f" else np.nan
+    return None if nodata is None else float(nodata)

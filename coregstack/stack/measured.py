@@ -1,0 +1,206 @@
+"""On which lattice a quality was measured, and what it says in pixels of another one."""
+
+from __future__ import annotations
+
+import math
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
+
+from coregstack.errors import InvalidStack
+from coregstack.graph.moved import displacements
+from coregstack.kernels.lattice import Lattice
+from coregstack.matching.quality import Field, fields_in
+from coregstack.model import Shift
+
+DISPLACEMENT = {
+    "displacement_y": "shift to apply at each place, down the rows",
+    "displacement_x": "shift to apply at each place, along the columns",
+    "displacement_sigma": "1 sigma of the displacement along either axis",
+}
+"""Variables of a displacement on its control lattice, and what they are."""
+
+_CRS, _TRANSFORM = "lattice_crs", "lattice_geotransform"
+_SAME = 1e-6
+"""Pixel sizes that differ by less than this part are equal."""
+
+
+def with_lattice(quality: xr.Dataset, box: GeoBox) -> xr.Dataset:
+    """A quality that says which lattice its pixels are those of.
+
+    Parameters
+    ----------
+    quality : Dataset
+        Of items that were matched on the lattice of `box`.
+    box : GeoBox
+        The lattice.
+
+    Returns
+    -------
+    Dataset
+        With the attributes `lattice_crs` (empty without a CRS) and `lattice_geotransform`, six numbers in GDAL's order.
+    """
+    crs = "" if box.crs is None else str(box.crs)
+    return quality.assign_attrs(
+        {_CRS: crs, _TRANSFORM: " ".join(repr(float(value)) for value in box.affine.to_gdal())}
+    )
+
+
+def on_lattice(quality: xr.Dataset, box: GeoBox) -> xr.Dataset:
+    """A quality in pixels of another lattice: of another pixel size, or with rows or columns that run the other way.
+
+    Parameters
+    ----------
+    quality : Dataset
+        As `coregstack.estimate` returns it. One that does not say on which lattice it was measured is taken as it is.
+    box : GeoBox
+        The lattice that it is wanted on.
+
+    Raises
+    ------
+    InvalidStack
+        If the two lattices have not the same CRS, or their axes are not parallel.
+
+    Examples
+    --------
+    >>> quality = xr.Dataset({"shift_y": ("time", [1.0]), "shift_sigma_y": ("time", [0.1])})
+    >>> fine, coarse = (GeoBox((9, 9), Affine(size, 0, 0, 0, -size, 90), "EPSG:32633") for size in (10, 20))
+    >>> on_lattice(with_lattice(quality, fine), coarse).shift_y.values
+    array([0.5])
+    """
+    measured = _lattice(quality)
+    if measured is None:
+        return quality
+    crs, affine = measured
+    down, along = _pixel_ratio(crs, affine, box)
+    if math.isclose(down, 1, rel_tol=_SAME) and math.isclose(along, 1, rel_tol=_SAME):
+        return with_lattice(quality, box)
+    variables = {}
+    for field in fields_in(quality.variables):
+        if field.units == "px":
+            variables[field.name] = quality[field.name] * _factor(field, down, along)
+            variables[field.name].attrs = quality[field.name].attrs
+    return with_lattice(quality.drop_vars([*DISPLACEMENT], errors="ignore").assign(variables), box)
+
+
+def with_displacement(quality: xr.Dataset, planes: da.Array, frame: GeoBox) -> xr.Dataset:
+    """A quality with the displacement of each item on the control lattice of the anchor.
+
+    Parameters
+    ----------
+    quality : Dataset
+    planes : dask Array
+        Dims (time, 3, y, x), as `coregstack.graph.matched.displacement_planes` gives it.
+    frame : GeoBox
+        The anchor's box.
+
+    Returns
+    -------
+    Dataset
+        With `displacement_y`, `displacement_x` and `displacement_sigma` (time, lattice_y, lattice_x), px of the frame;
+        the coordinates of the lattice are those of the map, at its nodes.
+    """
+    lattice = Lattice.of((frame.shape[0], frame.shape[1]))
+    rows, cols = lattice.nodes
+    coords = {
+        "lattice_y": frame.affine.f + frame.affine.e * (rows + 0.5),
+        "lattice_x": frame.affine.c + frame.affine.a * (cols + 0.5),
+    }
+    dims = ("time", "lattice_y", "lattice_x")
+    variables = {
+        name: (dims, planes[:, k], {"units": "px", "long_name": meaning})
+        for k, (name, meaning) in enumerate(DISPLACEMENT.items())
+    }
+    return quality.assign(variables).assign_coords(coords)
+
+
+def displacements_on(quality: xr.Dataset, box: GeoBox) -> da.Array | None:
+    """The displacement of each item in the frame of a stack, None in the array where an item is displaced as one.
+
+    Parameters
+    ----------
+    quality : Dataset
+        As `coregstack.estimate` returned it, of the stack's items.
+    box : GeoBox
+        The stack's box.
+
+    Returns
+    -------
+    dask Array or None
+        None where the quality holds no displacement.
+
+    Raises
+    ------
+    InvalidStack
+        If it says that items are displaced by a field and lacks it, or cannot be brought to the stack's lattice.
+    """
+    if any(name not in quality for name in DISPLACEMENT):
+        return None
+    measured = _lattice(quality)
+    if measured is None:
+        raise InvalidStack(
+            f"The quality holds a displacement, but lacks the attribute {_TRANSFORM!r} that says on which lattice. "
+            "Pass what estimate returned, with its attributes."
+        )
+    crs, affine = measured
+    down, along = _pixel_ratio(crs, affine, box)
+    y, x = (np.asarray(quality[name].values, np.float64) for name in ("lattice_y", "lattice_x"))
+    own = box.affine
+    return displacements(
+        quality["model"].data,
+        [quality[name].transpose("time", "lattice_y", "lattice_x").data for name in DISPLACEMENT],
+        origin=Shift((y[0] - affine.f) / affine.e - 0.5, (x[0] - affine.c) / affine.a - 0.5),
+        step=abs(float((x[1] - x[0]) / affine.a)),
+        scale=Shift(1 / down, 1 / along),
+        first=Shift(
+            (own.f + own.e / 2 - affine.f) / affine.e - 0.5, (own.c + own.a / 2 - affine.c) / affine.a - 0.5
+        ),
+    )
+
+
+def _lattice(quality: xr.Dataset) -> tuple[CRS | None, Affine] | None:
+    told = quality.attrs.get(_TRANSFORM)
+    if told is None:
+        return None
+    try:
+        numbers = [float(part) for part in str(told).split()]
+        affine = Affine.from_gdal(*numbers)
+        name = str(quality.attrs.get(_CRS, ""))
+        return CRS(name) if name else None, affine
+    except (TypeError, ValueError) as error:
+        raise InvalidStack(
+            f"The quality's attribute {_TRANSFORM!r} has to hold six numbers, but it holds {told!r}. Take the "
+            "attributes from what estimate returned, or remove it if the shifts are in pixels of this stack."
+        ) from error
+
+
+def _pixel_ratio(crs: CRS | None, affine: Affine, box: GeoBox) -> tuple[float, float]:
+    """Pixels of `box` that one pixel of the lattice is, down the rows and along the columns."""
+    own = box.affine
+    if crs is not None and box.crs is not None and crs != box.crs:
+        raise InvalidStack(
+            f"The quality was measured in {crs}, but the stack lies in {box.crs}. Bring the stack onto the lattice "
+            "that was measured, for example with rio.reproject, or estimate it by itself."
+        )
+    tilted = [value for one in (affine, own) for value in (one.b, one.d)]
+    turned = any(tilted) and affine[:6] != own[:6]
+    if turned or (crs is None) != (box.crs is None):
+        what = "a rotated geotransform" if turned else "no CRS where the other has one"
+        if crs is None and box.crs is not None and affine == Affine.identity():
+            what = "no coordinates and no CRS"
+        raise InvalidStack(
+            f"The quality's lattice and the stack's cannot be compared: one of them has {what}. Write the CRS that "
+            "belongs to the stack, or estimate it by itself."
+        )
+    return affine.e / own.e, affine.a / own.a
+
+
+def _factor(field: Field, down: float, along: float) -> float:
+    if field.axis:
+        ratio = down if field.axis == "y" else along
+        return ratio if field.signed else abs(ratio)
+    return math.sqrt(abs(down * along))

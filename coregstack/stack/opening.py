@@ -1,0 +1,317 @@
+"""From files to a lazy stack: headers are read, pixels are not."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import rioxarray  # noqa: F401  (registers the accessor that writes CRS and nodata)
+import xarray as xr
+from odc.geo.geobox import GeoBox
+
+from coregstack.errors import CoregError, InvalidRequest, InvalidStack, UnreadableFile, UnreadableFiles
+from coregstack.geometry.globe import together
+from coregstack.geometry.lattice import frame_bounds, union
+from coregstack.graph.opened import open_clear, open_pixels
+from coregstack.model import UNSCALED
+from coregstack.pixels.raster import RasterHeader, read_header
+from coregstack.pixels.scene import PlacedScene, Scene
+from coregstack.stack.conform import BAND_POSITION, Stack
+from coregstack.stack.placing import band_indexes, check_lattice, common_bands
+from coregstack.untrusted.limits import STACK_PIXELS
+from coregstack.untrusted.names import check_item_id
+from coregstack.untrusted.times import time_from_name, time_from_text
+
+CHUNK = 2048
+"""Rows and columns of a block where none are asked for."""
+
+_TIME_TAGS = ("acquired", "ACQUISITION_DATE")
+_HEADER_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unusable:
+    """A scene that cannot take part, and why."""
+
+    id: str
+    path: str
+    reason: str
+    unreadable: bool = True
+    """Whether a file is damaged; if not, the item lacks what is needed."""
+
+
+def read_headers(paths: Sequence[str | os.PathLike[str]]) -> list[RasterHeader | CoregError]:
+    """Headers of many files at once; an error in place of a header that cannot be read."""
+
+    def attempt(path: str | os.PathLike[str]) -> RasterHeader | CoregError:
+        try:
+            return read_header(path)
+        except CoregError as error:
+            return error
+
+    with ThreadPoolExecutor(_HEADER_THREADS) as pool:
+        return list(pool.map(attempt, paths))
+
+
+def scenes_of(
+    paths: Sequence[str | os.PathLike[str]],
+    *,
+    ids: Sequence[str] | None = None,
+    times: Sequence[object] | None = None,
+) -> tuple[list[Scene], list[Unusable]]:
+    """Scenes behind image files that are no order.
+
+    Parameters
+    ----------
+    paths : sequence of path-like
+        GeoTIFF or JPEG 2000 files.
+    ids : sequence of str, optional
+        Item ids; by default the file names without extension.
+    times : sequence, optional
+        Times of acquisition (anything that pandas takes, UTC); by default from a tag or the file name.
+
+    Returns
+    -------
+    scenes : list of Scene
+        Those whose header can be read.
+    unusable : list of Unusable
+        The others.
+
+    Raises
+    ------
+    InvalidRequest
+        If there is no list of files, counts differ, ids repeat or a time cannot be understood.
+    """
+    if isinstance(paths, str | os.PathLike):
+        raise InvalidRequest(
+            f"A list of files was expected, but {os.fspath(paths)!r} alone was given. The files of a folder or of a "
+            "pattern are listed by sorted(glob.glob('folder/*.tif'))."
+        )
+    files = [os.fspath(path) for path in paths]
+    if not files:
+        raise InvalidRequest("No scene was given; at least an anchor and one more are expected.")
+    for name, values in (("ids", ids), ("times", times)):
+        if values is not None and len(values) != len(files):
+            raise InvalidRequest(f"{len(files)} {name} were expected, one for each file, not {len(values)}.")
+    names = [check_item_id(i) for i in (ids if ids is not None else (Path(f).stem for f in files))]
+    if len(set(names)) < len(names):
+        repeated = sorted({n for n in names if names.count(n) > 1})
+        hint = "By default they are file names without extension: rename files, or pass ids=... in Python."
+        raise InvalidRequest(f"Item ids have to be unique, but these repeat: {repeated[:5]}. {hint}")
+    scenes, unusable = [], []
+    for k, header in enumerate(read_headers(files)):
+        if isinstance(header, CoregError):
+            unusable.append(Unusable(id=names[k], path=files[k], reason=str(header)))
+            continue
+        time = _time(times[k]) if times is not None else _found_time(header)
+        scenes.append(Scene(id=names[k], time=time, image=header, bands=image_bands(header)))
+    return scenes, unusable
+
+
+def image_bands(header: RasterHeader, known: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Names of the bands of an image, alpha left out: described, else `known`, else 1, 2, 3 and so on."""
+    positions = [k for k in range(header.count) if k != header.alpha]
+    described = [header.names[k] for k in positions]
+    if all(described) and len(set(described)) == len(described):
+        return tuple(str(name) for name in described)
+    if known is not None and len(known) == len(positions):
+        return tuple(known)
+    return tuple(str(k + 1) for k in range(len(positions)))
+
+
+def stack_scenes(
+    scenes: Sequence[Scene],
+    anchor: Scene,
+    *,
+    bands: Sequence[str | int] | None = None,
+    chunks: int | tuple[int, int] | None = None,
+) -> xr.DataArray:
+    """A lazy stack of scenes on the anchor's lattice.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+        In the order that the stack shall have.
+    anchor : Scene
+        Whose lattice is taken.
+    bands : sequence of str or int, optional
+        Bands to open, by name or position; by default those that all scenes have.
+    chunks : int or tuple of int, optional
+        Rows and columns of a block.
+
+    Returns
+    -------
+    DataArray
+        Dims (time, band, y, x).
+    """
+    check_lattice(anchor)
+    placed, box = place(scenes, anchor, bands)
+    return placed_stack(placed, box, chunks)
+
+
+def scenes_on(scenes: Sequence[Scene], like: Stack) -> xr.DataArray:
+    """A lazy stack of scenes on the very grid of another stack, with its bands, dtype and nodata value.
+
+    Parameters
+    ----------
+    scenes : sequence of Scene
+        In the order that the stack shall have; what lies beyond the grid is left out.
+    like : Stack
+        The other stack.
+
+    Raises
+    ------
+    InvalidStack
+        If a scene has not the stack's bands, or no place on its grid.
+    """
+    kept = like.nodata is not None
+    for scene in scenes:
+        named = all(name in scene.bands for name in like.bands)
+        if not named and len(scene.bands) != len(like.bands):
+            raise InvalidStack(
+                f"The scene {scene.id!r} has the bands {', '.join(scene.bands)}, where {', '.join(like.bands)} "
+                "are needed."
+            )
+        frame_bounds(scene.image.box, like.box)
+    placed = [
+        PlacedScene(
+            scene=scene,
+            lattice=like.box,
+            bands=like.bands,
+            indexes=band_indexes(scene, like.bands),
+            dtype=like.array.dtype.name,
+            fill=float(like.nodata) if like.nodata is not None else scene.nodata or 0,
+        )
+        for scene in scenes
+    ]
+    stack = placed_stack(placed, like.box, None)
+    return stack if kept else stack.rio.write_nodata(None)
+
+
+def placed_stack(
+    placed: Sequence[PlacedScene], box: GeoBox, chunks: int | tuple[int, int] | None
+) -> xr.DataArray:
+    """A lazy stack of scenes that were placed on one box."""
+    scenes = [item.scene for item in placed]
+    size = _chunk_sizes(chunks, (box.shape[0], box.shape[1]))
+    first = placed[0]
+    affine = box.affine
+    x = affine.c + affine.a * (np.arange(box.shape[1]) + 0.5)
+    y = affine.f + affine.e * (np.arange(box.shape[0]) + 0.5)
+    array = xr.DataArray(
+        open_pixels(placed, size),
+        dims=("time", "band", "y", "x"),
+        coords={
+            "time": np.array([s.time for s in scenes], "datetime64[ns]"),
+            "id": ("time", np.array([s.id for s in scenes], object)),
+            "source": ("time", np.array([s.image.path for s in scenes], object)),
+            "band": np.array(first.bands, object),
+            BAND_POSITION: ("band", np.arange(len(first.bands))),
+            "y": ("y", y, {"axis": "Y", "standard_name": "projection_y_coordinate"}),
+            "x": ("x", x, {"axis": "X", "standard_name": "projection_x_coordinate"}),
+            "clear": (("time", "y", "x"), open_clear(placed, size)),
+        },
+        name="pixels",
+    )
+    array.attrs = _scaling_attributes(placed)
+    array = array.rio.write_crs(str(box.crs)).rio.write_transform(affine)
+    return array.rio.write_nodata(first.fill)
+
+
+def _scaling_attributes(placed: Sequence[PlacedScene]) -> dict[str, float]:
+    """How stored numbers are to be read, where all bands of all scenes say the same; else nobody can be told."""
+    found = {item.scene.image.scaling[index] for item in placed for index in item.indexes}
+    scale, offset = found.pop() if len(found) == 1 else UNSCALED
+    return {} if (scale, offset) == UNSCALED else {"scale_factor": scale, "add_offset": offset}
+
+
+def place(
+    scenes: Sequence[Scene], anchor: Scene, bands: Sequence[str | int] | None
+) -> tuple[list[PlacedScene], GeoBox]:
+    """Scenes on the smallest box of the anchor's lattice that holds them all, and that box."""
+    lattice = anchor.image.box
+    for scene in scenes:
+        try:
+            frame_bounds(scene.image.box, lattice)
+        except InvalidStack as error:
+            raise InvalidStack(
+                f"The scene {scene.id!r} cannot be in one stack with the anchor. {error}"
+            ) from error
+    box = union([scene.image.box for scene in scenes], lattice)
+    if math.prod(box.shape) > STACK_PIXELS():
+        numbers = together([lattice, *(scene.image.box for scene in scenes)])
+        apart = [scene.id for scene, number in zip(scenes, numbers[1:], strict=True) if number != numbers[0]]
+        raise InvalidStack(
+            f"On the anchor's lattice the scenes span {box.shape[0]} x {box.shape[1]} pixels. Leave out what lies far "
+            f"away{f', here {apart[:5]}' if apart else ''}, or raise {STACK_PIXELS.variable}."
+        )
+    names = common_bands(scenes, anchor, bands)
+    dtype = np.result_type(*(scene.image.dtype for scene in scenes))
+    fills = [f for f in (anchor.nodata, *(scene.nodata for scene in scenes)) if f is not None]
+    fill = float(fills[0]) if fills else (np.nan if dtype.kind == "f" else 0.0)
+    placed = [
+        PlacedScene(
+            scene=scene,
+            lattice=box,
+            bands=names,
+            indexes=band_indexes(scene, names),
+            dtype=dtype.name,
+            fill=fill,
+        )
+        for scene in scenes
+    ]
+    return placed, box
+
+
+def _chunk_sizes(chunks: int | tuple[int, int] | None, shape: tuple[int, int]) -> tuple[int, int]:
+    sizes = (CHUNK, CHUNK) if chunks is None else (chunks, chunks) if isinstance(chunks, int) else chunks
+    if len(sizes) != 2 or min(sizes) < 1:
+        raise InvalidRequest(
+            f"chunks has to be a positive number of pixels, or rows and columns, not {chunks!r}."
+        )
+    return min(int(sizes[0]), shape[0]), min(int(sizes[1]), shape[1])
+
+
+def _found_time(header: RasterHeader) -> np.datetime64:
+    tags = dict(header.tags)
+    told = [time_from_text(tags.get(key)) for key in _TIME_TAGS]
+    told.append(time_from_name(Path(header.path).name))
+    # TIFF writes 2020:06:30 16:41:49; it may be when the file was made, so a name counts for more
+    told.append(time_from_text(tags.get("TIFFTAG_DATETIME", "").replace(":", "-", 2)))
+    return to_datetime64(next((time for time in told if time is not None), None))
+
+
+def to_datetime64(time: datetime | None) -> np.datetime64:
+    """A time in UTC as numpy holds it; NaT for None."""
+    return (
+        np.datetime64("NaT", "ns")
+        if time is None
+        else pd.Timestamp(time.replace(tzinfo=None)).to_datetime64()
+    )
+
+
+def _time(value: object) -> np.datetime64:
+    try:
+        # nanoseconds since 1970 hold 1678 to 2262; beyond, a date would silently become another
+        stamp = pd.Timestamp(value).as_unit("ns")  # type: ignore[arg-type]
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest(
+            f"{value!r} is not a time of the years 1678 to 2262; expected for example '2020-06-30T16:41:49'."
+        ) from error
+    if stamp is not pd.NaT and stamp.tzinfo is not None:
+        stamp = stamp.tz_convert("UTC").tz_localize(None)
+    return stamp.to_datetime64()
+
+
+def unreadable_files(unusable: Sequence[Unusable]) -> UnreadableFile:
+    """One error that names every file that cannot be opened."""
+    count = "1 scene" if len(unusable) == 1 else f"{len(unusable)} scenes"
+    lines = tuple(f"  {u.path}: {u.reason}" for u in unusable[:20])
+    return UnreadableFiles(f"{count} cannot be opened; mend or leave out:", lines)

@@ -1,0 +1,1 @@
+"""What comes from outside: names, times and JSON, checked before anything else sees them."""

@@ -1,1 +1,0 @@
-"""What people see in a notebook: plots, tables, tie points."""

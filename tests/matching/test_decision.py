@@ -1,0 +1,134 @@
+"""The decision is the documented table, whatever the numbers are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coregstack.errors import CoregError, InvalidRequest
+from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure, treat
+from coregstack.matching.options import MatchSettings
+from coregstack.model import Scores, Shift, ShiftEstimate, Status, TiePoints
+
+_NONE = np.empty(0)
+TIES = TiePoints(
+    y=_NONE,
+    x=_NONE,
+    shift_y=_NONE,
+    shift_x=_NONE,
+    weight=_NONE,
+    inlier=_NONE.astype(bool),
+    band=_NONE.astype(int),
+)
+
+scores = st.floats(0, 1)
+numbers = st.floats(-50, 50)
+shifts = st.builds(Shift, numbers, numbers)
+limits = st.builds(
+    lambda t, m: MatchSettings(threshold=t, min_improvement=m), st.floats(0.05, 1), st.floats(0, 0.2)
+)
+
+
+def found(shift: Shift | None, reason: str = "") -> ShiftEstimate:
+    sigma = None if shift is None else Shift(0.02, 0.03)
+    return ShiftEstimate(shift=shift, sigma=sigma, reason=reason, ties=TIES)
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    assert MatchSettings() == MatchSettings(threshold=0.8, min_improvement=0.001)
+
+
+@given(st.one_of(st.none(), shifts), scores, st.one_of(st.none(), scores), limits)
+def test_a_score_at_or_above_the_threshold_is_already_aligned(
+    shift: Shift | None, before: float, after: float | None, rule: MatchSettings
+) -> None:
+    before = max(before, rule.threshold)
+    quality = decide(found(shift), Scores(before=before, after=after), rule)
+    assert quality.status is Status.ALREADY_ALIGNED
+    assert (quality.before, quality.after, quality.improvement) == (before, None, None)
+    # the remaining shift can be read, whatever is done
+    assert quality.shift == shift
+
+
+@given(shifts, scores, scores, limits)
+def test_below_the_threshold_the_improvement_decides(
+    shift: Shift, before: float, after: float, rule: MatchSettings
+) -> None:
+    before = min(before, np.nextafter(rule.threshold, 0))
+    quality = decide(found(shift), Scores(before=before, after=after), rule)
+    enough = after - before >= rule.min_improvement
+    assert quality.status is (Status.COREGISTERED if enough else Status.NO_IMPROVEMENT)
+    assert (quality.before, quality.after, quality.improvement) == (before, after, after - before)
+    assert quality.shift == shift
+    assert quality.sigma == Shift(0.02, 0.03)
+
+
+@given(st.one_of(st.none(), shifts), st.one_of(st.none(), scores), st.one_of(st.none(), scores), limits)
+def test_without_shift_or_scores_it_has_failed(
+    shift: Shift | None, before: float | None, after: float | None, rule: MatchSettings
+) -> None:
+    if before is not None:
+        before = min(before, np.nextafter(rule.threshold, 0))
+    if shift is not None and before is not None and after is not None:
+        after = None
+    quality = decide(found(shift, "The windows disagree."), Scores(before=before, after=after), rule)
+    assert quality.status is Status.FAILED
+    assert (quality.after, quality.improvement) == (None, None)
+    assert quality.details.startswith("The windows disagree.")
+
+
+@given(st.one_of(st.none(), shifts), st.one_of(st.none(), scores), st.one_of(st.none(), scores))
+def test_details_always_say_something(shift: Shift | None, before: float | None, after: float | None) -> None:
+    details = decide(found(shift), Scores(before=before, after=after), MatchSettings()).details
+    assert details[0].isupper()
+    assert details.endswith(".")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "status"),
+    [
+        (0.8, 0.9, Status.ALREADY_ALIGNED),
+        (0.7999, 0.801, Status.COREGISTERED),
+        (0.5, 0.501, Status.COREGISTERED),
+        (0.5, 0.5009, Status.NO_IMPROVEMENT),
+        (0.5, 0.4, Status.NO_IMPROVEMENT),
+        (0.0, 1.0, Status.COREGISTERED),
+    ],
+)
+def test_the_edges_of_the_table(before: float, after: float, status: Status) -> None:
+    assert decide(found(Shift(1, 1)), Scores(before=before, after=after), MatchSettings()).status is status
+
+
+@pytest.mark.parametrize("name", ["threshold", "min_improvement"])
+@pytest.mark.parametrize("value", [-0.01, 1.01, float("nan"), float("inf")])
+def test_limits_outside_their_range_are_refused(name: str, value: float) -> None:
+    with pytest.raises(InvalidRequest, match=f"{name} has to lie between 0 and 1") as error:
+        MatchSettings(**{name: value})
+    assert isinstance(error.value, CoregError)
+    assert isinstance(error.value, ValueError)
+
+
+@given(shifts, scores, scores, st.booleans())
+def test_what_is_done_follows_the_table(shift: Shift, before: float, after: float, same_crs: bool) -> None:
+    quality = decide(found(shift), Scores(before=before, after=after), MatchSettings())
+    done = treat(quality, same_crs=same_crs)
+    expected = {
+        Status.ALREADY_ALIGNED: ("_coreg", not same_crs, Shift(0, 0)),
+        Status.COREGISTERED: ("_coreg", True, shift),
+        Status.NO_IMPROVEMENT: ("", False, Shift(0, 0)),
+        Status.FAILED: ("", False, Shift(0, 0)),
+    }
+    assert (done.suffix, done.placed, done.shift) == expected[quality.status]
+
+
+@pytest.mark.parametrize("same_crs", [True, False])
+def test_the_anchor_and_failures_are_copied(same_crs: bool) -> None:
+    anchor = treat(ANCHOR_QUALITY, same_crs=same_crs)
+    assert (anchor.suffix, anchor.placed, anchor.shift) == ("_anchor", False, Shift(0, 0))
+    failed = failure("It does not overlap the anchor.")
+    assert failed.status is Status.FAILED
+    assert failed.details.startswith("It does not overlap the anchor.")
+    left = treat(failed, same_crs=same_crs)
+    assert (left.suffix, left.placed, left.shift) == ("", False, Shift(0, 0))
