@@ -23,10 +23,9 @@ from numpy.typing import NDArray
 from rasterio.transform import from_origin
 from rasterio.windows import Window
 
-from coregstack.export import newraster
 from coregstack.kernels.resample import translate
 from coregstack.model import Shift, Status
-from coregstack.pixels import raster
+from coregstack.pixels import newraster, raster
 from coregstack.run.scenes import run_scenes
 from coregstack.testing import Conditions, scene_at
 

@@ -379,6 +379,146 @@ def refusals() -> Iterator[Pair]:
     yield _pair("refuse: flat", flat, flat, None)
 
 
+# ------------------------------------------------------------------ what stays on the pixel grid, and gaps
+
+GRID_SCENES = (FINE[0], FINE[2], FINE[4])
+"""Farmland, mixed ground and snow."""
+
+
+def _lines(share: float, axis: int, *, fixed: bool) -> Effect:
+    """Stripes of a number for each row (axis 0) or column, of `share` of the standard deviation."""
+
+    def effect(pair: Pair, rng: np.random.Generator) -> Pair:
+        form = (len(pair.anchor), 1) if axis == 0 else (1, pair.anchor.shape[1])
+        first = rng.standard_normal(form)
+        second = first if fixed else rng.standard_normal(form)
+        size = share * pair.anchor.std()
+        return replace(
+            pair,
+            anchor=(pair.anchor + size * first).astype(np.float32),
+            item=(pair.item + size * second).astype(np.float32),
+        )
+
+    return effect
+
+
+def _jpeg(quality: int) -> Effect:
+    def through(image: Image) -> Image:
+        low, high = np.quantile(image, (0.005, 0.995))
+        grey = np.clip((image - low) / max(high - low, 1e-9) * 255, 0, 255).round().astype(np.uint8)
+        settings = {
+            "driver": "JPEG",
+            "height": len(grey),
+            "width": grey.shape[1],
+            "count": 1,
+            "dtype": "uint8",
+        }
+        with rasterio.MemoryFile() as file:
+            with file.open(**settings, QUALITY=quality) as target:
+                target.write(grey, 1)
+            with file.open() as source:
+                return source.read(1).astype(np.float32)
+
+    return lambda pair, _: replace(pair, anchor=through(pair.anchor), item=through(pair.item))
+
+
+def _dead_columns(count: int) -> Effect:
+    def effect(pair: Pair, rng: np.random.Generator) -> Pair:
+        columns = rng.choice(pair.anchor.shape[1], count, replace=False)
+        anchor, item = pair.anchor.copy(), pair.item.copy()
+        anchor[:, columns], item[:, columns] = 0, 0
+        return replace(pair, anchor=anchor, item=item)
+
+    return effect
+
+
+def _slc_off(gap: int, period: int) -> Effect:
+    def effect(pair: Pair, _: np.random.Generator) -> Pair:
+        y, x = np.mgrid[0 : pair.anchor.shape[0], 0 : pair.anchor.shape[1]]
+        place = y + 0.15 * x
+        return replace(
+            pair, anchor_usable=place % period >= gap, item_usable=(place + period / 2) % period >= gap
+        )
+
+    return effect
+
+
+def _speckle(share: float) -> Effect:
+    def effect(pair: Pair, rng: np.random.Generator) -> Pair:
+        first, second = rng.random((2, *pair.anchor.shape)) > share
+        return replace(pair, anchor_usable=first, item_usable=second)
+
+    return effect
+
+
+def _nearest(ratio: float) -> Effect:
+    """The item sampled by nearest neighbour from pixels of another size; its truth counts the mean rounding."""
+
+    def effect(pair: Pair, rng: np.random.Generator) -> Pair:
+        rows, cols = (
+            np.rint(np.arange(2, int((n - 5) / ratio)) * ratio + rng.uniform(-1, 1)).astype(int)
+            for n in pair.item.shape
+        )
+        where = [np.arange(2, 2 + len(k)) * ratio for k in (rows, cols)]
+        anchor = map_coordinates(pair.anchor, np.meshgrid(*where, indexing="ij"), order=5)
+        moved = [float(np.mean(k - w)) for k, w in zip((rows, cols), where, strict=True)]
+        assert pair.truth is not None
+        truth = tuple((t + m) / ratio for t, m in zip(pair.truth, moved, strict=True))
+        item = pair.item[np.ix_(rows, cols)]
+        usable = np.ones(item.shape, bool)
+        return replace(
+            pair,
+            anchor=anchor.astype(np.float32),
+            item=item,
+            anchor_usable=usable,
+            item_usable=usable,
+            truth=truth,
+        )
+
+    return effect
+
+
+GRID_EFFECTS: dict[str, Effect] = {
+    **{
+        f"{'rows' if axis == 0 else 'columns'} {share:g}, {'fixed' if fixed else 'own'}": _lines(
+            share, axis, fixed=fixed
+        )
+        for share in (0.05, 0.1, 0.3)
+        for axis in (0, 1)
+        for fixed in (True, False)
+    },
+    **{f"JPEG {quality}": _jpeg(quality) for quality in (10, 20, 35, 50, 75, 90, 95)},
+    **{f"{count} dead columns": _dead_columns(count) for count in (1, 4, 20)},
+    **{f"nearest, {ratio:g} px": _nearest(ratio) for ratio in (0.96, 1.04)},
+}
+GAP_EFFECTS: dict[str, Effect] = {
+    **{
+        f"SLC-off {gap} of {period}": _slc_off(gap, period)
+        for gap, period in ((3, 15), (6, 33), (8, 33), (10, 33))
+    },
+    **{f"speckle {share:.0%}": _speckle(share) for share in (0.02, 0.05, 0.12, 0.25, 0.37)},
+}
+
+
+def _on_scenes(named: dict[str, Effect], count: int) -> Iterator[Pair]:
+    for number, (path, band) in enumerate(GRID_SCENES):
+        fine = read(path, band)
+        for k, offset in enumerate(_offsets(np.random.default_rng([number, 12]), count, 9)):
+            anchor, item, truth = cut_pair(fine, 2, offset, size=420)
+            for name, effect in named.items():
+                yield effect(_pair(name, anchor, item, truth), np.random.default_rng([number, k, len(name)]))
+
+
+def grids(count: int) -> Iterator[Pair]:
+    """What stays on the pixel grid, or is bound to it, while the scene moves."""
+    return _on_scenes(GRID_EFFECTS, count)
+
+
+def gaps(count: int) -> Iterator[Pair]:
+    """Masks that leave 40 to 96 % of the pixels common, as lines or lone pixels."""
+    return _on_scenes(GAP_EFFECTS, count)
+
+
 FAMILIES: dict[str, Callable[[int], Iterator[Pair]]] = {
     "effects": effects,
     "zero": zero,
@@ -387,5 +527,7 @@ FAMILIES: dict[str, Callable[[int], Iterator[Pair]]] = {
     "tiny": tiny,
     "lattices": lattices,
     "dates": dates,
+    "grids": grids,
+    "gaps": gaps,
     "refusals": lambda _: refusals(),
 }

@@ -6,7 +6,8 @@
 Each fault strikes a whole order (an anchor and two items, with masks, metadata and a manifest) at a place that
 is drawn from the kind, the seed and its number. Then no final name may hold anything but the bytes of an
 undisturbed run or of the source; every item has to be finished or named; the inputs have to be as they were; and
-the same command, run again without the fault, has to bring the undisturbed output, file for file.
+the same command, run again without the fault, has to bring the undisturbed output, file for file. Faults that
+strike a cube are those of `cube_faults.py`.
 """
 
 from __future__ import annotations
@@ -31,28 +32,26 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import cube_faults
 import dask
 import numpy as np
 import rasterio
+import recipes
 from rasterio.errors import RasterioIOError
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "hostile"))
-
-import recipes  # noqa: E402
-
-from coregstack import run_order  # noqa: E402
-from coregstack.cli import main as command  # noqa: E402
-from coregstack.errors import CoregError  # noqa: E402
-from coregstack.model import Status  # noqa: E402
-from coregstack.orders.verification import verify_output  # noqa: E402
-from coregstack.run.result import RunResult  # noqa: E402
+from coregstack import run_order
+from coregstack.cli import main as command
+from coregstack.errors import CoregError
+from coregstack.model import Status
+from coregstack.orders.verification import verify_output
+from coregstack.run.result import RunResult
 
 IDS = ("20240101_100000_0e3a", "20240102_100000_0e3a", "20240103_100000_0e3a")
 SHIFTS = ((0.0, 0.0), (1.3, -0.7), (-2.1, 0.4))
@@ -81,6 +80,11 @@ class Bench:
     source: Path = field(init=False)
     inputs: dict[str, str] = field(init=False)
     whole: dict[str, str] = field(init=False)
+
+    @cached_property
+    def cubes(self) -> cube_faults.CubeBench:
+        """Scenes and a cube, for faults that strike cubes."""
+        return cube_faults.CubeBench(folder=self.folder / "cubes")
 
     def __post_init__(self) -> None:
         self.source = self.folder / "order"
@@ -124,8 +128,7 @@ def write_order(folder: Path) -> None:
     (folder / "manifest.json").write_text(json.dumps({"name": "faults", "files": files}))
 
 
-class Broken(Exception):
-    """A promise that was not kept."""
+Broken = cube_faults.Broken
 
 
 def judge(bench: Bench, output: Path, result: RunResult | None, source: Path | None = None) -> str:
@@ -587,6 +590,11 @@ def swapped_input(bench: Bench, rng: Rng, output: Path) -> str:
     return "named" if result.problems else "equal"
 
 
+def on_cubes(inject: Callable[[cube_faults.CubeBench, Rng, Path], str]) -> Callable[[Bench, Rng, Path], str]:
+    """A fault that strikes a cube, and what heals it."""
+    return lambda bench, rng, output: inject(bench.cubes, rng, output.parent)
+
+
 KINDS: dict[str, tuple[int, Callable[[Bench, Rng, Path], str]]] = {
     **{kind: (18, failing_call(kind)) for kind in CALLS},
     "damaged earlier output": (24, damaged_output),
@@ -599,8 +607,9 @@ KINDS: dict[str, tuple[int, Callable[[Bench, Rng, Path], str]]] = {
     "odd streams": (16, odd_streams),
     "signal to stop": (9, stopping_signal),
     "swapped input": (16, swapped_input),
+    **{kind: (count, on_cubes(inject)) for kind, (count, inject) in cube_faults.KINDS.items()},
 }
-"""How many of 245 faults are of a kind, and how one is injected."""
+"""How many of 359 faults are of a kind, and how one is injected."""
 
 
 def one(kind: str, seed: int, number: int, bench: Bench) -> str:
@@ -610,7 +619,8 @@ def one(kind: str, seed: int, number: int, bench: Bench) -> str:
         output = Path(scratch) / "out"
         try:
             end = KINDS[kind][1](bench, rng, output)
-            heal(bench, output)
+            if kind not in cube_faults.KINDS:
+                heal(bench, output)
         except Broken as broken:
             return str(broken)
         except Exception:

@@ -32,34 +32,31 @@ from typing import Any
 
 import numpy as np
 import rasterio
+import recipes
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "tests" / "hostile"))
-
-import recipes  # noqa: E402
-
-from coregstack import report, run_scenes  # noqa: E402
-from coregstack.errors import CoregError, UnreadableFile  # noqa: E402
-from coregstack.export.evidence import STATE  # noqa: E402
-from coregstack.export.geotiff import Content, Movement, write_moved  # noqa: E402
-from coregstack.export.notes import read_note  # noqa: E402
-from coregstack.export.sidecar import read_sidecar  # noqa: E402
-from coregstack.geometry import lattice as grid  # noqa: E402
-from coregstack.model import Shift  # noqa: E402
-from coregstack.orders.archives import unpack  # noqa: E402
-from coregstack.orders.item_metadata import read_item_metadata  # noqa: E402
-from coregstack.orders.manifest import read_manifest  # noqa: E402
-from coregstack.orders.naming import output_name, parse_name  # noqa: E402
-from coregstack.orders.payload import read_payload  # noqa: E402
-from coregstack.orders.scan import scan_delivery  # noqa: E402
-from coregstack.pixels import raster  # noqa: E402
-from coregstack.pixels.scene import Mask, MaskKind, PlacedScene, Scene, load_match, read_clear  # noqa: E402
-from coregstack.stack.opening import image_bands  # noqa: E402
-from coregstack.stack.placing import check_anchor, unplaceable  # noqa: E402
-from coregstack.untrusted import names  # noqa: E402
-from coregstack.untrusted.times import time_from_name, time_from_text  # noqa: E402
+from coregstack import report, run_scenes
+from coregstack.errors import CoregError, UnreadableFile
+from coregstack.export.evidence import STATE
+from coregstack.export.geotiff import Movement, write_moved
+from coregstack.export.notes import read_note
+from coregstack.export.plan import Content
+from coregstack.export.sidecar import read_sidecar
+from coregstack.geometry import lattice as grid
+from coregstack.model import Shift
+from coregstack.orders.archives import unpack
+from coregstack.orders.item_metadata import read_item_metadata
+from coregstack.orders.manifest import read_manifest
+from coregstack.orders.naming import output_name, parse_name
+from coregstack.orders.payload import read_payload
+from coregstack.orders.scan import scan_delivery
+from coregstack.pixels import raster
+from coregstack.pixels.scene import Mask, MaskKind, PlacedScene, Scene, load_match, read_clear
+from coregstack.stack.opening import image_bands
+from coregstack.stack.placing import check_anchor, unplaceable
+from coregstack.untrusted import names
+from coregstack.untrusted.times import time_from_name, time_from_text
 
 LIMIT_S = 30
 """An input that takes longer hangs."""

@@ -23,10 +23,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from coregstack.kernels.displaced import displaced_positions, resample_at
+from coregstack.kernels.displacement import Spline
+from coregstack.kernels.moving import move_image
 from coregstack.kernels.resample import translate, translate_mask
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import Shift
+from coregstack.model import Displacement, Shift
 
 Mover = Callable[[NDArray[np.generic], Shift], NDArray[np.generic]]
 START = Shift(0.3, -2.4)
@@ -143,6 +146,33 @@ def movers(values: NDArray[np.generic], nodata: float | None, kernels: Sequence[
         )
 
 
+def displaced(values: NDArray[np.generic]) -> Iterator[Contest]:
+    """Contests of moving an image by a field of 0.5 px rms, positions and all, beside one shift for the whole."""
+    from scipy import ndimage
+
+    side = values.shape[0] // 32 + 2
+    noise = np.random.default_rng(2).normal(size=(2, side, side))
+    smooth = np.stack([ndimage.gaussian_filter(part, 1) for part in noise])
+    y, x = (0.5 * smooth / smooth.std()).astype(np.float32)
+    field = Displacement(origin=Shift(0.0, 0.0), step=32.0, y=y, x=x, sigma=0 * y)
+    rows, cols = displaced_positions(Spline.of(field), (0, 0, *values.shape), Shift(0.0, 0.0))
+    order = {"nearest": 0, "bilinear": 1, "cubic": 3}
+    for kernel in ("nearest", "bilinear", "cubic", "lanczos"):
+        calls = {
+            f"{kernel} by a field": lambda kernel=kernel: move_image(values, field, kernel),
+            "positions known": lambda kernel=kernel: resample_at(values, rows, cols, kernel=kernel),
+            "by one shift": lambda kernel=kernel: translate(
+                values, start=START, shape=values.shape, kernel=kernel
+            ),
+        }
+        if kernel in order:
+            calls["scipy map_coordinates"] = lambda kernel=kernel: ndimage.map_coordinates(
+                values, [rows, cols], order=order[kernel]
+            )
+        entries = [Contender(name=name, call=call) for name, call in calls.items()]
+        yield Contest(task=f"displace {values.dtype}", pixels=values, contenders=entries)
+
+
 def skimage_score(anchor: NDArray[np.float32], item: NDArray[np.float32], value_range: float) -> float:
     """Score of an unmasked pair by scikit-image."""
     from skimage.metrics import structural_similarity
@@ -179,6 +209,7 @@ def contests(size: int) -> Iterator[Contest]:
     yield from movers(values, None, ["nearest", "bilinear", "cubic", "lanczos"])
     holed = np.where(np.add.outer(np.arange(size), np.arange(size)) < size // 2, np.uint16(0), values)
     yield from movers(holed, 0, ["cubic"])
+    yield from displaced(values)
     real = values.astype(np.float32)
     yield from movers(real, None, ["cubic", "allpass"])
     mask = values > 50

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from coregstack.export.tables import read_quality, write_quality
     from coregstack.export.ties import write_ties
     from coregstack.orders.run import open_order, run_order
-    from coregstack.run.appending import append
+    from coregstack.run.new_dates import append
     from coregstack.run.scenes import run_scenes, to_geotiffs
     from coregstack.show.inspection import inspect_folder
     from coregstack.show.report import report
@@ -54,7 +54,7 @@ _HOMES = {
     "coregstack.export.tables": ("read_quality", "write_quality"),
     "coregstack.export.ties": ("write_ties",),
     "coregstack.orders.run": ("open_order", "run_order"),
-    "coregstack.run.appending": ("append",),
+    "coregstack.run.new_dates": ("append",),
     "coregstack.run.scenes": ("run_scenes", "to_geotiffs"),
     "coregstack.show.inspection": ("inspect_folder",),
     "coregstack.show.report": ("report",),

@@ -6,24 +6,25 @@ import os
 from collections.abc import Hashable, Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from coregstack.errors import InvalidRequest, InvalidStack
-from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
-from coregstack.matching.choices import MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD, Band, Method, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.options import MatchSettings
-from coregstack.matching.quality import fields_in
-from coregstack.model import Status
 from coregstack.stack.anchor import best_scene
-from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given, with_classes
+from coregstack.stack.applying import apply, check_resampling
+from coregstack.stack.conform import conform, with_classes
 from coregstack.stack.estimating import estimate_stack, is_auto
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.masks import Mask
-from coregstack.stack.measured import on_lattice
 from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
-from coregstack.stack.provenance import pristine_scenes
-from coregstack.untrusted.given import short
 
 
 def open_scenes(
@@ -107,6 +108,9 @@ def estimate(
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
     nearest: Sequence[str | int] = (),
+    model: Model = "shift",
+    decide: Decide = "score",
+    stable: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Estimate the shift of every item against the anchor, score it and decide what is done.
 
@@ -147,13 +151,30 @@ def estimate(
         item that it was matched and scored against, empty for the anchor. It takes some three times as long.
     nearest : sequence of str or int, optional
         Names or positions of bands that hold classes or flags, as in `apply`: they are never matched or scored.
+    model : str
+        How an item may be displaced. "shift": as one. "affine": by a linear map, for what is turned, scaled or
+        sheared. "field": by a displacement that varies over the scene, as relief, mosaics and sensors bring it. "auto":
+        the simplest of these that regions left out of the estimate do not contradict. A field follows what most of a
+        scene agrees on; what moves by itself in a small part (ice, a landslide) does not bend it, but what moves
+        smoothly over most of the scene is taken for misalignment and is taken away.
+    decide : str
+        By what an item is moved. "score": by the matching score, the rule of Planet's hosted tool. "evidence": if its
+        displacement is known and significant (more than 2 sigma along either axis, and more than 0.02 px), whatever the
+        score says, and never otherwise.
+    stable : DataArray, optional
+        Dims (y, x), bool, on the grid of the stack: True on ground that may drive an affine map or a field. By default
+        all ground.
 
     Returns
     -------
     Dataset
         Lazy, all variables along time: `shift_y`, `shift_x`, `shift_sigma_y`, `shift_sigma_x` (px of the
         anchor's lattice), `matching_score_before`, `matching_score_after`, `matching_score_improvement`,
-        `status`, `details`. The shift is what must be applied to the item to match the anchor.
+        `status`, `details`, `model`, `spread` (px, rms of the displacement about its mean), `residual` (px, rms
+        misalignment to be expected after what is done). The shift is what must be applied to the item to match the
+        anchor, the mean where it varies. With another `model` than "shift" also `displacement_y`, `displacement_x` and
+        `displacement_sigma` (px) on a control lattice with the dims (time, lattice_y, lattice_x), whose coordinates
+        are those of the map.
 
     Raises
     ------
@@ -179,81 +200,11 @@ def estimate(
         min_improvement=min_improvement,
         method=method,
         nearest=nearest,
+        model=model,
+        decide=decide,
     )
     known = conform(with_classes(stack, settings.nearest), ids)
-    return estimate_stack(known, anchor, mask, settings)
-
-
-def apply(
-    stack: xr.DataArray,
-    quality: xr.Dataset,
-    *,
-    resampling: Resampling = "cubic",
-    nearest: Sequence[str | int] = (),
-) -> xr.DataArray:
-    """Shift the items that are coregistered, leave all others as they are.
-
-    Parameters
-    ----------
-    stack : DataArray
-        The stack that was estimated, or another stack of the same items.
-    quality : Dataset
-        What `estimate` returned; it may have been computed, edited, saved and loaded. Its shifts are in pixels of
-        the lattice that it was measured on, which it carries along. They are converted for a stack of another pixel
-        size, or whose axes run the other way.
-    resampling : str
-        "cubic", "bilinear", "lanczos" or "nearest" (whole pixels, values unchanged); "none" leaves the pixels of
-        the stack as they are, so that `to_geotiffs` moves only the geotransforms.
-    nearest : sequence of str or int, optional
-        Names or positions of bands that hold classes or flags, whose pixels are moved by nearest neighbour whatever
-        the resampling. Bands that tell so themselves, by a colour table, a name such as ``scl`` or ``qa_pixel``, or the
-        attributes ``flag_values``, ``flag_masks`` or ``flag_meanings``, need not be named.
-
-    Returns
-    -------
-    DataArray
-        Lazy, same dims and coordinates as the stack; quality variables are coords on time, and `clear` moves along.
-
-    Raises
-    ------
-    InvalidStack
-        If stack and quality do not hold the same items, or the quality was measured on a lattice of another CRS.
-    InvalidRequest
-        If the resampling is unknown, or the quality, where it was computed, lacks the shift of an item that is
-        coregistered.
-
-    Examples
-    --------
-    >>> from coregstack.testing import sample_stack
-    >>> stack = sample_stack(3, shape=(256, 256))
-    >>> aligned = apply(stack, estimate(stack, anchor=0).compute())
-    >>> aligned.dims == stack.dims
-    True
-    """
-    check_resampling(resampling)
-    if not isinstance(quality, xr.Dataset):
-        raise InvalidRequest(
-            f"The quality has to be the Dataset that estimate returned, not {short(quality)}."
-        )
-    known = conform(with_classes(stack, nearest), None if "id" in stack.coords else _ids(quality))
-    quality = on_lattice(_for_items(quality, known, stack), known.box)
-    _check_shifts(quality, known.ids)
-    move = moves(*(quality[name].data for name in ("status", "shift_y", "shift_x")))
-    aligned = known.array
-    if resampling != "none":
-        aligned = _moved(known, move, resampling)
-        if known.clear is not None:
-            clear = move_clear(known.clear.data, move)
-            aligned = aligned.assign_coords(clear=(known.clear.dims, clear, known.clear.attrs))
-    told = fields_in(quality.variables)
-    aligned = aligned.assign_coords({field.name: quality[field.name].variable for field in told})
-    aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
-    aligned.attrs |= {
-        "coregstack_resampling": resampling,
-        "coregstack_anchor": quality.attrs.get("anchor", ""),
-        "coregstack_method": quality.attrs.get("method", "direct"),
-    }
-    return like_given(known, aligned)
+    return estimate_stack(known, anchor, mask, settings, stable=stable)
 
 
 def align(
@@ -261,13 +212,16 @@ def align(
     anchor: Hashable | xr.DataArray,
     *,
     ids: Sequence[str] | None = None,
-    mask: xr.DataArray | bool | None = None,
+    mask: Mask | None = None,
     band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
     nearest: Sequence[str | int] = (),
+    model: Model = "shift",
+    decide: Decide = "score",
+    stable: xr.DataArray | None = None,
     resampling: Resampling = "cubic",
 ) -> xr.DataArray:
     """Align a stack to an anchor: ``apply(stack, estimate(stack, anchor))``.
@@ -278,7 +232,7 @@ def align(
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
     anchor : str, time, int or DataArray
         The anchor, as in `estimate`.
-    ids, mask, band, max_shift, threshold, min_improvement, method, nearest
+    ids, mask, band, max_shift, threshold, min_improvement, method, nearest, model, decide, stable
         As in `estimate`.
     resampling : str
         How pixels are interpolated, as in `apply`.
@@ -303,71 +257,6 @@ def align(
     check_resampling(resampling)
     quality = estimate(
         stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-        min_improvement=min_improvement, method=method, nearest=nearest,
+        min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, stable=stable,
     )  # fmt: skip
     return apply(stack, quality, resampling=resampling, nearest=nearest)
-
-
-def check_resampling(resampling: str) -> None:
-    """Refuse an unknown resampling.
-
-    Raises
-    ------
-    InvalidRequest
-        If it is none of the known ones.
-    """
-    known = (*RESAMPLING, "none")
-    if resampling not in known:
-        raise InvalidRequest(f"resampling is one of {', '.join(known)}, not {resampling!r}.")
-
-
-def _ids(quality: xr.Dataset) -> list[str] | None:
-    return [str(i) for i in quality["id"].values] if "id" in quality.coords else None
-
-
-def _for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Dataset:
-    """Quality in the order of the stack's items."""
-    missing = [name for name in ("status", "shift_y", "shift_x") if name not in quality]
-    if missing:
-        raise InvalidStack(f"The quality lacks {missing}; pass what estimate returned.")
-    if "id" not in quality.coords or "id" not in stack.coords:
-        if quality.sizes.get("time") != len(known.ids):
-            raise InvalidStack(
-                f"The quality has {quality.sizes.get('time')} items, the stack {len(known.ids)}."
-            )
-        return quality
-    position = {str(i): k for k, i in enumerate(quality["id"].values)}
-    unknown = [i for i in known.ids if i not in position]
-    if unknown:
-        raise InvalidStack(f"The quality knows nothing of {unknown[:5]}; estimate these items as well.")
-    return quality.isel(time=[position[i] for i in known.ids])
-
-
-def _check_shifts(quality: xr.Dataset, ids: Sequence[str]) -> None:
-    """Refuse a quality, where it is known already, that moves items by shifts that it does not have."""
-    told = [quality[name] for name in ("status", "shift_y", "shift_x")]
-    if any(one.chunks is not None for one in told):
-        return
-    status, shift_y, shift_x = (one.values for one in told)
-    lost = np.asarray(status == Status.COREGISTERED, bool) & ~np.isfinite(
-        shift_y.astype(float) + shift_x.astype(float)
-    )
-    if lost.any():
-        named = [ids[k] for k in np.flatnonzero(lost)[:5]]
-        raise InvalidRequest(
-            f"The quality calls {named} coregistered, but holds no shift to apply: enter one, or another status."
-        )
-
-
-def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
-    array = stack.array
-    scenes = pristine_scenes(stack)
-    if scenes is None:
-        moved = move_arrays(array.data, move, resampling, stack.empty, stack.held.nearest)
-        return array.copy(data=moved)
-    aligned = array.copy(data=move_scenes(scenes, move, array.data.chunks, resampling))
-    # what is read from here on are the bands of this stack, whatever it was selected from
-    position = array.coords[BAND_POSITION].variable
-    return aligned.assign_coords(
-        {BAND_POSITION: position.copy(data=np.arange(position.size).reshape(position.shape))}
-    )

@@ -99,3 +99,7 @@ class WorkersPaused(WorkersTooSmall):
 
 class OutputConflict(CoregError, FileExistsError):
     """The output already holds something that this run may not replace."""
+
+
+class MissingDisplacement(CoregError, LookupError):
+    """A displacement that varies over a scene is needed to write an item, and is not known."""

@@ -148,6 +148,34 @@ class ShiftEstimate:
     """Why there is no shift, or what a user should know about the one there is; may be empty."""
     ties: TiePoints
     """The windows that were matched."""
+    spread: float | None = None
+    """Rms length of the displacement about its mean over the windows, beyond noise, px; None if not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DisplacementEstimate:
+    """How an item is displaced against the anchor: as one, by a linear map, or by a field."""
+
+    model: str
+    """``"shift"``, ``"affine"`` or ``"field"``."""
+    shift: Shift | None
+    """Mean displacement over the usable overlap, px; None where nothing can be known."""
+    sigma: Shift | None
+    """1 sigma of `shift` along each axis, px; None where there is none."""
+    displacement: Displacement | None
+    """The displacement of an affine map or a field, on the control lattice of the anchor's frame; None for a shift."""
+    spread: float | None
+    """Rms length of the displacement about its mean over the usable overlap, beyond noise, px; None if not known."""
+    residual: float | None
+    """Rms length of the misalignment to be expected once the model has been applied, px; None if not known."""
+    details: str
+    """What a user should know of it, in words; may be empty."""
+    ties: TiePoints
+    """Windows, each with the displacement that it shows by itself."""
+    residual_y: NDArray[np.float64]
+    """What each window of `ties` shows beyond the model, down the rows, px, shape (n,)."""
+    residual_x: NDArray[np.float64]
+    """The same along the columns."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,12 +225,19 @@ class ItemQuality:
     """All that is known and decided about one item: one entry along `time` of `quality`."""
 
     shift: Shift | None
+    """Mean displacement over the usable overlap, px of the anchor; None where it cannot be known."""
     sigma: Shift | None
+    """1 sigma of the shift along each axis, px."""
     before: float | None
+    """Matching score as it is."""
     after: float | None
+    """Matching score when moved."""
     improvement: float | None
+    """After minus before."""
     status: Status
+    """What is done with it."""
     details: str
+    """Why, in words."""
     unreadable: bool = False
     """Whether it failed because its files could not be read."""
     redundancy: float | None = None
@@ -211,5 +246,13 @@ class ItemQuality:
     """Rms length of the closures of loops through the item, px, where a network of pairs told the shift."""
     against: str | None = None
     """Id of the item, other than the anchor, that the item was matched and scored against."""
+    model: str | None = None
+    """How it is displaced: "shift", "affine" or "field"; None where nothing is known."""
+    spread: float | None = None
+    """Rms length of the displacement about its mean over the usable overlap, beyond noise, px."""
+    residual: float | None = None
+    """Rms misalignment to be expected over the scene after what is done with it, px."""
+    displacement: Displacement | None = field(default=None, compare=False, repr=False)
+    """The displacement of an affine map or a field; None where the item is displaced as one."""
     evidence: Evidence | None = field(default=None, compare=False, repr=False)
     """What a report shows; it is not part of a quality Dataset."""

@@ -33,6 +33,8 @@ def bench(faults: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
 QUICK = [
     "opening of a file", "bytes read", "bytes written", "flush to disk", "renaming", "pixels read", "pixels written",
     "damaged earlier output", "input changed meanwhile", "stale lock and notes", "swapped input",
+    "cube: no room for an object", "cube: damaged chunks", "cube: damaged metadata", "cube: a changed byte",
+    "cube: a store with other content", "cube: files of others in it", "cube: a remote store refuses",
 ]  # fmt: skip
 """Kinds that need no process of their own."""
 
@@ -41,7 +43,7 @@ QUICK = [
 def test_a_fault_of_each_kind(kind: str, faults: ModuleType, bench: Any) -> None:
     assert set(faults.KINDS) - set(QUICK) == {
         "no room for a file", "killed process", "killed worker", "lost scheduler", "odd streams",
-        "signal to stop",
+        "signal to stop", "cube: killed process", "cube: two writers",
     }  # fmt: skip
     assert faults.one(kind, 11, 0, bench) in ("equal", "named", "stopped")
 

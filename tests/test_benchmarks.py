@@ -12,7 +12,7 @@ import pytest
 FOLDER = Path(__file__).resolve().parent.parent / "benchmarks"
 
 
-@pytest.mark.parametrize("name", ["throughput", "scaling", "resume", "report"])
+@pytest.mark.parametrize("name", ["throughput", "scaling", "resume", "report", "start"])
 def test_quick_mode_prints_tables(name: str) -> None:
     done = subprocess.run(
         [sys.executable, str(FOLDER / f"{name}.py"), "--quick"], capture_output=True, text=True, check=False

@@ -24,8 +24,8 @@ from coregstack.export.plan import ItemReport
 from coregstack.graph.blocks import object_array
 from coregstack.matching.decision import failure
 from coregstack.model import Status
-from coregstack.run.computing import compute_items
 from coregstack.run.scenes import run_scenes
+from coregstack.run.scheduler import compute_items
 from coregstack.testing import Conditions, shifted_scene
 
 SIDE = 200

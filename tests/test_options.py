@@ -20,7 +20,7 @@ from coregstack.errors import InvalidRequest
 from coregstack.matching import choices
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.orders import run as orders_run
-from coregstack.run import appending, scenes
+from coregstack.run import new_dates, scenes
 from coregstack.show import tiepoints
 
 SETTINGS = tuple(field.name for field in fields(MatchSettings))
@@ -129,7 +129,7 @@ WAYS = {
     "StackPlots.compare": (methods, lambda **options: xr.DataArray(0).coreg.plot.compare("a", **options)),
     "run_scenes": (scenes, lambda **options: coregstack.run_scenes([], anchor=0, output="", **options)),
     "run_order": (orders_run, lambda **options: coregstack.run_order({}, input="", output="", **options)),
-    "append": (appending, lambda **options: coregstack.append([], "", **options)),
+    "append": (new_dates, lambda **options: coregstack.append([], "", **options)),
     "tie_points": (tiepoints, lambda **options: coregstack.tie_points(xr.DataArray(0), **options)),
 }
 """Where each function makes its settings, and a call of it."""

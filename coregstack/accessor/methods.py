@@ -11,7 +11,15 @@ import pandas as pd
 import xarray as xr
 
 from coregstack import api
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Band, Method, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.options import MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.run.notebook import table_html
@@ -20,6 +28,7 @@ from coregstack.show.rematch import qualities, rematch
 from coregstack.show.report import report
 from coregstack.show.report.content import quality_table
 from coregstack.show.tiepoints import tie_points
+from coregstack.stack.masks import Mask
 
 
 class QualityPlots:
@@ -116,18 +125,21 @@ class CoregAccessor:
         anchor: Hashable | xr.DataArray,
         *,
         ids: Sequence[str] | None = None,
-        mask: xr.DataArray | bool | None = None,
+        mask: Mask | None = None,
         band: Band | None = None,
         max_shift: float | None = None,
         threshold: float = SCORE_THRESHOLD,
         min_improvement: float = MIN_IMPROVEMENT,
         method: Method = "direct",
         nearest: Sequence[str | int] = (),
+        model: Model = "shift",
+        decide: Decide = "score",
+        stable: xr.DataArray | None = None,
     ) -> xr.Dataset:
         """Estimate shifts and scores of this stack; see `coregstack.estimate`."""
         return api.estimate(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, nearest=nearest,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, stable=stable,
         )  # fmt: skip
 
     def apply(
@@ -145,19 +157,23 @@ class CoregAccessor:
         anchor: Hashable | xr.DataArray,
         *,
         ids: Sequence[str] | None = None,
-        mask: xr.DataArray | bool | None = None,
+        mask: Mask | None = None,
         band: Band | None = None,
         max_shift: float | None = None,
         threshold: float = SCORE_THRESHOLD,
         min_improvement: float = MIN_IMPROVEMENT,
         method: Method = "direct",
         nearest: Sequence[str | int] = (),
+        model: Model = "shift",
+        decide: Decide = "score",
+        stable: xr.DataArray | None = None,
         resampling: Resampling = "cubic",
     ) -> xr.DataArray:
         """Align this stack; see `coregstack.align`."""
         return api.align(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, nearest=nearest, resampling=resampling,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, stable=stable,
+            resampling=resampling,
         )  # fmt: skip
 
     @property

@@ -8,6 +8,7 @@ import logging
 import math
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -19,9 +20,11 @@ import dask
 from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
 from coregstack.cli.signals import exit_code, stopping_in_order
 from coregstack.cli.terminal import LogFormat, complain, say, say_json
+from coregstack.cube.check import is_cube, verify_cube
 from coregstack.errors import CoregError, SchedulerLost, WorkersPaused
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import compiling_told
+from coregstack.kernels.warming import warm
 from coregstack.matching.options import MatchSettings
 from coregstack.orders.candidates import folder_scenes
 from coregstack.orders.payload import PayloadError
@@ -121,7 +124,8 @@ def _anchors(options: argparse.Namespace) -> int:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    problems = verify_output(Path(options.folder))
+    where = options.folder
+    problems: tuple[object, ...] = verify_cube(where) if is_cube(where) else verify_output(Path(where))
     if options.json:
         say_json({"output": options.folder, "problems": [str(problem) for problem in problems]})
         return WITH_PROBLEMS if problems else DELIVERED
@@ -163,6 +167,17 @@ def _demo(options: argparse.Namespace) -> int:
     if not options.json:
         say("", "Recovered against true shifts, px:", *_truth_table(sample, result))
     return code
+
+
+def _warm(options: argparse.Namespace) -> int:
+    begin = time.monotonic()
+    warm()
+    seconds = time.monotonic() - begin
+    if options.json:
+        say_json({"seconds": round(seconds, 1)})
+    elif not options.quiet:
+        say(f"All kernels are compiled; it took {seconds:.0f} s.")
+    return DELIVERED
 
 
 def _truth_table(sample: SampleOrder, result: RunResult) -> list[str]:
@@ -253,5 +268,6 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int]] = {
     "verify": _verify,
     "inspect": _inspect,
     "demo": _demo,
+    "warm": _warm,
 }
 """What each command does; returns the exit code."""

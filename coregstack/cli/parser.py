@@ -1,4 +1,4 @@
-"""The commands and their options: `coregstack order | align | anchors | inspect | verify | completion | demo`.
+"""The commands and their options: `coregstack order | align | anchors | inspect | verify | completion | demo | warm`.
 
 Nothing heavy is loaded to read a command line, so that help, version and mistakes are answered at once.
 """
@@ -11,7 +11,14 @@ from typing import Any
 from coregstack._version import __version__
 from coregstack.cli.completion import SHELLS
 from coregstack.cli.terminal import Parser
-from coregstack.matching.choices import METHODS, MIN_IMPROVEMENT, RESAMPLING, SCORE_THRESHOLD
+from coregstack.matching.choices import (
+    DECISIONS,
+    METHODS,
+    MIN_IMPROVEMENT,
+    MODELS,
+    RESAMPLING,
+    SCORE_THRESHOLD,
+)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -35,9 +42,12 @@ def build_parser() -> argparse.ArgumentParser:
         help="image files, or the folder of a delivered order or of scenes",
     )
     _cluster_arguments(anchors)
-    verify = _command(commands, "verify", "Check an output folder: digests, sidecars, lattices, pixels.",
+    verify = _command(commands, "verify",
+        "Check an output folder (digests, sidecars, lattices, pixels) or a cube (chunks, coordinates, quality).",
         "coregstack verify aligned")  # fmt: skip
-    verify.add_argument("folder", metavar="OUTPUT", help="folder that order or align has written")
+    verify.add_argument(
+        "folder", metavar="OUTPUT", help="folder or cube that order or align has written; a cube may be a URL"
+    )
     inspect = _command(commands, "inspect",
         "Say what is in a folder, and what would be refused, and why; nothing is written.",
         "coregstack inspect order_folder")  # fmt: skip
@@ -59,6 +69,8 @@ def build_parser() -> argparse.ArgumentParser:
         "folder", nargs="?", default="coregstack-demo", metavar="DIR", help="default: %(default)s"
     )
     _cluster_arguments(demo)
+    _command(commands, "warm", "Compile all kernels now, so that no run has to wait for it; for images of containers.",
+        "coregstack warm")  # fmt: skip
     return parser
 
 
@@ -171,6 +183,20 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         choices=METHODS,
         default="direct",
         help="direct: each item with the anchor; network: with others too, all pairs adjusted (default: %(default)s)",
+    )
+    match.add_argument(
+        "--model",
+        choices=MODELS,
+        default="shift",
+        help="shift: a scene moves as one; affine: turned, scaled or sheared; field: part by part; auto: the simplest "
+        "that fits (default: %(default)s)",
+    )
+    match.add_argument(
+        "--decide",
+        choices=DECISIONS,
+        default="score",
+        help="score: move what improves the matching score; evidence: move what is known and significant "
+        "(default: %(default)s)",
     )
     match.add_argument("--resampling", default="cubic", choices=(*RESAMPLING, "none"),
         help="how pixels are moved; none moves only the geotransform (default: %(default)s)")  # fmt: skip

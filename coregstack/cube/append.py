@@ -2,23 +2,72 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
-import zarr
 
 from coregstack._version import __version__
 from coregstack.cube.dates import Target, write_dates
-from coregstack.cube.memory import Memory, grow, open_cube, read_memory, start_run, sweep
-from coregstack.cube.template import CLEAR, MEMORY, Cube, consolidate
+from coregstack.cube.mark import (
+    METADATA,
+    Mark,
+    find_finished,
+    intact,
+    is_group,
+    open_members,
+    open_root,
+    sweep,
+)
+from coregstack.cube.memory import (
+    Done,
+    Memory,
+    grow,
+    publish,
+    read_memory,
+    remove_unfinished,
+    start_run,
+    without_lost,
+)
+from coregstack.cube.place import DamagedCube, Place, writing
+from coregstack.cube.running import compute_dates
+from coregstack.cube.template import CLEAR, Cube, consolidate, encoded
 from coregstack.cube.write import cube_of
-from coregstack.errors import InvalidRequest, MissingFile, OutputConflict
-from coregstack.untrusted.names import shown
+from coregstack.errors import CoregError, InvalidRequest, OutputConflict
+
+_MEND = "Run the command that wrote the cube again, which mends coordinates; else write it anew with overwrite=True."
 
 
-def open_grown(store: Any, storage_options: dict[str, Any] | None) -> tuple[xr.DataArray, dict[str, bool]]:
-    """A cube as a lazy stack of stored values, and for each id that it knows whether the date is finished.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Grown:
+    """A cube that new dates are to be written into, whole and open."""
+
+    place: Place
+    """Where it lies."""
+    mark: Mark
+    """Its mark."""
+    memory: Memory
+    """Its dates."""
+    arrays: dict[str, Any]
+    """Its arrays by name."""
+    stack: xr.DataArray
+    """Its dates as a lazy stack of stored values."""
+
+    @property
+    def finished(self) -> dict[str, bool]:
+        """For each id that the cube knows, whether the date is finished."""
+        pairs = zip(self.memory.items, self.memory.done, strict=True)
+        return {item.rsplit(" ", 1)[0]: done is not None for item, done in pairs}
+
+    @property
+    def pixels(self) -> str:
+        """Its array of pixels."""
+        return str(self.mark.layout["variable"])
+
+
+def open_grown(place: Place) -> Grown:
+    """Open a cube that is claimed; coordinates that are not what its memory knows are mended.
 
     Raises
     ------
@@ -26,29 +75,53 @@ def open_grown(store: Any, storage_options: dict[str, Any] | None) -> tuple[xr.D
         If there is no cube.
     OutputConflict
         If the store holds something else.
+    DamagedCube
+        If finished dates, or what places them, are not there as they were written.
     """
-    root = open_cube(store, storage_options, overwrite=False)
-    if root is None:
-        raise MissingFile(
-            f"There is no cube in {shown(store)}. Write it first, with to_zarr or run_scenes(zarr=...)."
+    mark = find_finished(place)
+    arrays = open_members(place, mark)
+    if not is_group(place):
+        raise DamagedCube(
+            f"The metadata {METADATA} of the cube in {place.name} are damaged. Run the command that wrote the cube "
+            "again, which mends them."
         )
-    memory = read_memory(root)
-    options: Any = {} if storage_options is None else {"storage_options": storage_options}
-    dataset = xr.open_zarr(
-        store, decode_coords="all", mask_and_scale=False, consolidated=False, chunks={}, **options
-    )
-    layout: Any = root[MEMORY].attrs["layout"]
-    array = dataset[layout["variable"]]
-    finished = {
-        str(item).rsplit(" ", 1)[0]: bool(text)
-        for item, text in zip(memory.items, memory.fingerprints, strict=True)
-    }
-    return array.chunk({"time": 1}), finished
+    told = read_memory(place)
+    names = [name for name in (mark.layout.get("variable"), CLEAR) if name in arrays]
+    memory = without_lost(place, told, names)
+    lost = [told.items[k] for k, done in enumerate(told.done) if done is not None and memory.done[k] is None]
+    if lost or "" in memory.items:
+        raise DamagedCube(
+            f"The cube in {place.name} has lost {', '.join(lost) or 'the names of dates'}: its objects are not those "
+            "that were written. Run the command that wrote the cube again before new dates are appended."
+        )
+    sweep(place, mark)
+    grow(place, arrays, len(memory.items))
+    publish(place, arrays, memory)
+    with intact(place, "metadata"):
+        options: Any = {"decode_coords": "all", "mask_and_scale": False, "consolidated": False, "chunks": {}}
+        dataset = xr.open_zarr(place.store, group=place.path or None, **options)
+        stack = dataset[mark.layout["variable"]].chunk({"time": 1})
+    grown = Grown(place=place, mark=mark, memory=memory, arrays=arrays, stack=stack)
+    _check_whole(grown)
+    return grown
 
 
-def write_behind(
-    aligned: xr.DataArray, store: Any, storage_options: dict[str, Any] | None = None
-) -> list[int]:
+def _check_whole(grown: Grown) -> None:
+    """Check that what places the dates of a cube is what was written."""
+    try:
+        with intact(grown.place, "a coordinate"):
+            cube = cube_of(grown.stack, "keep")
+    except CoregError as error:
+        raise DamagedCube(f"The cube in {grown.place.name} is damaged: {error} {_MEND}") from error
+    layout = grown.mark.layout
+    wrong = [key for key in layout if cube.layout.get(key) != layout[key]]
+    wrong += ["id or time"] if cube.items != grown.memory.items else []
+    if wrong:
+        words = f"{', '.join(wrong)} is not what was written."
+        raise DamagedCube(f"The cube in {grown.place.name} is damaged: {words} {_MEND}")
+
+
+def write_behind(aligned: xr.DataArray, grown: Grown) -> list[int]:
     """Write dates into a cube: into their own slots if an interrupted run left such, else behind the last.
 
     Nothing that is finished is read or touched. A run that is killed leaves dates that the cube knows to be
@@ -58,10 +131,8 @@ def write_behind(
     ----------
     aligned : DataArray
         The new dates, on the cube's grid; their coordinates on time but pixels and mask are known.
-    store : path, URL, mapping or zarr Store
-        Of the cube.
-    storage_options : dict, optional
-        Options of the fsspec file system, for URLs.
+    grown : Grown
+        The cube, claimed since it was opened.
 
     Returns
     -------
@@ -73,51 +144,46 @@ def write_behind(
     OutputConflict
         If the dates do not fit the cube.
     """
-    root = open_cube(store, storage_options, overwrite=False)
-    if root is None:
-        raise MissingFile(f"There is no cube in {shown(store)}.")
-    memory = read_memory(root)
-    there: Any = root[MEMORY].attrs["layout"]
-    cube = cube_of(_like(aligned, root, there["coordinates on time"]).rename(there["variable"]), "keep")
+    place, there = grown.place, grown.mark.layout
+    cube = cube_of(_like(aligned, grown).rename(there["variable"]), "keep")
     changed = [key for key in there if there[key] != cube.layout.get(key)]
     if changed:
         words = "; ".join(f"{key}: {there[key]} there, {cube.layout.get(key)} now" for key in changed)
         raise OutputConflict(f"The dates do not fit the cube ({words}).")
-    slots, state = _slots(cube, memory)
-    sweep(root)
-    grow(root, len(state.items))
-    _write_series(cube, root, slots)
-    record = start_run(root, state, slots, there, __version__)
-    consolidate(root)
-    clear = root[CLEAR] if CLEAR in cube.array.coords else None
-    target = Target(root=root, pixels=root[cube.name], clear=clear, record=record)
-    write_dates(cube, target, slots, mask=False).compute()
+    slots, memory = _slots(cube, grown.memory)
+    remove_unfinished(place, memory, [name for name in (cube.name, CLEAR) if name in grown.arrays])
+    grow(place, grown.arrays, len(memory.items))
+    with writing(place):
+        _write_series(cube, grown.arrays, slots)
+    mark, record = start_run(place, memory, slots, replace(grown.mark, version=__version__))
+    with writing(place):
+        consolidate(open_root(place, "r+"))
+    target = Target(place=place, name=cube.name, arrays=grown.arrays, record=record, run=mark.run)
+    compute_dates(write_dates(cube, target, slots, mask=False), place, cube.items)
     return slots
 
 
 def _slots(cube: Cube, memory: Memory) -> tuple[list[int], Memory]:
-    items, fingerprints = list(memory.items), list(memory.fingerprints)
+    items, done = list(memory.items), list[Done | None](memory.done)
     slots = []
-    for item, text in zip(cube.items, cube.fingerprints, strict=True):
-        if item in items:
-            slots.append(items.index(item))
-            fingerprints[slots[-1]] = text
-        else:
-            slots.append(len(items))
+    for item in cube.items:
+        if item not in items:
             items.append(item)
-            fingerprints.append(text)
-    return slots, Memory(items=items, fingerprints=fingerprints, dropped=memory.dropped)
+            done.append(None)
+        slots.append(items.index(item))
+    return slots, Memory(items=items, done=done)
 
 
-def _like(aligned: xr.DataArray, root: zarr.Group, names: list[str]) -> xr.DataArray:
+def _like(aligned: xr.DataArray, grown: Grown) -> xr.DataArray:
     """The dates with just the coordinates on time that the cube has; what they lack is unknown."""
+    names = grown.mark.layout["coordinates on time"]
     extra = [name for name, coord in aligned.coords.items() if "time" in coord.dims and name not in names]
     aligned = aligned.drop_vars([name for name in extra if name != "time"])
     count = aligned.sizes["time"]
     for name in names:
         if name in aligned.coords:
             continue
-        array: Any = root[name]
+        array = grown.arrays[name]
         if array.ndim != 1:
             raise InvalidRequest(
                 f"The cube holds {name!r} for every pixel of its dates, the new dates do not."
@@ -130,16 +196,13 @@ def _like(aligned: xr.DataArray, root: zarr.Group, names: list[str]) -> xr.DataA
     return aligned
 
 
-def _write_series(cube: Cube, root: zarr.Group, slots: list[int]) -> None:
+def _write_series(cube: Cube, arrays: dict[str, Any], slots: list[int]) -> None:
     """Write the coordinates on time of the new dates alone."""
     for name, coord in cube.array.coords.items():
         if coord.dims != ("time",) or name in cube.lazy:
             continue
-        array: Any = root[str(name)]
-        units = {key: array.attrs[key] for key in ("units", "calendar") if key in array.attrs}
-        plain = xr.Variable(("time",), coord.values, encoding=units | {"dtype": array.dtype})
-        timed = bool(units) and coord.dtype.kind == "M"
-        values = xr.conventions.encode_cf_variable(plain).values if timed else coord.values
+        array = arrays[str(name)]
+        values = encoded(array, coord.values, coord.dims)
         for k, slot in enumerate(slots):
             # a slice: with numpy 1, Zarr takes a single text for an array of its own
             array[slot : slot + 1] = values[k : k + 1]

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import uuid4
 
 import dask.array as da
 import numpy as np
-import zarr
 from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
-from coregstack.cube.memory import collect_records, record_date
-from coregstack.cube.template import CLEAR, Cube
+from coregstack.cube.memory import Done, check_run, finish_run, plain_values, record_date
+from coregstack.cube.place import Place, sizes, writing
+from coregstack.cube.template import CLEAR, Cube, known_coords
 from coregstack.model import Status
 
 UNALIGNED = frozenset({Status.FAILED, Status.NO_IMPROVEMENT})
@@ -24,14 +24,21 @@ UNALIGNED = frozenset({Status.FAILED, Status.NO_IMPROVEMENT})
 class Target:
     """Where the blocks of a cube go."""
 
-    root: zarr.Group
-    """The cube."""
-    pixels: Any
+    place: Place
+    """Where the cube lies."""
+    name: str
     """Its array of pixels."""
-    clear: Any
-    """Its array of usable pixels, or None."""
+    arrays: dict[str, Any]
+    """Its arrays by name."""
     record: Any
     """Array of the records of finished dates."""
+    run: str
+    """The run that writes."""
+
+    @property
+    def clear(self) -> Any:
+        """Its array of usable pixels, or None."""
+        return self.arrays.get(CLEAR)
 
 
 def write_dates(cube: Cube, target: Target, slots: list[int], *, mask: bool) -> Delayed:
@@ -56,7 +63,8 @@ def write_dates(cube: Cube, target: Target, slots: list[int], *, mask: bool) -> 
     Delayed
         Computes to None once all dates are written and remembered.
     """
-    sides = (target.pixels.shards or target.pixels.chunks)[-2:]
+    array = target.arrays[target.name]
+    sides = (array.shards or array.chunks)[-2:]
     pixels = cube.array.data.rechunk((1, *(-1,) * (cube.array.ndim - 3), *sides))
     clear = None
     if target.clear is not None:
@@ -70,9 +78,9 @@ def write_dates(cube: Cube, target: Target, slots: list[int], *, mask: bool) -> 
         status = _status(cube, lazy, date) if mask else ""
         written = _add_blocks(graph, (name, date), target, slot, pixels, clear, status)
         values = [(lazy[coord].name, date) for coord in lazy]
-        fingerprint = cube.fingerprints[date]
+        known = Done(fingerprint=cube.fingerprints[date], values=_known(cube, date), sizes={})
         ends.append((f"{name}-date", date))
-        graph[ends[-1]] = (_finish_date, target, slot, fingerprint, list(lazy), values, written)
+        graph[ends[-1]] = (_finish_date, target, slot, known, list(lazy), values, written)
     graph[name] = (_finish, target, ends)
     return Delayed(name, HighLevelGraph.from_collections(name, graph, dependencies=()))
 
@@ -90,6 +98,16 @@ def _status(cube: Cube, lazy: dict[str, da.Array], date: int) -> Any:
     if "status" in lazy:
         return (lazy["status"].name, date)
     return str(cube.array.coords["status"].values[date])
+
+
+def _known(cube: Cube, date: int) -> dict[str, Any]:
+    """Coordinates on time of a date that are known already, without the times, which the memory has with the id."""
+    found = {
+        name: coord.values[date]
+        for name, coord in known_coords(cube).items()
+        if coord.dims == ("time",) and coord.dtype.kind in "biufOUT"
+    }
+    return plain_values(list(found), list(found.values()))
 
 
 def _add_blocks(
@@ -125,21 +143,29 @@ def _write_block(
     height, width = pixels.shape[-2:]
     box = (slice(top, top + height), slice(left, left + width))
     hidden = str(np.asarray(status).item()) in UNALIGNED
-    target.pixels[(slice(slot, slot + 1), ..., *box)] = target.pixels.fill_value if hidden else pixels
-    if target.clear is not None:
-        target.clear[(slice(slot, slot + 1), *box)] = False if hidden else clear
+    array = target.arrays[target.name]
+    check_run(target.place, target.run)
+    with writing(target.place):
+        array[(slice(slot, slot + 1), ..., *box)] = array.fill_value if hidden else pixels
+        if target.clear is not None:
+            target.clear[(slice(slot, slot + 1), *box)] = False if hidden else clear
 
 
 def _finish_date(
-    target: Target,
-    slot: int,
-    fingerprint: str,
-    names: list[str],
-    values: list[np.ndarray],
-    written: list[None],
+    target: Target, slot: int, known: Done, names: list[str], values: list[np.ndarray], written: list[None]
 ) -> None:
-    record_date(target.record, slot, fingerprint, names, values)
+    check_run(target.place, target.run)
+    arrays = [name for name in (target.name, CLEAR) if name in target.arrays]
+    found = {name: sizes(target.place, name, "c", str(slot)) for name in arrays}
+    short = {
+        key.removeprefix(target.place.key("x")[:-1]): size
+        for one in found.values()
+        for key, size in one.items()
+    }
+    done = replace(known, values=known.values | plain_values(names, values), sizes=short)
+    with writing(target.place):
+        record_date(target.record, slot, done)
 
 
 def _finish(target: Target, dates: list[None]) -> None:
-    collect_records(target.root)
+    finish_run(target.place, target.arrays, target.run)

@@ -1,23 +1,45 @@
-"""What a cube remembers of its dates, so that a second run writes only what is missing or changed."""
+"""What a cube remembers of its dates, so that a second run writes only what is missing, damaged or changed."""
 
 from __future__ import annotations
 
 import json
-import os
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 import zarr
-from zarr.storage import LocalStore
 
+from coregstack.cube.mark import (
+    DATE,
+    ITEM,
+    RECORD,
+    Mark,
+    intact,
+    open_array,
+    read_mark,
+    remove_array,
+    write_mark,
+)
+from coregstack.cube.place import DamagedCube, Place, remove, sizes, writing
 from coregstack.cube.template import MEMORY
-from coregstack.errors import InvalidRequest, OutputConflict
-from coregstack.untrusted.names import shown
+from coregstack.errors import OutputConflict
 
 _CHUNK = 4096
-_OVERWRITE = "Choose another store, or pass overwrite=True to replace what is there."
+_OVERWRITE = "Choose another store, or pass overwrite=True (--overwrite) to replace what is there."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What is known of a date that is finished."""
+
+    fingerprint: str
+    """What it was made from."""
+    values: dict[str, Any]
+    """Its coordinates on time by name, as plain JSON."""
+    sizes: dict[str, int]
+    """Bytes of each of its objects, by their keys in the cube; what is all nodata has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,172 +47,254 @@ class Memory:
     """The dates of a cube as a run finds them."""
 
     items: list[str]
-    """Id and time of the date in each slot along time."""
-    fingerprints: list[str]
-    """What the date in each slot was made from; empty where the date is not finished."""
-    dropped: dict[str, str]
-    """Dates that were left out: fingerprint and item."""
+    """Id and time of the date in each slot along time; empty where that is lost."""
+    done: list[Done | None]
+    """What is known of the date in each slot; None where it is not finished."""
+
+    @property
+    def fingerprints(self) -> list[str]:
+        """Fingerprint of each date; empty where it is not finished."""
+        return ["" if done is None else done.fingerprint for done in self.done]
 
 
-def open_cube(store: Any, storage_options: dict[str, Any] | None, *, overwrite: bool) -> zarr.Group | None:
-    """The cube that is in a store, or None where one may be made.
+def read_memory(place: Place) -> Memory:
+    """What the cube remembers, with what an interrupted run had finished; what is damaged of it is as not there."""
+    items, dates, records = (_texts(place, name) for name in (ITEM, DATE, RECORD))
+    count = max(len(items), len(dates), len(records))
+    items, dates, records = (texts + [""] * (count - len(texts)) for texts in (items, dates, records))
+    done = [_done(record) or _done(date) for date, record in zip(dates, records, strict=True)]
+    return Memory(items=items, done=[d if item else None for d, item in zip(done, items, strict=True)])
+
+
+def _texts(place: Place, name: str) -> list[str]:
+    try:
+        array = open_array(place, f"{MEMORY}/{name}", mode="r")
+    except DamagedCube:
+        return []
+    if array.ndim != 1:
+        return []
+    size = array.chunks[0]
+    texts: list[str] = []
+    for start in range(0, array.shape[0], size):
+        try:
+            with intact(place, f"{MEMORY}/{name}"):
+                texts += map(str, array[start : start + size])
+        except DamagedCube:
+            texts += [""] * min(size, array.shape[0] - start)
+    return texts
+
+
+def _done(text: str) -> Done | None:
+    try:
+        told = json.loads(text)
+        found = Done(
+            fingerprint=str(told["fingerprint"]), values=dict(told["values"]), sizes=dict(told["sizes"])
+        )
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    sound = all(type(size) is int for size in found.sizes.values())
+    return found if sound and found.fingerprint else None
+
+
+def without_lost(place: Place, memory: Memory, names: Collection[str]) -> Memory:
+    """The memory without the dates whose objects are not there as they were written: they are written again.
+
+    Parameters
+    ----------
+    place : Place
+        Of the cube.
+    memory : Memory
+        What the cube remembers.
+    names : collection of str
+        Arrays that hold the dates.
+    """
+    there = objects_of_dates(place, names)
+    lost = {k for k, done in enumerate(memory.done) if done is not None and done.sizes != there.get(k, {})}
+    return replace(memory, done=[None if k in lost else done for k, done in enumerate(memory.done)])
+
+
+def objects_of_dates(place: Place, names: Collection[str]) -> dict[int, dict[str, int]]:
+    """Key in the cube and bytes of each object of each date, by the date's position along time."""
+    found: dict[int, dict[str, int]] = {}
+    for name in names:
+        for key, size in sizes(place, name, "c").items():
+            short = key.removeprefix(place.key("x")[:-1])
+            slot = short.split("/")[2]
+            if slot.isdecimal() and short.replace("/", "").removeprefix(f"{name}c").isdecimal():
+                found.setdefault(int(slot), {})[short] = size
+    return found
+
+
+def remove_unfinished(place: Place, memory: Memory, names: Collection[str]) -> None:
+    """Remove the objects of dates that are not finished: a damaged one could not be written over in part."""
+    there = objects_of_dates(place, names)
+    open_slots = [slot for slot in there if slot >= len(memory.done) or memory.done[slot] is None]
+    remove(place, [place.key(key) for slot in open_slots for key in there[slot]])
+
+
+def start_run(place: Place, memory: Memory, slots: list[int], mark: Mark) -> tuple[Mark, zarr.Array]:
+    """Mark dates as not finished before any of them is touched; return the mark, and the array for their records.
+
+    Parameters
+    ----------
+    place : Place
+        Of the cube.
+    memory : Memory
+        All dates as they are to be, and what is known of those that stay.
+    slots : list of int
+        Positions of the dates that are written now.
+    mark : Mark
+        As it is to be; it gets a run of its own, so that any earlier one stops.
+    """
+    mark = replace(mark, ready=True, clearing=False, run=uuid4().hex)
+    kept = [None if slot in set(slots) else done for slot, done in enumerate(memory.done)]
+    with writing(place):
+        _write_texts(place, DATE, ["" if done is None else _text(done) for done in kept])
+        _write_texts(place, ITEM, memory.items)
+        write_mark(place, mark)
+        remove_array(place, MEMORY, RECORD)
+        record = zarr.create_array(
+            place.store, name=place.key(MEMORY, RECORD), shape=(len(kept),), chunks=(1,), dtype=str, fill_value="",
+            zarr_format=3,
+        )  # fmt: skip
+    return mark, record
+
+
+def _write_texts(place: Place, name: str, texts: list[str]) -> None:
+    path = place.key(MEMORY, name)
+    try:
+        with intact(place, path):
+            array = open_array(place, f"{MEMORY}/{name}")
+            if array.shape != (len(texts),):
+                array.resize((len(texts),))
+            array[:] = np.array(texts, object)
+    except DamagedCube:
+        remove_array(place, MEMORY, name)
+        array = zarr.create_array(
+            place.store,
+            name=path,
+            shape=(len(texts),),
+            chunks=(_CHUNK,),
+            dtype=str,
+            fill_value="",
+            zarr_format=3,
+        )
+        array[:] = np.array(texts, object)
+
+
+def check_run(place: Place, run: str) -> None:
+    """Stop a run that is no longer the one that may write.
 
     Raises
     ------
     OutputConflict
-        If the store holds something that may not be replaced.
-    InvalidRequest
-        If it names a kind of store that cannot be reached from here.
+        If another has begun since.
     """
-    options: dict[str, Any] = {"storage_options": storage_options}
-    try:
-        root = zarr.open(store, mode="r", **options)
-    except FileNotFoundError:
-        _check_free(store)
-        return None
-    except (ImportError, TypeError, ValueError) as error:
-        # fsspec misses the package for a kind of URL, or knows no such kind
-        raise InvalidRequest(f"{shown(store)} cannot be opened as a Zarr store: {error}.") from error
-    if isinstance(root, zarr.Group):
-        root = zarr.open_group(store, mode="r+", use_consolidated=False, **options)
-        names = list(root.keys())
-        if not names or overwrite:
-            return None
-        if MEMORY in names:
-            return root if root[MEMORY].attrs.get("ready") else None
-    elif overwrite:
-        return None
-    raise OutputConflict(
-        f"{shown(store)} already holds other Zarr data, not a cube of coregstack. {_OVERWRITE}"
-    )
+    mark = read_mark(place)
+    if mark is None or mark.run != run:
+        raise OutputConflict(
+            f"Another run has begun to write to the cube in {place.name}; this one stops. Run again when it has ended."
+        )
 
 
-def _check_free(store: Any) -> None:
-    if not isinstance(store, str | os.PathLike) or "://" in str(store):
-        return
-    path = Path(store)
-    others = path.exists() and (not path.is_dir() or any(p.suffix != ".partial" for p in path.iterdir()))
-    if others:
-        # overwrite= replaces cubes only: it must never empty a folder that was named by mistake
-        raise OutputConflict(f"{path} exists, but is no Zarr store. Choose a path that is free.")
-
-
-def new_root(store: Any, storage_options: dict[str, Any] | None) -> zarr.Group:
-    """An empty group in a store that `open_cube` found to be free."""
-    return zarr.open_group(store, mode="w", zarr_format=3, storage_options=storage_options)
-
-
-def read_memory(root: zarr.Group) -> Memory:
-    """What the cube remembers, with what an interrupted run had finished."""
-    collect_records(root)
-    memory: Any = root[MEMORY]
-    return Memory(
-        items=[str(item) for item in memory["item"][:]],
-        fingerprints=[str(text) for text in memory["fingerprint"][:]],
-        dropped=dict(memory.attrs["dropped"]),
-    )
-
-
-def start_run(
-    root: zarr.Group, memory: Memory, slots: list[int], layout: dict[str, Any], version: str
-) -> zarr.Array:
-    """Mark dates as not finished before any of them is touched; return the array for their records."""
-    group: Any = root[MEMORY]
-    open_slots = set(slots)
-    kept = ["" if k in open_slots else text for k, text in enumerate(memory.fingerprints)]
-    _write_texts(group, "fingerprint", kept)
-    _write_texts(group, "item", memory.items)
-    group.attrs.update(
-        {"ready": True, "version": version, "layout": layout, "dropped": memory.dropped},
-    )
-    return group.create_array(
-        "record", shape=(len(kept),), chunks=(1,), dtype=str, fill_value="", overwrite=True
-    )
-
-
-def _write_texts(group: Any, name: str, texts: list[str]) -> None:
-    if name not in group:
-        group.create_array(name, shape=(len(texts),), chunks=(_CHUNK,), dtype=str, fill_value="")
-    array = group[name]
-    if array.shape != (len(texts),):
-        array.resize((len(texts),))
-    array[:] = np.array(texts, object)
-
-
-def check_same(root: zarr.Group, layout: dict[str, Any], memory: Memory, items: list[str]) -> None:
+def check_same(place: Place, mark: Mark, layout: Mapping[str, Any], memory: Memory, items: list[str]) -> None:
     """Check that dates may be written into a cube beside those that are in it.
 
     Raises
     ------
     OutputConflict
-        If the cube is of another grid, kind or order of dates; the text names the differences.
+        If the cube is of another anchor, grid, kind, set or order of dates; the text names the differences.
     """
-    there: Any = root[MEMORY].attrs["layout"]
     changed = [
-        f"{key}: {there.get(key)} there, {layout[key]} now" for key in layout if there.get(key) != layout[key]
+        f"{key}: {mark.layout.get(key)} there, {layout[key]} now"
+        for key in layout
+        if mark.layout.get(key) != layout[key]
     ]
     if changed:
-        raise OutputConflict(f"The store holds another cube ({'; '.join(changed)}). {_OVERWRITE}")
-    for slot, (item, done) in enumerate(zip(memory.items, memory.fingerprints, strict=True)):
+        raise OutputConflict(f"{place.name} holds another cube ({'; '.join(changed)}). {_OVERWRITE}")
+    for slot, item in enumerate(memory.items):
         now = items[slot] if slot < len(items) else "nothing"
-        if done and item != now:
+        if item != now and (item or now == "nothing"):
             raise OutputConflict(
-                f"Position {slot} along time holds {item!r} in the store, but {now!r} in the stack. New "
-                f"dates have to come after those that are there. {_OVERWRITE}"
+                f"Position {slot} along time holds {item or 'an unknown date'!r} in {place.name}, but {now!r} in the "
+                f"stack. New dates have to come after those that are there. {_OVERWRITE}"
             )
 
 
-def grow(root: zarr.Group, count: int) -> None:
+def grow(place: Place, arrays: Mapping[str, Any], count: int) -> None:
     """Give all arrays on time room for `count` dates."""
-    for _, array in root.arrays():
-        metadata: Any = array.metadata
-        dims = metadata.dimension_names
-        if dims and dims[0] == "time" and array.shape[0] != count:
-            array.resize((count, *array.shape[1:]))
+    with writing(place):
+        for array in arrays.values():
+            if is_timed(array) and array.shape[0] != count:
+                array.resize((count, *array.shape[1:]))
 
 
-def record_date(
-    record: zarr.Array, slot: int, fingerprint: str, names: list[str], values: list[np.ndarray]
-) -> None:
-    """Note that a date is finished, with the values that became known with it."""
-    known = {name: np.asarray(value).reshape(-1)[0] for name, value in zip(names, values, strict=True)}
-    plain = {name: value.item() if isinstance(value, np.generic) else value for name, value in known.items()}
+def is_timed(array: Any) -> bool:
+    """Whether an array's first axis is time."""
+    dims = array.metadata.dimension_names
+    return bool(dims) and dims[0] == "time"
+
+
+def record_date(record: zarr.Array, slot: int, done: Done) -> None:
+    """Note that a date is finished."""
     # a slice: with numpy 1, Zarr takes a single text for an array of its own
-    text = json.dumps({"fingerprint": fingerprint, "values": plain})
-    record[slot : slot + 1] = np.array([text], object)
+    record[slot : slot + 1] = np.array([_text(done)], object)
 
 
-def collect_records(root: zarr.Group) -> None:
-    """Move the records of finished dates into the arrays that readers see.
+def plain_values(names: Collection[str], values: Collection[Any]) -> dict[str, Any]:
+    """Values of one date by name, as JSON can hold them."""
+    known = {name: np.asarray(value).reshape(-1)[0] for name, value in zip(names, values, strict=True)}
+    return {name: value.item() if isinstance(value, np.generic) else value for name, value in known.items()}
+
+
+def _text(done: Done) -> str:
+    return json.dumps({"fingerprint": done.fingerprint, "values": done.values, "sizes": done.sizes})
+
+
+def publish(place: Place, arrays: Mapping[str, Any], memory: Memory) -> None:
+    """Bring the coordinates that readers see to what is known of the finished dates, where they differ."""
+    names = sorted({name for done in memory.done if done is not None for name in done.values} & set(arrays))
+    for name in names:
+        known = {k: d.values[name] for k, d in enumerate(memory.done) if d is not None and name in d.values}
+        array = arrays[name]
+        current = stored(place, name, array)
+        wanted = current.copy()
+        for slot, value in known.items():
+            wanted[slot] = "" if value is None else value
+        if not same_values(current, wanted):
+            with writing(place):
+                array[:] = wanted
+
+
+def stored(place: Place, name: str, array: Any) -> np.ndarray:
+    """A coordinate as it is stored; unknown where that cannot be read."""
+    try:
+        with intact(place, name):
+            values = np.asarray(array[...])
+    except DamagedCube:
+        kind = array.dtype.kind
+        values = np.full(array.shape, np.nan if kind == "f" else "" if kind in "OUT" else 0)
+    if array.dtype.kind in "OUT":
+        return np.array([str(value) for value in values.ravel()], object).reshape(values.shape)
+    return values.astype(array.dtype)
+
+
+def same_values(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays hold the same values, NaN among them."""
+    if one.shape != other.shape:
+        return False
+    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind == "f" and other.dtype.kind == "f"))
+
+
+def finish_run(place: Place, arrays: Mapping[str, Any], run: str) -> None:
+    """Move the records of finished dates to where they are kept, and their values to where readers see them.
 
     The order matters: a date counts as finished only after its values are in place, and records
     go last, so that an interruption anywhere loses nothing.
     """
-    memory: Any = root[MEMORY]
-    if "record" not in memory:
-        return
-    texts = memory["record"][:]
-    records = {slot: json.loads(str(text)) for slot, text in enumerate(texts) if text}
-    names = sorted({name for record in records.values() for name in record["values"]})
-    for name in names:
-        _update(root[name], {slot: record["values"][name] for slot, record in records.items()})
-    _update(memory["fingerprint"], {slot: record["fingerprint"] for slot, record in records.items()})
-    del memory["record"]
-
-
-def _update(array: Any, values: dict[int, Any]) -> None:
-    current = np.array(array[:], dtype=object)
-    for slot, value in values.items():
-        current[slot] = value
-    if current.dtype == object and array.dtype.kind not in "OUT":
-        current = current.astype(array.dtype)
-    else:
-        current = np.array(["" if value is None else str(value) for value in current], object)
-    array[:] = current
-
-
-def sweep(root: zarr.Group) -> None:
-    """Remove what a killed run left under temporary names."""
-    if isinstance(root.store, LocalStore):
-        for path in Path(root.store.root).rglob("*.partial"):
-            path.unlink(missing_ok=True)
+    check_run(place, run)
+    memory = read_memory(place)
+    publish(place, arrays, memory)
+    with writing(place):
+        _write_texts(place, DATE, ["" if done is None else _text(done) for done in memory.done])
+        remove_array(place, MEMORY, RECORD)

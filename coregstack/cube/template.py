@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +16,7 @@ import zarr
 from dask.tokenize import tokenize
 from odc.geo.geobox import GeoBox
 from pyproj.enums import WktVersion
-from zarr.codecs import BloscCodec
+from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
 
 INNER_SIDE = 256
@@ -77,6 +77,7 @@ class Cube:
             "dtype": str(array.dtype),
             "nodata": str(self.nodata),
             "bands": [str(band) for band in np.atleast_1d(bands)],
+            "anchor": str(array.attrs.get("coregstack_anchor", "")),
             "grid": tokenize(str(self.box.crs), tuple(self.box.transform)[:6]),
             "coordinates on time": sorted(str(k) for k, v in array.coords.items() if "time" in v.dims),
         }
@@ -120,12 +121,15 @@ def shard_shape(shape: tuple[int, ...], itemsize: int) -> tuple[tuple[int, ...],
     return (1, *bands, *outer), (1, *inner_bands, *inner)
 
 
-def write_template(cube: Cube, root: zarr.Group) -> None:
-    """Write all that is known before any pixel: metadata, coordinates and empty arrays."""
-    dataset = _dataset(cube)
-    root.create_group(MEMORY, overwrite=True, attributes={"ready": False})
+def template_of(cube: Cube) -> xr.Dataset:
+    """All that is known before any pixel: metadata, coordinates and empty arrays."""
+    return _dataset(cube)
+
+
+def write_template(cube: Cube, template: xr.Dataset, root: zarr.Group) -> None:
+    """Write a template into the group of a cube that is begun."""
     with _without_notes():
-        dataset.to_zarr(
+        template.to_zarr(
             root.store,
             group=root.path or None,
             mode="a",
@@ -133,7 +137,7 @@ def write_template(cube: Cube, root: zarr.Group) -> None:
             consolidated=False,
             compute=False,
             safe_chunks=False,
-            encoding=_encodings(cube, dataset),
+            encoding=_encodings(cube, template),
         )
 
 
@@ -157,14 +161,19 @@ def _without_notes() -> Iterator[None]:
         yield
 
 
-def write_series(cube: Cube, root: zarr.Group) -> None:
-    """Write the coordinates on time that are known now, over those that are in the store."""
-    for name, coord in cube.array.coords.items():
-        if coord.dims == ("time",) and name not in cube.lazy:
-            array: Any = root[str(name)]
-            units = {key: array.attrs[key] for key in ("units", "calendar") if key in array.attrs}
-            plain = xr.Variable(("time",), coord.values, encoding=units | {"dtype": array.dtype})
-            array[:] = xr.conventions.encode_cf_variable(plain).values if units else coord.values
+def encoded(array: Any, values: np.ndarray, dims: tuple[Hashable, ...]) -> np.ndarray:
+    """Values of a coordinate as an array of a cube stores them."""
+    units = {key: array.attrs[key] for key in ("units", "calendar") if key in array.attrs}
+    if values.dtype.kind != "M" or not units:
+        return values
+    plain = xr.Variable(dims, values, encoding=units | {"dtype": array.dtype})
+    return np.asarray(xr.conventions.encode_cf_variable(plain).values)
+
+
+def known_coords(cube: Cube) -> dict[str, xr.DataArray]:
+    """Coordinates whose values are known before any pixel."""
+    coords = cube.array.coords.items()
+    return {str(name): coord for name, coord in coords if coord.chunks is None and str(name) != CLEAR}
 
 
 def _dataset(cube: Cube) -> xr.Dataset:
@@ -255,7 +264,9 @@ def _encodings(cube: Cube, dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
         for name, v in dataset.variables.items()
         if v.dims == ("time",)
     }
-    pixels: dict[str, Any] = {"shards": shards, "chunks": chunks, "compressors": [codec]}
+    # what is damaged without being cut is noticed by whoever reads it
+    codecs = [codec, Crc32cCodec()]
+    pixels: dict[str, Any] = {"shards": shards, "chunks": chunks, "compressors": codecs}
     if cube.nodata is not None:
         pixels["fill_value"] = cube.array.dtype.type(cube.nodata)
     if "spatial_ref" in dataset.coords:
@@ -263,7 +274,7 @@ def _encodings(cube: Cube, dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
     encodings[cube.name] = pixels
     if CLEAR in dataset.coords:
         plane = [(s[0], *s[-2:]) for s in (shards, chunks)]
-        encodings[CLEAR] = {"shards": plane[0], "chunks": plane[1], "compressors": [codec]}
+        encodings[CLEAR] = {"shards": plane[0], "chunks": plane[1], "compressors": codecs}
     for name, coord in dataset.coords.items():
         if coord.dims == ("time",) and coord.dtype.kind == "M":
             # units that hold any later date too, not only those that are there now

@@ -7,23 +7,46 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
-import zarr
 from dask.delayed import Delayed
 
 from coregstack._version import __version__
+from coregstack.cube.claim import claimed
 from coregstack.cube.dates import Target, write_dates
 from coregstack.cube.fingerprint import date_fingerprints
+from coregstack.cube.mark import (
+    Mark,
+    begin_cube,
+    find_cube,
+    form_of,
+    is_group,
+    open_members,
+    open_root,
+    sweep,
+    write_group,
+)
 from coregstack.cube.memory import (
     Memory,
     check_same,
     grow,
-    new_root,
-    open_cube,
+    publish,
     read_memory,
+    remove_unfinished,
+    same_values,
     start_run,
-    sweep,
+    stored,
+    without_lost,
 )
-from coregstack.cube.template import CLEAR, Cube, consolidate, write_series, write_template
+from coregstack.cube.place import Place, place_of, writing
+from coregstack.cube.running import compute_dates
+from coregstack.cube.template import (
+    CLEAR,
+    Cube,
+    consolidate,
+    encoded,
+    known_coords,
+    template_of,
+    write_template,
+)
 from coregstack.cube.unaligned import drop_unaligned
 from coregstack.errors import InvalidRequest
 from coregstack.stack.conform import conform
@@ -56,16 +79,18 @@ def to_zarr(
         What `coregstack.align` returns: dims (time, band, y, x) or (time, y, x), with coordinates
         that may be lazy.
     store : path, URL, mapping or zarr Store
-        What `xarray.Dataset.to_zarr` takes: a folder, an fsspec URL, a `zarr.storage` or obstore
-        store, the store of an Icechunk session. A store in memory needs a scheduler of threads.
+        A folder, an fsspec URL, a `zarr.storage` or obstore store, the store of an Icechunk session.
+        A relative path means the folder in which it is said. A store in memory needs a scheduler of
+        threads. What holds anything but a cube of coregstack is never written to.
     unaligned : {"keep", "drop", "mask"}
         What becomes of dates whose status is "failed" or "no_improvement": they are written as
         they are, left out, or written with all pixels nodata. "drop" computes the quality of new
         dates at once, because the cube's length depends on it.
     overwrite : bool
-        Start anew, whatever cube or other Zarr data is there. Otherwise only dates that are
-        missing or changed are written: their inputs, options and the package version are
-        compared. New dates may follow those that are there.
+        Start anew where there is a cube, whatever it holds: what its memory says is its own is removed,
+        nothing else. Otherwise only dates that are missing, damaged or changed are written: their
+        inputs, options and the package version are compared, and the sizes of their objects. New dates
+        may follow those that are there; another anchor or other dates need this option.
     compute : bool
         Write the pixels now. Otherwise only the template is written, and the rest is returned.
     storage_options : dict, optional
@@ -75,7 +100,8 @@ def to_zarr(
     -------
     Delayed or None
         With ``compute=False``, what writes all dates when it is computed. A date that it was
-        interrupted at is written again by the next call.
+        interrupted at is written again by the next call; once another call has begun to write to the
+        cube, it stops.
 
     Raises
     ------
@@ -84,7 +110,12 @@ def to_zarr(
     InvalidStack
         If `aligned` is not a stack.
     OutputConflict
-        If the store holds something else.
+        If the store holds something else, another cube, or one that another run is writing to.
+    UnreadableFile
+        If the cube that is there is damaged in a way that writing dates does not mend, or cannot be
+        written; the message says what to do.
+    SchedulerLost
+        If the cluster's scheduler is gone; what was written until then stays.
 
     Examples
     --------
@@ -103,33 +134,79 @@ def to_zarr(
     (32633, 23, 0)
     """
     cube = cube_of(aligned, unaligned)
-    root = open_cube(store, storage_options, overwrite=overwrite)
-    memory = Memory(items=[], fingerprints=[], dropped={}) if root is None else read_memory(root)
+    place = place_of(store, storage_options)
+    mark = find_cube(place, overwrite=overwrite)
     dropped: dict[str, str] = {}
     if unaligned == "drop":
-        cube, dropped = drop_unaligned(
-            cube, kept=set(filter(None, memory.fingerprints)), dropped=memory.dropped
-        )
-        if not cube.items:
-            raise InvalidRequest('With unaligned="drop" no date is left to write. Use "keep" or "mask".')
-    if root is None:
-        root = new_root(store, storage_options)
-        write_template(cube, root)
-    else:
-        check_same(root, cube.layout, memory, cube.items)
-        sweep(root)
-        grow(root, len(cube.items))
-        write_series(cube, root)
-    done = dict(enumerate(memory.fingerprints))
-    slots = [slot for slot, text in enumerate(cube.fingerprints) if done.get(slot) != text]
-    state = Memory(items=cube.items, fingerprints=cube.fingerprints, dropped=dropped)
-    target = _target(cube, root, start_run(root, state, slots, cube.layout, __version__))
-    consolidate(root)
-    writing = write_dates(cube.select(slots), target, slots, mask=unaligned == "mask")
-    if not compute:
-        return writing
-    writing.compute()
+        cube, dropped = _without_unaligned(cube, place, None if overwrite else mark)
+    with claimed(place):
+        # another run may have ended meanwhile
+        mark = find_cube(place, overwrite=overwrite)
+        target, slots = _prepared(cube, place, mark, dropped, overwrite=overwrite)
+        writing_all = write_dates(cube.select(slots), target, slots, mask=unaligned == "mask")
+        if not compute:
+            return writing_all
+        compute_dates(writing_all, place, [cube.items[slot] for slot in slots])
     return None
+
+
+def _without_unaligned(cube: Cube, place: Place, mark: Mark | None) -> tuple[Cube, dict[str, str]]:
+    done = [] if mark is None or not mark.ready else read_memory(place).fingerprints
+    known = {} if mark is None else mark.dropped
+    cube, dropped = drop_unaligned(cube, kept=set(filter(None, done)), dropped=known)
+    if not cube.items:
+        raise InvalidRequest('With unaligned="drop" no date is left to write. Use "keep" or "mask".')
+    return cube, dropped
+
+
+def _prepared(
+    cube: Cube, place: Place, mark: Mark | None, dropped: dict[str, str], *, overwrite: bool
+) -> tuple[Target, list[int]]:
+    """All but the dates, written; where the dates go, and which are to be written."""
+    template = template_of(cube)
+    if mark is None or overwrite or not mark.ready:
+        begin_cube(place, mark, [str(name) for name in template.variables])
+        memory = Memory(items=[], done=[])
+        with writing(place):
+            write_template(cube, template, open_root(place, "a"))
+        mark = Mark(members={str(name): form_of(place, str(name)) for name in template.variables})
+        arrays = open_members(place, mark)
+    else:
+        memory = read_memory(place)
+        check_same(place, mark, cube.layout, memory, cube.items)
+        arrays = open_members(place, mark)
+        if not is_group(place):
+            write_group(place, template.attrs)
+        memory = without_lost(place, memory, _of_dates(cube))
+        sweep(place, mark)
+        remove_unfinished(place, memory, _of_dates(cube))
+        grow(place, arrays, len(cube.items))
+        publish(place, arrays, memory)
+        _write_known(cube, place, arrays)
+    known = dict(enumerate(memory.fingerprints))
+    slots = [slot for slot, text in enumerate(cube.fingerprints) if known.get(slot) != text]
+    done = memory.done + [None] * (len(cube.items) - len(memory.done))
+    mark = Mark(members=mark.members, layout=cube.layout, dropped=dropped, version=__version__)
+    mark, record = start_run(place, Memory(items=cube.items, done=done), slots, mark)
+    with writing(place):
+        consolidate(open_root(place, "r+"))
+    return Target(place=place, name=cube.name, arrays=arrays, record=record, run=mark.run), slots
+
+
+def _of_dates(cube: Cube) -> list[str]:
+    """Arrays that hold the dates themselves."""
+    return [cube.name, *([CLEAR] if CLEAR in cube.array.coords else [])]
+
+
+def _write_known(cube: Cube, place: Place, arrays: dict[str, Any]) -> None:
+    """Write the coordinates that are known now, where others are in the store."""
+    for name, coord in known_coords(cube).items():
+        if name not in arrays:
+            continue
+        values = encoded(arrays[name], coord.values, coord.dims)
+        if not same_values(stored(place, name, arrays[name]), values):
+            with writing(place):
+                arrays[name][...] = values
 
 
 def cube_of(aligned: xr.DataArray, unaligned: Unaligned) -> Cube:
@@ -197,8 +274,3 @@ def _fingerprints(array: xr.DataArray, options: dict[str, str]) -> list[str]:
         elif coord.dims == ("time",):
             known.append(coord.values.tolist())
     return date_fingerprints(lazy, options, list(zip(*known, strict=True)))
-
-
-def _target(cube: Cube, root: zarr.Group, record: zarr.Array) -> Target:
-    clear = root[CLEAR] if CLEAR in cube.array.coords else None
-    return Target(root=root, pixels=root[cube.name], clear=clear, record=record)

@@ -12,18 +12,19 @@ from typing import TypeVar
 
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import CoregError, UnreadableFile
+from coregstack.errors import CoregError, MissingDisplacement, UnreadableFile
 from coregstack.export import claim
+from coregstack.export.displacement import displacement_name, write_displacement
 from coregstack.export.earlier import made_from, own_files, remember
 from coregstack.export.evidence import keep_evidence
-from coregstack.export.files import RunEnded, check_held, copy_file, digests, file_digest, inside
+from coregstack.export.files import RunEnded, check_held, copy_file, file_digest, inside
 from coregstack.export.geotiff import Movement, write_moved
-from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile
+from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile, written
 from coregstack.export.sidecar import quality_record, sidecar_name, write_sidecar
 from coregstack.geometry.lattice import epsg_code, same_crs
 from coregstack.geometry.validarea import placed_area
-from coregstack.matching.decision import Treatment, failure, treat
-from coregstack.model import ItemQuality, Status, ValidArea
+from coregstack.matching.decision import Treatment, failure, lacks_displacement, treat
+from coregstack.model import NO_SHIFT, Displacement, ItemQuality, Shift, Status, ValidArea
 from coregstack.pixels.held import Held
 from coregstack.pixels.raster import read_header
 from coregstack.untrusted.names import safe_relative
@@ -78,9 +79,14 @@ def log_report(report: ItemReport) -> None:
     )  # fmt: skip
 
 
+def _bare(quality: ItemQuality) -> ItemQuality:
+    """A quality without what grows with the scene: it stays on disk, so that what comes back from tasks is small."""
+    return replace(quality, evidence=None, displacement=None)
+
+
 def _dry(plan: ItemPlan, quality: ItemQuality) -> ItemReport:
     problems = (quality.details,) if quality.unreadable else ()
-    return ItemReport(id=plan.id, quality=replace(quality, evidence=None), files=(), problems=problems)
+    return ItemReport(id=plan.id, quality=_bare(quality), files=(), problems=problems)
 
 
 def _delivered(
@@ -100,7 +106,7 @@ def _delivered(
 
 def _undelivered(plan: ItemPlan, quality: ItemQuality, words: str) -> ItemReport:
     quality = quality if quality.status is Status.ANCHOR else failure(words)
-    return ItemReport(id=plan.id, quality=replace(quality, evidence=None), files=(), problems=(words,))
+    return ItemReport(id=plan.id, quality=_bare(quality), files=(), problems=(words,))
 
 
 def _deliver(
@@ -116,9 +122,17 @@ def _deliver(
         for asset in plan.assets:
             if digest := check_source(asset, digest=settings.check):
                 sources[asset.source] = digest
+        if lacks_displacement(quality):
+            raise MissingDisplacement(
+                f"The {quality.model} of {plan.id} is not known here, only its mean: a stack that is written from its "
+                "files needs a quality that is still lazy. Write what align returned before it is computed, or use "
+                "run_scenes with the same model."
+            )
         treatment = treat(quality, same_crs=_has_crs(plan, box, quality, settings.anchor))
         for asset in plan.assets:
             files.append(_write(asset, treatment, settings, held))  # noqa: PERF401 (what was written has to be known)
+        if isinstance(treatment.move, Displacement):
+            files.append(_write_displacement(plan, treatment.move, settings))
     except RunEnded:
         raise
     except CoregError as error:
@@ -136,10 +150,9 @@ def _deliver(
         problems.append(f"Files of {plan.id} changed while they were read; run again to do the item anew.")
     area = _tried(problems, lambda: _written_area(quality, box, treatment, settings))
     _tried(problems, lambda: keep_evidence(Path(settings.output), plan.id, quality.evidence, box, area))
-    # the evidence stays on disk, so that what comes back does not grow with the number of items
     report = ItemReport(
         id=plan.id,
-        quality=replace(quality, evidence=None),
+        quality=_bare(quality),
         files=tuple(files),
         problems=tuple(dict.fromkeys(problems)),
     )
@@ -223,7 +236,7 @@ def _write(
     else:
         movement = Movement(
             anchor=settings.anchor,
-            move=treatment.shift,
+            move=treatment.move,
             resampling=settings.resampling,
             cog=settings.cog,
             nearest=settings.nearest,
@@ -233,23 +246,17 @@ def _write(
     return written(target, settings.output, dict(asset.annotations), digested=settings.digests)
 
 
-def written(
-    path: Path, root: str, annotations: dict[str, str] | None = None, *, digested: bool = True
+def _write_displacement(
+    plan: ItemPlan, displacement: Displacement, settings: DeliverySettings
 ) -> WrittenFile:
-    """Size, and digests if they are wanted, of a file that was written below `root`.
+    path = inside(settings.output, plan.displacement)
+    write_displacement(path, displacement, settings.anchor)
+    return written(path, settings.output, digested=settings.digests)
 
-    Raises
-    ------
-    UnreadableFile
-        If it cannot be read.
-    """
-    found = digests(path) if digested else {}
-    return WrittenFile(
-        path=path.relative_to(root).as_posix(),
-        size=path.stat().st_size,
-        annotations=annotations or {},
-        **found,
-    )
+
+def _mean(quality: ItemQuality, treatment: Treatment) -> Shift:
+    """The mean of what is applied, px of the anchor."""
+    return treatment.move if isinstance(treatment.move, Shift) else quality.shift or NO_SHIFT
 
 
 def _remove(paths: set[str], settings: DeliverySettings) -> None:
@@ -278,6 +285,7 @@ def _write_sidecar(
         epsg_after=_epsg_after(box, treatment, settings),
         output_files=[name for name in rasters if name in there],
         method=settings.method,
+        displacement=displacement_name(plan.id) if isinstance(treatment.move, Displacement) else None,
     )
     check_held()
     name = sidecar_name(plan.id)
@@ -312,4 +320,4 @@ def _written_area(
     if found is None or box is None:
         return None
     stays = not treatment.placed or settings.resampling == "none"
-    return placed_area(found, box if stays else settings.anchor, settings.anchor, treatment.shift)
+    return placed_area(found, box if stays else settings.anchor, settings.anchor, _mean(quality, treatment))

@@ -59,7 +59,26 @@ def locked(output: Path) -> Iterator[None]:
     ...     (Path(folder) / STATE / LOCK).is_file()
     True
     """
-    path = inside(output, STATE, LOCK)
+    with locked_file(inside(output, STATE, LOCK), output):
+        yield
+
+
+@contextmanager
+def locked_file(path: Path, target: Path) -> Iterator[None]:
+    """Keep other runs from a target by a lock file, for as long as this one lasts.
+
+    Parameters
+    ----------
+    path : Path
+        The lock file; it is made, and its folder where that is the only one missing.
+    target : Path
+        What it guards, for messages.
+
+    Raises
+    ------
+    OutputConflict, WriteError
+        As `locked`.
+    """
     try:
         path.parent.mkdir(exist_ok=True)
         descriptor = os.open(path, _FLAGS, 0o666)
@@ -68,7 +87,7 @@ def locked(output: Path) -> Iterator[None]:
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise _unusable(path, "it is no file")
-        _acquire(descriptor, output)
+        _acquire(descriptor, target)
         # who holds the lock is only told to others: a full disk does not undo the lock
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
@@ -89,18 +108,18 @@ def _unusable(path: Path, reason: str | None) -> WriteError:
     )
 
 
-def _acquire(descriptor: int, output: Path) -> None:
+def _acquire(descriptor: int, target: Path) -> None:
     if fcntl is None:
         return
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise OutputConflict(
-            f"Another run ({_holder(descriptor)}) is writing to {str(output)!r}. Wait for its end, or choose "
+            f"Another run ({_holder(descriptor)}) is writing to {str(target)!r}. Wait for its end, or choose "
             "another folder."
         ) from error
     except OSError as error:
-        log.warning("no lock on %s: %s; do not start a second run on it", output, error)
+        log.warning("no lock on %s: %s; do not start a second run on it", target, error)
 
 
 def _holder(descriptor: int) -> str:

@@ -40,6 +40,8 @@ class QualityRecord:
     were, None if none could be known. In JSON ``[x, y]``."""
     output_item: tuple[str, ...]
     """Names of the item's output files, imagery first."""
+    displacement: str | None
+    """Name of the GeoTIFF of the displacement that was applied; None where one shift was."""
     told: Mapping[str, Plain]
     """All that `coregstack.matching.quality.FIELDS` gives a key in the sidecar: scores, status, details and so on."""
     pixel_shift_estimated: Shift | None
@@ -60,6 +62,7 @@ class QualityRecord:
             "projection_epsg_after": _integer(self.projection_epsg_after),
             "pixel_shift": _pair(self.pixel_shift),
             "output_item": list(self.output_item),
+            **({} if self.displacement is None else {"displacement": self.displacement}),
             **{name: _number(value) if _is_number(name) else value for name, value in self.told.items()},
             "pixel_shift_estimated": _pair(self.pixel_shift_estimated),
             "pixel_shift_sigma": _pair(self.pixel_shift_sigma),
@@ -92,6 +95,7 @@ def quality_record(
     epsg_after: int | None,
     output_files: Sequence[str],
     method: str = "direct",
+    displacement: str | None = None,
 ) -> QualityRecord:
     """Make the record of an item that is not the anchor.
 
@@ -109,6 +113,8 @@ def quality_record(
         Names of the files written, imagery first.
     method : str, optional
         How the shift was found.
+    displacement : str, optional
+        Name of the file of the displacement that was applied.
 
     Raises
     ------
@@ -136,6 +142,7 @@ def quality_record(
         projection_epsg_after=epsg_after,
         pixel_shift=quality.shift if quality.status is Status.COREGISTERED else unmoved,
         output_item=tuple(output_files),
+        displacement=displacement,
         told={
             field.sidecar: field.get(quality)
             for field in FIELDS
@@ -182,6 +189,7 @@ def read_sidecar(path: Path) -> QualityRecord:
         projection_epsg_after=_integer(value.get("projection_epsg_after")),
         pixel_shift=_shift(value.get("pixel_shift")),
         output_item=_files(value.get("output_item")),
+        displacement=_text(value.get("displacement")),
         told={
             field.sidecar: _number(value[field.sidecar]) if field.is_number else _text(value[field.sidecar])
             for field in FIELDS

@@ -14,11 +14,10 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
 from coregstack.export import claim
-from coregstack.export.deliver import written
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import WriteError, check_held, staged
 from coregstack.export.geotiff import make_cloud_optimised
-from coregstack.export.plan import ItemReport, WrittenFile
+from coregstack.export.plan import ItemReport, WrittenFile, written
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.geometry.lattice import crs_of, epsg_code
 from coregstack.geometry.validarea import looked_at, valid_area
@@ -61,7 +60,7 @@ class SlabWriter:
                 files += self._files(item_id, quality, values)
         except CoregError as error:
             problems.append(str(error))
-        quality = replace(quality, evidence=None)
+        quality = replace(quality, evidence=None, displacement=None)
         return ItemReport(id=item_id, quality=quality, files=tuple(files), problems=tuple(problems))
 
     def _files(self, item_id: str, quality: ItemQuality, values: NDArray[Any]) -> Iterator[WrittenFile]:

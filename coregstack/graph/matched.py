@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import dask
@@ -13,9 +14,12 @@ import numpy as np
 from dask.base import tokenize
 from dask.delayed import Delayed
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
+from coregstack.export.displacement import read_displacement
 from coregstack.graph.blocks import boxed, flags, object_array
+from coregstack.kernels.lattice import Lattice
 from coregstack.matching.assess import Reference, anchor_quality, assess, prepare
 from coregstack.matching.decision import ANCHOR_QUALITY, failure
 from coregstack.matching.items import ArrayItem, MatchItem, SceneItem
@@ -71,10 +75,12 @@ def array_items(
     )  # fmt: skip
 
 
-def reference(item: MatchItem | da.Array, options: MatchOptions) -> Delayed:
-    """The anchor, prepared in one task; `item` is the anchor, or an array of it alone."""
+def reference(
+    item: MatchItem | da.Array, options: MatchOptions, stable: NDArray[np.bool_] | None = None
+) -> Delayed:
+    """The anchor, prepared in one task; `item` is the anchor, or an array of it alone; `stable` as in `prepare`."""
     known = item.to_delayed().item() if isinstance(item, da.Array) else item
-    return dask.delayed(_prepare, pure=True)(known, options)
+    return dask.delayed(_prepare, pure=True)(known, options, stable)
 
 
 def records(items: da.Array, anchor: int | None, reference: Delayed, options: MatchOptions) -> da.Array:
@@ -94,6 +100,56 @@ def field_values(records: da.Array, told: Field) -> da.Array:
     )  # fmt: skip
 
 
+def displacement_planes(found: da.Array, nodes: tuple[int, int]) -> da.Array:
+    """Displacement of each record at the nodes of the control lattice: dims (time, 3, y, x) of dy, dx and sigma, px.
+
+    An item that is displaced as one has its shift at every node, one whose shift is not known NaN.
+    """
+    return da.blockwise(
+        _planes, "tcyx", found, "t", nodes=nodes, new_axes={"c": 3, "y": nodes[0], "x": nodes[1]},
+        dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
+    )  # fmt: skip
+
+
+def displacement_files(
+    paths: Sequence[str | None], qualities: Sequence[ItemQuality], anchor: GeoBox
+) -> da.Array:
+    """The same as `displacement_planes`, of items whose displacement lies in a file; each is read by its own task.
+
+    Parameters
+    ----------
+    paths : sequence of str or None
+        The file of each item, None where it was moved as one.
+    qualities : sequence of ItemQuality
+        What is known of each item.
+    anchor : GeoBox
+        The anchor's box.
+    """
+    nodes = Lattice.of((anchor.shape[0], anchor.shape[1])).shape
+    return da.blockwise(
+        _file_planes, "tcyx", object_array("coregstack-displaced-", list(zip(paths, qualities, strict=True))), "t",
+        anchor=anchor, nodes=nodes, new_axes={"c": 3, "y": nodes[0], "x": nodes[1]},
+        dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
+    )  # fmt: skip
+
+
+def _file_planes(known: NDArray[np.object_], anchor: GeoBox, nodes: tuple[int, int]) -> NDArray[np.float32]:
+    path, quality = known[0]
+    found = None if path is None else read_displacement(Path(path), anchor)
+    return _planes(boxed(replace(quality, displacement=found)), nodes)
+
+
+def _planes(found: NDArray[np.object_], nodes: tuple[int, int]) -> NDArray[np.float32]:
+    record: ItemQuality = found[0]
+    if record.displacement is not None:
+        one = record.displacement
+        return np.stack([one.y, one.x, one.sigma])[None].astype(np.float32)
+    y, x = record.shift or (np.nan, np.nan)
+    sigma = np.nan if record.sigma is None else max(record.sigma)
+    planes = np.array([y, x, sigma], np.float32)[None, :, None, None]
+    return np.broadcast_to(planes, (1, 3, *nodes)).copy()
+
+
 def _values(records: NDArray[np.object_], told: str) -> NDArray[Any]:
     one = BY_NAME[told]
     return column(one, np.array([one.get(record) for record in records], object))
@@ -111,11 +167,13 @@ def _array_item(
     return boxed(ArrayItem(id=ids[0], values=values[0], clear=usable, nodata=nodata, origin=origin))
 
 
-def _prepare(item: MatchItem | NDArray[np.object_], options: MatchOptions) -> Reference | ItemQuality:
+def _prepare(
+    item: MatchItem | NDArray[np.object_], options: MatchOptions, stable: NDArray[np.bool_] | None
+) -> Reference | ItemQuality:
     """The anchor, or what becomes of every other item where it cannot be read any more."""
     known: MatchItem = item.item() if isinstance(item, np.ndarray) else item
     try:
-        return prepare(known.load_anchor(options))
+        return prepare(known.load_anchor(options), stable)
     except CoregError as error:
         return failure(f"The anchor cannot be read: {error}", unreadable=True)
 

@@ -69,7 +69,12 @@ class Items:
         return self.names, self.times.tolist(), self.anchor, known
 
 
-def scene_network(scenes: Sequence[PlacedScene], known: Items, options: MatchOptions) -> da.Array:
+def scene_network(
+    scenes: Sequence[PlacedScene],
+    known: Items,
+    options: MatchOptions,
+    stable: NDArray[np.bool_] | None = None,
+) -> da.Array:
     """An `ItemQuality` for each scene, from all of them together.
 
     Parameters
@@ -79,6 +84,8 @@ def scene_network(scenes: Sequence[PlacedScene], known: Items, options: MatchOpt
     known : Items
         What they are called, and when they were taken.
     options : MatchOptions
+    stable : ndarray, optional
+        True on ground that may drive a displacement, shape of the anchor's frame.
     """
     own = scenes[known.anchor].scene.image.box
     frame = union([scene.scene.image.box for scene in scenes], own)
@@ -91,7 +98,7 @@ def scene_network(scenes: Sequence[PlacedScene], known: Items, options: MatchOpt
     ]
     corner = offset(own, frame)
     items = scene_items(placed, corner)
-    reference = prepared(SceneItem(scene=placed[known.anchor], corner=corner), options)
+    reference = prepared(SceneItem(scene=placed[known.anchor], corner=corner), options, stable)
     # what lies far away would leave hardly a pixel of a sketch to the others
     sketches = item_sketches(items, options, network_frame(scenes, known.anchor)).rechunk(-1)
     plan = da.map_blocks(

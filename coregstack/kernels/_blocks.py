@@ -37,14 +37,14 @@ def block_sums(anchor, item, usable, margin, taps, noise, out) -> None:
     """
     first, second = np.empty_like(anchor[0]), np.empty_like(item[0])
     across = (anchor.shape[2] - 2 * margin) // BLOCK
-    strips, planes, facts = _scratch(across)
+    strips, planes, facts = scratch_for(across)
     for n in range(anchor.shape[0]):
         smooth_into(anchor[n], taps[0], taps[1], first)
         smooth_into(item[n], taps[2], taps[3], second)
         for k in range(out.shape[1] // across):
             top = margin + k * BLOCK
             _gather(first, second, usable[n], top, margin, 0, 0, strips)
-            _weigh(strips, planes, noise, facts)
+            weigh(strips, planes, noise, facts)
             if facts[0].any():
                 _equations(
                     first, second, top, margin, strips, planes, facts, out[n, k * across : (k + 1) * across]
@@ -59,7 +59,7 @@ def block_weights(anchor, item, usable, margin, taps, noise, offsets, out) -> No
     """
     first, second = np.empty_like(anchor[0]), np.empty_like(item[0])
     across = (anchor.shape[2] - 2 * margin) // BLOCK
-    strips, planes, facts = _scratch(across)
+    strips, planes, facts = scratch_for(across)
     out[:] = 0
     for n in range(anchor.shape[0]):
         smooth_into(anchor[n], taps[0], taps[1], first)
@@ -70,13 +70,13 @@ def block_weights(anchor, item, usable, margin, taps, noise, offsets, out) -> No
                 _gather(
                     first, second, usable[n], margin + k * BLOCK, margin, offsets[m, 0], offsets[m, 1], strips
                 )
-                _weigh(strips, planes, noise, facts)
+                weigh(strips, planes, noise, facts)
                 for j in range(across):
                     target[j] += facts[0, j] / offsets.shape[0]
 
 
 @compiled
-def _scratch(across):
+def scratch_for(across):
     """Room for a row of blocks: strips (8, 8 rows x columns), planes (9, block) and facts (5, block).
 
     The strips are mask, anchor, item, their slope down and along, scratch, and a pixel's row and column in its
@@ -140,7 +140,7 @@ def _spread(sums, line) -> None:
 
 
 @compiled
-def _weigh(strips, planes, noise, facts) -> None:
+def weigh(strips, planes, noise, facts) -> None:
     """Detrend anchor and item: `facts` become weight, correlation, power of both, and the usable pixels.
 
     The weight is 0 where a block says nothing.
@@ -231,18 +231,12 @@ def _detrend(values, strips, planes, count) -> None:
 @compiled
 def _equations(first, second, top, left, strips, planes, facts, out) -> None:
     """Fill `out` (block, 6) with the weighted normal equations of a row of blocks, detrended in `strips`."""
-    columns, across = strips.shape[1] // BLOCK, facts.shape[1]
+    columns = strips.shape[1] // BLOCK
     lines = np.empty((3, columns), np.float32)
-    scale_a, scale_b, steep = lines[0], lines[1], lines[2]
-    for j in range(across):
-        part = slice(j * BLOCK, (j + 1) * BLOCK)
-        heard, rho = facts[0, j] > 0, facts[1, j]
-        scale_a[part] = np.float32(1 / np.sqrt(facts[2, j])) if heard else np.float32(0)
-        scale_b[part] = np.float32((1 if rho > 0 else -1) / np.sqrt(facts[3, j])) if heard else np.float32(0)
-        cut = _CUT * np.sqrt(2 * (1 - min(1.0, abs(rho))) / max(facts[4, j], 1.0)) + 1e-9
-        steep[part] = np.float32(1 / (cut * cut))
-    keep, a, b, down, along, scratch = strips[0], strips[1], strips[2], strips[3], strips[4], strips[5]
-    quarter, one = np.float32(0.25), np.float32(1)
+    scale_blocks(facts, lines)
+    scale_a, scale_b = lines[0], lines[1]
+    keep, down, along = strips[0], strips[3], strips[4]
+    quarter = np.float32(0.25)
     for i in range(BLOCK):
         y, part = top + i, slice(i * columns, (i + 1) * columns)
         near, before, after = (
@@ -252,6 +246,29 @@ def _equations(first, second, top, left, strips, planes, facts, out) -> None:
                second[y + 1, near], second[y - 1, near], quarter, down[part])  # fmt: skip
         _slope(keep[part], scale_a, scale_b, first[y, after], first[y, before],
                second[y, after], second[y, before], quarter, along[part])  # fmt: skip
+    add_up_equations(strips, planes, facts, lines, out)
+
+
+@compiled
+def scale_blocks(facts, lines) -> None:
+    """Fill `lines` (3, columns) with what brings anchor and item to one scale, and with 1 over the cut's square."""
+    scale_a, scale_b, steep = lines[0], lines[1], lines[2]
+    for j in range(facts.shape[1]):
+        part = slice(j * BLOCK, (j + 1) * BLOCK)
+        heard, rho = facts[0, j] > 0, facts[1, j]
+        scale_a[part] = np.float32(1 / np.sqrt(facts[2, j])) if heard else np.float32(0)
+        scale_b[part] = np.float32((1 if rho > 0 else -1) / np.sqrt(facts[3, j])) if heard else np.float32(0)
+        cut = _CUT * np.sqrt(2 * (1 - min(1.0, abs(rho))) / max(facts[4, j], 1.0)) + 1e-9
+        steep[part] = np.float32(1 / (cut * cut))
+
+
+@compiled
+def add_up_equations(strips, planes, facts, lines, out) -> None:
+    """Fill `out` (block, 6) from strips of detrended anchor and item and of their mean slope, not yet detrended."""
+    columns, across = strips.shape[1] // BLOCK, facts.shape[1]
+    scale_a, scale_b, steep = lines[0], lines[1], lines[2]
+    keep, a, b, down, along, scratch = strips[0], strips[1], strips[2], strips[3], strips[4], strips[5]
+    one = np.float32(1)
     _detrend(down, strips, planes, facts[4])
     _detrend(along, strips, planes, facts[4])
     for i in range(BLOCK):

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.errors import InvalidRequest
-from coregstack.kernels._interpolate import BLOCK, find_usable
+from coregstack.kernels._interpolate import full_blocks, usable_pixels
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -55,10 +55,8 @@ class Rules:
 
         `mask` is (y, x), or (0, 0) where all are valid.
         """
-        usable = np.empty(band.shape, bool)
-        full = np.empty((band.shape[0], -(-band.shape[1] // BLOCK)), bool)
-        find_usable(band, mask, self.nodata, usable, full)
-        return usable, full
+        usable = usable_pixels(band, mask, self.nodata)
+        return usable, full_blocks(usable)
 
 
 def checked(

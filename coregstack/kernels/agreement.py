@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.refine import Normal, Windows, decoys, flatness, normal
+from coregstack.kernels.spread import shared_square
 from coregstack.kernels.symmetric import inverse, product, squared, with_spread
 
 _STEPS = 8
@@ -74,6 +75,8 @@ class Fit:
     """Part of the windows' weight that supports the shift, 0 to 1."""
     lead: float
     """By how many standard deviations the match is better than a few pixels away."""
+    shared: tuple[float, float]
+    """Mean square of the displacement about the lag that blocks near each other share, px^2, and its standard error."""
 
     @property
     def looks(self) -> float:
@@ -220,6 +223,7 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
         blocks=int(np.count_nonzero(found.parts.weights)),
         agreeing=found.parts.agreeing(trust),
         lead=_significance(lead.ravel()),
+        shared=_shared(windows, found),
     )
 
 
@@ -234,6 +238,8 @@ class _Settled:
     """The lag that each window would have alone, shape (n, 2)."""
     parts: _Parts
     """The windows' steps from where the last step began."""
+    step: NDArray[np.float64]
+    """The last step."""
 
 
 def _settle(
@@ -247,7 +253,17 @@ def _settle(
         lag = lag + np.clip(step, -0.5, 0.5)
         if np.abs(step).max() < within:
             break
-    return _Settled(lag=lag, covariance=covariance, alone=alone, parts=parts)
+    return _Settled(lag=lag, covariance=covariance, alone=alone, parts=parts, step=step)
+
+
+def _shared(windows: Windows, found: _Settled) -> tuple[float, float]:
+    """Mean square of what blocks near each other are displaced by, about where the last step began and went."""
+    blocks = found.parts.blocks
+    down, across = windows.grid
+    shaped = blocks.reshape(len(blocks), down, across, 5)
+    matrix = shaped[..., :3]
+    vector = shaped[..., 3:] - product(matrix, found.step)
+    return shared_square(matrix, vector, np.ones(matrix.shape[:3]))
 
 
 def _significance(values: NDArray[np.float64]) -> float:
@@ -301,6 +317,8 @@ class _Parts:
     """Variance per axis between the windows' steps, beyond their own noise, px^2."""
     weights: NDArray[np.float64]
     """Weight of every block, shape (n, blocks)."""
+    blocks: NDArray[np.float64]
+    """Normal equations of every block, as `Normal.blocks`."""
 
     @classmethod
     def of(cls, normals: Normal) -> _Parts:
@@ -319,7 +337,14 @@ class _Parts:
         excess = np.square(away).sum(axis=1) / _MEDIAN_CHI2 - variance
         spread2 = max(0.0, float(_weighted_median(excess[:, None], share)[0])) if len(steps) >= _FEW else 0.0
         precision = with_spread(matrices, noise, spread2)
-        return cls(steps=steps, precision=precision, share=share, spread=spread2, weights=normals.weights)
+        return cls(
+            steps=steps,
+            precision=precision,
+            share=share,
+            spread=spread2,
+            weights=normals.weights,
+            blocks=normals.blocks,
+        )
 
     def trust(self) -> NDArray[np.float64]:
         """Tukey's biweight of each window's distance from the windows' median."""

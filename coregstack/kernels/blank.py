@@ -1,62 +1,56 @@
-"""Why an image has no texture to match: causes that look alike from afar, told apart."""
+"""Why a scene shows no texture at all, in words that tell one cause from another."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from coregstack.kernels.overview import factor_for
 from coregstack.model import PixelSource
 
-_SCATTERED = 0.6
-"""Less than this part of the neighbours of usable pixels is usable where pixels lie scattered."""
-_FEW = 0.005
+_STRIP = 512
+"""Rows that are looked at, at a time."""
 
 
 def why_blank(source: PixelSource, name: str) -> str:
-    """Say why nothing of an image can be matched.
+    """Say why no band of a scene has a gradient anywhere.
 
     Parameters
     ----------
     source
-        Match bands.
+        The scene.
     name
-        What the image is called.
+        What it is called.
 
     Examples
     --------
     >>> from coregstack.kernels.sources import ArraySource
-    >>> flat = ArraySource(values=np.full((1, 40, 40), 7), usable=np.ones((40, 40), bool))
-    >>> why_blank(flat, "item")
-    'the item has no usable texture: it is flat, every usable pixel holds 7'
+    >>> why_blank(ArraySource(values=np.full((1, 9, 9), 5), usable=np.ones((9, 9), bool)), "item")
+    'the item has no usable texture: it is flat, every usable pixel of every band has one value (5)'
     """
-    factor = factor_for(max(source.shape))
-    looks = [source.overview(band, factor) for band in range(source.bands)]
-    share = float(np.mean([shares.mean() for _, shares in looks]))
+    seen, beside, low, high = 0, 0, [np.inf] * source.bands, [-np.inf] * source.bands
+    height, width = source.shape
+    for band in range(source.bands):
+        for top in range(0, height, _STRIP):
+            rows = slice(top, min(top + _STRIP + 2, height))
+            values, usable = source.read(band, rows, slice(0, width))
+            count = int(np.count_nonzero(usable))
+            seen += count
+            beside += int(np.count_nonzero(usable[:, 1:] & usable[:, :-1]))
+            if count:
+                low[band] = min(low[band], float(values[usable].min()))
+                high[band] = max(high[band], float(values[usable].max()))
     start = f"the {name} has no usable texture: "
-    if share == 0:
-        return start + "not one pixel is usable, all are nodata, not a number, or masked"
-    if share < _FEW:
-        return (
-            start
-            + f"only {share:.2%} of its pixels are usable, the others are nodata, not a number, or masked"
-        )
-    levels = [np.unique(means[shares > 0]) for means, shares in looks]
-    if all(len(level) == 1 for level in levels):
-        values = " or ".join(f"{value:g}" for value in dict.fromkeys(float(level[0]) for level in levels))
-        return start + f"it is flat, every usable pixel holds {values}"
-    if _neighbours(source) < _SCATTERED:
+    if not seen:
         return start + (
-            f"its usable pixels, {share:.0%} of all, lie apart from each other, as where scenes on grids that do not "
-            "agree were joined: bring them onto one grid first"
+            "none of its pixels is usable, all are nodata, not finite, or masked as cloud "
+            "(check the nodata value and the mask if there should be)"
         )
-    return start + f"where it is usable, {share:.0%} of it, it is clouded or flat"
-
-
-def _neighbours(source: PixelSource) -> float:
-    """Part of the usable pixels in the middle of an image whose neighbours below and to the right are usable too."""
-    rows, cols = (slice(max(0, size // 2 - 128), size // 2 + 128) for size in source.shape)
-    usable = source.read(0, rows, cols)[1]
-    if not usable[:-1, :-1].any():
-        return 1.0
-    both = usable[:-1, :-1] & usable[1:, :-1] & usable[:-1, 1:]
-    return float(both.sum() / usable[:-1, :-1].sum())
+    if all(not most > least for least, most in zip(low, high, strict=True)):
+        values_of = sorted({f"{one:g}" for one in low if np.isfinite(one)})
+        only = f"one value ({values_of[0]})" if len(values_of) == 1 else "the value of its band alone"
+        return start + f"it is flat, every usable pixel of every band has {only}"
+    if beside < 0.1 * seen:
+        return start + (
+            "its usable pixels lie apart, with gaps between neighbours "
+            "(as where an image of larger pixels was put on a finer lattice without filling it)"
+        )
+    return start + "too few of its usable pixels lie side by side, or they hardly differ"

@@ -9,7 +9,7 @@ from coregstack.kernels.gaps import eroded, fill
 from coregstack.kernels.match_image import REACH, smooth_into, smooth_taps
 
 _ENOUGH = 0.6
-"""Part of a window's usable pixels that may be left without their rims; where fewer are, gaps are bridged."""
+"""Part of the usable pixels that may be left without rims; where fewer are, gaps are bridged."""
 _KEPT = 0.5
 """Part of the usable pixels among gaps that are compared: those with most support."""
 _SUPPORT = (0.45, 0.97)
@@ -38,7 +38,8 @@ def bridge(
     solid, clear = usable.copy(), eroded(usable)
     inner = slice(None), slice(REACH, -REACH), slice(REACH, -REACH)
     seen, left = (np.count_nonzero(mask[inner], axis=(1, 2)) for mask in (usable, clear))
-    narrow = np.flatnonzero(left < _ENOUGH * seen)
+    few = left.sum() < _ENOUGH * seen.sum()
+    narrow = np.flatnonzero((left < _ENOUGH * seen) & few)
     if len(narrow):
         mask = usable[narrow]
         support = _support(mask)

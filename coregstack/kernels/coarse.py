@@ -96,7 +96,7 @@ def search(
         here = look(anchor.source, factor, around)
     there = look(item, factor, moved(around, Lag.of(*item.origin)))
     pairs = list(zip(here, there, strict=False))
-    for name, source, looks in (("anchor", anchor.source, here), ("item", item, there)):
+    for name, looks, source in (("anchor", here, anchor.source), ("item", there, item)):
         if not any(np.any(one.values) for one in looks):
             raise Refusal(why_blank(source, name))
     peaks = _peaks(pairs, tuple(o / factor for o in item.origin), tuple(r / factor for r in reach))

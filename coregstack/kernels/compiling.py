@@ -3,7 +3,9 @@
 numba keeps the kinds of a function, one for each set of argument types, in files numbered 1, 2, 3 and an
 index of them. Two processes that compile different kinds at once both call theirs 1, and a third may then be
 given the one for the other, whose numbers it returns without a word. Workers start all at once and compile
-all at once. So here every kind has a file of its own name, and there is no index. Where the files lie, and which
+all at once. So here every kind has a file of its own name, and there is no index; and of processes that want the
+same kind, one compiles it and the others wait for its file. What was compiled when the package was built comes with it,
+and is used where Python, numba and the processor are the same as there. Where the files lie, and which
 of them are believed, is told by `coregstack.kernels.keeping`.
 """
 
@@ -23,7 +25,11 @@ from numba import njit
 from numba.core import event
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 
-from coregstack.kernels.keeping import ignore_current_folder, kept_in, read_kept, sealed
+from coregstack.kernels.keeping import ignore_current_folder, kept_in, read_kept, read_packaged, sealed
+from coregstack.kernels.turns import Turn, take_turn
+
+PACKAGED = Path(__file__).parent / "packaged"
+"""Folder of what was compiled when the package was built; it need not be there."""
 
 ignore_current_folder()
 
@@ -135,32 +141,50 @@ class _Cache(FunctionCache):  # type: ignore[misc]
     def __init__(self, function: Callable[..., Any]) -> None:
         super().__init__(function)
         stamp = _source_digest(Path(function.__code__.co_filename))
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, stamp)
+        self._files = _Files(self._cache_path, self._impl.filename_base, stamp)
+        self._cache_file = self._files
 
     def _save_overload(self, sig: Any, data: Any) -> None:
-        with suppress(OSError):
-            super()._save_overload(sig, data)
+        try:
+            with suppress(OSError):
+                super()._save_overload(sig, data)
+        finally:
+            self._files.end_turn(self._index_key(sig, data.codegen))
 
 
 class _Files(IndexDataCacheFile):  # type: ignore[misc]
     """One file for each kind, named by all that it depends on."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._turns: dict[str, Turn] = {}
 
     def save(self, key: Any, data: Any) -> None:
         self._save_data(self._name(key), data)
         self._remove(keep=self._current)
 
     def load(self, key: Any) -> Any:
-        try:
-            return self._load_data(self._name(key))
-        except Exception:
-            # whatever a file raises that is not there, or damaged: its kind is compiled and kept anew
-            return None
+        name = self._name(key)
+        path = Path(self._data_path(name))
+        found = _loaded(PACKAGED / name, read_packaged)
+        if found is None:
+            found = _loaded(path)
+        if found is not None:
+            return found
+        turn = take_turn(path, path.exists)
+        if turn is None:
+            return _loaded(path)
+        self._turns[name] = turn
+        return None
+
+    def end_turn(self, key: Any) -> None:
+        """Let the processes go on that wait for a kind."""
+        turn = self._turns.pop(self._name(key), None)
+        if turn is not None:
+            turn.end()
 
     def flush(self) -> None:
         self._remove(keep=None)
-
-    def _load_data(self, name: str) -> Any:
-        return pickle.loads(read_kept(Path(self._data_path(name))))
 
     def _save_data(self, name: str, data: Any) -> None:
         content = sealed(name, self._dump(data))
@@ -187,6 +211,14 @@ class _Files(IndexDataCacheFile):  # type: ignore[misc]
             if path.name.startswith(self._base) and not (keep and path.name.startswith(keep)):
                 with suppress(OSError):
                     path.unlink()
+
+
+def _loaded(path: Path, read: Callable[[Path], bytes] = read_kept) -> Any:
+    try:
+        return pickle.loads(read(path))
+    except Exception:
+        # whatever a file raises that is not there, damaged or another's: its kind is compiled and kept anew
+        return None
 
 
 @cache

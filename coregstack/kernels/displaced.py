@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.errors import InvalidRequest
-from coregstack.kernels._displaced import TILE, copy_usable_at, interpolate_at
+from coregstack.kernels._resample_at import TILE, copy_usable_at, interpolate_at
 from coregstack.kernels._rules import Rules, bands_of, checked, inside
 from coregstack.kernels._taps import tap_table
 from coregstack.kernels.displacement import Area, Bounds, Spline
@@ -145,7 +145,7 @@ def window_at(
     Examples
     --------
     >>> window_at(Bounds(Shift(9.5, -3.0), Shift(12.5, 0.0)), (20, 20), "cubic")
-    (slice(8, 15, None), slice(0, 3, None))
+    (slice(8, 16, None), slice(0, 4, None))
     """
     rows, cols = (
         _needed(low, high, size, kernel, stretch)

@@ -89,7 +89,15 @@ def read_kept(path: Path) -> bytes:
             raise ValueError(f"{path} is no file")
         if os.name == "posix" and (not _is_ours(found) or found.st_mode & _OTHERS):
             raise ValueError(f"{path} may be another's")
-        data = file.read()
+        return _unsealed(path, file.read())
+
+
+def read_packaged(path: Path) -> bytes:
+    """As `read_kept`, of a file of the package: whoever may write to it may write to the package as well."""
+    return _unsealed(path, path.read_bytes())
+
+
+def _unsealed(path: Path, data: bytes) -> bytes:
     head, content = data[: len(_MAGIC) + _DIGEST], data[len(_MAGIC) + _DIGEST :]
     if head != _seal(path.name, content):
         raise ValueError(f"{path} is damaged")

@@ -48,20 +48,26 @@ class Windows:
     """Whether narrow gaps were filled in, which holds the fit back towards the whole pixels read at."""
 
     def every(self, step: int) -> Windows:
-        """One window in `step`."""
+        """One window in `step`, side by side in memory: kernels are compiled for one layout only."""
         return Windows(
             centres=self.centres[::step],
-            anchor=self.anchor[::step],
-            item=self.item[::step],
-            usable=self.usable[::step],
+            anchor=np.ascontiguousarray(self.anchor[::step]),
+            item=np.ascontiguousarray(self.item[::step]),
+            usable=np.ascontiguousarray(self.usable[::step]),
             margin=self.margin,
             bridged=self.bridged,
         )
 
     @property
+    def grid(self) -> tuple[int, int]:
+        """Blocks down and across a window."""
+        down, across = ((size - 2 * self.margin) // BLOCK for size in self.anchor.shape[1:])
+        return down, across
+
+    @property
     def blocks(self) -> tuple[int, int]:
         """Number of windows, and of blocks in each."""
-        down, across = ((size - 2 * self.margin) // BLOCK for size in self.anchor.shape[1:])
+        down, across = self.grid
         return len(self.anchor), down * across
 
 
@@ -164,6 +170,8 @@ class Normal:
     """Sum of the squares of the blocks' own pulls: (yy, yx, xx), shape (n, 3)."""
     weights: NDArray[np.float64]
     """Weight of each block, negative where its contrast is reversed, 0 where it says nothing, shape (n, blocks)."""
+    blocks: NDArray[np.float64]
+    """Each block's own (yy, yx, xx, y, x) of `matrix` and `vector`, shape (n, blocks, 5)."""
 
 
 def normal(
@@ -183,7 +191,9 @@ def normal(
     pulls = sums[..., 4:] - product(sums[..., 1:4], step)
     y, x = pulls[..., 0], pulls[..., 1]
     scatter = np.stack([(y * y).sum(axis=1), (y * x).sum(axis=1), (x * x).sum(axis=1)], axis=-1)
-    return Normal(matrix=total[:, 1:4], vector=total[:, 4:], scatter=scatter, weights=sums[..., 0])
+    return Normal(
+        matrix=total[:, 1:4], vector=total[:, 4:], scatter=scatter, weights=sums[..., 0], blocks=sums[..., 1:]
+    )
 
 
 def decoys(windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:

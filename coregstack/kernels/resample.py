@@ -10,10 +10,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels._interpolate import copy_usable, interpolate
+from coregstack.kernels._interpolate import copy_usable, finish, interpolate, room, tiles
 from coregstack.kernels._rules import Rules, bands_of, checked, inside
 from coregstack.kernels._taps import Taps, taps_at
 from coregstack.model import Shift
+
+_STRIP = 64
+"""Rows whose sums are held before they are written, so few that they are still in the cache."""
 
 
 def translate(
@@ -84,14 +87,12 @@ def translate(
     rows, cols = taps_at(kernel, start.y), taps_at(kernel, start.x)
     target = np.empty((*values.shape[:-2], *shape), values.dtype) if out is None else out
     whole = rows.weights.size == cols.weights.size == 1
-    weights = rows.weights.astype(rules.real), cols.weights.astype(rules.real)
     for band, mask, here in bands_of(values, valid, target):
         if whole:
-            copy_usable(band, mask, rules.nodata, (rows.nearest, cols.nearest), rules.background, here)
-            continue
-        usable, full = rules.usable(band, mask)
-        firsts, nearest = (rows.first, cols.first), (rows.nearest, cols.nearest)
-        interpolate(band, usable, full, firsts, nearest, *weights, rules.marks, rules.guard, here)
+            usable = rules.usable(band, mask)[0]
+            copy_usable(band, usable, (rows.nearest, cols.nearest), rules.background, here)
+        else:
+            _interpolate(band, mask, rows, cols, rules, here)
     return target
 
 
@@ -159,3 +160,26 @@ def source_window(
 
 def _needed(taps: Taps, count: int, size: int) -> slice:
     return inside(taps.first, taps.first + taps.weights.size - 1 + count, size)
+
+
+def _interpolate(
+    band: NDArray[np.generic],
+    mask: NDArray[np.bool_],
+    rows: Taps,
+    cols: Taps,
+    rules: Rules,
+    out: NDArray[np.generic],
+) -> None:
+    usable, full = rules.usable(band, mask)
+    # exact: float32 holds all numbers of 16 bits
+    values = band.astype(rules.real, copy=not band.flags.writeable)
+    weights = rows.weights.astype(rules.real), cols.weights.astype(rules.real)
+    edges = tiles(out.shape[1], cols.first, band.shape[1], cols.weights.size)
+    lines, missing = room(out.shape[1], cols.weights.size, rules.real)
+    sums = np.zeros((min(_STRIP, out.shape[0]), out.shape[1]), rules.real)
+    for top in range(0, out.shape[0], _STRIP):
+        part = out[top : top + _STRIP]
+        first, nearest = (rows.first + top, cols.first), (rows.nearest + top, cols.nearest)
+        some = sums[: len(part)]
+        interpolate(values, usable, full, first, nearest, *weights, edges, lines, missing, some)
+        finish(some, usable, nearest, rules.marks, rules.guard, part)

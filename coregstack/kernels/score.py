@@ -140,6 +140,7 @@ def matching_scores(
 
     Examples
     --------
+    >>> from coregstack.model import Shift
     >>> from coregstack.kernels.sources import ArraySource
     >>> scene = np.random.default_rng(0).normal(size=(1, 40, 40))
     >>> anchor = ArraySource(values=scene[:, :32, :32], usable=np.ones((32, 32), bool))
@@ -263,9 +264,9 @@ def _scores(strips: Iterable[_Strip], fit: _Fit, height: int, value_range: float
     for rows, anchor, images, joint in strips:
         for image, gain, offset, error in zip(images, fit.gains, fit.offsets, errors, strict=True):
             add_errors(anchor, image, joint, gain, offset, error[rows])
-        add_similarity(
-            anchor, images, joint, fit.gains, fit.offsets, c1, c2, windows[rows], similarity[:, rows]
-        )
+        alike = np.zeros((places, rows.stop - rows.start))
+        add_similarity(anchor, images, joint, fit.gains, fit.offsets, c1, c2, windows[rows], alike)
+        similarity[:, rows] = alike
     seen = int(windows.sum())
     if seen == 0:
         return [None] * places

@@ -11,6 +11,7 @@ from coregstack.kernels.agreement import Fit, Joint, between, fit, join
 from coregstack.kernels.coarse import Found, Refusal, search
 from coregstack.kernels.overview import PreparedAnchor, factor_for, look
 from coregstack.kernels.refine import Windows, prepare
+from coregstack.kernels.spread import beyond_noise
 from coregstack.kernels.static import pull
 from coregstack.kernels.windows import Lag, overlap
 from coregstack.model import NO_TIES, PixelSource, Shift, ShiftEstimate, TiePoints
@@ -28,6 +29,8 @@ _UNSURE = 0.5
 _LEAD = 4.0
 """Standard deviations by which a match must be better than a few pixels away from it."""
 _LEAST_BLOCKS = 10
+_SAMPLE = 2
+"""One window in so many is asked for what stays on the pixel grid."""
 _PERIOD = 8
 """Side of the blocks of JPEG, px."""
 _MAJORITY = 0.4
@@ -109,7 +112,14 @@ def estimate_shift(
                 f"the shift found, ({shift.y:.1f}, {shift.x:.1f}) px, is beyond the largest one believed, "
                 f"({limit[0]:g}, {limit[1]:g}) px: raise max_shift if it is right"
             )
-        return ShiftEstimate(shift=shift, sigma=Shift(*joint.sigma), reason=joint.remark, ties=ties)
+        square, error = np.mean([one.shared for one in fits.values()], axis=0)
+        return ShiftEstimate(
+            shift=shift,
+            sigma=Shift(*joint.sigma),
+            reason=joint.remark,
+            ties=ties,
+            spread=beyond_noise(float(square), float(error)),
+        )
     except Refusal as refusal:
         return ShiftEstimate(shift=None, sigma=None, reason=str(refusal), ties=ties)
 
@@ -156,12 +166,12 @@ def _fit_at(anchor: PixelSource, item: PixelSource, one: Found, lag: Lag) -> tup
         return None
     whole = np.array([lag.whole_y, lag.whole_x], np.float64)
     rest = fit(*windows, np.array([lag.rest_y, lag.rest_x]))
-    full = windows[0]
+    full = windows[0].every(_SAMPLE)
     found = rest.lag + whole
     # on a sensor's own pixels, on the frame's, or on the blocks of a compression
     places = ((0.0, 0.0), item.origin, tuple(np.round(found / _PERIOD) * _PERIOD))
     held = pull(full.anchor, full.item, full.usable, full.margin, whole, found, places)
-    return full, replace(rest, lag=found, local=rest.local + whole, pull=held)
+    return windows[0], replace(rest, lag=found, local=rest.local + whole, pull=held)
 
 
 def _ties(windows: Windows, band: int, one: Fit, origin: Shift) -> TiePoints:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
@@ -26,15 +30,18 @@ class Reference:
     """98th minus 2nd percentile of its valid pixels in the scored band."""
     area: ValidArea | None
     """Where its whole image is valid; None where that is not known."""
+    stable: NDArray[np.bool_] | None = None
+    """True on ground that may drive a displacement, shape of the anchor's frame; None for all ground."""
 
 
-def prepare(anchor: MatchPixels) -> Reference:
-    """Prepare the anchor for being matched with many items."""
+def prepare(anchor: MatchPixels, stable: NDArray[np.bool_] | None = None) -> Reference:
+    """Prepare the anchor for being matched with many items; `stable` is True on ground that stays where it is."""
     return Reference(
         source=anchor.source,
         prepared=prepare_anchor(anchor.source),
         value_range=value_range(anchor),
         area=anchor.area,
+        stable=stable,
     )
 
 
@@ -60,11 +67,19 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
     ItemQuality
     """
     estimate = estimate_shift(reference.prepared, item.source, max_shift=options.max_shift)
-    scores = matching_scores(
-        reference.source, item.source, estimate.shift, band=0, value_range=reference.value_range
+    found = estimate_displacement(
+        reference.prepared, item.source, estimate, model=options.model, stable=reference.stable
     )
-    evidence = picture_item(reference.source, item.source, item.valid, estimate)
-    return replace(decide(estimate, scores, options), evidence=replace(evidence, area=item.area))
+    scores = matching_scores(
+        reference.source,
+        item.source,
+        found.displacement or found.shift,
+        band=0,
+        value_range=reference.value_range,
+    )
+    evidence = picture_item(reference.source, item.source, item.valid, found)
+    remark = "" if estimate.shift is None else estimate.reason
+    return replace(decide(found, scores, options, remark), evidence=replace(evidence, area=item.area))
 
 
 def anchor_quality(reference: Reference) -> ItemQuality:

@@ -13,8 +13,20 @@ Band: TypeAlias = str | int | tuple[str | int, str | int]
 Resampling = Literal["cubic", "bilinear", "lanczos", "nearest", "none"]
 """How pixels are moved; with "none" only geotransforms are."""
 
+Model = Literal["shift", "affine", "field", "auto"]
+"""Ways in which an item may be displaced: as one, by a linear map, by a field; or the simplest that fits."""
+
+Decide = Literal["score", "evidence"]
+"""Ways to decide whether an item is moved: by the matching score, or by whether its shift is known."""
+
 METHODS: tuple[Method, ...] = get_args(Method)
 """All of `Method`."""
+
+MODELS: tuple[Model, ...] = get_args(Model)
+"""All of `Model`."""
+
+DECISIONS: tuple[Decide, ...] = get_args(Decide)
+"""All of `Decide`."""
 
 RESAMPLING = tuple(name for name in get_args(Resampling) if name != "none")
 """Interpolations that pixels can be moved with."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from coregstack.errors import printable
 from coregstack.matching.options import MatchSettings
-from coregstack.model import NO_SHIFT, ItemQuality, Scores, Shift, ShiftEstimate, Status
+from coregstack.model import NO_SHIFT, DisplacementEstimate, ItemQuality, Move, Scores, Status
 
 ANCHOR_QUALITY = ItemQuality(
     shift=None,
@@ -41,17 +42,29 @@ def failure(reason: str, *, unreadable: bool = False) -> ItemQuality:
     )
 
 
-def decide(estimate: ShiftEstimate, scores: Scores, settings: MatchSettings) -> ItemQuality:
+SIGNIFICANT = 2.0
+"""Standard deviations, along either axis, from which a shift counts as one."""
+LEAST_SHIFT = 0.02
+"""Displacements of a smaller rms length are not worth an interpolation, px."""
+WORTH_TELLING = 0.1
+"""Rms length from which a displacement that stays unapplied is told, px."""
+
+
+def decide(
+    estimate: DisplacementEstimate, scores: Scores, settings: MatchSettings, remark: str = ""
+) -> ItemQuality:
     """Decide what is done with one item that is not the anchor.
 
     Parameters
     ----------
-    estimate : ShiftEstimate
-        The shift, or the reason why there is none.
+    estimate : DisplacementEstimate
+        The shift or displacement, or the reason why there is none.
     scores : Scores
-        Scores before and after the shift, on the same pixels.
+        Scores before and after it, on the same pixels.
     settings : MatchSettings
-        When an item counts as aligned, and as improved.
+        By what is decided, when an item counts as aligned, and as improved.
+    remark : str
+        What a user should know besides.
 
     Returns
     -------
@@ -61,44 +74,107 @@ def decide(estimate: ShiftEstimate, scores: Scores, settings: MatchSettings) -> 
     Examples
     --------
     >>> import numpy as np
-    >>> from coregstack.model import TiePoints
+    >>> from coregstack.model import NO_TIES, Shift
     >>> none = np.empty(0)
-    >>> ties = TiePoints(y=none, x=none, shift_y=none, shift_x=none, weight=none,
-    ...                  inlier=none.astype(bool), band=none.astype(int))
-    >>> found = ShiftEstimate(shift=Shift(1.5, -0.5), sigma=Shift(0.01, 0.01), reason="", ties=ties)
+    >>> found = DisplacementEstimate(model="shift", shift=Shift(1.5, -0.5), sigma=Shift(0.01, 0.01),
+    ...                              displacement=None, spread=0.0, residual=0.014, details="", ties=NO_TIES,
+    ...                              residual_y=none, residual_x=none)
     >>> decide(found, Scores(before=0.5, after=0.9), MatchSettings()).status
     <Status.COREGISTERED: 'coregistered'>
     """
-    before, after, shift = scores.before, scores.after, estimate.shift
-    improvement: float | None = None
-    if before is not None and before >= settings.threshold:
-        status, after = Status.ALREADY_ALIGNED, None
-        words = f"The score {before:.3f} is at least {settings.threshold:g}: it is aligned already."
-    elif shift is None:
-        status, after = Status.FAILED, None
-        words = "" if estimate.reason else "No shift could be found."
-    elif before is None or after is None:
-        status, after = Status.FAILED, None
-        words = "Too few pixels are valid and clear in both to score the shift: it is not applied."
-    else:
-        improvement = after - before
-        if improvement >= settings.min_improvement:
-            status, words = Status.COREGISTERED, f"The shift improves the score by {improvement:.3f}."
-        else:
-            status = Status.NO_IMPROVEMENT
-            words = (
-                f"The shift changes the score by {improvement:+.4f}, less than "
-                f"{settings.min_improvement:g}: it is not applied."
-            )
+    by = _by_evidence if settings.decide == "evidence" else _by_score
+    status, words = by(estimate, scores, settings)
+    tried = status in (Status.COREGISTERED, Status.NO_IMPROVEMENT)
+    after = scores.after if tried else None
+    improvement = None if after is None or scores.before is None else after - scores.before
+    unapplied = status in (Status.ALREADY_ALIGNED, Status.NO_IMPROVEMENT)
+    residual = estimate.residual
+    if unapplied and estimate.shift is not None:
+        residual = _length(estimate)
+        if settings.decide == "score" and residual > WORTH_TELLING and _significant(estimate):
+            y, x = estimate.shift
+            words += f" A shift of ({y:+.2f}, {x:+.2f}) px is known and stays: decide='evidence' applies it."
+    parts = (_sentence(estimate.details), _sentence(remark), words)
     return ItemQuality(
-        shift=shift,
+        shift=estimate.shift,
         sigma=estimate.sigma,
-        before=before,
+        before=scores.before,
         after=after,
         improvement=improvement,
         status=status,
-        details=" ".join(part for part in (_sentence(estimate.reason), words) if part),
+        details=" ".join(part for part in parts if part),
+        model=None if estimate.shift is None else estimate.model,
+        spread=estimate.spread,
+        residual=residual,
+        displacement=estimate.displacement,
     )
+
+
+def lacks_displacement(quality: ItemQuality) -> bool:
+    """Whether an item is to be moved by a displacement that varies, and only its mean is known."""
+    varies = quality.model not in (None, "", "shift")
+    return quality.status is Status.COREGISTERED and varies and quality.displacement is None
+
+
+def stays_unapplied(quality: ItemQuality) -> bool:
+    """Whether a displacement worth telling is known of an item, and the rule leaves it as it is."""
+    if quality.status not in (Status.ALREADY_ALIGNED, Status.NO_IMPROVEMENT) or quality.shift is None:
+        return False
+    known = quality.sigma is not None and any(
+        abs(value) > SIGNIFICANT * sigma for value, sigma in zip(quality.shift, quality.sigma, strict=True)
+    )
+    return known and math.hypot(*quality.shift) > WORTH_TELLING
+
+
+def _by_score(estimate: DisplacementEstimate, scores: Scores, settings: MatchSettings) -> tuple[Status, str]:
+    """The hosted tool's rule."""
+    before, after = scores.before, scores.after
+    if before is not None and before >= settings.threshold:
+        words = f"The score {before:.3f} is at least {settings.threshold:g}: it is aligned already."
+        return Status.ALREADY_ALIGNED, words
+    if estimate.shift is None:
+        return Status.FAILED, "" if estimate.details else "No shift could be found."
+    if before is None or after is None:
+        words = "Too few pixels are valid and clear in both to score the shift: it is not applied."
+        return Status.FAILED, words
+    what = "shift" if estimate.displacement is None else "displacement"
+    if after - before >= settings.min_improvement:
+        return Status.COREGISTERED, f"The {what} improves the score by {after - before:.3f}."
+    words = (
+        f"The {what} changes the score by {after - before:+.4f}, less than "
+        f"{settings.min_improvement:g}: it is not applied."
+    )
+    return Status.NO_IMPROVEMENT, words
+
+
+def _by_evidence(
+    estimate: DisplacementEstimate, scores: Scores, settings: MatchSettings
+) -> tuple[Status, str]:
+    """What is known and significant is applied, whatever the score says."""
+    if estimate.shift is None or estimate.sigma is None:
+        return Status.FAILED, "" if estimate.details else "No shift could be found."
+    (y, x), (sigma_y, sigma_x) = estimate.shift, estimate.sigma
+    told = f"({y:+.3f}, {x:+.3f}) px with sigma ({sigma_y:.3f}, {sigma_x:.3f})"
+    if not _significant(estimate):
+        least = f"{SIGNIFICANT:g} sigma and {LEAST_SHIFT:g} px"
+        return Status.ALREADY_ALIGNED, f"Its shift of {told} is not more than {least}: it is aligned already."
+    what = "shift" if estimate.displacement is None else f"{estimate.model} with a mean"
+    return Status.COREGISTERED, f"The {what} of {told} is known and applied."
+
+
+def _significant(estimate: DisplacementEstimate) -> bool:
+    if estimate.shift is None or estimate.sigma is None or _length(estimate) <= LEAST_SHIFT:
+        return False
+    pairs = zip(estimate.shift, estimate.sigma, strict=True)
+    # a model beyond one shift was chosen for the evidence asks for it
+    bent = estimate.displacement is not None and (estimate.spread or 0.0) > LEAST_SHIFT
+    return bent or any(abs(value) > SIGNIFICANT * sigma for value, sigma in pairs)
+
+
+def _length(estimate: DisplacementEstimate) -> float:
+    """Rms length of the displacement, px."""
+    y, x = estimate.shift or NO_SHIFT
+    return math.hypot(y, x, estimate.spread or 0.0)
 
 
 def _sentence(text: str) -> str:
@@ -115,8 +191,8 @@ class Treatment:
     """What the file names get: ``_anchor``, ``_coreg`` or nothing."""
     placed: bool
     """Whether rasters are put onto the anchor's lattice; if not, files are copied byte for byte."""
-    shift: Shift
-    """What is applied on the way, px."""
+    move: Move
+    """What is applied on the way, px of the anchor."""
 
 
 def treat(quality: ItemQuality, *, same_crs: bool) -> Treatment:
@@ -136,13 +212,13 @@ def treat(quality: ItemQuality, *, same_crs: bool) -> Treatment:
     Examples
     --------
     >>> treat(ANCHOR_QUALITY, same_crs=True)
-    Treatment(suffix='_anchor', placed=False, shift=Shift(y=0.0, x=0.0))
+    Treatment(suffix='_anchor', placed=False, move=Shift(y=0.0, x=0.0))
     """
     match quality.status:
         case Status.ANCHOR:
-            return Treatment(suffix="_anchor", placed=False, shift=NO_SHIFT)
+            return Treatment(suffix="_anchor", placed=False, move=NO_SHIFT)
         case Status.ALREADY_ALIGNED:
-            return Treatment(suffix="_coreg", placed=not same_crs, shift=NO_SHIFT)
+            return Treatment(suffix="_coreg", placed=not same_crs, move=NO_SHIFT)
         case Status.COREGISTERED if quality.shift is not None:
-            return Treatment(suffix="_coreg", placed=True, shift=quality.shift)
-    return Treatment(suffix="", placed=False, shift=NO_SHIFT)
+            return Treatment(suffix="_coreg", placed=True, move=quality.displacement or quality.shift)
+    return Treatment(suffix="", placed=False, move=NO_SHIFT)

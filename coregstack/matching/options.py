@@ -8,7 +8,17 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from coregstack.errors import InvalidRequest
-from coregstack.matching.choices import METHODS, MIN_IMPROVEMENT, SCORE_THRESHOLD, Band, Method
+from coregstack.matching.choices import (
+    DECISIONS,
+    METHODS,
+    MIN_IMPROVEMENT,
+    MODELS,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+)
 from coregstack.untrusted.bandnames import common_names, find_band
 
 RED_NAMES = ("b4", "sr_b4")
@@ -45,12 +55,17 @@ class MatchSettings:
     """One of `coregstack.matching.choices.METHODS`."""
     nearest: Sequence[str | int] = ()
     """Names or positions of bands that hold classes, beside those that tell so: they are never matched."""
+    model: Model = "shift"
+    """One of `coregstack.matching.choices.MODELS`."""
+    decide: Decide = "score"
+    """One of `coregstack.matching.choices.DECISIONS`."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nearest", checked_nearest(self.nearest))
         object.__setattr__(self, "band", _checked_band(self.band))
-        if self.method not in METHODS:
-            raise InvalidRequest(f"method is one of {', '.join(METHODS)}, not {self.method!r}.")
+        for name, known in (("method", METHODS), ("model", MODELS), ("decide", DECISIONS)):
+            if getattr(self, name) not in known:
+                raise InvalidRequest(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}.")
         for name in ("threshold", "min_improvement"):
             value = getattr(self, name)
             if not isinstance(value, _NUMBERS) or not 0 <= value <= 1:

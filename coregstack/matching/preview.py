@@ -10,7 +10,7 @@ from rasterio.io import MemoryFile
 
 from coregstack.kernels.resample import source_window, translate
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import NO_TIES, Evidence, Shift, ShiftEstimate
+from coregstack.model import NO_TIES, DisplacementEstimate, Evidence, Shift
 
 CHIP = 96
 """Side of a chip at full resolution, px; a multiple of the codec's blocks."""
@@ -26,7 +26,7 @@ _SPARSE = 4
 
 
 def picture_item(
-    anchor: ArraySource, item: ArraySource, valid: NDArray[np.bool_], estimate: ShiftEstimate
+    anchor: ArraySource, item: ArraySource, valid: NDArray[np.bool_], estimate: DisplacementEstimate
 ) -> Evidence:
     """Show an item as it is and as it is when moved, beside the anchor, and keep its windows.
 
@@ -36,7 +36,7 @@ def picture_item(
         Match bands; the first is shown.
     valid : ndarray of bool
         Where the item holds data, clear or not; shape of its values.
-    estimate : ShiftEstimate
+    estimate : DisplacementEstimate
         Its shift and windows.
 
     Returns
@@ -92,7 +92,7 @@ def picture_alone(item: ArraySource, valid: NDArray[np.bool_]) -> Evidence:
     )
 
 
-def _place(anchor: ArraySource, item: ArraySource, estimate: ShiftEstimate) -> Shift:
+def _place(anchor: ArraySource, item: ArraySource, estimate: DisplacementEstimate) -> Shift:
     """First pixel, in the frame, of the chip that shows most: usable in both and rich in contrast."""
     ties = estimate.ties
     if ties.inlier.any():

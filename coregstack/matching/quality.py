@@ -39,6 +39,8 @@ class Field:
     """Axis of the lattice that a length in px is measured along, "y" or "x"; empty for a length in any direction."""
     signed: bool = False
     """Whether it changes its sign where the axis runs the other way."""
+    required: bool = True
+    """Whether every quality holds it; one of an earlier version may lack what is not required."""
     network: bool = False
     """Whether only ``method="network"`` tells it."""
     sidecar: str = ""
@@ -111,16 +113,30 @@ FIELDS = (
         stac="coreg:matching_score_improvement", page="gain",
     ),
     Field(
+        name="model", units="", meaning="how it is displaced: shift, affine or field", get=lambda q: q.model,
+        required=False, sidecar="model", stac="coreg:model", page="model",
+    ),
+    Field(
+        name="spread", units="px", meaning="rms of the displacement about its mean", get=lambda q: q.spread,
+        required=False, sidecar="pixel_shift_spread", stac="coreg:spread", page="spread",
+        column=("spread [px]", ".3f"),
+    ),
+    Field(
+        name="residual", units="px", meaning="rms misalignment to be expected after what is done",
+        get=lambda q: q.residual, required=False, sidecar="expected_residual", stac="coreg:residual",
+        page="residual", column=("residual [px]", ".3f"),
+    ),
+    Field(
         name="redundancy", units="1", meaning="pairs beyond the one that is needed", get=lambda q: q.redundancy,
-        network=True, sidecar="redundancy", stac="coreg:redundancy", page="redundancy",
+        required=False, network=True, sidecar="redundancy", stac="coreg:redundancy", page="redundancy",
     ),
     Field(
         name="closure", units="px", meaning="rms length of the closures of loops through the item",
-        get=lambda q: q.closure, network=True, sidecar="closure", stac="coreg:closure", page="closure",
+        get=lambda q: q.closure, required=False, network=True, sidecar="closure", stac="coreg:closure", page="closure",
     ),
     Field(
         name="against", units="", meaning="item that it was matched and scored against, empty for the anchor",
-        get=lambda q: q.against, network=True, sidecar="against", stac="coreg:against",
+        get=lambda q: q.against, required=False, network=True, sidecar="against", stac="coreg:against",
     ),
     Field(
         name="details", units="", meaning="why", get=lambda q: q.details,
@@ -132,7 +148,7 @@ FIELDS = (
 BY_NAME: Mapping[str, Field] = {field.name: field for field in FIELDS}
 """The same by name."""
 
-REQUIRED = tuple(field.name for field in FIELDS if not field.network)
+REQUIRED = tuple(field.name for field in FIELDS if field.required)
 """Names of what every quality holds."""
 
 
@@ -219,6 +235,9 @@ def quality_of(values: Mapping[str, Any]) -> ItemQuality:
         redundancy=number("redundancy"),
         closure=number("closure"),
         against=str(values.get("against") or "") or None,
+        model=str(values.get("model") or "") or None,
+        spread=number("spread"),
+        residual=number("residual"),
     )
 
 

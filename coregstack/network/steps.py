@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from coregstack.kernels.descriptor import similarity
+from coregstack.kernels.field import as_one_shift, estimate_displacement
 from coregstack.kernels.score import matching_scores
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
@@ -21,7 +22,15 @@ from coregstack.matching.assess import Reference, value_range
 from coregstack.matching.decision import decide
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
-from coregstack.model import NO_SHIFT, NO_TIES, ItemQuality, Shift, ShiftEstimate, TiePoints
+from coregstack.model import (
+    NO_SHIFT,
+    NO_TIES,
+    DisplacementEstimate,
+    ItemQuality,
+    Shift,
+    ShiftEstimate,
+    TiePoints,
+)
 from coregstack.network.adjust import NetworkSolution, adjust
 from coregstack.network.pairs import choose_pairs
 from coregstack.network.sketch import Sketch
@@ -47,6 +56,8 @@ class PairMatch:
     """Shift of `second` onto `first`; None where they could not be matched."""
     sigma: Shift | None
     reason: str
+    spread: float | None = None
+    """Rms length of the displacement about its mean, px."""
     ties: TiePoints = field(default=NO_TIES, compare=False, repr=False)
     """The windows that were matched, in the frame that counts from the first pixel of `first`."""
     settled: bool = False
@@ -80,6 +91,8 @@ class Place:
     closure: float | None
     against: str | None = None
     """Id of the partner, None for the anchor."""
+    spread: float | None = None
+    """Rms length of the displacement of item and partner about its mean, px; None where they were not matched."""
     ties: TiePoints = field(default=NO_TIES, compare=False, repr=False)
     """Windows that item and partner were matched in, as `PairMatch` holds them."""
     turned: bool = False
@@ -170,6 +183,7 @@ def _matched(estimate: ShiftEstimate, positions: tuple[int, int]) -> PairMatch:
         shift=estimate.shift,
         sigma=estimate.sigma,
         reason=estimate.reason,
+        spread=estimate.spread,
         ties=estimate.ties,
     )
 
@@ -256,6 +270,7 @@ def _with_windows(place: Place, match: PairMatch | None, item: int, names: Seque
     return replace(
         place,
         against=None if place.partner is None else names[place.partner],
+        spread=match.spread,
         ties=match.ties,
         turned=match.first == item,
     )
@@ -350,12 +365,13 @@ def conclude(
     back = Shift(item.source.origin.y - ahead.y, item.source.origin.x - ahead.x)
     still, seen = replace(against, origin=NO_SHIFT), replace(item.source, origin=back)
     scale = reference.value_range if partner is None else value_range(partner)
-    scores = matching_scores(still, seen, place.shift, band=0, value_range=scale)
     ties = _windows(place, back)
-    estimate = ShiftEstimate(shift=place.shift, sigma=place.sigma, reason=place.reason, ties=ties)
-    shown = (
-        picture_alone(seen, item.valid) if place.alone else picture_item(still, seen, item.valid, estimate)
+    known = ShiftEstimate(
+        shift=place.shift, sigma=place.sigma, reason=place.reason, ties=ties, spread=place.spread
     )
+    found = _displacement(reference, item, known, place, options)
+    scores = matching_scores(still, seen, found.displacement or place.shift, band=0, value_range=scale)
+    shown = picture_alone(seen, item.valid) if place.alone else picture_item(still, seen, item.valid, found)
     corner, origin = shown.chips, shown.origin
     evidence = replace(
         shown,
@@ -366,9 +382,25 @@ def conclude(
         area=item.area,
     )
     return replace(
-        decide(estimate, scores, options),
+        decide(found, scores, options, "" if place.shift is None else place.reason),
         redundancy=place.redundancy, closure=place.closure, against=place.against, evidence=evidence,
     )  # fmt: skip
+
+
+def _displacement(
+    reference: Reference, item: MatchPixels, known: ShiftEstimate, place: Place, options: MatchOptions
+) -> DisplacementEstimate:
+    """The displacement of an item that the network has put somewhere.
+
+    Only against the anchor can a displacement that varies be measured here: what is reached through a partner, whose
+    own displacement another task measures, is moved as one.
+    """
+    if options.model == "shift" or place.shift is None or place.against is not None or place.alone:
+        return as_one_shift(known)
+    seen = _seen_from(reference.source, item.source)
+    return estimate_displacement(
+        reference.prepared, seen, known, model=options.model, stable=reference.stable
+    )
 
 
 def _windows(place: Place, back: Shift) -> TiePoints:

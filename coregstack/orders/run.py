@@ -13,12 +13,20 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.deliver import check_source, written
+from coregstack.export.deliver import check_source
 from coregstack.export.files import copy_file, inside
 from coregstack.export.lock import locked
-from coregstack.export.plan import Asset, ItemReport, WrittenFile
+from coregstack.export.plan import TABLE, Asset, ItemReport, WrittenFile, written
 from coregstack.export.stac import FOLDER
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Band, Method, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.decision import failure
 from coregstack.matching.options import MatchSettings
 from coregstack.orders.archives import unpack
@@ -31,7 +39,7 @@ from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import Progress
 from coregstack.run.request import RunItems, RunRequest, carry_out
-from coregstack.run.result import TABLE, RunResult, with_table
+from coregstack.run.result import RunResult, with_table
 from coregstack.run.targets import needed_names
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import stack_scenes, unreadable_files
@@ -148,6 +156,8 @@ def run_order(
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
     nearest: Sequence[str | int] = (),
+    model: Model = "shift",
+    decide: Decide = "score",
     resampling: Resampling = "cubic",
     overwrite: bool = False,
     verify: bool = True,
@@ -170,7 +180,7 @@ def run_order(
     append : bool
         Whether the items are appended to the cube that `zarr` holds, aligned to its own anchor; see
         `coregstack.append`. Items that it holds already are left alone.
-    band, max_shift, threshold, min_improvement, method, nearest
+    band, max_shift, threshold, min_improvement, method, nearest, model, decide
         As in `coregstack.estimate`.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
@@ -215,6 +225,8 @@ def run_order(
         min_improvement=min_improvement,
         method=method,
         nearest=nearest,
+        model=model,
+        decide=decide,
     )
     order = read_payload(payload)
     source = given_path(input, "input")

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from coregstack.errors import UnreadableFile, UnsafePath
+from coregstack.export.plan import TABLE
 from coregstack.export.stac import FOLDER
 from coregstack.orders.archives import ARCHIVE_EXTENSION
 from coregstack.orders.item_metadata import ItemMetadata, read_item_metadata
@@ -36,7 +37,6 @@ from coregstack.orders.naming import (
     output_name,
     parse_name,
 )
-from coregstack.run.result import TABLE
 from coregstack.untrusted.names import check_item_id
 from coregstack.untrusted.told import Told
 
@@ -45,7 +45,7 @@ _PAIRED_BY_STEM = ("SkySatCollect", "SkySatScene", "PelicanScene")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asset:
+class DeliveredFile:
     """One file of a delivered order."""
 
     path: Path
@@ -85,11 +85,11 @@ class DeliveredItem:
     """Id of the item."""
     item_type: str | None
     """For example ``PSScene``; None if nothing tells it."""
-    images: tuple[Asset, ...]
+    images: tuple[DeliveredFile, ...]
     """Orthorectified images, one or more products."""
-    masks: tuple[Asset, ...]
+    masks: tuple[DeliveredFile, ...]
     """Their UDM2 and UDM."""
-    passthrough: tuple[Asset, ...]
+    passthrough: tuple[DeliveredFile, ...]
     """Files that go out as they are: XML, RPC, metadata, basic products."""
     metadata: ItemMetadata
     """What the item's own JSON tells."""
@@ -99,7 +99,7 @@ class DeliveredItem:
         """Acquisition time, UTC without a time zone: from the metadata, else from the id."""
         return self.metadata.acquired or item_time(self.item_id)
 
-    def masks_of(self, image: Asset) -> tuple[Asset, ...]:
+    def masks_of(self, image: DeliveredFile) -> tuple[DeliveredFile, ...]:
         """Masks that describe an image: UDM2 before UDM, at most one of each.
 
         SkySat masks belong to images whose product begins alike; those of other items to all. Of equal
@@ -112,7 +112,7 @@ class DeliveredItem:
             found += fitting[:1]
         return tuple(found)
 
-    def _describes(self, mask: Asset, image: Asset) -> bool:
+    def _describes(self, mask: DeliveredFile, image: DeliveredFile) -> bool:
         if self.item_type not in _PAIRED_BY_STEM or not mask.product:
             return True
         return _first_word(mask.product) == _first_word(image.product)
@@ -124,7 +124,7 @@ class Delivery:
 
     items: tuple[DeliveredItem, ...]
     """Sorted by id."""
-    others: tuple[Asset, ...]
+    others: tuple[DeliveredFile, ...]
     """Files of no item; they go out as they are."""
     problems: tuple[FileProblem, ...]
     """What is amiss, file by file; nothing here stops the rest."""
@@ -168,7 +168,7 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     files = _files(folders, problems)
     listed = _listed(files, problems)
     collections = {path.parent / FOLDER for path in files if path.name == TABLE}
-    grouped: dict[str, list[Asset]] = defaultdict(list)
+    grouped: dict[str, list[DeliveredFile]] = defaultdict(list)
     others = []
     for relative, path in files.items():
         asset = _asset(relative, path, listed.get(relative), problems)
@@ -228,7 +228,7 @@ def _listed(
 
 def _asset(
     relative: PurePosixPath, path: Path, entry: ManifestEntry | None, problems: Told[FileProblem]
-) -> Asset:
+) -> DeliveredFile:
     name = parse_name(relative.name)
     annotations = {} if entry is None else entry.annotations
     if ITEM_ID in annotations:
@@ -240,7 +240,7 @@ def _asset(
     kind, asset_type = name.kind, annotations.get(ASSET_TYPE, "")
     if name.extension.lower() in RASTER_EXTENSIONS and asset_type.endswith(("udm", "udm2")):
         kind = Kind.UDM2 if asset_type.endswith("udm2") else Kind.UDM
-    return Asset(
+    return DeliveredFile(
         path=path,
         relative=relative,
         kind=kind,
@@ -250,7 +250,7 @@ def _asset(
     )
 
 
-def _item(assets: list[Asset], known_id: str | None, problems: Told[FileProblem]) -> DeliveredItem:
+def _item(assets: list[DeliveredFile], known_id: str | None, problems: Told[FileProblem]) -> DeliveredItem:
     rasters = [asset for asset in assets if asset.is_raster and asset.orthorectified]
     rasters = _without_rivals(rasters, problems)
     images = tuple(asset for asset in rasters if asset.kind is Kind.IMAGE)
@@ -276,7 +276,7 @@ def _item(assets: list[Asset], known_id: str | None, problems: Told[FileProblem]
     )
 
 
-def _item_id(assets: Iterable[Asset]) -> str:
+def _item_id(assets: Iterable[DeliveredFile]) -> str:
     """The id that a manifest gives, else the longest that a name gives: the full one of a RapidEye tile."""
     listed = sorted({asset.annotations[ITEM_ID] for asset in assets if ITEM_ID in asset.annotations})
     named = sorted(
@@ -285,15 +285,15 @@ def _item_id(assets: Iterable[Asset]) -> str:
     return (listed or named)[0]
 
 
-def _metadata(assets: Iterable[Asset]) -> ItemMetadata:
+def _metadata(assets: Iterable[DeliveredFile]) -> ItemMetadata:
     """The first item metadata that tell the time, else the first."""
     found = [read_item_metadata(asset.path) for asset in assets if asset.kind is Kind.ITEM_METADATA]
     return next((metadata for metadata in found if metadata.acquired), found[0] if found else ItemMetadata())
 
 
-def _without_rivals(rasters: Iterable[Asset], problems: Told[FileProblem]) -> list[Asset]:
+def _without_rivals(rasters: Iterable[DeliveredFile], problems: Told[FileProblem]) -> list[DeliveredFile]:
     """Leave out results of an earlier run that would be written under the name of another file."""
-    kept: dict[PurePosixPath, Asset] = {}
+    kept: dict[PurePosixPath, DeliveredFile] = {}
     for asset in sorted(
         rasters, key=lambda asset: (bool({"coreg", "anchor"} & {*asset.name.suffixes}), asset.relative)
     ):
@@ -306,7 +306,7 @@ def _without_rivals(rasters: Iterable[Asset], problems: Told[FileProblem]) -> li
     return sorted(kept.values(), key=lambda asset: asset.relative)
 
 
-def _twice(images: Iterable[Asset]) -> list[FileProblem]:
+def _twice(images: Iterable[DeliveredFile]) -> list[FileProblem]:
     """Name images that lie in several folders."""
     first: dict[str, PurePosixPath] = {}
     found = []

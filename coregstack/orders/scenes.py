@@ -7,14 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from coregstack.errors import CoregError
-from coregstack.export.geotiff import Content
-from coregstack.export.plan import Asset as PlannedAsset
-from coregstack.export.plan import ItemPlan
+from coregstack.export.plan import Asset, Content, ItemPlan
 from coregstack.matching.bands import band_classes, image_bands
 from coregstack.orders.bundles import band_names
 from coregstack.orders.manifest import annotations_of
 from coregstack.orders.naming import Kind, output_name
-from coregstack.orders.scan import Asset, DeliveredItem
+from coregstack.orders.scan import DeliveredFile, DeliveredItem
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.scene import Mask, MaskKind, Scene
 from coregstack.stack.opening import Unusable, read_headers, to_datetime64
@@ -82,7 +80,7 @@ def order_scenes(items: Sequence[DeliveredItem], anchor_id: str, *, verify: bool
     return OrderScenes(scenes=tuple(scenes), unusable=tuple(unusable), plans=tuple(plans))
 
 
-def item_plan(item: DeliveredItem, image: Asset | None, *, verify: bool = True) -> ItemPlan:
+def item_plan(item: DeliveredItem, image: DeliveredFile | None, *, verify: bool = True) -> ItemPlan:
     """All files of an item and their names in the output, the image that is matched first."""
     rasters = [asset for asset in (*item.images, *item.masks) if asset != image]
     first = [] if image is None else [image]
@@ -93,12 +91,12 @@ def item_plan(item: DeliveredItem, image: Asset | None, *, verify: bool = True) 
     return ItemPlan(id=item.item_id, assets=tuple(assets))
 
 
-def passed_through(assets: Iterable[Asset]) -> list[PlannedAsset]:
+def passed_through(assets: Iterable[DeliveredFile]) -> list[Asset]:
     """Files of no item: they go out under their own names."""
     return [_planned(asset, None, passed=True) for asset in assets]
 
 
-def _planned(asset: Asset, item: DeliveredItem | None, *, passed: bool = False) -> PlannedAsset:
+def _planned(asset: DeliveredFile, item: DeliveredItem | None, *, passed: bool = False) -> Asset:
     name = asset.relative.name
     folder = asset.relative.parent
     known = dict(asset.annotations) or annotations_of(
@@ -109,7 +107,7 @@ def _planned(asset: Asset, item: DeliveredItem | None, *, passed: bool = False) 
     moved = output_name(name, "_coreg")
     if PurePosixPath(moved).suffix.lower() not in (".tif", ".tiff"):
         moved = str(PurePosixPath(moved).with_suffix(".tif"))
-    return PlannedAsset(
+    return Asset(
         source=str(asset.path),
         folder="" if folder == PurePosixPath(".") else folder.as_posix(),
         name=name if passed else output_name(name, ""),
@@ -121,8 +119,8 @@ def _planned(asset: Asset, item: DeliveredItem | None, *, passed: bool = False) 
     )
 
 
-def _best(images: Sequence[Asset], wanted: str = "") -> Asset:
-    def rank(asset: Asset) -> tuple[bool, int, int, str]:
+def _best(images: Sequence[DeliveredFile], wanted: str = "") -> DeliveredFile:
+    def rank(asset: DeliveredFile) -> tuple[bool, int, int, str]:
         product = asset.product.lower()
         place = next((k for k, p in enumerate(PREFERENCE) if product.startswith(p)), len(PREFERENCE))
         return product != wanted, place, -len(product), asset.relative.as_posix()
@@ -130,16 +128,16 @@ def _best(images: Sequence[Asset], wanted: str = "") -> Asset:
     return min(images, key=rank)
 
 
-def _headers(assets: Sequence[Asset]) -> dict[str, RasterHeader | CoregError]:
+def _headers(assets: Sequence[DeliveredFile]) -> dict[str, RasterHeader | CoregError]:
     paths = list(dict.fromkeys(str(asset.path) for asset in assets))
     return dict(zip(paths, read_headers(paths), strict=True))
 
 
 def _scene(
     item: DeliveredItem,
-    image: Asset,
+    image: DeliveredFile,
     header: RasterHeader,
-    masks: Sequence[tuple[Asset, RasterHeader | CoregError]],
+    masks: Sequence[tuple[DeliveredFile, RasterHeader | CoregError]],
 ) -> Scene:
     known = band_names(image.name, header.count)
     if known is not None and header.alpha is not None:

@@ -20,21 +20,21 @@ from coregstack.export import claim
 from coregstack.export.deliver import deliver_item, log_report
 from coregstack.export.earlier import Earlier, all_earlier, left_behind, words_of_again, words_of_left
 from coregstack.export.files import WriteError, file_digest, is_half_written, resolved, sample_digest
-from coregstack.export.geotiff import Content
 from coregstack.export.lock import locked
-from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport
+from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
 from coregstack.graph.blocks import object_array
 from coregstack.graph.matched import reference
 from coregstack.graph.network import Items, scene_network
 from coregstack.graph.written import deliveries, scene_deliveries
 from coregstack.matching.bands import anchor_bands, pair_bands
-from coregstack.matching.decision import ANCHOR_QUALITY, failure
+from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
 from coregstack.matching.items import SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, Scene
-from coregstack.run.computing import Progress, Undone, compute_items
 from coregstack.run.memory import scene_bytes
+from coregstack.run.places import check_apart, check_no_store
+from coregstack.run.scheduler import Progress, Undone, compute_items
 from coregstack.run.targets import begin, check_targets
 from coregstack.stack.opening import Unusable
 from coregstack.stack.placing import placed_scene, scene_bands, unplaceable
@@ -132,7 +132,8 @@ def run_items(
         parts, progress, total=len(plans), before=len(done), ids=order, undone=undone, need=need
     ):
         reports[report.id] = replace(report, again=found[report.id].again)
-    return _told([reports[plan.id] for plan in plans], left_over)
+    told = _told([reports[plan.id] for plan in plans], left_over)
+    return replace(told, notes=(*told.notes, *words_of_unapplied(told.reports, match.decide)))
 
 
 def deliver_records(
@@ -307,6 +308,18 @@ def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> tuple
     return [_on_anchor(scene, anchor, bands) for scene, bands in able], items
 
 
+def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str, ...]:
+    """One line on items that stay by the rule although a shift is known; none where there are none."""
+    count = sum(stays_unapplied(report.quality) for report in reports)
+    if not count or decide != "score":
+        return ()
+    items = "1 item stays" if count == 1 else f"{count} items stay"
+    return (
+        f"{items} by the score although a shift of more than {WORTH_TELLING:g} px is known: --decide evidence "
+        "(decide='evidence' in Python) moves what is known.",
+    )
+
+
 def run_fingerprint(
     anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
 ) -> tuple[tuple[str, str], ...]:
@@ -345,28 +358,6 @@ def _on_anchor(scene: Scene, anchor: Scene, bands: Sequence[int]) -> PlacedScene
     return placed_scene(scene, anchor.image.box, indexes, names=[scene.bands[k] for k in bands])
 
 
-def check_apart(output: Path, inputs: Iterable[Path]) -> None:
-    """Refuse an output that is or holds an input, or lies in an input folder.
-
-    Raises
-    ------
-    OutputConflict
-    """
-    output = resolved(output)
-    for path in inputs:
-        where = resolved(path)
-        folder = where if where.is_dir() else where.parent
-        if (
-            output == folder
-            or where.is_relative_to(output)
-            or (where.is_dir() and output.is_relative_to(where))
-        ):
-            raise OutputConflict(
-                f"The output {str(output)!r} and the input {str(where)!r} overlap; inputs are never written to. "
-                "Choose an output folder beside the input."
-            )
-
-
 @contextmanager
 def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
     """An output folder for one run alone: made, and cleared of what a killed run left half-written.
@@ -379,11 +370,13 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
     Raises
     ------
     OutputConflict
-        If the output is or holds an input, lies in an input folder, is a file, or is written by another run.
+        If the output is or holds an input, lies in an input folder or a Zarr store, is a file, or is written by
+        another run.
     WriteError
         If it cannot be made or locked.
     """
     check_apart(output, inputs)
+    check_no_store(output)
     output = resolved(output)
     if output.exists() and not output.is_dir():
         raise OutputConflict(f"The output {str(output)!r} is a file; a folder was expected.")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from coregstack.api import check_resampling
-from coregstack.cube.memory import open_cube
+from coregstack.cube.mark import find_cube
+from coregstack.cube.place import Place
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.files import resolved
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
@@ -18,13 +17,16 @@ from coregstack.matching.bands import anchor_bands
 from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import Scene
-from coregstack.run.computing import Progress
-from coregstack.run.cube import grow_cube, write_cube
-from coregstack.run.execute import check_apart, output_folder, reference_digests, run_fingerprint, run_items
+from coregstack.run.cube import readable, write_cube
+from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
+from coregstack.run.new_dates import append_scenes
+from coregstack.run.places import cube_place
 from coregstack.run.result import RunResult, with_table
+from coregstack.run.scheduler import Progress
+from coregstack.stack.applying import check_resampling
 from coregstack.stack.facts import scene_facts
 from coregstack.stack.opening import Unusable
-from coregstack.stack.placing import check_nearest, scene_bands
+from coregstack.stack.placing import check_nearest, scene_bands, unplaceable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +125,7 @@ def carry_out(
     anchor = items.anchor
     anchor_bands(request.match, scene_bands(anchor))
     check_nearest(request.match.nearest, items.scenes)
-    _check_cube(request, items)
+    place = _place_of_cube(request, items)
     settings = DeliverySettings(
         output=str(resolved(request.output)),
         anchor_id=anchor.id,
@@ -153,34 +155,42 @@ def carry_out(
             output=str(request.output),
             anchor=anchor.id,
             reports=(*done.reports, *items.missing),
+            lattice=anchor.image.box,
             dry_run=request.dry_run,
             notes=(*items.notes, *done.notes),
             **scene_facts(items.scenes),
         )
         if request.dry_run:
             return result
-        return _with_cube((finish or with_table)(result), request, items)
+        return _with_cube((finish or with_table)(result), request, items, place)
 
 
-def _check_cube(request: RunRequest, items: RunItems) -> None:
-    """Refuse a place for the cube where it may not be written."""
-    if isinstance(request.zarr, str | os.PathLike):
-        check_apart(Path(request.zarr), items.inputs)
-    if request.zarr is not None and not request.append:
-        open_cube(request.zarr, None, overwrite=request.overwrite)
+def _place_of_cube(request: RunRequest, items: RunItems) -> Place | None:
+    """Where the cube that was asked for goes; refused where it may not be written."""
+    known = {scene.id for scene in items.scenes} | {unusable.id for unusable in items.unusable}
+    return cube_place(
+        request.zarr,
+        output=request.output,
+        inputs=items.inputs,
+        overwrite=request.overwrite and not request.append,
+        append=request.append,
+        anchor=items.anchor.id,
+        ids=known | {report.id for report in items.missing},
+    )
 
 
-def _with_cube(result: RunResult, request: RunRequest, items: RunItems) -> RunResult:
+def _with_cube(result: RunResult, request: RunRequest, items: RunItems, place: Place | None) -> RunResult:
     """Write the cube that was asked for; the items are delivered whatever fails here."""
     try:
-        if request.zarr is not None and request.append:
-            grow_cube(
-                request.zarr, items.scenes, items.anchor, result, request.match, resampling=request.resampling
-            )
-        elif request.zarr is not None:
-            write_cube(
-                request.zarr, items.scenes, items.anchor, result, request.match, overwrite=request.overwrite
-            )
+        if place is None:
+            return result
+        mark = find_cube(place, overwrite=False) if request.append else None
+        if mark is None or not mark.ready:
+            overwrite = request.overwrite and not request.append
+            write_cube(place, items.scenes, items.anchor, result, request.match, overwrite=overwrite)
+            return result
+        able = [s for s in readable(items.scenes, result) if unplaceable(s, items.anchor, apart=True) is None]
+        append_scenes(able, place, request.match, resampling=request.resampling)
     except (CoregError, OSError) as error:
         return replace(result, faults=(*result.faults, f"cube: {error}"))
     return result

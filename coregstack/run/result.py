@@ -5,30 +5,28 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
+from coregstack.export.displacement import displacement_name
 from coregstack.export.files import staged
-from coregstack.export.plan import ItemReport, WrittenFile
+from coregstack.export.plan import TABLE, ItemReport, WrittenFile
 from coregstack.export.stac import write_stac
+from coregstack.graph.matched import displacement_files
 from coregstack.matching.quality import told_fields, variables
 from coregstack.model import Status
 from coregstack.run.notebook import table_html
+from coregstack.stack.measured import with_displacement, with_lattice
 
 if TYPE_CHECKING:
     import pystac
-
-TABLE = "coregistration.csv"
-"""Name of the table of all items in an output folder."""
-
-REPORT = "report.html"
-"""Name of the report in an output folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +49,8 @@ class RunResult:
     """Item id to time of acquisition (UTC), of items whose time is known."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Item id to the input image that was matched, of items that were read from files."""
+    lattice: GeoBox | None = None
+    """The anchor's box, in whose pixels shifts are counted; None where it is not known."""
     dry_run: bool = False
     """Whether items were only matched and decided upon, and nothing was written."""
 
@@ -74,7 +74,20 @@ class RunResult:
         table = self.to_dataframe()
         coords = {"time": self._times(), "id": ("time", table.index.to_numpy(object))}
         columns = {str(name): table[name].to_numpy(object) for name in table}
-        return xr.Dataset(variables(columns), coords=coords, attrs={"anchor": self.anchor})
+        quality = xr.Dataset(variables(columns), coords=coords, attrs={"anchor": self.anchor})
+        if self.lattice is None:
+            return quality
+        files = [self._displacement(report) for report in self.reports]
+        if any(files):
+            planes = displacement_files(files, [report.quality for report in self.reports], self.lattice)
+            quality = with_displacement(quality, planes, self.lattice)
+        return with_lattice(quality, self.lattice)
+
+    def _displacement(self, report: ItemReport) -> str | None:
+        """The file of the displacement that an item was moved by."""
+        name = displacement_name(report.id)
+        paths = (file.path for file in report.files if PurePosixPath(file.path).name == name)
+        return next((str(Path(self.output, path)) for path in paths), None)
 
     def to_stac(self, collection_id: str | None = None) -> pystac.Collection:
         """Describe the output as a STAC collection in ``stac/collection.json``.

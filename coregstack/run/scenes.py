@@ -16,7 +16,15 @@ from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
 from coregstack.graph.written import records_of, slab_deliveries
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Band, Method, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
 from coregstack.model import OUTSIDE
@@ -112,6 +120,7 @@ def to_geotiffs(
     scenes = pristine_scenes(known, moved=True)
     with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]) as claim:
         notes: tuple[str, ...] = ()
+        place = known.box
         if scenes is None:
             begin([file_plan(i, f"{i}.tif") for i in known.ids], folder, overwrite=overwrite)
             writer = SlabWriter(
@@ -133,11 +142,11 @@ def to_geotiffs(
                 need=known.array.nbytes // len(known.ids),
             )
         else:
-            boxes = {s.scene.id: s.scene.image.box for s in scenes}
+            place = {s.scene.id: s.scene.image.box for s in scenes}.get(anchor, known.box)
             settings = DeliverySettings(
                 output=str(resolved(folder)),
                 anchor_id=anchor,
-                anchor=boxes.get(anchor, known.box),
+                anchor=place,
                 resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
                 cog=cog,
                 fingerprint=(("quality", records.name),),
@@ -153,6 +162,7 @@ def to_geotiffs(
         anchor=anchor,
         reports=tuple(by_id[i] for i in known.ids),
         notes=notes,
+        lattice=place,
         **stack_facts(known),
     )
     return with_table(result)
@@ -172,6 +182,8 @@ def run_scenes(
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
     nearest: Sequence[str | int] = (),
+    model: Model = "shift",
+    decide: Decide = "score",
     resampling: Resampling = "cubic",
     cog: bool = False,
     overwrite: bool = False,
@@ -195,7 +207,7 @@ def run_scenes(
         written, it is named among the problems.
     ids, times : sequence, optional
         As in `coregstack.open_scenes`.
-    band, max_shift, threshold, min_improvement, method, nearest
+    band, max_shift, threshold, min_improvement, method, nearest, model, decide
         As in `coregstack.estimate`. Scenes may have other bands than the anchor.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
@@ -241,6 +253,8 @@ def run_scenes(
         min_improvement=min_improvement,
         method=method,
         nearest=nearest,
+        model=model,
+        decide=decide,
     )
     request = RunRequest(
         match=settings, output=given_path(output, "output"), zarr=zarr, resampling=resampling, cog=cog,

@@ -154,7 +154,8 @@ def _axis(array: xr.DataArray, dim: str, size: int, told: tuple[float, float] | 
         if np.allclose(values, even, rtol=0, atol=rounding + 1e-6 * abs(step)):
             return told
     even = values[0] + step * np.arange(size)
-    if step == 0 or not np.allclose(values, even, rtol=0, atol=_UNEVEN * abs(step) + rounding):
+    close = np.isfinite(step) and np.allclose(values, even, rtol=0, atol=_UNEVEN * abs(step) + rounding)
+    if step == 0 or not close:
         raise InvalidStack(
             f"The coordinate {dim!r} is not evenly spaced. Bring the stack onto one regular grid, for "
             "example with odc.stac.load or rio.reproject_match; xr.concat(join='override') helps where "

@@ -13,8 +13,16 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
 from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
-from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
+from coregstack.graph.matched import (
+    array_items,
+    displacement_planes,
+    field_values,
+    records,
+    reference,
+    scene_items,
+)
 from coregstack.graph.network import Items, array_network, scene_network
+from coregstack.kernels.lattice import Lattice
 from coregstack.matching.bands import BandPairs, pair_bands
 from coregstack.matching.items import MatchItem, SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
@@ -25,8 +33,8 @@ from coregstack.pixels.scene import PlacedScene
 from coregstack.stack.anchor import AUTO, best_item
 from coregstack.stack.conform import Stack, conform, item_times
 from coregstack.stack.lookup import find_anchor
-from coregstack.stack.masks import Mask, usable_pixels
-from coregstack.stack.measured import with_lattice
+from coregstack.stack.masks import Mask, stable_ground, usable_pixels
+from coregstack.stack.measured import with_displacement, with_lattice
 from coregstack.stack.provenance import pristine_clear, pristine_scenes
 
 
@@ -68,19 +76,33 @@ def estimate_stack(
     mask: Mask | None,
     settings: MatchSettings,
     settled: tuple[PairMatch, ...] = (),
+    stable: xr.DataArray | None = None,
 ) -> xr.Dataset:
-    """Lazy quality of a stack in its known form; `settled` are pairs with the anchor that are known already."""
+    """Lazy quality of a stack in its known form.
+
+    Parameters
+    ----------
+    known : Stack
+    anchor, mask, stable
+        As `coregstack.estimate` takes them.
+    settings : MatchSettings
+        How items are matched.
+    settled : tuple of PairMatch
+        Pairs with the anchor that are known already.
+    """
     facts = {}
     if is_auto(anchor):
         anchor, facts["anchor_why"] = best_item(known)
     outside = _outside(known, anchor) if isinstance(anchor, xr.DataArray | xr.Dataset) else None
     first = find_anchor(known, anchor) if outside is None else outside
     pairs = pair_bands(settings, known.held if outside is None else outside.stack.held, known.held)
-    found = _records(known, first, mask, pairs, settled)
+    found, frame = _records(known, first, mask, pairs, settled, stable)
     quality = _quality(known, found, pairs.options).assign_attrs(facts, band=_scored(known, outside, pairs))
+    if settings.model != "shift":
+        nodes = Lattice.of((frame.shape[0], frame.shape[1])).shape
+        quality = with_displacement(quality, displacement_planes(found, nodes), frame)
     name = known.ids[first] if isinstance(first, int) else OUTSIDE
-    box = known.box if outside is None else outside.stack.box
-    return with_lattice(quality, box).assign_attrs(anchor=name)
+    return with_lattice(quality, frame).assign_attrs(anchor=name)
 
 
 def is_auto(anchor: Any) -> bool:
@@ -103,22 +125,29 @@ def _records(
     mask: Mask | None,
     pairs: BandPairs,
     settled: tuple[PairMatch, ...],
-) -> da.Array:
+    stable: xr.DataArray | None,
+) -> tuple[da.Array, GeoBox]:
+    """An `ItemQuality` for each item, and the anchor's box, in whose frame items are matched."""
     options = pairs.options
     inside = anchor if isinstance(anchor, int) else None
     known = _items(stack, inside, settled)
     scenes = None if mask is not None or inside is None else _match_scenes(stack, inside, pairs)
+    if scenes is not None:
+        frame = scenes[known.anchor].scene.image.box
+    else:
+        frame = stack.box if isinstance(anchor, int) else anchor.stack.box
+    ground = None if stable is None else stable_ground(stack, stable, frame)
     if scenes is not None and options.method == "network":
-        return scene_network(scenes, known, options)
+        return scene_network(scenes, known, options, ground), frame
     if scenes is not None:
         items = scene_items(scenes)
         first: MatchItem | da.Array = SceneItem(scene=scenes[known.anchor])
     else:
         items, first = _array_items(stack, inside, anchor, usable_pixels(stack, mask), pairs)
-    prepared = reference(first, options)
+    prepared = reference(first, options, ground)
     if options.method == "network":
-        return array_network(items, known, prepared, options, in_memory=stack.given.chunks is None)
-    return records(items, inside, prepared, options)
+        return array_network(items, known, prepared, options, in_memory=stack.given.chunks is None), frame
+    return records(items, inside, prepared, options), frame
 
 
 def _array_items(

@@ -10,8 +10,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidRequest
+from coregstack.geometry.lattice import offset
 from coregstack.graph.blocks import without_classes
 from coregstack.stack.conform import Stack, with_known_dims
 
@@ -141,3 +143,35 @@ def _turned_round(dim: str, stack: Stack, labels: NDArray[Any], wanted: NDArray[
         return False
     turns = np.round((labels - wanted) / 360)
     return bool(np.ptp(turns) == 0 and np.allclose(labels, wanted + 360 * turns, rtol=0, atol=pixel / 2))
+
+
+def stable_ground(stack: Stack, stable: xr.DataArray, frame: GeoBox) -> NDArray[np.bool_]:
+    """Ground that may drive a displacement, in the frame of the anchor; it is computed.
+
+    Parameters
+    ----------
+    stack : Stack
+    stable : DataArray
+        Dims (y, x), bool, on the grid of the stack.
+    frame : GeoBox
+        The anchor's box.
+
+    Raises
+    ------
+    InvalidRequest
+        If it is no such mask.
+    """
+    known = with_known_dims(stable) if isinstance(stable, xr.DataArray) else stable
+    if not isinstance(known, xr.DataArray) or set(known.dims) != {"y", "x"} or known.dtype != bool:
+        raise InvalidRequest(
+            "stable has to be a bool DataArray with dims (y, x) on the grid of the stack, True on ground that stays "
+            f"where it is; this was given: {getattr(known, 'dtype', type(known).__name__)} with dims "
+            f"{getattr(known, 'dims', ())}."
+        )
+    whole = _given(stack, known)[0].compute()
+    row, col = (round(value) for value in (offset(frame, stack.box) if stack.box.crs is not None else (0, 0)))
+    out = np.ones(frame.shape, bool)
+    rows = slice(max(row, 0), min(row + frame.shape[0], whole.shape[0]))
+    cols = slice(max(col, 0), min(col + frame.shape[1], whole.shape[1]))
+    out[rows.start - row : rows.stop - row, cols.start - col : cols.stop - col] = whole[rows, cols]
+    return out

@@ -4,13 +4,25 @@ from __future__ import annotations
 
 import math
 
+import dask.array as da
+import numpy as np
 import xarray as xr
 from affine import Affine
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
+from coregstack.graph.moved import displacements
+from coregstack.kernels.lattice import Lattice
 from coregstack.matching.quality import Field, fields_in
+from coregstack.model import Shift
+
+DISPLACEMENT = {
+    "displacement_y": "shift to apply at each place, down the rows",
+    "displacement_x": "shift to apply at each place, along the columns",
+    "displacement_sigma": "1 sigma of the displacement along either axis",
+}
+"""Variables of a displacement on its control lattice, and what they are."""
 
 _CRS, _TRANSFORM = "lattice_crs", "lattice_geotransform"
 _SAME = 1e-6
@@ -72,7 +84,82 @@ def on_lattice(quality: xr.Dataset, box: GeoBox) -> xr.Dataset:
         if field.units == "px":
             variables[field.name] = quality[field.name] * _factor(field, down, along)
             variables[field.name].attrs = quality[field.name].attrs
-    return with_lattice(quality.assign(variables), box)
+    return with_lattice(quality.drop_vars([*DISPLACEMENT], errors="ignore").assign(variables), box)
+
+
+def with_displacement(quality: xr.Dataset, planes: da.Array, frame: GeoBox) -> xr.Dataset:
+    """A quality with the displacement of each item on the control lattice of the anchor.
+
+    Parameters
+    ----------
+    quality : Dataset
+    planes : dask Array
+        Dims (time, 3, y, x), as `coregstack.graph.matched.displacement_planes` gives it.
+    frame : GeoBox
+        The anchor's box.
+
+    Returns
+    -------
+    Dataset
+        With `displacement_y`, `displacement_x` and `displacement_sigma` (time, lattice_y, lattice_x), px of the frame;
+        the coordinates of the lattice are those of the map, at its nodes.
+    """
+    lattice = Lattice.of((frame.shape[0], frame.shape[1]))
+    rows, cols = lattice.nodes
+    coords = {
+        "lattice_y": frame.affine.f + frame.affine.e * (rows + 0.5),
+        "lattice_x": frame.affine.c + frame.affine.a * (cols + 0.5),
+    }
+    dims = ("time", "lattice_y", "lattice_x")
+    variables = {
+        name: (dims, planes[:, k], {"units": "px", "long_name": meaning})
+        for k, (name, meaning) in enumerate(DISPLACEMENT.items())
+    }
+    return quality.assign(variables).assign_coords(coords)
+
+
+def displacements_on(quality: xr.Dataset, box: GeoBox) -> da.Array | None:
+    """The displacement of each item in the frame of a stack, None in the array where an item is displaced as one.
+
+    Parameters
+    ----------
+    quality : Dataset
+        As `coregstack.estimate` returned it, of the stack's items.
+    box : GeoBox
+        The stack's box.
+
+    Returns
+    -------
+    dask Array or None
+        None where the quality holds no displacement.
+
+    Raises
+    ------
+    InvalidStack
+        If it says that items are displaced by a field and lacks it, or cannot be brought to the stack's lattice.
+    """
+    if any(name not in quality for name in DISPLACEMENT):
+        return None
+    measured = _lattice(quality)
+    if measured is None:
+        raise InvalidStack(
+            f"The quality holds a displacement, but lacks the attribute {_TRANSFORM!r} that says on which lattice. "
+            "Pass what estimate returned, with its attributes."
+        )
+    crs, affine = measured
+    down, along = _pixel_ratio(crs, affine, box)
+    y, x = (np.asarray(quality[name].values, np.float64) for name in ("lattice_y", "lattice_x"))
+    own = box.affine
+    return displacements(
+        quality["model"].data,
+        [quality[name].transpose("time", "lattice_y", "lattice_x").data for name in DISPLACEMENT],
+        origin=Shift((y[0] - affine.f) / affine.e - 0.5, (x[0] - affine.c) / affine.a - 0.5),
+        step=abs(float((x[1] - x[0]) / affine.a)),
+        scale=Shift(1 / down, 1 / along),
+        first=Shift(
+            (own.f + own.e / 2 - affine.f) / affine.e - 0.5, (own.c + own.a / 2 - affine.c) / affine.a - 0.5
+        ),
+    )
 
 
 def _lattice(quality: xr.Dataset) -> tuple[CRS | None, Affine] | None:

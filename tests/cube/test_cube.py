@@ -350,8 +350,9 @@ def test_what_is_no_cube_is_left_alone(tmp_path):
         with pytest.raises(OutputConflict, match="no Zarr store"):
             to_zarr(make([0]), folder, overwrite=overwrite)
     assert (folder / "precious.txt").read_text() == "stay"
-    to_zarr(make([0]), other, overwrite=True)
-    assert_holds(other, [0])
+    with pytest.raises(OutputConflict, match="not a cube"):
+        to_zarr(make([0]), other, overwrite=True)
+    assert xr.open_zarr(other, consolidated=False).a.values.tolist() == [1, 2]
 
 
 def test_another_grid_or_order_of_dates_is_a_conflict(tmp_path):

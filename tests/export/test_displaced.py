@@ -10,9 +10,11 @@ import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from pyproj import Transformer
+from scipy import ndimage
 
 from coregstack.errors import InvalidRequest
-from coregstack.export.geotiff import Content, Movement, write_moved
+from coregstack.export.geotiff import Movement, write_moved
+from coregstack.export.plan import Content
 from coregstack.kernels.displacement import Spline, constant
 from coregstack.model import Displacement, Move, Shift
 from coregstack.pixels import raster
@@ -80,13 +82,12 @@ def test_every_raster_moves_by_the_same_field_on_the_ground(kind: str, tmp_path:
     expected = ground(x[None, :] - 3 * dx, y[:, None] + 3 * dy)
     seen = values > 0
     assert seen.sum() > 0.97 * box.shape[0] * box.shape[1]
-    inner = np.zeros_like(seen)
-    inner[6:-6, 6:-6] = seen[6:-6, 6:-6]
+    inner = ndimage.binary_erosion(seen, iterations=6)
     limit = 12.0 if kind == "larger pixels" else 3.0
     assert np.abs(values.astype(float) - expected)[inner].max() < limit
     # a move by the mean alone leaves far more
     still = ground(x[None, :] - 3 * dx.mean(), y[:, None] + 3 * dy.mean())
-    assert np.abs(values.astype(float) - still)[inner].max() > 40
+    assert np.abs(values.astype(float) - still)[inner].max() > 30
 
 
 @pytest.mark.parametrize("kind", ["same pixels", "larger pixels"])

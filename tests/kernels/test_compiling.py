@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -118,6 +119,42 @@ def test_what_is_damaged_is_compiled_again(
     assert module.add(WHOLE) == 5
     assert hits(module.add) == 0
     assert hits_of_next(process) == 1
+
+
+def test_what_came_with_the_package_is_found_without_a_cache(
+    process: Callable[[], ModuleType], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process().add(WHOLE)
+    (path,) = kept(tmp_path)
+    packaged = tmp_path / "packaged" / path.name
+    packaged.parent.mkdir()
+    path.rename(packaged)
+    monkeypatch.setattr(compiling, "PACKAGED", packaged.parent)
+    assert hits_of_next(process) == 1
+    assert kept(tmp_path) == [packaged]
+    packaged.write_bytes(packaged.read_bytes()[:-100])
+    module = process()
+    assert module.add(WHOLE) == 5
+    assert hits(module.add) == 0
+
+
+def test_no_lock_is_left_behind(process: Callable[[], ModuleType], tmp_path: Path) -> None:
+    process().add(WHOLE)
+    assert not list(tmp_path.rglob("*.lock"))
+
+
+def test_of_two_processes_that_want_one_kind_one_compiles(tmp_path: Path) -> None:
+    (tmp_path / "kernel.py").write_text(SOURCE)
+    code = (
+        "import kernel, numpy; kernel.add(numpy.ones(2)); print(sum(kernel.add.stats.cache_misses.values()))"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+    environment.pop("NUMBA_CACHE_DIR", None)
+    processes = [
+        subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    assert sum(int(process.communicate()[0]) for process in processes) == 1
 
 
 def hits_of_next(process: Callable[[], ModuleType]) -> int:

@@ -251,9 +251,11 @@ def test_a_field_is_scored_as_a_shift_is() -> None:
     by_field = matching_scores(a, b, field, value_range=value_range)
     by_shift = matching_scores(a, b, Shift(0.0, 0.0), value_range=value_range)
     assert by_field.before == pytest.approx(by_shift.before, abs=0.01)
-    assert by_field.after > 0.97 > by_field.before + 0.02
+    assert by_field.after > 0.99
+    assert by_field.before < 0.97
     strips = matching_scores(a, b, field, value_range=value_range, strip=37)
-    assert strips == by_field
+    assert strips.before == pytest.approx(by_field.before, abs=1e-9)
+    assert strips.after == pytest.approx(by_field.after, abs=1e-9)
     same = constant(Shift(0.25, -0.5))
     as_shift = matching_scores(a, b, Shift(0.25, -0.5), value_range=value_range)
     as_field = matching_scores(a, b, same, value_range=value_range)

@@ -13,7 +13,7 @@ from distributed import Client, LocalCluster
 from coregstack import cli, run_scenes
 from coregstack.errors import WorkersPaused, WorkersTooSmall
 from coregstack.pixels.held import HELD_BYTES
-from coregstack.run import computing, memory
+from coregstack.run import memory, scheduler
 from coregstack.stack.opening import scenes_of
 from coregstack.testing import sample_stack
 
@@ -96,7 +96,7 @@ def test_a_run_on_workers_that_are_too_small_is_refused_before_work(
 def test_workers_that_pause_for_ever_end_the_run(
     paths: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(computing, "check_workers", lambda client, need: None)
+    monkeypatch.setattr(scheduler, "check_workers", lambda client, need: None)
     monkeypatch.setattr(memory, "PATIENCE_S", 1.0)
     with (
         dask.config.set({"distributed.worker.memory.monitor-interval": "20ms"}),

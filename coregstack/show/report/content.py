@@ -20,11 +20,12 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
+from coregstack.export.plan import TABLE
 from coregstack.geometry.globe import unbroken
 from coregstack.geometry.validarea import outline
 from coregstack.matching.quality import Field, Plain, fields_in, missing_in
 from coregstack.model import Evidence, Status, TiePoints
-from coregstack.run.result import TABLE, RunResult, rows
+from coregstack.run.result import RunResult, rows
 from coregstack.show.rematch import rematch
 from coregstack.untrusted.jsonfile import parse_json, read_text
 from coregstack.untrusted.limits import TABLE_BYTES
@@ -32,7 +33,7 @@ from coregstack.untrusted.times import time_from_name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Content:
+class ReportContent:
     """All that a report shows, but for the evidence, which is read item by item."""
 
     anchor: str
@@ -47,7 +48,7 @@ class Content:
     """Reads what is kept of an item."""
 
 
-def gather(source: Any) -> Content:
+def gather(source: Any) -> ReportContent:
     """Gather what a report shows.
 
     Parameters
@@ -76,12 +77,12 @@ def gather(source: Any) -> Content:
     return _from_folder(folder)
 
 
-def _from_result(result: RunResult) -> Content:
+def _from_result(result: RunResult) -> ReportContent:
     items = []
     for found, row in zip(result.reports, rows(result.reports), strict=True):
         values = row | {"time": result.time_text(found.id), "problems": found.problems}
         items.append(_item(values, [file.path for file in found.files]))
-    return Content(
+    return ReportContent(
         anchor=result.anchor,
         items=tuple(items),
         notes=result.notes,
@@ -90,7 +91,7 @@ def _from_result(result: RunResult) -> Content:
     )
 
 
-def _from_folder(folder: Path) -> Content:
+def _from_folder(folder: Path) -> ReportContent:
     if not (folder / TABLE).is_file():
         raise MissingFile(
             f"{str(folder)!r} holds no {TABLE}: it is not the output folder of a finished run. Name the folder "
@@ -103,7 +104,7 @@ def _from_folder(folder: Path) -> Content:
         raise UnreadableFile(
             f"{folder / TABLE} is not the table of a run ({error}); run again to have it written anew."
         ) from error
-    return Content(
+    return ReportContent(
         anchor=_anchor(items),
         items=items,
         notes=(),
@@ -112,13 +113,13 @@ def _from_folder(folder: Path) -> Content:
     )
 
 
-def _from_quality(source: xr.DataArray | xr.Dataset) -> Content:
+def _from_quality(source: xr.DataArray | xr.Dataset) -> ReportContent:
     table = quality_table(source)
     told = table.drop(columns="time")
     source = source.assign_coords({name: ("time", told[name].to_numpy()) for name in told})
     items = tuple(_item(values, []) for values in table.reset_index().to_dict("records"))
     named = source.attrs.get("coregstack_anchor") or source.attrs.get("anchor")
-    return Content(
+    return ReportContent(
         anchor=str(named or _anchor(items)),
         items=items,
         notes=(),
@@ -190,7 +191,7 @@ def _told(field: Field, value: Any) -> Plain:
     """A value of a quality as the page takes it."""
     if field.name == "status":
         return Status(str(value)).value
-    return _number(value) if field.is_number else str(value)
+    return _number(value) if field.is_number else "" if value is None else str(value)
 
 
 def _number(value: Any) -> float | None:

@@ -18,16 +18,21 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 
 from coregstack._version import __version__
-from coregstack.errors import InvalidRequest
+from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.export.files import staged
 from coregstack.export.lock import locked
+from coregstack.export.plan import REPORT, TABLE
 from coregstack.geometry.lattice import crs_name
 from coregstack.matching.preview import CHIP
 from coregstack.orders.manifest import MANIFEST_NAME, list_again
 from coregstack.run.colours import COLOURS, ON_DARK
-from coregstack.run.result import REPORT, TABLE, RunResult
-from coregstack.show.report.content import Content, area_on_map, evidence_json, gather
+from coregstack.run.places import check_no_store
+from coregstack.run.result import RunResult
+from coregstack.show.report.content import ReportContent, area_on_map, evidence_json, gather
 
+_GENERATOR = b'<meta name="generator" content="coregstack '
+_HEAD = 4096
+"""The generator is named in so many bytes of a report."""
 _SCRIPTS = ("base.js", "charts.js", "table.js", "viewer.js", "main.js")
 
 
@@ -58,7 +63,7 @@ def report(source: Any, path: str | os.PathLike[str] | None = None) -> Path:
     MissingFile, UnreadableFile
         If the folder holds no finished run, the file cannot be written, or the manifest cannot be read.
     OutputConflict
-        If another run is writing to the order's folder.
+        If something that is no report has the path, or another run is writing to the order's folder.
 
     Examples
     --------
@@ -70,8 +75,9 @@ def report(source: Any, path: str | os.PathLike[str] | None = None) -> Path:
     ...     report(aligned, f"{folder}/report.html").name
     'report.html'
     """
-    content = gather(source)
     target = _target(source, path)
+    _check_free(target)
+    content = gather(source)
     listed = _is_listed(target)
     # a run that ends meanwhile writes the manifest anew
     with locked(target.parent) if listed else nullcontext():
@@ -93,12 +99,28 @@ def _target(source: Any, path: str | os.PathLike[str] | None) -> Path:
     raise InvalidRequest("Say where the report goes: report(aligned, 'report.html').")
 
 
+def _check_free(target: Path) -> None:
+    """Refuse a path that holds anything but a report: it may be an input, or any other file that was meant to stay."""
+    check_no_store(target.parent)
+    if not os.path.lexists(target):
+        return
+    try:
+        with target.open("rb") as file:
+            ours = target.is_file() and _GENERATOR in file.read(_HEAD)
+    except OSError:
+        ours = False
+    if not ours:
+        raise OutputConflict(
+            f"{str(target)!r} exists, and is no report of coregstack. Remove it, or choose another path."
+        )
+
+
 def _is_listed(target: Path) -> bool:
     """Whether a report is that of an order: it lies where a run has left its table and a manifest."""
     return target.name == REPORT and all((target.parent / name).is_file() for name in (TABLE, MANIFEST_NAME))
 
 
-def _pieces(content: Content) -> Iterator[str]:
+def _pieces(content: ReportContent) -> Iterator[str]:
     """The page in order; evidence is read and handed on item by item, so that memory stays bounded."""
     assets = files("coregstack.show.report") / "assets"
     style = _colours() + (assets / "style.css").read_text("utf-8")
@@ -129,14 +151,14 @@ def _colours() -> str:
     return f":root {{{light}}}\n@media (prefers-color-scheme: dark) {{ :root {{{dark}}} }}\n"
 
 
-def _anchor_box(content: Content) -> GeoBox | None:
+def _anchor_box(content: ReportContent) -> GeoBox | None:
     if not any(item["id"] == content.anchor for item in content.items):
         return None
     kept = content.evidence(content.anchor)
     return None if kept is None else kept.box
 
 
-def _facts(content: Content, anchor: GeoBox | None) -> dict[str, Any]:
+def _facts(content: ReportContent, anchor: GeoBox | None) -> dict[str, Any]:
     metres = None if anchor is None else _metres(anchor)
     degrees = anchor is not None and anchor.crs is not None and anchor.crs.geographic
     grid = None

@@ -9,14 +9,25 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from coregstack.api import apply, check_resampling
-from coregstack.cube.append import open_grown, write_behind
+from coregstack.cube.append import Grown, open_grown, write_behind
+from coregstack.cube.claim import claimed
+from coregstack.cube.mark import find_finished
+from coregstack.cube.place import place_of
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Band, Method, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.options import MatchSettings
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status
 from coregstack.network.seasons import season_apart
 from coregstack.pixels.scene import Scene
+from coregstack.stack.applying import apply, check_resampling
 from coregstack.stack.conform import CLASSES, Stack, conform, item_times, scaling
 from coregstack.stack.estimating import estimate_beside
 from coregstack.stack.opening import scenes_of, scenes_on, unreadable_files
@@ -38,6 +49,8 @@ def append(
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "network",
     nearest: Sequence[str | int] = (),
+    model: Model = "shift",
+    decide: Decide = "score",
     resampling: Resampling = "cubic",
     storage_options: dict[str, Any] | None = None,
 ) -> xr.Dataset:
@@ -56,7 +69,7 @@ def append(
         Where `to_zarr` wrote the cube, of an aligned stack whose anchor is one of its items.
     ids, times : sequence, optional
         Of files, as in `coregstack.open_scenes`.
-    band, max_shift, threshold, min_improvement, nearest
+    band, max_shift, threshold, min_improvement, nearest, model, decide
         As in `coregstack.estimate`.
     method : str
         "network" or "direct", as in `coregstack.estimate`, but by default "network".
@@ -100,6 +113,8 @@ def append(
         min_improvement=min_improvement,
         method=method,
         nearest=nearest,
+        model=model,
+        decide=decide,
     )
     if isinstance(new_scenes, xr.DataArray):
         if ids is not None or times is not None:
@@ -133,7 +148,16 @@ def _append(
     check_resampling(resampling)
     if resampling == "none":
         raise InvalidRequest('A cube has one grid, so resampling="none" cannot be honoured; use "nearest".')
-    array, finished = open_grown(store, storage_options)
+    place = place_of(store, storage_options)
+    find_finished(place)
+    with claimed(place):
+        return _append_to(open_grown(place), new, settings, resampling)
+
+
+def _append_to(
+    grown: Grown, new: Sequence[Scene] | xr.DataArray, settings: MatchSettings, resampling: Resampling
+) -> xr.Dataset:
+    array, finished = grown.stack, grown.finished
     cube = conform(array)
     anchor = str(array.attrs.get("coregstack_anchor", ""))
     if not finished.get(anchor):
@@ -159,7 +183,7 @@ def _append(
     quality = estimate_beside(both, anchor, placed, settings)
     quality = quality.isel(time=slice(len(beside), None)).compute()
     aligned = apply(stack, quality, resampling=resampling, nearest=settings.nearest)
-    write_behind(aligned, store, storage_options)
+    write_behind(aligned, grown)
     return quality
 
 

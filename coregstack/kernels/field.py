@@ -1,0 +1,403 @@
+"""The displacement of an item against the anchor: as one, by a linear map, or by a field that follows its parts.
+
+One frame for all: robust least squares on blocks with a gain of either sign, in which a constant, linear functions or
+splines on the control lattice are the basis. A few Gauss-Newton steps, the first in half resolution for what lies
+further off; before each, `selection` says which model the blocks carry. Blocks whose own step is not that of the
+model lose their say (Student's t), so that clouds and what moves by itself do not bend it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+
+from coregstack.kernels.equations import Equations, Grid, gather
+from coregstack.kernels.lattice import Lattice
+from coregstack.kernels.linear_start import linear_start
+from coregstack.kernels.overview import PreparedAnchor
+from coregstack.kernels.posterior import DENSE, Basis, Large, Normal, Solution
+from coregstack.kernels.prior import Prior
+from coregstack.kernels.selection import AFFINE, FIELD, SHIFT, Evidence, Weighed, left_out, simplest
+from coregstack.kernels.spread import beyond_noise, shared_square
+from coregstack.kernels.symmetric import inverse, product
+from coregstack.model import Displacement, DisplacementEstimate, PixelSource, Shift, ShiftEstimate, TiePoints
+
+MODELS = (SHIFT, AFFINE, FIELD, "auto")
+"""Models of displacement that can be asked for."""
+_PITCHES = (16, 8, 8, 8, 8)
+"""Side of the blocks of each step, px."""
+_NU = 4.0
+"""Degrees of freedom of Student's t."""
+_MEDIAN_CHI2 = 1.386
+_CONVERGED = 0.003
+_BUDGET = 3 << 20
+"""Pixels up to which every band is used, and the best one alone beyond."""
+_BANDS = 3
+_LARGE, _SMALL = (64, 3.0), (32, 2.0)
+"""Side of the regions left out, px, and standard errors that a model has to gain, in large and in small scenes."""
+_REGIONS = 60
+"""Regions of the larger kind that make a scene large."""
+_STIFFER = (0.01, 0.1, 1.0)
+"""Powers of the priors that are tried, in terms of the power of most evidence."""
+_SAMPLES = 8
+"""Displacements by chance that tell the sigma of a field."""
+_TAIL = 1 / 3
+"""Part of the detail beyond the lattice, as the prior goes on, that there is: what displaces scenes ends somewhere."""
+_SHARP = 0.1
+"""Blocks that know their displacement better have no more say in what a field leaves, px."""
+_METHOD = 0.0005
+"""What the method itself gets wrong when all is well, px."""
+_WORTH_SAYING = 0.1
+"""Spread that a user is told of, px."""
+_TIES = 1024
+"""Windows at most that are given as tie points."""
+_LEAST_BLOCKS = 30
+
+
+def estimate_displacement(
+    anchor: PreparedAnchor,
+    item: PixelSource,
+    found: ShiftEstimate,
+    *,
+    model: str = "auto",
+    stable: NDArray[np.bool_] | None = None,
+) -> DisplacementEstimate:
+    """Estimate how the parts of an item are displaced against the anchor.
+
+    Parameters
+    ----------
+    anchor
+        What `prepare_anchor` returned.
+    item
+        Match bands of the item, in the anchor's order.
+    found
+        What `estimate_shift` returned for them. Where it has no shift, an item that is turned or scaled may
+        still be found.
+    model
+        ``"shift"``, ``"affine"``, ``"field"``, or ``"auto"`` for the simplest that the scenes do not contradict.
+    stable
+        True on ground that may drive the displacement, shape of the anchor's frame; None for all.
+
+    Returns
+    -------
+    DisplacementEstimate
+        ``item(y - dy, x - dx) = anchor(y, x)``; its control lattice depends on the anchor's shape only.
+
+    Raises
+    ------
+    ValueError
+        If there is no such model, or the mask has another shape than the anchor.
+
+    Examples
+    --------
+    >>> from coregstack.kernels.shift import estimate_shift, prepare_anchor
+    >>> from coregstack.kernels.sources import ArraySource
+    >>> scene = np.random.default_rng(1).normal(size=(120, 120)).cumsum(0).cumsum(1)
+    >>> clear = np.ones((100, 100), bool)
+    >>> anchor = prepare_anchor(ArraySource(values=scene[None, 10:110, 10:110], usable=clear))
+    >>> item = ArraySource(values=scene[None, 13:113, 8:108], usable=clear)
+    >>> estimate_displacement(anchor, item, estimate_shift(anchor, item)).model
+    'shift'
+    """
+    if model not in MODELS:
+        raise ValueError(f"model is one of {', '.join(MODELS)}, not {model!r}")
+    if stable is not None and stable.shape != anchor.source.shape:
+        raise ValueError(
+            f"the mask of stable ground has shape {stable.shape}, the anchor {anchor.source.shape}"
+        )
+    if model == SHIFT:
+        return as_one_shift(found)
+    search = _Search(anchor=anchor, item=item, found=found, model=model, stable=stable)
+    state = search.run()
+    if state is None:
+        return as_one_shift(found)
+    return _told(state, found)
+
+
+def as_one_shift(found: ShiftEstimate) -> DisplacementEstimate:
+    """What one shift says of an item, and what its windows say of the spread."""
+    residual = None
+    if found.sigma is not None and found.spread is not None:
+        residual = float(np.sqrt(found.sigma.y**2 + found.sigma.x**2 + found.spread**2))
+    ties = found.ties
+    mean = found.shift if found.shift is not None else Shift(np.nan, np.nan)
+    return DisplacementEstimate(
+        model=SHIFT,
+        shift=found.shift,
+        sigma=found.sigma,
+        displacement=None,
+        spread=found.spread if found.shift is not None else None,
+        residual=residual,
+        details=found.reason if found.shift is None else _words(SHIFT, found.spread or 0.0),
+        ties=ties,
+        residual_y=ties.shift_y - mean.y,
+        residual_x=ties.shift_x - mean.x,
+    )
+
+
+def _words(model: str, spread: float) -> str:
+    if model == SHIFT and spread >= _WORTH_SAYING:
+        return f"parts of it lie up to {2 * spread:.1f} px apart: model='field' follows them"
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _State:
+    """The model after a step, and the equations that it was found from."""
+
+    model: str
+    prior: Prior | None
+    solution: Solution
+    weighed: Weighed
+    plain: Equations
+    """Without trust."""
+    now: NDArray[np.float64]
+    """Displacement of the blocks by the model, px, shape (down, across, 2)."""
+    noise: float
+    """Variance of the blocks, in terms of what their equations say."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Search:
+    anchor: PreparedAnchor
+    item: PixelSource
+    found: ShiftEstimate
+    model: str
+    stable: NDArray[np.bool_] | None
+
+    def run(self) -> _State | None:
+        """Step until the displacement stands; None where nothing is seen."""
+        source = self.anchor.source
+        lattice = Lattice.of(source.shape)
+        bands = self._bands()
+        start = self._start(lattice, bands)
+        if start is None:
+            return None
+        solution = Solution(linear=start, nodes=np.zeros((2, *lattice.shape)))
+        prior = None
+        state = None
+        for turn, pitch in enumerate(_PITCHES):
+            grid = Grid.of(source.shape, pitch)
+            here = solution.at(lattice, grid.rows, grid.cols)
+            equations = gather(source, self.item, bands, grid, here, self.stable)
+            if np.count_nonzero(equations.heard) < _LEAST_BLOCKS:
+                return None
+            state = self._step(Basis(lattice, grid.rows, grid.cols), equations, prior)
+            prior = state.prior or prior
+            solution = state.solution
+            change = float(np.sqrt(np.square(state.now - here)[equations.heard].mean()))
+            if turn and (change < _CONVERGED or (state.model == SHIFT and self.model == "auto")):
+                break
+        return state
+
+    def _bands(self) -> list[int]:
+        """The best band, and others that were fitted where the scene is small."""
+        seen = list(dict.fromkeys(self.found.ties.band.tolist())) or list(range(self.item.bands))[:_BANDS]
+        pixels = int(np.prod(self.anchor.source.shape))
+        return seen[: max(1, min(len(seen), _BUDGET // pixels))]
+
+    def _start(self, lattice: Lattice, bands: Sequence[int]) -> NDArray[np.float64] | None:
+        """Linear coefficients to begin with."""
+        shift = self.found.shift
+        turned = linear_start(self.anchor, self.item, lattice, shift, bands)
+        if shift is None or (turned is not None and np.abs(turned[:, 1:]).max() > 1.5):
+            return turned
+        return np.array([[shift.y, 0.0, 0.0], [shift.x, 0.0, 0.0]])
+
+    def _step(self, basis: Basis, equations: Equations, prior: Prior | None) -> _State:
+        trust, _ = _trust(equations, equations.here)
+        weighed = Weighed(equations=equations.weighted(trust), basis=basis)
+        model, chosen = self._choose(weighed, prior)
+        solution = weighed.solve(model, chosen)
+        now = basis.blocks(solution.linear, solution.nodes)
+        _, noise = _trust(equations, now)
+        return _State(
+            model=model,
+            prior=chosen,
+            solution=solution,
+            weighed=weighed,
+            plain=equations,
+            now=now,
+            noise=noise,
+        )
+
+    def _choose(self, weighed: Weighed, prior: Prior | None) -> tuple[str, Prior | None]:
+        if self.model == AFFINE:
+            return AFFINE, None
+        best = Evidence(weighed).best_prior(prior)
+        if self.model == FIELD:
+            return FIELD, best
+        priors = [replace(best, power=best.power * part) for part in _STIFFER]
+        options = [(SHIFT, None), (AFFINE, None), *((FIELD, p) for p in priors)]
+        side, errors = _LARGE if np.prod(self.anchor.source.shape) > _REGIONS * _LARGE[0] ** 2 else _SMALL
+        chosen = simplest(left_out(weighed, options, side), errors)
+        return chosen.model, chosen.prior
+
+
+def _trust(equations: Equations, displacement: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+    """Trust in each block by Student's t of its own step against a displacement, and the blocks' noise."""
+    misfit = equations.misfit(displacement)
+    noise = max(float(np.median(misfit[equations.heard])) / _MEDIAN_CHI2, 1e-12)
+    return np.where(equations.heard, (_NU + 2) / (_NU + misfit / noise), 0.0), noise
+
+
+def _told(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
+    """Everything that is handed on of the last step."""
+    usable = state.plain.usable * state.plain.heard
+    total = usable.sum()
+    left = state.plain.vector - product(state.plain.matrix, state.now - state.plain.here)
+    unseen = beyond_noise(*shared_square(state.plain.matrix[None], left[None], np.ones((1, *usable.shape))))
+    if state.model == FIELD:
+        unseen = max(unseen, _unfollowed(state))
+    mean = np.einsum("ij,ijk->k", usable, state.now) / total
+    bent = float(np.einsum("ij,ijk->", usable, np.square(state.now - mean)) / total)
+    spread = float(np.sqrt(bent + unseen**2))
+    if state.model == SHIFT and found.shift is not None and found.sigma is not None:
+        alone = as_one_shift(replace(found, spread=spread))
+        return replace(alone, details=_words(SHIFT, spread))
+    variance, mean_sigma = _uncertainty(state, usable)
+    lattice = state.weighed.basis.lattice
+    rows, cols = lattice.nodes
+    values = state.solution.at(lattice, rows, cols)
+    sigma = np.sqrt(variance + unseen**2 / 2)
+    at = np.sqrt(_at_blocks(state, variance)[state.plain.heard].mean() * 2 + unseen**2)
+    ties, residuals = _windows(state)
+    return DisplacementEstimate(
+        model=state.model,
+        shift=Shift(*(float(v) for v in mean)),
+        sigma=Shift(*(float(v) for v in mean_sigma)),
+        displacement=None if state.model == SHIFT else Displacement(
+            origin=lattice.origin,
+            step=lattice.step,
+            y=values[..., 0].astype(np.float32),
+            x=values[..., 1].astype(np.float32),
+            sigma=sigma.astype(np.float32),
+        ),
+        spread=spread,
+        residual=float(at),
+        details=_words(state.model, spread),
+        ties=ties,
+        residual_y=residuals[:, 0],
+        residual_x=residuals[:, 1],
+    )  # fmt: skip
+
+
+def _unfollowed(state: _State) -> float:
+    """Rms length of what blocks show beyond a field and more than the typical one's noise, px."""
+    equations = state.plain
+    known = inverse(equations.matrix)
+    variance = (known[..., 0] + known[..., 2]) * state.noise
+    away = equations.steps - (state.now - equations.here)
+    good = equations.heard & (np.abs(away).max(axis=-1) < 1.5) & (variance > 0)
+    if not good.any():
+        return 0.0
+    variance = variance[good]
+    weight = 1 / np.maximum(variance, _SHARP**2)
+    excess = weight @ (np.square(away[good]).sum(axis=-1) - variance) / weight.sum()
+    return float(np.sqrt(max(0.0, excess - np.median(variance))))
+
+
+def _at_blocks(state: _State, nodes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of the nodes at the blocks, each from the nearest node."""
+    lattice, grid = state.weighed.basis.lattice, state.plain.grid
+    index = [
+        np.clip(np.rint((places - start) / lattice.step).astype(int), 0, n - 1)
+        for places, start, n in zip((grid.rows, grid.cols), lattice.origin, lattice.shape, strict=True)
+    ]
+    return nodes[np.ix_(*index)]
+
+
+def _uncertainty(
+    state: _State, usable: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variance along an axis at each node, and the sigma of the mean (y, x)."""
+    basis = state.weighed.basis
+    rows, cols = basis.lattice.nodes
+    linear = basis.lattice.linear(rows, cols).reshape(-1, 3)
+    mean = np.einsum("ij,ijk->k", usable, basis.linear) / usable.sum()
+    if state.model != FIELD or state.prior is None:
+        count = 1 if state.model == SHIFT else 3
+        some = basis.linear.reshape(-1, 3)[:, :count]
+        equations = state.weighed.equations
+        posterior = Normal.of(
+            some, equations.matrix.reshape(-1, 3), equations.target.reshape(-1, 2)
+        ).posterior(np.full(count, np.inf))
+        variance = posterior.variance(linear[:, :count]).mean(axis=1).reshape(basis.lattice.shape)
+        of_mean = posterior.variance(mean[None, :count])[0]
+    else:
+        large = Large(basis, state.weighed.equations.matrix, state.weighed.scale(state.prior))
+        variance = _field_variance(basis, state.weighed.equations.matrix, large)
+        of_mean = large.variance_of_mean(usable)
+        variance += (
+            _TAIL * state.prior.beyond(basis.lattice.shape, basis.lattice.step) / state.weighed.texture
+        )
+    return variance * state.noise + _METHOD**2, np.sqrt(of_mean * state.noise + _METHOD**2)
+
+
+def _field_variance(basis: Basis, matrix: NDArray[np.float64], large: Large) -> NDArray[np.float64]:
+    """Variance of a field along an axis at each node, in units of the noise: exact, or from chance displacements."""
+    lattice = basis.lattice
+    at_nodes = Basis(lattice, *lattice.nodes)
+    if large.scale.size <= DENSE:
+        normal = Normal.of(basis.dense(), matrix.reshape(-1, 3), np.zeros((matrix[..., 0].size, 2)))
+        posterior = normal.posterior(np.concatenate([np.full(3, np.inf), large.scale.ravel()[1:]]))
+        return posterior.variance(at_nodes.dense()).mean(axis=1).reshape(lattice.shape)
+    rng = np.random.default_rng(0)
+    squares = np.zeros(lattice.shape)
+    for _ in range(_SAMPLES):
+        sample = large.sample(rng)
+        squares += np.square(at_nodes.blocks(sample.linear, sample.nodes)).mean(axis=-1) / _SAMPLES
+    return gaussian_filter(squares, 1.0, mode="nearest")
+
+
+def _windows(state: _State) -> tuple[TiePoints, NDArray[np.float64]]:
+    """Windows with the displacement that each shows by itself, and what it shows beyond the model."""
+    equations = state.plain
+    trust, noise = _trust(equations, state.now)
+    weighted = equations.weighted(trust)
+    left = weighted.vector - product(weighted.matrix, state.now - equations.here)
+    side = max(4, int(np.ceil(np.sqrt(equations.heard.size / _TIES))))
+    parts = [
+        _blocked(values, side)
+        for values in (
+            weighted.matrix,
+            left,
+            (state.now * equations.heard[..., None]),
+            equations.heard[..., None],
+        )
+    ]
+    matrix, vector, now, count = parts
+    good = count[..., 0] > side * side / 4
+    known = inverse(matrix)
+    step = product(known, vector)
+    rows, cols = (
+        (places[0] + np.arange(n) * side * equations.grid.pitch + (side - 1) / 2 * equations.grid.pitch)
+        for places, n in zip((equations.grid.rows, equations.grid.cols), good.shape, strict=True)
+    )
+    y, x = np.broadcast_arrays(rows[:, None], cols[None])
+    local = now / np.maximum(count, 1) + step
+    trusted = _blocked((trust * equations.heard)[..., None], side)[..., 0] / np.maximum(count[..., 0], 1)
+    sigma2 = (known[..., 0] + known[..., 2]) * noise
+    agrees = np.square(step).sum(axis=-1) < 9 * (sigma2 + 0.02**2)
+    ties = TiePoints(
+        y=y[good],
+        x=x[good],
+        shift_y=local[..., 0][good],
+        shift_x=local[..., 1][good],
+        weight=np.clip(trusted * _NU / (_NU + 2), 0, 1)[good],
+        inlier=agrees[good],
+        band=np.zeros(int(good.sum()), np.int64),
+    )
+    return ties, step[good]
+
+
+def _blocked(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Sums over squares of blocks, shape (down, across, k)."""
+    down, across = (-(-n // side) for n in values.shape[:2])
+    padded = np.zeros((down * side, across * side, values.shape[2]))
+    padded[: values.shape[0], : values.shape[1]] = values
+    return padded.reshape(down, side, across, side, -1).sum(axis=(1, 3))

@@ -1,0 +1,54 @@
+"""How rough a displacement may be: a Gaussian prior of the coefficients of splines, given by its spectrum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prior:
+    """Spectrum ``power * (1 / length^2 + frequency^2) ** (-slope / 2)`` of the displacement about its linear part."""
+
+    power: float
+    """Variance of the displacement at a place, in units of the variance with which a block of mean texture knows it."""
+    length: float
+    """Beyond this distance the displacements of two places have little in common, px."""
+    slope: float
+    """How fast fine detail fades: about 3 as terrain has it, 6 for smooth fields."""
+
+    def spectrum(self, shape: tuple[int, int], step: float) -> NDArray[np.float64]:
+        """Prior variance of each coefficient of the cosine transform of the nodes, 0 for the mean.
+
+        Parameters
+        ----------
+        shape
+            Nodes down and across.
+        step
+            Distance between nodes, px.
+        """
+        decay = self.decay(shape, step)
+        seen = decay * response(shape[0])[:, None] * response(shape[1])[None]
+        return decay * (self.power / seen.mean())
+
+    def beyond(self, shape: tuple[int, int], step: float) -> float:
+        """Variance of detail up to twice as fine as the lattice can follow, in the unit of `power`."""
+        fine = self.decay((2 * shape[0], 2 * shape[1]), step / 2)
+        coarse = fine[: shape[0], : shape[1]].sum()
+        return self.power * float(fine.sum() - coarse) / float(coarse)
+
+    def decay(self, shape: tuple[int, int], step: float) -> NDArray[np.float64]:
+        """Relative power at each frequency, of which the lattice sees those up to half a wave a step."""
+        down, across = (np.pi * np.arange(n) / n for n in shape)
+        square = (step / self.length) ** 2 + np.square(down)[:, None] + np.square(across)[None]
+        square[0, 0] = np.inf
+        return square ** (-self.slope / 2)
+
+
+def response(nodes: int) -> NDArray[np.float64]:
+    """Mean square over a step of the spline whose coefficients are each cosine of the transform, against their own."""
+    angle = np.pi * np.arange(nodes) / nodes
+    # autocorrelation of the cubic B-spline: values of the one of degree 7 at whole numbers
+    return (2416 + 2 * (1191 * np.cos(angle) + 120 * np.cos(2 * angle) + np.cos(3 * angle))) / 5040

@@ -1,0 +1,247 @@
+"""Which model of displacement the blocks of two scenes carry: a shift, a linear map or a field, and how rough a field.
+
+The *evidence* is the marginal likelihood of a linear Gaussian model whose noise level is not known; it sets the prior
+of a field [1]_. It takes the errors of blocks as independent, and between real dates they are not: crops, shadows and
+ice move neighbouring blocks together. So whether there is anything but a shift is decided by regions left out: the
+simplest model is taken that predicts them about as well as the best one.
+
+References
+----------
+.. [1] MacKay, D. J. C. (1992). Bayesian interpolation. Neural Computation 4, 415-447.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.equations import Equations
+from coregstack.kernels.lattice import Lattice
+from coregstack.kernels.posterior import Basis, Large, Normal, Solution
+from coregstack.kernels.prior import Prior
+from coregstack.kernels.symmetric import squared
+from coregstack.model import Shift
+
+SHIFT, AFFINE, FIELD = "shift", "affine", "field"
+_FOLDS = 4
+_PLENTY = 600
+"""Regions of which a part is enough."""
+_ROUGHLY = 0.01
+"""Accuracy of the predictions of regions left out."""
+_OCCAM = 6.0
+"""What the evidence of a field has to gain over a simpler model, for its prior was looked for."""
+_FREE = {SHIFT: 1, AFFINE: 3, FIELD: 3}
+"""Functions of each axis that no prior holds."""
+_WINDOW = 16
+"""Nodes a side of the windows that tell the evidence of large scenes."""
+_WINDOWS = 3
+_POWERS = 10.0 ** np.arange(-2.0, 4.1)
+_NEAR_POWERS = 10.0 ** np.array([-0.5, 0.5])
+_LENGTHS = (2.0, 4.0, 8.0, 16.0, 64.0)
+"""In steps of the lattice."""
+_SLOPES = (3.0, 4.5, 6.0)
+_SILENT = 1e-3
+"""Prior variance, in units of what the blocks know, below which a cosine is left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Weighed:
+    """Equations with the trust that each block has, and what all of them share."""
+
+    equations: Equations
+    """With trust."""
+    basis: Basis
+
+    @property
+    def texture(self) -> float:
+        """Mean information of a block that says something, along an axis."""
+        trace = self.equations.matrix[..., 0] + self.equations.matrix[..., 2]
+        return float(trace[trace > 0].mean() / 2) if np.any(trace > 0) else 1.0
+
+    def scale(self, prior: Prior) -> NDArray[np.float64]:
+        """Prior deviation of each cosine of the coefficients, in units of the noise, px."""
+        lattice = self.basis.lattice
+        return np.sqrt(prior.spectrum(lattice.shape, lattice.step) / self.texture)
+
+    def solve(
+        self,
+        model: str,
+        prior: Prior | None,
+        *,
+        keep: NDArray[np.bool_] | None = None,
+        start: Solution | None = None,
+        within: float = 1e-4,
+    ) -> Solution:
+        """The displacement of a model, from the blocks that are kept; `start` and `within` as in `Large.solve`."""
+        matrix, target = self.equations.matrix, self.equations.target
+        if keep is not None:
+            matrix, target = matrix * keep[..., None], target * keep[..., None]
+        if model == FIELD and prior is not None:
+            return Large(self.basis, matrix, self.scale(prior)).solve(target, start, within)
+        return linear_solution(self.basis, matrix, target, _FREE[model])
+
+
+def linear_solution(
+    basis: Basis, matrix: NDArray[np.float64], target: NDArray[np.float64], functions: int
+) -> Solution:
+    """A shift (one function) or a linear map (three) by least squares."""
+    some = basis.linear.reshape(-1, 3)[:, :functions]
+    normal = Normal.of(some, matrix.reshape(-1, 3), target.reshape(-1, 2))
+    posterior = normal.posterior(np.full(functions, np.inf))
+    linear = np.zeros((2, 3))
+    linear[:, :functions] = posterior.mean
+    return Solution(linear=linear, nodes=np.zeros((2, *basis.lattice.shape)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Part:
+    """Normal equations of a window, and what the evidence needs besides."""
+
+    normal: Normal
+    shape: tuple[int, int]
+    total: float
+    count: int
+
+
+def windows_of(lattice: Lattice) -> list[tuple[slice, slice]]:
+    """Windows of nodes that tell the evidence: the whole of a small lattice, else a few, evenly spread."""
+    spans = []
+    for nodes in lattice.shape:
+        if nodes <= 1.5 * _WINDOW:
+            spans.append([slice(0, nodes)])
+        else:
+            count = min(3, nodes // _WINDOW)
+            starts = np.linspace(0, nodes - _WINDOW, count).round().astype(int)
+            spans.append([slice(s, s + _WINDOW) for s in starts])
+    return [(rows, cols) for rows in spans[0] for cols in spans[1]]
+
+
+def _part(weighed: Weighed, window: tuple[slice, slice]) -> _Part | None:
+    equations, lattice = weighed.equations, weighed.basis.lattice
+    rows, cols = lattice.nodes
+    inside = []
+    for places, nodes, span in zip(
+        (equations.grid.rows, equations.grid.cols), (rows, cols), window, strict=True
+    ):
+        part = nodes[span]
+        low = part[0] if span.start else -np.inf
+        high = part[-1] if span.stop < nodes.size else np.inf
+        inside.append((places >= low) & (places <= high))
+    block = np.ix_(*inside)
+    heard = equations.heard[block]
+    if heard.sum() < 30:
+        return None
+    small = replace(
+        lattice,
+        origin=Shift(float(rows[window[0].start]), float(cols[window[1].start])),
+        shape=(window[0].stop - window[0].start, window[1].stop - window[1].start),
+    )
+    functions = Basis(small, equations.grid.rows[inside[0]], equations.grid.cols[inside[1]]).dense()
+    matrix, target = equations.matrix[block], equations.target[block]
+    full = equations.here[block] + equations.steps[block]
+    return _Part(
+        normal=Normal.of(functions[heard.ravel()], matrix[heard], target[heard]),
+        shape=small.shape,
+        total=float(squared(matrix, full)[heard].sum()),
+        count=2 * int(heard.sum()),
+    )
+
+
+class Evidence:
+    """Log evidence of models, from windows of the scene."""
+
+    def __init__(self, weighed: Weighed) -> None:
+        self.step = weighed.basis.lattice.step
+        parts = [_part(weighed, window) for window in windows_of(weighed.basis.lattice)]
+        known = sorted((part for part in parts if part is not None), key=lambda part: -part.count)
+        self.parts = known[:_WINDOWS]
+        self.texture = weighed.texture
+        self.known: dict[tuple[str, Prior | None], float] = {}
+
+    def of(self, model: str, prior: Prior | None = None) -> float:
+        """Log evidence of a model, up to what all models share."""
+        key = model, prior
+        if key not in self.known:
+            self.known[key] = self._of(model, prior)
+        return self.known[key]
+
+    def _of(self, model: str, prior: Prior | None) -> float:
+        rest, count, volume = 0.0, 0, 0.0
+        for part in self.parts:
+            size = part.normal.vector.size // 2
+            scale = np.zeros(size)
+            scale[: _FREE[model]] = np.inf
+            if prior is not None:
+                variance = prior.spectrum(part.shape, self.step).ravel()[1:]
+                per_node = part.count / 2 / size
+                scale[3:] = np.where(variance * per_node > _SILENT, np.sqrt(variance / self.texture), 0)
+            posterior = part.normal.posterior(scale)
+            rest += max(part.total - posterior.explained, 1e-9)
+            count += part.count - 2 * _FREE[model]
+            volume += posterior.log_det
+        if not self.parts:
+            return 0.0
+        return -0.5 * count * np.log(rest / count) - 0.5 * volume - (_OCCAM if prior is not None else 0.0)
+
+    def best_prior(self, start: Prior | None) -> Prior:
+        """The prior of most evidence."""
+        best = start or Prior(power=3.0, length=4 * self.step, slope=4.5)
+        powers = _POWERS if start is None else best.power * _NEAR_POWERS
+        for _ in range(2):
+            before = best
+            best = self._best([best, *(replace(best, power=float(p)) for p in powers)])
+            best = self._best([best, *(replace(best, length=length * self.step) for length in _LENGTHS)])
+            best = self._best([best, *(replace(best, slope=s) for s in _SLOPES)])
+            if best == before:
+                break
+            powers = best.power * _NEAR_POWERS
+        return best
+
+    def _best(self, priors: Sequence[Prior]) -> Prior:
+        return max(priors, key=lambda prior: self.of(FIELD, prior))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Candidate:
+    """A model with how badly it predicts each region that is left out."""
+
+    model: str
+    prior: Prior | None
+    loss: NDArray[np.float64]
+
+
+def left_out(weighed: Weighed, candidates: Sequence[tuple[str, Prior | None]], side: int) -> list[Candidate]:
+    """Loss of each region of `side` px, predicted from what lies around it."""
+    equations = weighed.equations
+    rows, cols = (places // side for places in (equations.grid.rows, equations.grid.cols))
+    region = (rows[:, None] * (cols.max() + 1) + cols[None]).astype(int)
+    fold = ((rows[:, None] + 2 * cols[None]) % _FOLDS).astype(int)
+    ids = np.unique(region[equations.heard])
+    turns = _FOLDS if ids.size <= _PLENTY else 1
+    near: list[Solution | None] = [None] * turns
+    found = []
+    for model, prior in candidates:
+        loss = np.zeros(equations.grid.shape)
+        for k in range(turns):
+            out = fold == k
+            near[k] = solution = weighed.solve(model, prior, keep=~out, start=near[k], within=_ROUGHLY)
+            away = weighed.basis.blocks(solution.linear, solution.nodes) - equations.here
+            each = squared(equations.matrix, away) - 2 * (equations.vector * away).sum(axis=-1)
+            loss[out] = each[out]
+        told = equations.heard & (fold < turns)
+        sums = np.bincount(np.searchsorted(ids, region[told]), loss[told], ids.size)
+        found.append(Candidate(model=model, prior=prior, loss=sums[np.isin(ids, region[told])]))
+    return found
+
+
+def simplest(candidates: Sequence[Candidate], errors: float) -> Candidate:
+    """The first of candidates, ordered from simple to rich, whose loss is about that of the best one."""
+    best = min(candidates, key=lambda c: float(c.loss.sum()))
+    for candidate in candidates:
+        worse = candidate.loss - best.loss
+        if worse.sum() <= errors * np.sqrt(worse.size) * worse.std():
+            return candidate
+    return best

@@ -1,0 +1,74 @@
+"""How far the parts of a scene lie apart, beyond noise.
+
+The noise of two neighbouring blocks has next to nothing in common, while what displaces one displaces the other as
+well: so the mean product of the steps of two such blocks is the mean square of the displacement that they share.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.symmetric import inverse, product
+
+_APART = 2
+"""Blocks from one to the other."""
+_FARTHEST = 1.5
+"""Steps of blocks longer than this are no steps of a fit, px."""
+_SURE = 3.0
+"""Standard errors by which a mean square must exceed 0."""
+_PARTS = 8
+"""Parts along each axis that tell the standard error."""
+
+
+def shared_square(
+    matrix: NDArray[np.float64], vector: NDArray[np.float64], trust: NDArray[np.float64]
+) -> tuple[float, float]:
+    """Mean square length of the steps that blocks share with their neighbours, px^2, and its standard error.
+
+    Parameters
+    ----------
+    matrix, vector
+        Normal equations of blocks, shapes (n, down, across, 3) and (n, down, across, 2); the n windows are apart.
+    trust
+        Weight of each block, shape (n, down, across).
+
+    Returns
+    -------
+    square, error : float
+        Not cut off at 0; both are 0 where there are no such blocks.
+    """
+    trace = matrix[..., 0] + matrix[..., 2]
+    known = inverse(matrix)
+    steps = product(known, vector)
+    variance = known[..., 0] + known[..., 2]
+    good = (trace > 0) & (np.abs(steps).max(axis=-1) < _FARTHEST) & (variance > 0)
+    weight = np.where(good, trust / np.where(good, variance, 1), 0.0)
+    products, weights, places = [], [], []
+    for axis in (1, 2):
+        far, near = [slice(None)] * 3, [slice(None)] * 3
+        far[axis], near[axis] = slice(_APART, None), slice(None, -_APART)
+        one, two = tuple(near), tuple(far)
+        products.append((steps[one] * steps[two]).sum(axis=-1).ravel())
+        weights.append(np.sqrt(weight[one] * weight[two]).ravel())
+        n, y, x = np.indices(weight[one].shape)
+        along = [k * _PARTS // max(1, size) for k, size in zip((y, x), trace.shape[1:], strict=True)]
+        places.append(((n * _PARTS + along[0]) * _PARTS + along[1]).ravel())
+    return _mean(np.concatenate(products), np.concatenate(weights), np.concatenate(places))
+
+
+def _mean(
+    values: NDArray[np.float64], weight: NDArray[np.float64], place: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Weighted mean, and its standard error from how places differ."""
+    total = weight.sum()
+    if not total > 0:
+        return 0.0, 0.0
+    mean = float(weight @ values / total)
+    away = np.bincount(place, weight * (values - mean))
+    return mean, float(np.sqrt(np.square(away).sum()) / total)
+
+
+def beyond_noise(square: float, error: float) -> float:
+    """Root of a mean square that is surely more than nothing, else 0."""
+    return float(np.sqrt(square)) if square > _SURE * error else 0.0

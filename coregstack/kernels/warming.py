@@ -1,0 +1,147 @@
+"""Has every kernel compiled that an ordinary run calls, so that the first run need not.
+
+The kernels are called as a run calls them, on small made images. ``python -m coregstack.kernels.warming`` does it in
+several processes at once; the package is built with it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from coregstack.errors import CoregError
+from coregstack.kernels.resample import translate, translate_mask
+from coregstack.kernels.score import anchor_range, matching_scores
+from coregstack.kernels.selected_inverse import selected_inverse
+from coregstack.kernels.shift import estimate_shift, prepare_anchor
+from coregstack.kernels.sources import ArraySource
+from coregstack.model import Shift
+
+PIXELS: tuple[type[np.generic], ...] = (np.uint16, np.float32, np.uint8, np.int16)
+"""Types of pixels that kernels are compiled for beforehand."""
+_SIDE = 320
+_MOVED = Shift(1.3, -0.6)
+
+
+def match() -> None:
+    """Find a shift."""
+    anchor, item = _source(np.uint16, Shift(0.0, 0.0)), _source(np.uint16, _MOVED)
+    estimate_shift(prepare_anchor(anchor), item)
+
+
+def compare() -> None:
+    """Score a shift."""
+    anchor, item = _source(np.uint16, Shift(0.0, 0.0)), _source(np.uint16, _MOVED)
+    for shift in (None, _MOVED):
+        matching_scores(anchor, item, shift, value_range=anchor_range(anchor))
+
+
+def read() -> None:
+    """Read windows and overviews of pixels of each type."""
+    for dtype in PIXELS:
+        source = _source(dtype, _MOVED)
+        source.read(0, slice(0, 64), slice(0, 64))
+        source.overview(0, 4)
+
+
+def move() -> None:
+    """Move images of each type, by fractions and by whole pixels, and masks."""
+    for dtype in PIXELS:
+        image = _image(dtype, Shift(0.0, 0.0))
+        for nodata in (None, 0):
+            translate(image, start=Shift(0.4, 2.3), shape=image.shape[1:], nodata=nodata)
+    translate_mask(image[0] > 0, start=Shift(0.4, 2.3), shape=image.shape[1:])
+
+
+def adjust() -> None:
+    """Take the inverse of a sparse matrix, as the adjustment of a network does."""
+    selected_inverse(sp.csc_matrix([[2.0, -1.0], [-1.0, 2.0]]), np.array([0]), np.array([1]))
+
+
+class CompilingFailed(CoregError, RuntimeError):
+    """Kernels that cannot be compiled."""
+
+
+PARTS: dict[str, Callable[[], None]] = {
+    "match": match,
+    "compare": compare,
+    "move": move,
+    "read": read,
+    "adjust": adjust,
+}
+"""What processes can do apart from each other, that which takes longest first."""
+
+
+def warm(processes: int | None = None) -> None:
+    """Compile in several processes what is not compiled yet, and wait for it.
+
+    Parameters
+    ----------
+    processes : int, optional
+        How many at once; by default one a core, and at most one for each of `PARTS`.
+
+    Raises
+    ------
+    CompilingFailed
+        If a process fails; it has said why on its error stream.
+
+    Examples
+    --------
+    >>> warm()  # doctest: +SKIP
+    """
+    left = list(PARTS)
+    count = min(processes or _cores(), len(left))
+    running = [_started(left.pop(0)) for _ in range(count)]
+    failed = 0
+    while running:
+        failed += running.pop(0).wait() != 0
+        if left:
+            running.append(_started(left.pop(0)))
+    if failed:
+        raise CompilingFailed(
+            f"{failed} of {len(PARTS)} processes that compile kernels failed; they have said why. "
+            "A run compiles what it needs by itself."
+        )
+
+
+def _started(part: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-m", "coregstack.kernels.warming", part])
+
+
+def _cores() -> int:
+    known = getattr(os, "sched_getaffinity", None)
+    return len(known(0)) if known else os.cpu_count() or 1
+
+
+def _source(dtype: type[np.generic], shift: Shift) -> ArraySource:
+    values = _image(dtype, shift)
+    return ArraySource(values=values, usable=values[0] > 0, nodata=0)
+
+
+def _image(dtype: type[np.generic], shift: Shift) -> NDArray[np.generic]:
+    """Smooth noise of a few pixels' size with a shift, 2 bands, and a corner that holds nothing."""
+    places = np.arange(_SIDE)
+    rng = np.random.default_rng(0)
+    image = np.zeros((2, _SIDE, _SIDE))
+    for _ in range(60):
+        y, x = rng.uniform(-0.9, 0.9, 2)
+        phase = rng.uniform(0, 2 * np.pi, (2, 1, 1))
+        down, along = y * (places - shift.y), x * (places - shift.x)
+        image += np.cos(down[:, None] + along[None] + phase)
+    image = 110 + 4 * image
+    image[:, :40, :40] = 0
+    # within the limits of all types
+    return np.clip(image, 0, 127).astype(dtype)
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 1:
+        PARTS[sys.argv[1]]()
+    else:
+        warm()

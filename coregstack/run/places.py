@@ -1,0 +1,141 @@
+"""Where a run reads and writes: inputs, output and cube held against each other before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+from typing import Any
+
+from coregstack.cube.mark import find_cube
+from coregstack.cube.memory import read_memory
+from coregstack.cube.place import Place, place_of
+from coregstack.errors import OutputConflict
+from coregstack.export.files import resolved
+
+_STORE = ("zarr.json", ".zgroup", ".zarray")
+"""Files by which a folder of a Zarr store is known."""
+
+
+def check_apart(output: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output that is or holds an input, or lies in an input folder.
+
+    Raises
+    ------
+    OutputConflict
+    """
+    output = resolved(output)
+    for path in inputs:
+        where = resolved(path)
+        folder = where if where.is_dir() else where.parent
+        if _same(output, folder) or _within(where, output) or (where.is_dir() and _within(output, where)):
+            raise OutputConflict(
+                f"The output {str(output)!r} and the input {str(where)!r} overlap; inputs are never written to. "
+                "Choose an output folder beside the input."
+            )
+
+
+def check_no_store(output: Path) -> None:
+    """Refuse an output folder that is a Zarr store or lies in one.
+
+    Raises
+    ------
+    OutputConflict
+    """
+    output = resolved(output)
+    for folder in (output, *output.parents):
+        if any(os.path.lexists(folder / name) for name in _STORE):
+            raise OutputConflict(
+                f"The output {str(output)!r} lies in the Zarr store {str(folder)!r}. Choose a folder beside it."
+            )
+
+
+def cube_place(
+    store: Any,
+    *,
+    output: Path,
+    inputs: Iterable[Path],
+    overwrite: bool,
+    append: bool = False,
+    anchor: str,
+    ids: Collection[str],
+) -> Place | None:
+    """The place where the cube of a run goes, refused before any work if the cube may not be written there.
+
+    Parameters
+    ----------
+    store : path, URL, mapping or zarr Store
+        Where it goes; None for none.
+    output : Path
+        Output folder of the run.
+    inputs : iterable of Path
+        Files and folders that the run reads.
+    overwrite : bool
+        Whether a cube that is there is replaced.
+    append : bool
+        Whether a cube that is there grows, and keeps its own anchor and dates.
+    anchor : str
+        Anchor of the run.
+    ids : collection of str
+        Its items.
+
+    Raises
+    ------
+    OutputConflict
+        If the place overlaps an input or the output, or holds anything but a cube of this anchor and of some of
+        these items.
+    InvalidRequest, UnreadableFile
+        If it cannot be reached, or holds a cube that is damaged.
+    """
+    if store is None:
+        return None
+    place = place_of(store)
+    if place.local is not None:
+        check_apart(place.local, inputs)
+        folder = resolved(output)
+        if _within(folder, place.local) or _within(place.local, folder):
+            raise OutputConflict(
+                f"The cube {str(place.local)!r} and the output {str(folder)!r} overlap. Choose a place for the cube "
+                "beside the output folder."
+            )
+    mark = find_cube(place, overwrite=overwrite)
+    if mark is None or not mark.ready or overwrite or append:
+        return place
+    there = mark.layout.get("anchor")
+    others = sorted({item.rsplit(" ", 1)[0] for item in read_memory(place).items if item} - set(ids))
+    if there != anchor or others:
+        what = (
+            f"of the anchor {there!r}"
+            if there != anchor
+            else f"with {', '.join(others[:5])}, not of this run"
+        )
+        raise OutputConflict(
+            f"{place.name} holds a cube {what}. Choose another store, or replace it with overwrite=True (--overwrite)."
+        )
+    return place
+    there = mark.layout.get("anchor")
+    others = sorted({item.rsplit(" ", 1)[0] for item in read_memory(place).items if item} - set(ids))
+    if there != anchor or others:
+        what = (
+            f"of the anchor {there!r}"
+            if there != anchor
+            else f"that holds {', '.join(others[:5])}, no item of this run"
+        )
+        raise OutputConflict(
+            f"{place.name} holds a cube {what}. Choose another store, or replace it with overwrite=True (--overwrite)."
+        )
+    return place
+
+
+def _within(path: Path, folder: Path) -> bool:
+    """Whether a path is a folder or lies in it, by name or, for other names of one folder, by what is on disk."""
+    return any(_same(part, folder) for part in (path, *path.parents))
+
+
+def _same(one: Path, other: Path) -> bool:
+    if one == other:
+        return True
+    try:
+        return os.path.samefile(one, other)
+    except OSError:
+        return False

@@ -1,0 +1,120 @@
+"""What stays on the pixel grid does not pull the shift, and gaps do not keep it from being known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from coregstack.kernels.gaps import fill
+from coregstack.kernels.shift import estimate_shift, prepare_anchor
+from coregstack.kernels.sources import ArraySource
+from coregstack.model import ShiftEstimate
+
+TRUTH = (1.25, -0.75)
+SIZE = 300
+
+
+def ground(seed: int = 3) -> NDArray[np.float32]:
+    """Texture of power spectrum frequency**-2.6 at four times the resolution."""
+    size = 4 * (SIZE + 8)
+    radius = np.hypot(np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)[None])
+    radius[0, 0] = np.inf
+    noise = np.random.default_rng(seed).standard_normal((size, size))
+    field = np.fft.irfft2(np.fft.rfft2(noise) * radius**-1.3, (size, size))
+    return (field / field.std()).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def pair() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    fine = ground()
+
+    def cut(top: int, left: int) -> NDArray[np.float32]:
+        part = fine[top : top + 4 * SIZE, left : left + 4 * SIZE]
+        return part.reshape(SIZE, 4, SIZE, 4).mean(axis=(1, 3))
+
+    return cut(8, 8), cut(13, 5)
+
+
+def estimate(
+    images: tuple[NDArray[np.float32], NDArray[np.float32]],
+    masks: tuple[NDArray[np.bool_], NDArray[np.bool_]] | None = None,
+) -> ShiftEstimate:
+    whole = np.ones((SIZE, SIZE), bool)
+    anchor, item = (
+        ArraySource(values=image[None].astype(np.float32), usable=mask)
+        for image, mask in zip(images, masks or (whole, whole), strict=True)
+    )
+    return estimate_shift(prepare_anchor(anchor), item)
+
+
+def off(found: ShiftEstimate) -> float:
+    assert found.shift is not None, found.reason
+    return float(np.hypot(found.shift.y - TRUTH[0], found.shift.x - TRUTH[1]))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("share", [0.1, 0.3, 1.0])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_stripes_do_not_pull(pair, axis: int, share: float, fixed: bool) -> None:
+    rng = np.random.default_rng(axis)
+    form = (SIZE, 1) if axis == 0 else (1, SIZE)
+    first, other = share * rng.standard_normal((2, *form))
+    assert off(estimate((pair[0] + first, pair[1] + (first if fixed else other)))) < 0.01
+
+
+@pytest.mark.parametrize("value", [0.0, 9.0])
+def test_dead_columns_and_rows_do_not_pull(pair, value: float) -> None:
+    images = [image.copy() for image in pair]
+    for image in images:
+        image[:, 7::23] = value
+        image[11::41] = value
+    assert off(estimate((images[0], images[1]))) < 0.01
+
+
+def test_what_cannot_be_taken_off_widens_sigma_and_is_told(pair) -> None:
+    noise = 0.15 * np.random.default_rng(1).standard_normal((SIZE, SIZE))
+    found = estimate((pair[0] + noise, pair[1] + noise))
+    assert off(found) > 0.02
+    assert found.sigma is not None
+    assert off(found) < 3 * max(found.sigma)
+    assert "stays on the pixel grid" in found.reason
+
+
+@pytest.mark.parametrize("share", [0.05, 0.12, 0.25, 0.36])
+def test_lone_pixels_masked(pair, share: float) -> None:
+    first, second = np.random.default_rng(4).random((2, SIZE, SIZE)) > share
+    assert off(estimate(pair, (first, second))) < 0.03
+
+
+@pytest.mark.parametrize(("gap", "period"), [(3, 15), (6, 33), (10, 33)])
+def test_lines_masked_in_both(pair, gap: int, period: int) -> None:
+    y, x = np.mgrid[:SIZE, :SIZE]
+    place = y + 0.15 * x
+    masks = place % period >= gap, (place + period / 2) % period >= gap
+    assert off(estimate(pair, masks)) < 0.03
+
+
+def test_what_is_masked_among_gaps_is_never_looked_at(pair) -> None:
+    mask = np.random.default_rng(4).random((SIZE, SIZE)) > 0.2
+    loud = pair[1] + np.where(mask, 0, 1e4).astype(np.float32)
+    whole = np.ones((SIZE, SIZE), bool)
+    assert estimate((pair[0], loud), (whole, mask)).shift == estimate(pair, (whole, mask)).shift
+
+
+def test_filling_keeps_what_is_usable() -> None:
+    rng = np.random.default_rng(0)
+    image, usable = rng.normal(size=(1, 40, 40)).astype(np.float32), rng.random((1, 40, 40)) > 0.3
+    filled = image.copy()
+    fill(filled, usable)
+    np.testing.assert_array_equal(filled[usable], image[usable])
+
+
+def test_reasons_tell_flat_masked_and_interleaved_apart(pair) -> None:
+    whole, none = np.ones((SIZE, SIZE), bool), np.zeros((SIZE, SIZE), bool)
+    apart = none.copy()
+    apart[::9, ::9] = True
+    flat = np.full((SIZE, SIZE), 5, np.float32)
+    assert "it is flat" in estimate((pair[0], flat)).reason
+    assert "none of its pixels is usable" in estimate(pair, (whole, none)).reason
+    assert "lie apart" in estimate(pair, (whole, apart)).reason
