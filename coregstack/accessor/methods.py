@@ -17,8 +17,8 @@ from coregstack.model import ItemQuality
 from coregstack.run.notebook import table_html
 from coregstack.show import plot
 from coregstack.show.rematch import qualities, rematch
-from coregstack.show.report import report
 from coregstack.show.report.content import quality_table
+from coregstack.show.report.page import report
 from coregstack.show.tiepoints import tie_points
 from coregstack.stack.masks import Mask
 

@@ -15,8 +15,7 @@ from typing import Any
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError
-from coregstack.export.evidence import STATE
-from coregstack.export.files import file_digest, inside, sample_digest
+from coregstack.export.files import STATE, file_digest, inside, sample_digest
 from coregstack.export.notes import read_note, read_notes, write_note
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport, WrittenFile
 from coregstack.matching.quality import plain_values, quality_of

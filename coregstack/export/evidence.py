@@ -14,13 +14,10 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export.files import inside, staged
+from coregstack.export.files import STATE, inside, staged
 from coregstack.model import Evidence, Shift, TiePoints, ValidArea
 from coregstack.untrusted.crstext import crs_fault
 from coregstack.untrusted.jsonfile import read_small_json
-
-STATE = ".coregstack"
-"""Folder in an output folder that remembers what was done with each item, and from what."""
 
 _LONGEST = 2**31
 """No raster has more rows or columns."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from coregstack.kernels.compiling import compiled
-from coregstack.kernels.match_image import smooth_into
+from coregstack.kernels.smoothing import smooth_into
 
 BLOCK = 8
 """Side of a block, px."""

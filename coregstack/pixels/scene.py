@@ -390,3 +390,38 @@ def _holds(dtype: str, value: float) -> bool:
     if kind.kind == "f":
         return True
     return bool(np.isfinite(value)) and np.iinfo(kind).min <= value <= np.iinfo(kind).max
+
+
+def load_overview(
+    item: PlacedScene, band: int, box: GeoBox
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """A reduced image of one band of a scene.
+
+    Parameters
+    ----------
+    item : PlacedScene
+        The scene.
+    band : int
+        Counted among the stack's bands.
+    box : GeoBox
+        Where the pixels of the reduced image lie.
+
+    Returns
+    -------
+    values : ndarray
+        Shape of `box`, float32: means over the pixels of the scene; 0 where there are none.
+    usable, valid : ndarray
+        Shape of `box`, bool: valid and clear, and valid.
+    """
+    scene = item.scene
+    shape = box.shape[0], box.shape[1]
+    with (
+        raster.opened(scene.image.path) as dataset,
+        raster.warped(dataset, box, "average", scene.nodata) as view,
+    ):
+        values = raster.read_window(view, [item.indexes[band]], 0, 0, shape)[0]
+        valid = raster.valid_values(values, scene.nodata) & raster.read_valid(view, 0, 0, shape)
+    usable = valid.copy()
+    for mask in scene.masks:
+        usable &= _usable(mask, box, (0, 0, *shape))
+    return np.where(valid, values, 0).astype(np.float32), usable, valid

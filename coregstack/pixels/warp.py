@@ -9,7 +9,7 @@ of its own, whatever lies between the two, and the package's own kernel interpol
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
@@ -22,8 +22,10 @@ from coregstack.kernels.displaced import bounds_of, resample_at, resample_mask_a
 from coregstack.kernels.resample import source_window, translate, translate_mask
 from coregstack.model import NO_SHIFT, Displacement, Move, Shift
 from coregstack.pixels import raster
-from coregstack.pixels.held import Held
 from coregstack.pixels.places import Places, places
+
+if TYPE_CHECKING:
+    from coregstack.pixels.held import Held
 
 Window = tuple[int, int, int, int]
 """Row, column, height and width."""

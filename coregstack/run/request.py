@@ -18,7 +18,6 @@ from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import Scene
 from coregstack.run.cube import readable, write_cube
 from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
-from coregstack.run.new_dates import append_scenes
 from coregstack.run.places import cube_place
 from coregstack.run.result import RunResult, with_table
 from coregstack.run.scheduler import Progress
@@ -186,6 +185,9 @@ def _with_cube(result: RunResult, request: RunRequest, items: RunItems, place: P
             overwrite = request.overwrite and not request.append
             write_cube(place, items.scenes, items.anchor, result, overwrite=overwrite)
             return result
+        # what is needed to append is loaded only where it is asked for
+        from coregstack.run.new_dates import append_scenes
+
         able = [s for s in readable(items.scenes, result) if unplaceable(s, items.anchor, apart=True) is None]
         append_scenes(able, place, request.match, resampling=request.resampling)
     except (CoregError, OSError) as error:

@@ -12,14 +12,8 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
 from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
-from coregstack.graph.matched import (
-    array_items,
-    displacement_planes,
-    field_values,
-    records,
-    reference,
-    scene_items,
-)
+from coregstack.graph.displaced import displacement_planes
+from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
 from coregstack.graph.network import Items, array_network, scene_network
 from coregstack.kernels.lattice import Lattice
 from coregstack.matching.items import MatchItem, SceneItem

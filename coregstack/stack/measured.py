@@ -12,7 +12,7 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
-from coregstack.graph.moved import displacements
+from coregstack.graph.displaced import displacements
 from coregstack.kernels.lattice import Lattice
 from coregstack.matching.quality import Field, fields_in
 from coregstack.model import Shift

@@ -19,7 +19,8 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
+from coregstack.export.evidence import KeptEvidence, kept_evidence
+from coregstack.export.files import STATE
 from coregstack.export.plan import TABLE
 from coregstack.geometry.globe import unbroken
 from coregstack.geometry.validarea import outline
