@@ -239,6 +239,7 @@ def _write(
             move=treatment.move,
             resampling=settings.resampling,
             cog=settings.cog,
+            nearest=settings.nearest,
         )
         own = held if held is not None and held.header.path == asset.source else None
         write_moved(asset.source, target, asset.content, movement, own)

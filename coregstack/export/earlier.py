@@ -55,7 +55,7 @@ def made_from(plan: ItemPlan, settings: DeliverySettings) -> dict[str, str]:
     return {
         "version": __version__,
         **dict(settings.fingerprint),
-        "writing": f"{settings.resampling}, {settings.cog}",
+        "writing": ", ".join(map(str, (settings.resampling, settings.cog, *settings.nearest))),
         "inputs": _token([plan.id, inputs]),
     }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import dask.array as da
@@ -47,12 +47,18 @@ def move_scenes(
     )  # fmt: skip
 
 
-def move_arrays(values: da.Array, move: da.Array, resampling: str, nodata: float | None) -> da.Array:
-    """Pixels of an array of dims (time, band, y, x), moved plane by plane; chunks as before."""
+def move_arrays(
+    values: da.Array, move: da.Array, resampling: str, nodata: float | None, nearest: Collection[int] = ()
+) -> da.Array:
+    """Pixels of an array of dims (time, band, y, x), moved plane by plane; chunks as before.
+
+    Bands of positions in `nearest` are moved by nearest neighbour.
+    """
     planes = values.rechunk((1, 1, -1, -1))
+    kernels = ["nearest" if k in nearest else resampling for k in range(values.shape[1])]
     out = da.blockwise(
-        _move_planes, "tbyx", planes, "tbyx", move, "t",
-        resampling=resampling, nodata=nodata, concatenate=True, align_arrays=False,
+        _move_planes, "tbyx", planes, "tbyx", move, "t", da.from_array(np.array(kernels, object), chunks=1), "b",
+        nodata=nodata, concatenate=True, align_arrays=False,
         dtype=values.dtype, meta=np.empty((0, 0, 0, 0), values.dtype),
     )  # fmt: skip
     return out.rechunk(values.chunks)
@@ -92,11 +98,11 @@ def _read_moved(
 
 
 def _move_planes(
-    values: NDArray[Any], move: NDArray[np.object_], resampling: str, nodata: float | None
+    values: NDArray[Any], move: NDArray[np.object_], kernels: NDArray[np.object_], nodata: float | None
 ) -> NDArray[Any]:
     if move[0] == NO_SHIFT:
         return values
-    return move_image(values[0], move[0], resampling, nodata)[None]
+    return move_image(values[0], move[0], kernels[0], nodata)[None]
 
 
 def _move_mask(clear: NDArray[np.bool_], move: NDArray[np.object_]) -> NDArray[np.bool_]:
