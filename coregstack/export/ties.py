@@ -53,9 +53,9 @@ def tie_table(items: Mapping[str, Evidence], anchor: GeoBox, anchor_id: str) -> 
     DataFrame
         One row a window: `item`; `x`, `y` of the window's middle in the anchor's CRS; its `row` and `col` in
         the anchor, px; its own `shift_x` and `shift_y`, px; `residual_x` and `residual_y`, what of that lies beyond
-        the shift, the affine map or the field that was found, px (NaN in files of earlier versions); its `weight`, 0
-        to 1, in the agreement; `inlier`, whether it agrees with what was found; `band`, counted among the match bands; `against`, the item that it
-        was matched with. The CRS is in ``attrs["crs"]``, where the anchor has one.
+        the shift, affine map or field that was found, px (NaN where an earlier version has kept it); its `weight`,
+        0 to 1, in the agreement; `inlier`, whether it agrees with what was found; `band`, counted among the match
+        bands; `against`, the item that it was matched with. The CRS is in ``attrs["crs"]``, where the anchor has one.
     """
     parts = []
     for item, evidence in items.items():
