@@ -73,7 +73,9 @@ function drawField(item, field) {
 // Arrows of a field about its mean, at not more than some nodes along a side.
 function fieldArrows(field, extent) {
   const [rows, cols] = field.shape, every = Math.max(1, Math.ceil(Math.max(rows, cols) / 16));
-  const longest = Math.max(...field.length, 1e-6), gain = extent * .06 / longest, arrows = [];
+  const sorted = [...field.length].sort((a, b) => a - b), longest = Math.max(sorted[sorted.length - 1], 1e-6);
+  // few places lie far beyond all others
+  const gain = extent * .055 / Math.max(sorted[Math.floor(sorted.length * .9)], longest / 4), arrows = [];
   for (let i = Math.floor((rows - 1) % every / 2); i < rows; i += every) {
     for (let j = Math.floor((cols - 1) % every / 2); j < cols; j += every) {
       const k = i * cols + j, fromY = field.origin[0] + i * field.step, fromX = field.origin[1] + j * field.step;

@@ -158,9 +158,9 @@ function drawGround() {
   drawArrows(overlayed, evidence.ties, found);
 }
 
-function agreeWords(ties) {
+function agreeWords(ties, field) {
   const agree = ties.inlier.filter(Boolean).length, all = ties.inlier.length;
-  return [html("b", {}, `${agree} of ${all} windows agree`), agree < all ? " (blue); the others (orange, dashed) were set aside." : "."];
+  return [html("b", {}, `${agree} of ${all} windows agree`), field || agree === all ? "." : " (blue); the others (orange, dashed) were set aside."];
 }
 
 function drawArrows(root, ties, { arrows, longest }) {
@@ -180,7 +180,7 @@ function drawArrows(root, ties, { arrows, longest }) {
   }
   const names = { Field: `The ${MODELS[view.item.model] || MODELS.field} less its mean`, Shift: "Each window's shift",
     Residual: `What each window shows beyond ${movedBy(view.item)}` };
-  caption.replaceChildren(`${names[arrowsNow()]}; the longest arrow is ${fixed(longest, 3)} px. `, ...(ties.y.length && !field ? agreeWords(ties) : []));
+  caption.replaceChildren(`${names[arrowsNow()]}; the longest arrow is ${fixed(longest, 3)} px. `, ...(ties.y.length ? agreeWords(ties, field) : []));
   root.setAttribute("aria-label", caption.textContent);
 }
 
@@ -192,7 +192,7 @@ function facts(item, evidence) {
   add("Length", known(item.x) ? `${fixed(length(item), 3)} px${metres(length(item)) && ` (${metres(length(item))})`}` : "");
   add("Model", MODELS[item.model] || "");
   add("Spread", known(item.spread) ? `${fixed(item.spread, 3)} px` : "");
-  add("Expected residual", known(item.residual) ? `${fixed(item.residual, 3)} px${metres(item.residual) && ` (${metres(item.residual)})`}` : "");
+  add("Residual", known(item.residual) ? `${fixed(item.residual, 3)} px${metres(item.residual) && ` (${metres(item.residual)})`}` : "");
   add("Score before", fixed(item.before, 4));
   add("Score after", fixed(item.after, 4));
   add("Gain", signed(item.gain, 4));
