@@ -15,7 +15,7 @@ function ramp(share) {
 const oneShiftLeaves = (item) => (known(item.spread) ? Math.hypot(item.spread, item.sx || 0, item.sy || 0) : null);
 const partsApart = (item) => item.model === "shift" && known(item.spread) && item.spread >= report.apart;
 function apartWords(item) {
-  return `Parts of this item lie up to ${fixed(2 * item.spread, 1)} px apart. One shift leaves ${fixed(item.residual, 2)} px; model="field" follows its parts.`;
+  return `Its parts do not move as one: one shift leaves ${fixed(oneShiftLeaves(item), 2)} px. The residual arrows show how they lie; model="field" follows them.`;
 }
 
 function numbersOf(text, unit) {

@@ -35,7 +35,7 @@ function radios(id, names, chosen, change) {
     html("input", { type: "radio", name: id, value: name, checked: name === chosen, onchange: () => change(name) }), html("span", {}, name))));
 }
 
-// Pixels that a chip is shown of: its middle where a field differs most from its mean, or what was asked for.
+// Pixels that a chip is shown of: its middle, where a field is far from its mean, or what was asked for.
 const MAGNIFIED = CHIP / 3;
 const acrossNow = () => view.across ?? (view.field ? MAGNIFIED : CHIP);
 
@@ -86,7 +86,7 @@ function drawChips() {
   if (!byId("single").parentNode.hidden) drawChip(byId("single"), 3);
   const other = reference(view.evidence);
   const hints = {
-    Overlay: `${other[0].toUpperCase()}${other.slice(1)} is orange, the item blue: what lies in the same place is grey, what does not has coloured fringes. ${acrossNow()} px across${view.field ? ", where the field differs most from its mean" : ", at full resolution"}.`,
+    Overlay: `${other[0].toUpperCase()}${other.slice(1)} is orange, the item blue: what lies in the same place is grey, what does not has coloured fringes. ${acrossNow()} px across${view.field ? ", at a place where the field is far from its mean" : ", at full resolution"}.`,
     Swipe: `Left of the line ${other}, right of it the item. Drag in a picture or move the slider.`,
     Flicker: `Shown now: ${view.showOther ? other : "the item"}. What is aligned stands still.`,
   };
