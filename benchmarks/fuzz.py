@@ -39,8 +39,9 @@ from odc.geo.geobox import GeoBox
 from coregstack import report, run_scenes
 from coregstack.errors import CoregError, UnreadableFile
 from coregstack.export.evidence import STATE
-from coregstack.export.geotiff import Content, Movement, write_moved
+from coregstack.export.geotiff import Movement, write_moved
 from coregstack.export.notes import read_note
+from coregstack.export.plan import Content
 from coregstack.export.sidecar import read_sidecar
 from coregstack.geometry import lattice as grid
 from coregstack.model import Shift

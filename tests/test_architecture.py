@@ -49,6 +49,8 @@ def imports_of(path: Path, *, late: bool = True) -> set[str]:
 
 def _nodes(node: ast.AST, *, late: bool) -> Iterator[ast.AST]:
     for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and getattr(child.test, "id", "") == "TYPE_CHECKING" and not late:
+            continue
         yield child
         if late or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
             yield from _nodes(child, late=late)

@@ -17,9 +17,9 @@ from coregstack.export import claim
 from coregstack.export.displacement import displacement_name, write_displacement
 from coregstack.export.earlier import made_from, own_files, remember
 from coregstack.export.evidence import keep_evidence
-from coregstack.export.files import RunEnded, check_held, copy_file, digests, file_digest, inside
+from coregstack.export.files import RunEnded, check_held, copy_file, file_digest, inside
 from coregstack.export.geotiff import Movement, write_moved
-from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile
+from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile, written
 from coregstack.export.sidecar import quality_record, sidecar_name, write_sidecar
 from coregstack.geometry.lattice import epsg_code, same_crs
 from coregstack.geometry.validarea import placed_area
@@ -256,25 +256,6 @@ def _write_displacement(
 def _mean(quality: ItemQuality, treatment: Treatment) -> Shift:
     """The mean of what is applied, px of the anchor."""
     return treatment.move if isinstance(treatment.move, Shift) else quality.shift or NO_SHIFT
-
-
-def written(
-    path: Path, root: str, annotations: dict[str, str] | None = None, *, digested: bool = True
-) -> WrittenFile:
-    """Size, and digests if they are wanted, of a file that was written below `root`.
-
-    Raises
-    ------
-    UnreadableFile
-        If it cannot be read.
-    """
-    found = digests(path) if digested else {}
-    return WrittenFile(
-        path=path.relative_to(root).as_posix(),
-        size=path.stat().st_size,
-        annotations=annotations or {},
-        **found,
-    )
 
 
 def _remove(paths: set[str], settings: DeliverySettings) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 import rasterio
@@ -15,6 +14,7 @@ from rasterio.windows import Window
 
 from coregstack.errors import InvalidRequest, UnreadableFile
 from coregstack.export.files import copy_file, staged
+from coregstack.export.plan import Content
 from coregstack.geometry.lattice import frame_bounds, lattice_like, moved, same_place
 from coregstack.model import Displacement, Move
 from coregstack.pixels import newraster, raster
@@ -26,17 +26,6 @@ from coregstack.pixels.warp import placed, placed_valid
 
 BLOCK = 2048, 2048
 """Rows and columns that are moved at once, whole tiles of the output; large, so that few tiles are decoded twice."""
-
-
-class Content(StrEnum):
-    """What a raster file holds, and so how it is resampled and filled."""
-
-    IMAGE = "image"
-    """Measurements: interpolated; empty pixels are nodata, or 0."""
-    UDM = "udm"
-    """Bit field: nearest neighbour; empty pixels are 1, blackfill."""
-    UDM2 = "udm2"
-    """Planet's eight bands: nearest neighbour; empty pixels are 0, and 1 in the last band."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,14 +3,32 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from enum import StrEnum
+from pathlib import Path, PurePosixPath
 
 from odc.geo.geobox import GeoBox
 
 from coregstack.export.displacement import displacement_name
-from coregstack.export.geotiff import Content
+from coregstack.export.files import digests
 from coregstack.export.sidecar import sidecar_name
 from coregstack.model import ItemQuality
+
+TABLE = "coregistration.csv"
+"""Name of the table of all items in an output folder."""
+
+REPORT = "report.html"
+"""Name of the report in an output folder."""
+
+
+class Content(StrEnum):
+    """What a raster file holds, and so how it is resampled and filled."""
+
+    IMAGE = "image"
+    """Measurements: interpolated; empty pixels are nodata, or 0."""
+    UDM = "udm"
+    """Bit field: nearest neighbour; empty pixels are 1, blackfill."""
+    UDM2 = "udm2"
+    """Planet's eight bands: nearest neighbour; empty pixels are 0, and 1 in the last band."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,3 +148,22 @@ class ItemReport:
     """Whether an earlier run had done it already."""
     again: str = ""
     """Why what an earlier run had done was done again; empty where it was not."""
+
+
+def written(
+    path: Path, root: str, annotations: dict[str, str] | None = None, *, digested: bool = True
+) -> WrittenFile:
+    """Size, and digests if they are wanted, of a file that was written below `root`.
+
+    Raises
+    ------
+    UnreadableFile
+        If it cannot be read.
+    """
+    found = digests(path) if digested else {}
+    return WrittenFile(
+        path=path.relative_to(root).as_posix(),
+        size=path.stat().st_size,
+        annotations=annotations or {},
+        **found,
+    )

@@ -14,10 +14,9 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
 from coregstack.export import claim
-from coregstack.export.deliver import written
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import WriteError, check_held, staged
-from coregstack.export.plan import ItemReport, WrittenFile
+from coregstack.export.plan import ItemReport, WrittenFile, written
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.geometry.lattice import crs_of, epsg_code
 from coregstack.geometry.validarea import looked_at, valid_area

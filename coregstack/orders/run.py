@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.deliver import check_source, written
+from coregstack.export.deliver import check_source
 from coregstack.export.files import copy_file, inside
 from coregstack.export.lock import locked
-from coregstack.export.plan import Asset, ItemReport, WrittenFile
+from coregstack.export.plan import TABLE, Asset, ItemReport, WrittenFile, written
 from coregstack.export.stac import FOLDER
 from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
 from coregstack.matching.decision import failure
@@ -31,7 +31,7 @@ from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import Progress
 from coregstack.run.request import RunItems, RunRequest, carry_out
-from coregstack.run.result import TABLE, RunResult, with_table
+from coregstack.run.result import RunResult, with_table
 from coregstack.run.targets import needed_names
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import stack_scenes, unreadable_files

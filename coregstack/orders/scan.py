@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from coregstack.errors import UnreadableFile, UnsafePath
+from coregstack.export.plan import TABLE
 from coregstack.export.stac import FOLDER
 from coregstack.orders.archives import ARCHIVE_EXTENSION
 from coregstack.orders.item_metadata import ItemMetadata, read_item_metadata
@@ -36,7 +37,6 @@ from coregstack.orders.naming import (
     output_name,
     parse_name,
 )
-from coregstack.run.result import TABLE
 from coregstack.untrusted.names import check_item_id
 from coregstack.untrusted.told import Told
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from coregstack.errors import CoregError
-from coregstack.export.geotiff import Content
-from coregstack.export.plan import Asset, ItemPlan
+from coregstack.export.plan import Asset, Content, ItemPlan
 from coregstack.orders.bundles import band_names
 from coregstack.orders.manifest import annotations_of
 from coregstack.orders.naming import Kind, output_name

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.sources import ArraySource
-from coregstack.pixels.held import Held
+
+if TYPE_CHECKING:
+    from coregstack.pixels.held import Held
 
 _OVERVIEW_ROWS = 512
 """Rows that are read at a time where a band is not in memory."""

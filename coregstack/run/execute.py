@@ -20,9 +20,8 @@ from coregstack.export import claim
 from coregstack.export.deliver import deliver_item, log_report
 from coregstack.export.earlier import Earlier, all_earlier, left_behind, words_of_again, words_of_left
 from coregstack.export.files import WriteError, file_digest, is_half_written, resolved, sample_digest
-from coregstack.export.geotiff import Content
 from coregstack.export.lock import locked
-from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport
+from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
 from coregstack.graph.blocks import object_array
 from coregstack.graph.matched import reference
 from coregstack.graph.network import Items, scene_network

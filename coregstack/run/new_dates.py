@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from coregstack.api import apply, check_resampling
 from coregstack.cube.append import Grown, open_grown, write_behind
 from coregstack.cube.claim import claimed
 from coregstack.cube.mark import find_finished
@@ -20,6 +19,7 @@ from coregstack.matching.options import MatchSettings
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status
 from coregstack.network.seasons import season_apart
 from coregstack.pixels.scene import Scene
+from coregstack.stack.applying import apply, check_resampling
 from coregstack.stack.conform import Stack, conform, item_times, scaling
 from coregstack.stack.estimating import estimate_beside
 from coregstack.stack.opening import scenes_of, scenes_on, unreadable_files

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from coregstack.api import check_resampling
+from coregstack.cube.mark import find_cube
 from coregstack.cube.place import Place
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.files import resolved
@@ -16,13 +16,16 @@ from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
 from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import Scene
-from coregstack.run.cube import grow_cube, write_cube
+from coregstack.run.cube import readable, write_cube
 from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
+from coregstack.run.new_dates import append_scenes
 from coregstack.run.places import cube_place
 from coregstack.run.result import RunResult, with_table
 from coregstack.run.scheduler import Progress
+from coregstack.stack.applying import check_resampling
 from coregstack.stack.facts import scene_facts
 from coregstack.stack.opening import Unusable
+from coregstack.stack.placing import unplaceable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,10 +179,15 @@ def _place_of_cube(request: RunRequest, items: RunItems) -> Place | None:
 def _with_cube(result: RunResult, request: RunRequest, items: RunItems, place: Place | None) -> RunResult:
     """Write the cube that was asked for; the items are delivered whatever fails here."""
     try:
-        if place is not None and request.append:
-            grow_cube(place, items.scenes, items.anchor, result, request.match, resampling=request.resampling)
-        elif place is not None:
-            write_cube(place, items.scenes, items.anchor, result, overwrite=request.overwrite)
+        if place is None:
+            return result
+        mark = find_cube(place, overwrite=False) if request.append else None
+        if mark is None or not mark.ready:
+            overwrite = request.overwrite and not request.append
+            write_cube(place, items.scenes, items.anchor, result, overwrite=overwrite)
+            return result
+        able = [s for s in readable(items.scenes, result) if unplaceable(s, items.anchor, apart=True) is None]
+        append_scenes(able, place, request.match, resampling=request.resampling)
     except (CoregError, OSError) as error:
         return replace(result, faults=(*result.faults, f"cube: {error}"))
     return result

@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError
 from coregstack.export.displacement import displacement_name
 from coregstack.export.files import staged
-from coregstack.export.plan import ItemReport, WrittenFile
+from coregstack.export.plan import TABLE, ItemReport, WrittenFile
 from coregstack.export.stac import write_stac
 from coregstack.graph.matched import displacement_files
 from coregstack.matching.quality import told_fields, variables
@@ -27,12 +27,6 @@ from coregstack.stack.measured import with_displacement, with_lattice
 
 if TYPE_CHECKING:
     import pystac
-
-TABLE = "coregistration.csv"
-"""Name of the table of all items in an output folder."""
-
-REPORT = "report.html"
-"""Name of the report in an output folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,9 +9,8 @@ from pathlib import Path, PurePosixPath
 from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.export.evidence import STATE
 from coregstack.export.notes import delivered, note_delivered
-from coregstack.export.plan import Asset, ItemPlan
+from coregstack.export.plan import REPORT, TABLE, Asset, ItemPlan
 from coregstack.export.stac import FOLDER
-from coregstack.run.result import REPORT, TABLE
 
 _NEEDED = {
     TABLE: "the table of the run",

@@ -11,10 +11,11 @@ import xarray as xr
 
 from coregstack.errors import InvalidRequest, MissingFile
 from coregstack.export.evidence import kept_evidence
+from coregstack.export.plan import TABLE
 from coregstack.export.ties import tie_table
 from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
-from coregstack.run.result import TABLE, RunResult
+from coregstack.run.result import RunResult
 from coregstack.show.rematch import qualities, rematch
 
 

@@ -6,7 +6,6 @@ import html
 import json
 import re
 
-from coregstack.untrusted.jsonfile import parse_json
 from coregstack.untrusted.limits import CRS_BYTES
 
 _NO_GRID = r"@?null(?=[\s\"'|<>\]),\0]|$)(?!\s*,\s*[^\s\"'|<>\])])"
@@ -21,8 +20,8 @@ _NAMES_FILE = re.compile(
     r"|parameterfile|\bparameter\s*[\[(]\s*\"(?:[^\"]|\"\")*\"\s*,\s*\"[^\"]*"
     # of PROJJSON: the same
     r"|\"value\"\s*:\s*\"[^\"]*"
-    # any key whose value is a path or an address
-    r"|=\s*[\"'@]*(?:\.{0,2}/|~|\\|[a-z]:\\|[a-z0-9+]+://)\S*",
+    # any key whose value is a path or an address; XML names its vocabularies by addresses that nobody opens
+    r"|=\s*[\"'@]*(?:\.{0,2}/|~|\\|[a-z]:\\|(?!https?://(?:www\.)?(?:opengis\.net|w3\.org)/)[a-z0-9+]+://)\S*",
     re.IGNORECASE,
 )
 _PLACE = re.compile(
@@ -75,8 +74,8 @@ def crs_fault(text: str) -> str:
     if text.lstrip().startswith("{"):
         try:
             # escapes may hide what is looked for
-            text = json.dumps(parse_json(text), ensure_ascii=False)
-        except ValueError as error:
+            text = json.dumps(json.loads(text), ensure_ascii=False)
+        except (ValueError, RecursionError) as error:
             return f"is no JSON: {error}"
     found = file_named(text)
     return f"names a file, {found!a}: only definitions that need no file are used" if found else ""

@@ -29,7 +29,7 @@ from coregstack.cube.claim import Holder, claimed, claims
 from coregstack.cube.place import Place, create, place_of, read, remove, write
 from coregstack.cube.write import to_zarr
 from coregstack.errors import CoregError, OutputConflict
-from coregstack.run import appending
+from coregstack.run import new_dates as appending
 from coregstack.testing import sample_stack
 
 SIZE = (1, 6, 7)

@@ -16,7 +16,7 @@ from distributed import Client, LocalCluster
 from test_cube import CALLS, assert_holds, make
 
 import coregstack
-from coregstack.cli.commands import main
+from coregstack.cli import main
 from coregstack.cube.check import verify_cube
 from coregstack.cube.place import DamagedCube
 from coregstack.cube.write import to_zarr

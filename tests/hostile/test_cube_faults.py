@@ -21,7 +21,8 @@ from test_clusters import cluster
 from zarr.storage import LocalStore, MemoryStore, ObjectStore
 
 from coregstack import run_scenes
-from coregstack.cli.commands import WITH_PROBLEMS, main
+from coregstack.cli import main
+from coregstack.cli.commands import WITH_PROBLEMS
 from coregstack.cube import dates as writing
 from coregstack.cube.check import verify_cube
 from coregstack.run import cube as run

@@ -20,11 +20,12 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
+from coregstack.export.plan import TABLE
 from coregstack.geometry.globe import unbroken
 from coregstack.geometry.validarea import outline
 from coregstack.matching.quality import Field, Plain, fields_in, missing_in
 from coregstack.model import Displacement, Evidence, Status, TiePoints
-from coregstack.run.result import TABLE, RunResult, rows
+from coregstack.run.result import RunResult, rows
 from coregstack.show.fields import field_in_folder, field_in_quality
 from coregstack.show.rematch import rematch
 from coregstack.untrusted.jsonfile import parse_json, read_text

@@ -21,6 +21,7 @@ from coregstack._version import __version__
 from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.export.files import staged
 from coregstack.export.lock import locked
+from coregstack.export.plan import REPORT, TABLE
 from coregstack.geometry.lattice import crs_name
 from coregstack.matching.decision import WORTH_TELLING
 from coregstack.matching.preview import CHIP
@@ -28,7 +29,7 @@ from coregstack.model import Shift
 from coregstack.orders.manifest import MANIFEST_NAME, list_again
 from coregstack.run.colours import COLOURS, ON_DARK
 from coregstack.run.places import check_no_store
-from coregstack.run.result import REPORT, TABLE, RunResult
+from coregstack.run.result import RunResult
 from coregstack.show.fields import field_json
 from coregstack.show.report.content import ReportContent, area_on_map, evidence_json, gather
 

@@ -13,7 +13,8 @@ import rasterio
 import coregstack
 from coregstack import report
 from coregstack.export.evidence import kept_evidence
-from coregstack.run.result import TABLE, RunResult
+from coregstack.export.plan import TABLE
+from coregstack.run.result import RunResult
 from coregstack.testing import sample_stack
 
 from .conftest import opened

@@ -1,0 +1,149 @@
+"""Shifts and displacements that are known, applied to the pixels of a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from coregstack.errors import InvalidRequest, InvalidStack
+from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
+from coregstack.matching.choices import RESAMPLING, Resampling
+from coregstack.matching.quality import fields_in
+from coregstack.model import Status
+from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given
+from coregstack.stack.measured import displacements_on, on_lattice
+from coregstack.stack.provenance import pristine_scenes
+
+
+def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = "cubic") -> xr.DataArray:
+    """Shift the items that are coregistered, leave all others as they are.
+
+    Parameters
+    ----------
+    stack : DataArray
+        The stack that was estimated, or another stack of the same items.
+    quality : Dataset
+        What `estimate` returned; it may have been computed, edited, saved and loaded. Its shifts are in pixels of
+        the lattice that it was measured on, which it carries along. They are converted for a stack of another pixel
+        size, or whose axes run the other way.
+    resampling : str
+        "cubic", "bilinear", "lanczos" or "nearest" (whole pixels, values unchanged); "none" leaves the pixels of
+        the stack as they are, so that `to_geotiffs` moves only the geotransforms.
+
+    Returns
+    -------
+    DataArray
+        Lazy, same dims and coordinates as the stack; quality variables are coords on time, and `clear` moves along.
+
+    Raises
+    ------
+    InvalidStack
+        If stack and quality do not hold the same items, or the quality was measured on a lattice of another CRS.
+    InvalidRequest
+        If the resampling is unknown, or the quality, where it was computed, lacks the shift of an item that is
+        coregistered.
+
+    Examples
+    --------
+    >>> from coregstack import estimate
+    >>> from coregstack.testing import sample_stack
+    >>> stack = sample_stack(3, shape=(256, 256))
+    >>> aligned = apply(stack, estimate(stack, anchor=0).compute())
+    >>> aligned.dims == stack.dims
+    True
+    """
+    check_resampling(resampling)
+    known = conform(stack, None if "id" in stack.coords else _ids(quality))
+    measured = _for_items(quality, known, stack)
+    varying = displacements_on(measured, known.box)
+    quality = on_lattice(measured, known.box)
+    _check_shifts(quality, known.ids)
+    if resampling == "none" and varying is not None:
+        raise InvalidRequest(
+            "resampling='none' changes the geotransform only, which can express one shift for the whole scene, not a "
+            "displacement that varies over it. Use another resampling, or model='shift'."
+        )
+    status, shift_y, shift_x = (quality[name].data for name in ("status", "shift_y", "shift_x"))
+    move = moves(status, shift_y, shift_x, varying)
+    aligned = known.array
+    if resampling != "none":
+        aligned = _moved(known, move, resampling)
+        if known.clear is not None:
+            clear = move_clear(known.clear.data, move)
+            aligned = aligned.assign_coords(clear=(known.clear.dims, clear, known.clear.attrs))
+    told = fields_in(quality.variables)
+    aligned = aligned.assign_coords({field.name: quality[field.name].variable for field in told})
+    aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
+    aligned.attrs |= {
+        "coregstack_resampling": resampling,
+        "coregstack_anchor": quality.attrs.get("anchor", ""),
+        "coregstack_method": quality.attrs.get("method", "direct"),
+    }
+    return like_given(known, aligned)
+
+
+def check_resampling(resampling: str) -> None:
+    """Refuse an unknown resampling.
+
+    Raises
+    ------
+    InvalidRequest
+        If it is none of the known ones.
+    """
+    known = (*RESAMPLING, "none")
+    if resampling not in known:
+        raise InvalidRequest(f"resampling is one of {', '.join(known)}, not {resampling!r}.")
+
+
+def _ids(quality: xr.Dataset) -> list[str] | None:
+    return [str(i) for i in quality["id"].values] if "id" in quality.coords else None
+
+
+def _for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Dataset:
+    """Quality in the order of the stack's items."""
+    missing = [name for name in ("status", "shift_y", "shift_x") if name not in quality]
+    if missing:
+        raise InvalidStack(f"The quality lacks {missing}; pass what estimate returned.")
+    if "id" not in quality.coords or "id" not in stack.coords:
+        if quality.sizes.get("time") != len(known.ids):
+            raise InvalidStack(
+                f"The quality has {quality.sizes.get('time')} items, the stack {len(known.ids)}."
+            )
+        return quality
+    position = {str(i): k for k, i in enumerate(quality["id"].values)}
+    unknown = [i for i in known.ids if i not in position]
+    if unknown:
+        raise InvalidStack(f"The quality knows nothing of {unknown[:5]}; estimate these items as well.")
+    return quality.isel(time=[position[i] for i in known.ids])
+
+
+def _check_shifts(quality: xr.Dataset, ids: Sequence[str]) -> None:
+    """Refuse a quality, where it is known already, that moves items by shifts that it does not have."""
+    told = [quality[name] for name in ("status", "shift_y", "shift_x")]
+    if any(one.chunks is not None for one in told):
+        return
+    status, shift_y, shift_x = (one.values for one in told)
+    lost = np.asarray(status == Status.COREGISTERED, bool) & ~np.isfinite(
+        shift_y.astype(float) + shift_x.astype(float)
+    )
+    if lost.any():
+        named = [ids[k] for k in np.flatnonzero(lost)[:5]]
+        raise InvalidRequest(
+            f"The quality calls {named} coregistered, but holds no shift to apply: enter one, or another status."
+        )
+
+
+def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
+    array = stack.array
+    scenes = pristine_scenes(stack)
+    if scenes is None:
+        return array.copy(data=move_arrays(array.data, move, resampling, stack.empty))
+    aligned = array.copy(data=move_scenes(scenes, move, array.data.chunks, resampling))
+    # what is read from here on are the bands of this stack, whatever it was selected from
+    position = array.coords[BAND_POSITION].variable
+    return aligned.assign_coords(
+        {BAND_POSITION: position.copy(data=np.arange(position.size).reshape(position.shape))}
+    )
