@@ -21,6 +21,7 @@ from coregstack.untrusted.jsonfile import read_small_json
 
 _LONGEST = 2**31
 """No raster has more rows or columns."""
+_RESIDUALS = ("residual_y", "residual_x")
 _WHOLE = {"inlier": bool, "band": np.int64}
 
 
@@ -101,12 +102,15 @@ def _evidence_as_json(evidence: Evidence) -> dict[str, Any]:
         "factor": evidence.factor,
         "against": evidence.against,
         "ties": {name: getattr(evidence.ties, name).tolist() for name in TiePoints.__slots__},
+        **{name: found.tolist() for name in _RESIDUALS if (found := getattr(evidence, name)) is not None},
     }
 
 
 def _evidence_from_json(value: dict[str, Any]) -> Evidence:
     ties = {name: np.array(value["ties"][name], _WHOLE.get(name, float)) for name in TiePoints.__slots__}
-    if len({column.shape for column in ties.values()}) != 1 or ties["band"].ndim != 1:
+    residuals = {name: np.array(value[name], float) for name in _RESIDUALS if name in value}
+    columns = [*ties.values(), *residuals.values()]
+    if len({column.shape for column in columns}) != 1 or ties["band"].ndim != 1:
         raise ValueError("windows have as many values of one kind as of another")
     return Evidence(
         ties=TiePoints(**ties),
@@ -116,6 +120,7 @@ def _evidence_from_json(value: dict[str, Any]) -> Evidence:
         origin=_pair(value["origin"]),
         factor=int(value["factor"]),
         against=None if value["against"] is None else str(value["against"]),
+        **residuals,
     )
 
 

@@ -87,6 +87,18 @@ def on_lattice(quality: xr.Dataset, box: GeoBox) -> xr.Dataset:
     return with_lattice(quality.drop_vars([*DISPLACEMENT], errors="ignore").assign(variables), box)
 
 
+def measured_on(quality: xr.Dataset) -> GeoBox | None:
+    """The lattice that a quality was measured on, as a box of its first pixel; None where it does not say.
+
+    Raises
+    ------
+    InvalidStack
+        If what it says is no lattice.
+    """
+    told = _lattice(quality)
+    return None if told is None else GeoBox((1, 1), told[1], told[0])
+
+
 def with_displacement(quality: xr.Dataset, planes: da.Array, frame: GeoBox) -> xr.Dataset:
     """A quality with the displacement of each item on the control lattice of the anchor.
 
