@@ -25,6 +25,8 @@ from coregstack.stack.lookup import find_scene
 from coregstack.stack.masks import Mask
 from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
 
+__all__ = ["align", "apply", "estimate", "open_scenes"]
+
 
 def open_scenes(
     paths: Sequence[str | os.PathLike[str]],

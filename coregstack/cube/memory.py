@@ -132,7 +132,7 @@ def remove_unfinished(place: Place, memory: Memory, names: Collection[str]) -> N
     remove(place, [place.key(key) for slot in open_slots for key in there[slot]])
 
 
-def start_run(place: Place, memory: Memory, slots: list[int], mark: Mark) -> tuple[Mark, zarr.Array]:
+def start_run(place: Place, memory: Memory, slots: list[int], mark: Mark) -> tuple[Mark, zarr.Array[Any]]:
     """Mark dates as not finished before any of them is touched; return the mark, and the array for their records.
 
     Parameters
@@ -235,7 +235,7 @@ def is_timed(array: Any) -> bool:
     return bool(dims) and dims[0] == "time"
 
 
-def record_date(record: zarr.Array, slot: int, done: Done) -> None:
+def record_date(record: zarr.Array[Any], slot: int, done: Done) -> None:
     """Note that a date is finished."""
     # a slice: with numpy 1, Zarr takes a single text for an array of its own
     record[slot : slot + 1] = np.array([_text(done)], object)

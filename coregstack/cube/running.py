@@ -61,7 +61,7 @@ def _cluster_errors() -> tuple[tuple[type[BaseException], ...], tuple[type[BaseE
     if "distributed" not in sys.modules:
         return cancelled, ()
     from distributed import KilledWorker
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     return (*cancelled, CommClosedError), (KilledWorker,)
 

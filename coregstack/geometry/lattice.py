@@ -45,7 +45,7 @@ def same_pixels(box: GeoBox, anchor: GeoBox) -> bool:
     relative = ~anchor.affine * box.affine
     reach = max(*box.shape, *anchor.shape, 1)
     drift = max(abs(relative.a - 1), abs(relative.b), abs(relative.d), abs(relative.e - 1)) * reach
-    return drift < LATTICE_DRIFT
+    return bool(drift < LATTICE_DRIFT)
 
 
 def offset(box: GeoBox, anchor: GeoBox) -> Shift:

@@ -215,7 +215,7 @@ def _parts(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     largest = np.argsort(sizes, kind="stable")[::-1][:_MAX_PARTS]
     kept = np.zeros(count + 1, bool)
     kept[largest] = sizes[largest] >= max(1, _SMALL * sizes.max())
-    return kept[labels]
+    return np.asarray(kept[labels])
 
 
 def _from_a_corner(ring: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
-from dask.delayed import Delayed
+from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
@@ -69,10 +68,11 @@ def array_items(
     """
     planes = [values.rechunk((1, -1, -1, -1)), "tbyx"]
     planes += [] if clear is None else [clear.rechunk((1, -1, -1)), "tyx"]
-    return da.blockwise(
+    items: da.Array = da.blockwise(
         _array_item, "t", object_array("coregstack-ids-", list(ids)), "t", *planes,
         nodata=nodata, origin=origin, concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
     )  # fmt: skip
+    return items
 
 
 def reference(
@@ -80,24 +80,27 @@ def reference(
 ) -> Delayed:
     """The anchor, prepared in one task; `item` is the anchor, or an array of it alone; `stable` as in `prepare`."""
     known = item.to_delayed().item() if isinstance(item, da.Array) else item
-    return dask.delayed(_prepare, pure=True)(known, options, stable)
+    prepared: Delayed = delayed(_prepare, pure=True)(known, options, stable)
+    return prepared
 
 
 def records(items: da.Array, anchor: int | None, reference: Delayed, options: MatchOptions) -> da.Array:
     """An `ItemQuality` for each item, one task each; `anchor` is its position, None where it is none of them."""
-    return da.map_blocks(
+    assessed: da.Array = da.map_blocks(
         _assess, items, flags(items.shape[0], anchor), reference=reference, options=options,
         dtype=object, meta=np.empty(0, object),
         name="coregstack-quality-" + tokenize(items.name, anchor, reference.key),
     )  # fmt: skip
+    return assessed
 
 
 def field_values(records: da.Array, told: Field) -> da.Array:
     """One quality variable out of the records."""
-    return da.map_blocks(
+    values: da.Array = da.map_blocks(
         _values, records, told=told.name, dtype=told.dtype, meta=np.empty(0, told.dtype),
         name=f"{FIELD}{told.name}-{tokenize(records.name, told.name)}",
     )  # fmt: skip
+    return values
 
 
 def displacement_planes(found: da.Array, nodes: tuple[int, int]) -> da.Array:
@@ -105,10 +108,11 @@ def displacement_planes(found: da.Array, nodes: tuple[int, int]) -> da.Array:
 
     An item that is displaced as one has its shift at every node, one whose shift is not known NaN.
     """
-    return da.blockwise(
+    planes: da.Array = da.blockwise(
         _planes, "tcyx", found, "t", nodes=nodes, new_axes={"c": 3, "y": nodes[0], "x": nodes[1]},
         dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
     )  # fmt: skip
+    return planes
 
 
 def displacement_files(
@@ -126,11 +130,12 @@ def displacement_files(
         The anchor's box.
     """
     nodes = Lattice.of((anchor.shape[0], anchor.shape[1])).shape
-    return da.blockwise(
+    planes: da.Array = da.blockwise(
         _file_planes, "tcyx", object_array("coregstack-displaced-", list(zip(paths, qualities, strict=True))), "t",
         anchor=anchor, nodes=nodes, new_axes={"c": 3, "y": nodes[0], "x": nodes[1]},
         dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
     )  # fmt: skip
+    return planes
 
 
 def _file_planes(known: NDArray[np.object_], anchor: GeoBox, nodes: tuple[int, int]) -> NDArray[np.float32]:

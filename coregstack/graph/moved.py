@@ -26,13 +26,14 @@ def moves(
     `displacement` holds a `Displacement` for each time, or None where the shift is the same everywhere.
     """
     given = (status, shift_y, shift_x) if displacement is None else (status, shift_y, shift_x, displacement)
-    return da.blockwise(
+    applied: da.Array = da.blockwise(
         _moves,
         "t",
         *(part for a in given for part in (by_time(a), "t")),
         dtype=object,
         meta=np.empty(0, object),
     )
+    return applied
 
 
 def displacements(
@@ -55,10 +56,11 @@ def displacements(
     for plane in planes:
         known = plane if isinstance(plane, da.Array) else da.from_array(np.asarray(plane))
         parts += [known.rechunk((1, -1, -1)), "tyx"]
-    return da.blockwise(
+    found: da.Array = da.blockwise(
         _displacement, "t", *parts, origin=origin, step=step, scale=scale, first=first,
         concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
     )  # fmt: skip
+    return found
 
 
 def move_scenes(
@@ -67,37 +69,41 @@ def move_scenes(
     """Pixels of scenes, each moved, read from its file in one interpolation."""
     rows, cols = _chunked_indexes(chunks[2]), _chunked_indexes(chunks[3])
     first = items[0]
-    return da.blockwise(
+    pixels: da.Array = da.blockwise(
         _read_moved, "tbyx", scene_array(items), "t", move, "t", rows, "y", cols, "x",
         resampling=resampling, new_axes={"b": len(first.bands)}, concatenate=True, align_arrays=False,
         dtype=np.dtype(first.dtype), meta=np.empty((0, 0, 0, 0), first.dtype),
         name=ALIGNED + tokenize(items, move.name, chunks, resampling),
     )  # fmt: skip
+    return pixels
 
 
 def move_arrays(values: da.Array, move: da.Array, resampling: str, nodata: float | None) -> da.Array:
     """Pixels of an array of dims (time, band, y, x), moved plane by plane; chunks as before."""
     planes = values.rechunk((1, 1, -1, -1))
-    out = da.blockwise(
+    out: da.Array = da.blockwise(
         _move_planes, "tbyx", planes, "tbyx", move, "t",
         resampling=resampling, nodata=nodata, concatenate=True, align_arrays=False,
         dtype=values.dtype, meta=np.empty((0, 0, 0, 0), values.dtype),
     )  # fmt: skip
-    return out.rechunk(values.chunks)
+    moved: da.Array = out.rechunk(values.chunks)
+    return moved
 
 
 def move_clear(clear: da.Array, move: da.Array) -> da.Array:
     """A mask of dims (time, y, x), moved by nearest neighbour."""
-    out = da.blockwise(
+    out: da.Array = da.blockwise(
         _move_mask, "tyx", clear.rechunk((1, -1, -1)), "tyx", move, "t",
         concatenate=True, align_arrays=False, dtype=bool, meta=np.empty((0, 0, 0), bool),
     )  # fmt: skip
-    return out.rechunk(clear.chunks)
+    moved: da.Array = out.rechunk(clear.chunks)
+    return moved
 
 
 def _chunked_indexes(sizes: Iterable[int]) -> da.Array:
     sizes = tuple(sizes)
-    return da.arange(sum(sizes), chunks=(sizes,))
+    indexes: da.Array = da.arange(sum(sizes), chunks=(sizes,))
+    return indexes
 
 
 def _moves(

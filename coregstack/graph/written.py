@@ -74,10 +74,11 @@ def _needed_blocks(array: da.Array, key: tuple[str, int]) -> list[tuple[str, int
 def deliveries(plans: Sequence[ItemPlan], records: da.Array, settings: DeliverySettings) -> da.Array:
     """An `ItemReport` for each item, whose files one task writes."""
     boxes = object_array("coregstack-plans-", plans)
-    return da.map_blocks(
+    reports: da.Array = da.map_blocks(
         _deliver, boxes, records.rechunk(1), settings=settings,
         dtype=object, meta=np.empty(0, object), name=DELIVERY + tokenize(boxes.name, records.name, settings),
     )  # fmt: skip
+    return reports
 
 
 def scene_deliveries(
@@ -91,11 +92,12 @@ def scene_deliveries(
     """An `ItemReport` for each scene, which one task matches and writes, so that it is decoded once."""
     boxes, scenes = object_array("coregstack-plans-", plans), scene_array(items)
     token = tokenize(boxes.name, scenes.name, anchor, reference.key, settings)
-    return da.map_blocks(
+    reports: da.Array = da.map_blocks(
         _match_and_deliver, boxes, scenes, flags(len(items), anchor),
         reference=reference, options=options, settings=settings,
         dtype=object, meta=np.empty(0, object), name=DELIVERY + token,
     )  # fmt: skip
+    return reports
 
 
 def slab_deliveries(
@@ -103,11 +105,12 @@ def slab_deliveries(
 ) -> da.Array:
     """An `ItemReport` for each time of an array of dims (time, band, y, x) that has no files behind it."""
     names = da.from_array(np.array(ids, object), chunks=1)
-    return da.blockwise(
+    reports: da.Array = da.blockwise(
         _deliver_slab, "t", names, "t", records.rechunk(1), "t", values.rechunk((1, -1, -1, -1)), "tbyx",
         write=write, concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
         name=DELIVERY + tokenize(values.name, records.name, ids, write),
     )  # fmt: skip
+    return reports
 
 
 def _join_fields(*fields: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.object_]:

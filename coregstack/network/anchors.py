@@ -141,7 +141,8 @@ def _mean_similarity(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if values.shape[0] != values.shape[1]:
         raise InvalidRequest(f"similarity has to be square, or one mean for each item, not {values.shape}.")
     others = np.where(np.eye(len(values), dtype=bool), 0, np.maximum(np.nan_to_num(values), 0))
-    return others.sum(axis=1) / max(len(values) - 1, 1)
+    mean: NDArray[np.float64] = others.sum(axis=1) / max(len(values) - 1, 1)
+    return mean
 
 
 def _centrality(times: NDArray[np.datetime64]) -> NDArray[np.float64]:
@@ -149,7 +150,8 @@ def _centrality(times: NDArray[np.datetime64]) -> NDArray[np.float64]:
     days = np.where(np.isnat(times), np.nan, times.astype(np.int64) / 86400)
     near = np.exp(-season_apart(np.abs(days[:, None] - days)) / _SEASON_DAYS)
     np.fill_diagonal(near, 0)
-    return near.sum(axis=1) / max(len(times) - 1, 1)
+    mean: NDArray[np.float64] = near.sum(axis=1) / max(len(times) - 1, 1)
+    return mean
 
 
 def _commonness(sensors: Sequence[str | None]) -> NDArray[np.float64]:

@@ -53,7 +53,9 @@ class Network:
         """Length of each pair's residual in sigmas, shape (m,), for items at `position`, shape (n, 2)."""
         first, second = self.pairs.T
         residual = self.shifts - (position[second] - position[first])
-        return np.hypot(*(residual / self.sigmas).T)
+        across, along = (residual / self.sigmas).T
+        length: NDArray[np.float64] = np.hypot(across, along)
+        return length
 
     def normal_matrix(self, weights: NDArray[np.float64], items: NDArray[np.int64]) -> sp.csc_matrix:
         """Normal matrix of the shifts of `items` for one weight a pair; the anchor is no unknown."""

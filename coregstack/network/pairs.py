@@ -39,7 +39,8 @@ class _Items:
         high = np.minimum(self.boxes[rows, None, 2:], self.boxes[None, :, 2:])
         shared = np.maximum(high - low, 0).prod(axis=2)
         area = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1)
-        return shared / np.minimum(area[rows, None], area)
+        share: NDArray[np.float64] = shared / np.minimum(area[rows, None], area)
+        return share
 
     def likeness(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """How likely the items `rows` match each item, by all together, date, season and content.
@@ -58,7 +59,8 @@ class _Items:
             kinds.append(together)
         chance = np.sqrt(self.overlap(rows)) * self.clear[rows, None] * self.clear
         chance[np.arange(rows.size), rows] = 0
-        return np.maximum(np.stack([together, *kinds]), _LEAST) * chance
+        likely: NDArray[np.float64] = np.maximum(np.stack([together, *kinds]), _LEAST) * chance
+        return likely
 
 
 def choose_pairs(

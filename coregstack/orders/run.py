@@ -29,9 +29,9 @@ from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
 from coregstack.orders.scratch import scratch_folder
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
-from coregstack.run.execute import Progress
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, with_table
+from coregstack.run.scheduler import Progress
 from coregstack.run.targets import needed_names
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import stack_scenes, unreadable_files

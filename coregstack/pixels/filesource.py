@@ -49,7 +49,7 @@ class FileBands:
         band, rows, cols = key
         top, bottom, down = rows.indices(self.window[2])
         left, right, along = cols.indices(self.window[3])
-        values = self.read([band], slice(top, bottom), slice(left, right))[0]
+        values: NDArray[Any] = self.read([band], slice(top, bottom), slice(left, right))[0]
         return values if down == along == 1 else values[::down, ::along]
 
     def read(self, bands: Sequence[int], rows: slice, cols: slice) -> NDArray[Any]:

@@ -211,7 +211,8 @@ def _box(path: str, dataset: DatasetReader) -> GeoBox:
 
 def usable_nodata(dataset: DatasetReader) -> float | None:
     """The value of pixels without data; None if no pixel of this type can have the value that the file names."""
-    value, kind = dataset.nodata, np.dtype(dataset.dtypes[0])
+    value: float | None = dataset.nodata
+    kind = np.dtype(dataset.dtypes[0])
     if value is None or kind.kind == "f":
         return value
     limits = np.iinfo(kind)
@@ -337,7 +338,9 @@ def read_window(
     size = len(bands) * shape[0] * shape[1] * np.dtype(dataset.dtypes[0]).itemsize
     check_read(dataset.name, size)
     try:
-        return dataset.read([b + 1 for b in bands], window=Window(col, row, shape[1], shape[0]))
+        window = Window(col, row, shape[1], shape[0])
+        values: NDArray[Any] = dataset.read([b + 1 for b in bands], window=window)
+        return values
     except (*GDAL_ERRORS, MemoryError, IndexError) as error:
         raise UnreadableFile(
             f"Pixels of {dataset.name!r} cannot be read ({error.__cause__ or error}). "
@@ -358,7 +361,8 @@ def read_reduced(dataset: DatasetReader, band: int, shape: tuple[int, int]) -> N
     if not overviews or min(overviews) > reduction or max(overviews) * _FINER < reduction:
         return None
     try:
-        return dataset.read(band + 1, out_shape=shape)
+        reduced: NDArray[Any] = dataset.read(band + 1, out_shape=shape)
+        return reduced
     except (*GDAL_ERRORS, MemoryError, IndexError) as error:
         raise UnreadableFile(f"An overview of {dataset.name!r} cannot be read ({error}).") from error
 
@@ -396,7 +400,7 @@ def read_valid(
     try:
         # GDAL takes an alpha band for a mask of the dataset only beside one or three others
         mask = dataset.dataset_mask(window=window) if alpha is None else dataset.read(alpha, window=window)
-        return mask > 0
+        return np.asarray(mask > 0)
     except (*GDAL_ERRORS, MemoryError) as error:
         raise UnreadableFile(f"The mask of {dataset.name!r} cannot be read ({error}).") from error
 
@@ -448,8 +452,8 @@ def warped(
 def valid_values(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     """True where values are finite and not nodata, same shape as `values`."""
     if values.dtype.kind != "f":
-        return np.ones(values.shape, bool) if nodata is None else values != nodata
-    valid = np.isfinite(values)
+        return np.ones(values.shape, bool) if nodata is None else np.asarray(values != nodata)
+    valid: NDArray[np.bool_] = np.isfinite(values)
     if nodata is not None and np.isfinite(nodata):
         valid &= values != np.asarray(nodata, values.dtype)
     return valid

@@ -380,8 +380,8 @@ def _usable(mask: Mask, lattice: GeoBox, window: tuple[int, int, int, int]) -> N
             dataset, mask.header, lattice, window, bands=bands, resampling="nearest", fill=empty[: len(bands)]
         )
     if mask.kind is MaskKind.UDM:
-        return values[0] == 0
-    usable = values[0] == 1
+        return np.asarray(values[0] == 0)
+    usable: NDArray[np.bool_] = values[0] == 1
     return usable & (values[1] == 0) if len(bands) == 2 else usable
 
 

@@ -194,7 +194,8 @@ def _bare(stack: Stack) -> xr.DataArray:
         "clear": (("time", "y", "x"), clear.data),
     }
     array = stack.array.reset_coords(drop=True).assign_coords(kept | {"time": item_times(stack)})
-    return array.rio.write_crs(str(stack.box.crs)).rio.write_nodata(stack.nodata)
+    bare: xr.DataArray = array.rio.write_crs(str(stack.box.crs)).rio.write_nodata(stack.nodata)
+    return bare
 
 
 def _beside(

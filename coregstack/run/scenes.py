@@ -20,16 +20,10 @@ from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
 from coregstack.model import OUTSIDE
 from coregstack.pixels.scene import Scene
-from coregstack.run.execute import (
-    Progress,
-    compute_items,
-    deliver_records,
-    file_plan,
-    output_folder,
-    scene_plans,
-)
+from coregstack.run.execute import deliver_records, file_plan, output_folder, scene_plans
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, with_table
+from coregstack.run.scheduler import Progress, compute_items
 from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling

@@ -11,6 +11,7 @@ from typing import Any
 
 import dask
 import dask.array as da
+from dask.base import compute
 from dask.callbacks import Callback
 
 from coregstack.errors import SchedulerLost, WorkersPaused
@@ -95,7 +96,7 @@ def compute_items(
             tell(count, total)
 
     with Callback(posttask=counted):
-        computed = dask.compute(*parts)
+        computed = compute(*parts)
     return [report for part in computed for report in part]
 
 
@@ -104,7 +105,7 @@ def _on_cluster(
 ) -> Generator[ItemReport, None, None]:
     """Reports as they come; an item that killed its workers is not waited for, and the others go on."""
     from distributed import as_completed
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     blocks = [block for part in parts for block in part.to_delayed().ravel()]
     futures = client.compute(blocks)

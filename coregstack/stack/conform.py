@@ -148,7 +148,7 @@ def _clear(array: xr.DataArray) -> xr.DataArray | None:
     """The coordinate `clear` of a stack, if it has one."""
     if "clear" not in array.coords:
         return None
-    clear = array.coords["clear"]
+    clear: xr.DataArray = array.coords["clear"]
     if set(clear.dims) != {"time", "y", "x"} or clear.dtype != bool:
         raise InvalidStack(
             "The coordinate 'clear' has to be bool with dims (time, y, x), True where a pixel may be used, but it is "

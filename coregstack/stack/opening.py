@@ -222,7 +222,8 @@ def placed_stack(
     )
     array.attrs = _scaling_attributes(placed)
     array = array.rio.write_crs(str(box.crs)).rio.write_transform(affine)
-    return array.rio.write_nodata(first.fill)
+    filled: xr.DataArray = array.rio.write_nodata(first.fill)
+    return filled
 
 
 def _scaling_attributes(placed: Sequence[PlacedScene]) -> dict[str, float]:
@@ -300,14 +301,15 @@ def to_datetime64(time: datetime | None) -> np.datetime64:
 def _time(value: object) -> np.datetime64:
     try:
         # nanoseconds since 1970 hold 1678 to 2262; beyond, a date would silently become another
-        stamp = pd.Timestamp(value).as_unit("ns")  # type: ignore[arg-type]
+        stamp = pd.Timestamp(value).as_unit("ns")
     except (ValueError, TypeError) as error:
         raise InvalidRequest(
             f"{value!r} is not a time of the years 1678 to 2262; expected for example '2020-06-30T16:41:49'."
         ) from error
     if stamp is not pd.NaT and stamp.tzinfo is not None:
         stamp = stamp.tz_convert("UTC").tz_localize(None)
-    return stamp.to_datetime64()
+    moment: np.datetime64 = stamp.to_datetime64()
+    return moment
 
 
 def unreadable_files(unusable: Sequence[Unusable]) -> UnreadableFile:

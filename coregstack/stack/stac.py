@@ -165,7 +165,10 @@ def _time(item: pystac.Item) -> np.datetime64:
     if when is None:
         return np.datetime64("NaT", "ns")
     stamp = pd.Timestamp(when)
-    return (stamp.tz_convert("UTC").tz_localize(None) if stamp.tzinfo else stamp).to_datetime64()
+    moment: np.datetime64 = (
+        stamp.tz_convert("UTC").tz_localize(None) if stamp.tzinfo else stamp
+    ).to_datetime64()
+    return moment
 
 
 def _anchor_position(ids: np.ndarray, times: np.ndarray, anchor: Any) -> int:
