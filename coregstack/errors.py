@@ -94,7 +94,7 @@ class WorkersTooSmall(CoregError, MemoryError):
 
 
 class WorkersPaused(WorkersTooSmall):
-    """All workers of a cluster have paused for want of memory: what was done stays, and the same run does the rest."""
+    """All workers of a cluster have paused for lack of memory: what was done stays, and the same run does the rest."""
 
 
 class OutputConflict(CoregError, FileExistsError):

@@ -133,7 +133,7 @@ def _verify(options: argparse.Namespace) -> int:
         complain(f"problem: {problem}")
     if not options.quiet:
         found = counted(len(problems), "problem")
-        say(f"{found} in {options.folder}" if problems else f"{options.folder} is whole")
+        say(f"{found} in {options.folder}" if problems else f"no problem found in {options.folder}")
     return WITH_PROBLEMS if problems else DELIVERED
 
 

@@ -36,7 +36,7 @@ from coregstack.cube.template import CLEAR, Cube, consolidate, encoded
 from coregstack.cube.write import cube_of
 from coregstack.errors import CoregError, InvalidRequest, OutputConflict
 
-_MEND = "Run the command that wrote the cube again, which mends coordinates; else write it anew with overwrite=True."
+_MEND = "Run the command that wrote the cube again, which repairs the coordinates; else write it anew with overwrite=True."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -83,7 +83,7 @@ def open_grown(place: Place) -> Grown:
     if not is_group(place):
         raise DamagedCube(
             f"The metadata {METADATA} of the cube in {place.name} are damaged. Run the command that wrote the cube "
-            "again, which mends them."
+            "again, which repairs them."
         )
     told = read_memory(place)
     names = [name for name in (mark.layout.get("variable"), CLEAR) if name in arrays]

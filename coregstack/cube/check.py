@@ -148,7 +148,7 @@ def _gathered(place: Place, mark: Mark) -> list[CubeProblem]:
 def _others(place: Place, mark: Mark) -> list[CubeProblem]:
     """What lies in the cube and is no part of it."""
     foreign = set(names_in(place)) - {METADATA, MEMORY, *mark.members}
-    found = [CubeProblem(path=name, message="It is no part of the cube.") for name in sorted(foreign)]
+    found = [CubeProblem(path=name, message="It does not belong to the cube.") for name in sorted(foreign)]
     for name in names_in(place, MEMORY):
         path = f"{MEMORY}/{name}"
         if name == RECORD:
@@ -156,7 +156,7 @@ def _others(place: Place, mark: Mark) -> list[CubeProblem]:
         elif is_lock(name) and place.local is None:
             found.append(CubeProblem(path=path, message="A run has claimed the cube, or was killed."))
         elif name not in (METADATA, ITEM, DATE) and not is_lock(name):
-            found.append(CubeProblem(path=path, message="It is no part of the cube."))
+            found.append(CubeProblem(path=path, message="It does not belong to the cube."))
     return found
 
 
@@ -164,14 +164,14 @@ def _dates(place: Place, mark: Mark, memory: Memory, arrays: dict[str, Any]) -> 
     """Dates that are not finished, or whose objects or chunks are not what was written."""
     count = len(memory.items)
     problems = [
-        CubeProblem(path=name, message=f"It holds {array.shape[0]} dates, the memory {count}.")
+        CubeProblem(path=name, message=f"It holds {array.shape[0]} dates, its records {count}.")
         for name, array in arrays.items()
         if is_timed(array) and array.shape[0] != count
     ]
     names = [name for name in (mark.layout.get("variable"), CLEAR) if name in arrays]
     there = objects_of_dates(place, names)
     problems += [
-        CubeProblem(path=key, message="It is of no date of the cube.")
+        CubeProblem(path=key, message="It belongs to no date of the cube.")
         for slot in sorted(there)
         if slot >= count
         for key in there[slot]
@@ -252,9 +252,11 @@ def _coordinates(place: Place, mark: Mark, memory: Memory) -> list[CubeProblem]:
     if cube.items != memory.items:
         wrong.append("id or time")
     if len(set(cube.items)) < len(cube.items):
-        wrong.append("a date that is there twice")
+        wrong.append("a date that appears twice")
     if (cube.array.coords["x"].ndim, cube.array.coords["y"].ndim) == (1, 1):
         steps = [np.diff(cube.array.coords[name].values) for name in ("x", "y")]
         wrong += ["x or y"] if not all(np.isfinite(step).all() and step.all() for step in steps) else []
-    words = "Not what was written: {}. Run the command that wrote the cube again, which mends coordinates."
+    words = (
+        "Not what was written: {}. Run the command that wrote the cube again, which repairs the coordinates."
+    )
     return [CubeProblem(path="coordinates", message=words.format(", ".join(wrong)))] if wrong else []

@@ -137,7 +137,8 @@ def _claim(place: Place, mine: Holder) -> str:
     # what makes an object twice does not keep runs apart
     if made is None or create(place, key, data + b" ") is not False:
         log.warning(
-            "%s cannot make an object only where there is none; do not start a second run on it", place.name
+            "%s cannot create an object on the condition that there is none; do not start a second run on it",
+            place.name,
         )
         write(place, key, data)
     found = claims(place)
@@ -179,8 +180,8 @@ def _key(place: Place, number: int) -> str:
 
 def _taken(place: Place, number: int, holder: Holder | None) -> OutputConflict:
     return OutputConflict(
-        f"Another run ({holder or 'it does not tell which'}) has claimed the cube in {place.name}. Wait for its end. "
-        f"If it is no more, remove its claim {_key(place, number)!r} from the store and run again."
+        f"Another run ({holder or 'it is not known which'}) has claimed the cube in {place.name}. Wait for its end. "
+        f"If it has ended already, remove its claim {_key(place, number)!r} from the store and run again."
     )
 
 

@@ -87,7 +87,7 @@ def read_mark(place: Place) -> Mark | None:
         sound = False
     if not sound:
         raise DamagedCube(
-            f"The memory of the cube in {place.name} is damaged or of another kind ({MEMORY}/{METADATA}), so what "
+            f"The records of the cube in {place.name} are damaged or of another kind ({MEMORY}/{METADATA}), so what "
             "is there may not be replaced. Choose another store, or remove this one by hand."
         )
     return Mark(**known)
@@ -131,7 +131,7 @@ def find_cube(place: Place, *, overwrite: bool) -> Mark | None:
     written = set(names_in(place, MEMORY)) & {ITEM, DATE, RECORD}
     if not (mark.ready or mark.clearing or overwrite) and written:
         raise DamagedCube(
-            f"The memory of the cube in {place.name} is damaged: it holds dates, but not the mark that it is ready. "
+            f"The records of the cube in {place.name} are damaged: they hold dates, but not the mark that the cube is ready. "
             f"{_ANEW}"
         )
     return mark
@@ -168,7 +168,7 @@ def check_free(place: Place) -> None:
         return
     if ITEM in inside or DATE in inside:
         raise DamagedCube(
-            f"The cube in {place.name} has lost its memory ({MEMORY}/{METADATA}), so what is there may not be "
+            f"The cube in {place.name} has lost its records ({MEMORY}/{METADATA}), so what is there may not be "
             "replaced. Choose another store, or remove this one by hand."
         )
     if {METADATA, ".zgroup", ".zarray"} & set(names):

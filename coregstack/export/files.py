@@ -55,7 +55,7 @@ def check_held() -> None:
     """
     if not _held.get()():
         raise RunEnded(
-            "The run that asked for it has ended, or another has taken its place: it was not written."
+            "It was not written: the run that asked for it has ended, or another run has taken over."
         )
 
 

@@ -231,12 +231,12 @@ def _vote(
     if peak is None or peak.rival > _AMBIGUOUS:
         raise Refusal("the overviews match, but at full resolution no window does")
     if max(abs(peak.y), abs(peak.x)) > factor + 1:
-        raise Refusal("the overviews match, but windows at full resolution say otherwise")
+        raise Refusal("the overviews match, but windows at full resolution show another shift")
     own = [surface.peak(_LEAST_PAIRS) for surface in surfaces]
     sure = [p for p in own if p and p.significance > _SURE and p.rival < _AMBIGUOUS]
     apart = sum(np.hypot(p.y - peak.y, p.x - peak.x) > _APART for p in sure)
     if apart > _DISSENT * len(sure):
         raise Refusal(
-            f"the windows disagree: {apart} of {len(sure)} lie more than {_APART:g} px off what the others say"
+            f"the windows disagree: {apart} of {len(sure)} differ by more than {_APART:g} px from the others"
         )
     return start.whole_y + peak.y, start.whole_x + peak.x

@@ -93,7 +93,7 @@ def decide(
         residual = _length(estimate)
         if settings.decide == "score" and residual > WORTH_TELLING and _significant(estimate):
             y, x = estimate.shift
-            words += f" A shift of ({y:+.2f}, {x:+.2f}) px is known and stays: decide='evidence' applies it."
+            words += f" A shift of ({y:+.2f}, {x:+.2f}) px was found but is not applied: decide='evidence' applies it."
     parts = (_sentence(estimate.details), _sentence(remark), words)
     return ItemQuality(
         shift=estimate.shift,

@@ -297,7 +297,11 @@ def _place(
     options: MatchOptions,
 ) -> Place:
     """Place of one item, of its match with the anchor and how alike the two are."""
-    alone = "" if direct is None or direct.shift is not None else f"The anchor itself: {direct.reason}."
+    alone = (
+        ""
+        if direct is None or direct.shift is not None
+        else f"Direct match with the anchor: {direct.reason}."
+    )
     path = solution.path[item]
     refusal = _refusal(solution, item, accepted, options)
     if refusal:
@@ -311,9 +315,7 @@ def _place(
     shift, sigma = Shift(*solution.shift[item].tolist()), Shift(*solution.sigma[item].tolist())
     if max(sigma) > UNSURE and direct is not None and direct.shift and direct.sigma:
         shift, sigma, partner = direct.shift, direct.sigma, None
-        words = [
-            "Its match with the anchor is all that tells its shift, though the two look unlike: unchecked."
-        ]
+        words = ["Its shift rests on its match with the anchor alone, and the two look unlike: unchecked."]
     closure = float(solution.closure[item])
     return Place(
         shift=shift,
@@ -336,7 +338,7 @@ def _refusal(solution: NetworkSolution, item: int, accepted: bool, options: Matc
         return f"The shift is too uncertain: sigma ({sigma[0]:.2f}, {sigma[1]:.2f}) px."
     if options.max_shift is not None and max(abs(y), abs(x)) > options.max_shift + 0.5:
         return (
-            f"The shift found, ({y:.1f}, {x:.1f}) px, is beyond the largest one believed, "
+            f"The shift found, ({y:.1f}, {x:.1f}) px, is larger than allowed, "
             f"{options.max_shift:g} px: raise max_shift if it is right."
         )
     return ""

@@ -80,5 +80,5 @@ def _regular(path: Path, base: Path) -> Path:
     if path.is_symlink() and not _within(path, base):
         raise UnsafePath("A link leads out of the folder: it is not followed.")
     if not path.is_file():
-        raise MissingFile("It is no regular file, or a link to nothing: it is left out.")
+        raise MissingFile("It is not a regular file, or it is a broken link: it is left out.")
     return path

@@ -50,7 +50,7 @@ class FileProblem:
 
 def more_problems(more: int) -> FileProblem:
     """What stands for problems that are not told one by one."""
-    return FileProblem(path="...", message=f"{more} more problems are not told here.")
+    return FileProblem(path="...", message=f"{more} more problems are not listed here.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,7 +235,7 @@ def read_manifest(path: Path) -> Manifest:
             )
             continue
         if entries.setdefault(entry.path, entry) != entry:
-            message = "The manifest holds two different entries: the first one counts."
+            message = "The manifest holds two different entries: the first one is used."
             problems.append(FileProblem(path=entry.path.as_posix(), message=message))
     name = value.get("name")
     return Manifest(

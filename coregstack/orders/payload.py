@@ -175,12 +175,12 @@ class _Findings:
     def all_problems(self) -> tuple[Problem, ...]:
         """What was found wrong; what goes beyond the limit is one more."""
         return self.problems.closed(
-            lambda more: Problem(field=None, message=f"{more} more problems are not told here.")
+            lambda more: Problem(field=None, message=f"{more} more problems are not listed here.")
         )
 
 
 def _more_notes(more: int) -> str:
-    return f"{more} more notes are not told here."
+    return f"{more} more notes are not listed here."
 
 
 def _load(payload: Mapping[str, Any] | str | PathLike[str], found: _Findings) -> Any:
@@ -221,7 +221,7 @@ def _check_keys(value: Mapping[str, Any], found: _Findings) -> None:
         if key in _NOT_USED:
             found.notes.append(f"{key} is not used here: files are read from and written to local folders.")
         elif key not in _KEYS:
-            found.notes.append(f"{_show(key)} is no known part of a payload: it is not used.")
+            found.notes.append(f"{_show(key)} is not a known field of a payload: it is ignored.")
 
 
 def _products(value: Mapping[str, Any], found: _Findings) -> tuple[Product, ...]:

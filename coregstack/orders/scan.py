@@ -182,7 +182,7 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
             continue
         others.append(asset)
         if asset.is_raster:
-            problems.append(_problem(relative, "It belongs to no item that is known: it is passed through."))
+            problems.append(_problem(relative, "It belongs to no known item: it is passed through."))
     known = {item_key(item_id): item_id for item_id in item_ids}
     items = [_item(assets, known.get(key), problems) for key, assets in grouped.items()]
     return Delivery(

@@ -152,7 +152,7 @@ def _sidecars(
             value = read_small_json(locate(output, path))
             _validator().validate(value)
             if path.name != sidecar_name(value["target_item"]):
-                raise UnreadableFile(f"It speaks of another item, {value['target_item']!r}.")
+                raise UnreadableFile(f"It describes another item, {value['target_item']!r}.")
             if missing := [name for name in value["output_item"] if name not in names]:
                 raise UnreadableFile(f"It names files that are not in the output: {', '.join(missing)}.")
         except jsonschema.ValidationError as error:
@@ -242,7 +242,7 @@ def _left_behind(
 ) -> list[FileProblem]:
     """Files that an earlier run has noted, and that are no part of what the last one has listed."""
     noted = {safe_relative(file["path"]) for note in notes.values() for file in note["files"]}
-    words = "An earlier run has written it; it is no part of the last one."
+    words = "An earlier run has written it, but the last run does not list it."
     return [
         FileProblem(path=path.as_posix(), message=words)
         for path in sorted(noted - set(listed))
@@ -264,6 +264,6 @@ def _leftovers(output: Path, listed: Iterable[PurePosixPath]) -> tuple[FileProbl
         result = entry.name.endswith(_SIDECAR) or path.suffix.lower() in RASTER_EXTENSIONS
         if path in known or not (half or result) or entry.is_dir():
             continue
-        words = "It was left half-written." if half else "No run has listed it."
+        words = "It was only partly written." if half else "No run has listed it."
         problems.append(FileProblem(path=str(path), message=words))
     return problems.closed(more_problems)

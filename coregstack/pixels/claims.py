@@ -184,8 +184,8 @@ def check_boxes(path: str) -> None:
             end = position + size if size else ends[-1]
             if not position + header <= end <= ends[-1] or len(ends) > _MAX_NESTED_BOXES:
                 raise UnreadableFile(
-                    f"{path!r} is no sound JPEG 2000 file: what begins at byte {position} reaches beyond what it is "
-                    "part of. The file is damaged or cut off: fetch it again."
+                    f"{path!r} is not a valid JPEG 2000 file: the box at byte {position} is longer than what holds it. "
+                    "The file is damaged or cut off: fetch it again."
                 )
             boxes += 1
             if boxes > RASTER_PARTS():
@@ -203,5 +203,5 @@ def check_boxes(path: str) -> None:
 def _too_much(path: str, found: str, limit: Limit) -> UnreadableFile:
     return UnreadableFile(
         f"{path!r} holds {found}; at most {limit()} are read. Write it anew without them, for example with "
-        f"gdal_translate, or raise {limit.variable} if it is to be trusted."
+        f"gdal_translate, or raise {limit.variable} if you trust it."
     )

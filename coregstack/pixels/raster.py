@@ -255,8 +255,8 @@ def _check_redirects(path: str, dataset: DatasetReader) -> None:
     for domain, key in _REDIRECTS:
         if place := dataset.get_tag_item(key, domain):
             raise UnreadableFile(
-                f"{path!r} says that part of it is in another place, {place!a}. A raster is only read from its own "
-                f"file: take the item {key} of its metadata {domain} out."
+                f"{path!r} names another place for part of its content, {place!a}. A raster is only read from its own "
+                f"file: remove the item {key} from its metadata {domain}."
             )
 
 

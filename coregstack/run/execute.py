@@ -276,14 +276,14 @@ def _network(scenes: Sequence[Scene], anchor: Scene, names: tuple[str, ...], mat
 
 
 def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str, ...]:
-    """One line on items that stay by the rule although a shift is known; none where there are none."""
+    """One line on items that are not moved, by the rule, although a shift is known; empty if there are none."""
     count = sum(stays_unapplied(report.quality) for report in reports)
     if not count or decide != "score":
         return ()
-    items = "1 item stays" if count == 1 else f"{count} items stay"
+    items = "1 item is" if count == 1 else f"{count} items are"
     return (
-        f"{items} by the score although a shift of more than {WORTH_TELLING:g} px is known: --decide evidence "
-        "(decide='evidence' in Python) moves what is known.",
+        f"{items} not moved because of the score, although a shift of more than {WORTH_TELLING:g} px was found: "
+        "--decide evidence (decide='evidence' in Python) applies it.",
     )
 
 

@@ -79,7 +79,7 @@ def check_workers(client: Any, need: int) -> None:
 
 @contextmanager
 def watched(client: Any, stop: Any) -> Iterator[threading.Event]:
-    """Watch whether all workers have paused for want of memory, and nothing goes on any more.
+    """Watch whether all workers have paused for lack of memory, and nothing goes on any more.
 
     Parameters
     ----------

@@ -267,7 +267,7 @@ def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> 
         )
         return found, (f"Chosen as the anchor: {why}", *apart)
     if isinstance(anchor, str) and Path(anchor).stem in unreadable:
-        raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or mend its file.")
+        raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or repair its file.")
     found = find_scene(scenes, anchor)
     check_anchor(found)
     return found, ()

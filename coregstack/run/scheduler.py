@@ -160,7 +160,7 @@ def _lost(ids: Sequence[str]) -> SchedulerLost:
 def _paused(ids: Sequence[str]) -> WorkersPaused:
     """The error that names what workers without memory have left undone."""
     return WorkersPaused(
-        f"All workers of the cluster have paused for want of memory; not done are {_named(ids)}. What was done stays: "
+        f"All workers of the cluster have paused for lack of memory; not done are {_named(ids)}. What was done stays: "
         "give each worker more memory, or fewer threads, and run the same command again."
     )
 

@@ -178,8 +178,8 @@ def _outside(stack: Stack, anchor: Any) -> tuple[Stack, Shift]:
         )
     if (stack.box.crs is not None or other.box.crs is not None) and not same_pixels(other.box, stack.box):
         raise InvalidStack(
-            f"The anchor ({crs_name(other.box)}, pixel {other.box.affine.a:g} x {other.box.affine.e:g}) has not the "
-            f"stack's CRS and pixel size ({crs_name(stack.box)}, {stack.box.affine.a:g} x {stack.box.affine.e:g}). "
+            f"The anchor ({crs_name(other.box)}, pixel {other.box.affine.a:g} x {other.box.affine.e:g}) does not have "
+            f"the stack's CRS and pixel size ({crs_name(stack.box)}, {stack.box.affine.a:g} x {stack.box.affine.e:g}). "
             "Bring one onto the other's grid first, for example with rio.reproject_match."
         )
     origin = NO_SHIFT if stack.box.crs is None else offset(stack.box, other.box)

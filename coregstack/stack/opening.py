@@ -316,4 +316,4 @@ def unreadable_files(unusable: Sequence[Unusable]) -> UnreadableFile:
     """One error that names every file that cannot be opened."""
     count = "1 scene" if len(unusable) == 1 else f"{len(unusable)} scenes"
     lines = tuple(f"  {u.path}: {u.reason}" for u in unusable[:20])
-    return UnreadableFiles(f"{count} cannot be opened; mend or leave out:", lines)
+    return UnreadableFiles(f"{count} cannot be opened. Repair these files or leave them out:", lines)

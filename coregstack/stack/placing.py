@@ -90,7 +90,7 @@ def common_bands(
         if len(counts) != 1:
             raise InvalidStack(
                 f"The scenes have no band name in common and differ in their number of bands ({sorted(counts)}). "
-                "Describe the bands alike, or open each kind by itself."
+                "Describe the bands alike, or open each kind separately."
             )
         shared = list(anchor.bands)
     if bands is None:

@@ -183,7 +183,7 @@ def _lattice(parsed: Any, item_id: str, bands: Sequence[str]) -> dict[str, Any]:
     boxes: tuple[GeoBox, ...] = parsed.geoboxes(tuple(bands))
     if not boxes or boxes[0].crs is None:
         raise InvalidRequest(
-            f"The anchor {item_id!r} does not tell its lattice: it lacks fields of STAC's projection extension. Pass "
+            f"The lattice of the anchor {item_id!r} is not known: it lacks fields of STAC's projection extension. Pass "
             "crs=... and resolution=..., or geobox=..."
         )
     box = boxes[0]

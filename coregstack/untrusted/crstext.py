@@ -68,7 +68,7 @@ def crs_fault(text: str) -> str:
     ('', "is the name of a file, '/dev/stdin'")
     """
     if len(text) > CRS_BYTES():
-        return f"is longer than {CRS_BYTES()} characters (raise {CRS_BYTES.variable} if it is to be trusted)"
+        return f"is longer than {CRS_BYTES()} characters (raise {CRS_BYTES.variable} if you trust it)"
     if _PLACE.match(text):
         return f"is the name of a file, {text[:_LONGEST]!a}"
     if text.lstrip().startswith("{"):
