@@ -17,10 +17,12 @@ from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.assess import prepare
+from coregstack.matching.items import reduced_pixels
 from coregstack.matching.options import MatchOptions
 from coregstack.model import Shift
 from coregstack.network import adjust
-from coregstack.network.steps import match_with_anchor, match_with_partners, plan_by_looks, sketch_pixels
+from coregstack.network.sketch import SKETCH_SIDE, sketch
+from coregstack.network.steps import match_with_anchor, match_with_partners, plan_by_looks
 from coregstack.pixels.scene import MatchPixels
 from coregstack.testing import Conditions, SampleScene, shifted_scene
 
@@ -147,7 +149,7 @@ def network() -> Any:
     truth = [Shift(*rng.uniform(-2, 2, 2)) for _ in days]
     truth[anchor] = Shift(0, 0)
     items = [_wintry(int(day), shift, k) for k, (day, shift) in enumerate(zip(days, truth, strict=True))]
-    sketches = [sketch_pixels(item) for item in items]
+    sketches = [sketch(*reduced_pixels(item, SKETCH_SIDE)) for item in items]
     plan = plan_by_looks(sketches, times, None, anchor)
     options = MatchOptions(bands=(0,))
     reference = prepare(items[anchor])

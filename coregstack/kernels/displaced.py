@@ -145,7 +145,7 @@ def window_at(
     Examples
     --------
     >>> window_at(Bounds(Shift(9.5, -3.0), Shift(12.5, 0.0)), (20, 20), "cubic")
-    (slice(8, 15, None), slice(0, 3, None))
+    (slice(8, 16, None), slice(0, 4, None))
     """
     rows, cols = (
         _needed(low, high, size, kernel, stretch)

@@ -140,6 +140,7 @@ def matching_scores(
 
     Examples
     --------
+    >>> from coregstack.model import Shift
     >>> from coregstack.kernels.sources import ArraySource
     >>> scene = np.random.default_rng(0).normal(size=(1, 40, 40))
     >>> anchor = ArraySource(values=scene[:, :32, :32], usable=np.ones((32, 32), bool))

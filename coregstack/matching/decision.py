@@ -74,7 +74,7 @@ def decide(
     Examples
     --------
     >>> import numpy as np
-    >>> from coregstack.model import NO_TIES
+    >>> from coregstack.model import NO_TIES, Shift
     >>> none = np.empty(0)
     >>> found = DisplacementEstimate(model="shift", shift=Shift(1.5, -0.5), sigma=Shift(0.01, 0.01),
     ...                              displacement=None, spread=0.0, residual=0.014, details="", ties=NO_TIES,

@@ -129,9 +129,14 @@ class ArrayItem:
     def reduced(self, options: MatchOptions, side: int, area: GeoBox | None) -> Reduced:
         """Reduce the whole array; `area` is that of the array."""
         pixels = self.load(options) if options.mean else replace(self, values=self.values[:1]).load(options)
-        source = pixels.source
-        factor = max(1, -(-max(source.shape) // side))
-        values, share = source.overview(0, factor)
-        valid = pixels.valid if pixels.valid.ndim == 2 else pixels.valid[0]
-        covered = block_means(valid.astype(np.uint8), valid, np.empty(0, np.uint8), factor)[1]
-        return Reduced(values, share, covered)
+        return reduced_pixels(pixels, side)
+
+
+def reduced_pixels(pixels: MatchPixels, side: int) -> Reduced:
+    """A reduced image, `side` px at most, of the first match band of an item that is in memory."""
+    source = pixels.source
+    factor = max(1, -(-max(source.shape) // side))
+    values, share = source.overview(0, factor)
+    valid = pixels.valid if pixels.valid.ndim == 2 else pixels.valid[0]
+    covered = block_means(valid.astype(np.uint8), valid, np.empty(0, np.uint8), factor)[1]
+    return Reduced(values, share, covered)

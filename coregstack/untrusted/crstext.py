@@ -20,8 +20,8 @@ _NAMES_FILE = re.compile(
     r"|parameterfile|\bparameter\s*[\[(]\s*\"(?:[^\"]|\"\")*\"\s*,\s*\"[^\"]*"
     # of PROJJSON: the same
     r"|\"value\"\s*:\s*\"[^\"]*"
-    # any key whose value is a path or an address
-    r"|=\s*[\"'@]*(?:\.{0,2}/|~|\\|[a-z]:\\|[a-z0-9+]+://)\S*",
+    # any key whose value is a path or an address; XML names its vocabularies by addresses that nobody opens
+    r"|=\s*[\"'@]*(?:\.{0,2}/|~|\\|[a-z]:\\|(?!https?://(?:www\.)?(?:opengis\.net|w3\.org)/)[a-z0-9+]+://)\S*",
     re.IGNORECASE,
 )
 _PLACE = re.compile(

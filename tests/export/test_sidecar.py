@@ -32,6 +32,9 @@ KEYS = [
     "matching_score_before",
     "matching_score_after",
     "matching_score_improvement",
+    "model",
+    "pixel_shift_spread",
+    "expected_residual",
     "details",
     "pixel_shift_estimated",
     "pixel_shift_sigma",
@@ -48,6 +51,9 @@ def record(**changes: Any) -> QualityRecord:
         "improvement": 0.4,
         "status": Status.COREGISTERED,
         "details": "It is applied.",
+        "model": "shift",
+        "spread": 0.1,
+        "residual": 0.102,
     }
     quality = ItemQuality(**values | changes)
     return quality_record(
@@ -84,6 +90,9 @@ def test_a_coregistered_item(validate: Any) -> None:
         "matching_score_before": 0.5,
         "matching_score_after": 0.9,
         "matching_score_improvement": 0.4,
+        "model": "shift",
+        "pixel_shift_spread": 0.1,
+        "expected_residual": 0.102,
         "details": "It is applied.",
         "output_item": ["b_3B_Visual_coreg.tif", "b_3B_udm2_coreg.tif"],
         "status": "coregistered",

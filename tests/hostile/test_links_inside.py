@@ -50,7 +50,7 @@ def test_folders_that_are_links_are_named(link: str, order: Path, mine: Path, tm
     before, out = tree(mine), tmp_path / "out"
     (out / link).parent.mkdir(parents=True)
     (out / link).symlink_to(mine)
-    result = run_order(payload(IDS, IDS[0]), input=order, output=out)
+    result = run_order(payload(IDS, IDS[0]), input=order, output=out, overwrite=True)
     assert tree(mine) == before
     assert [report.quality.status for report in result.reports] == [Status.ANCHOR, Status.FAILED]
     assert any("link in the output folder" in problem for problem in result.reports[1].problems)
@@ -116,12 +116,12 @@ def test_the_collection(order: Path, mine: Path, tmp_path: Path) -> None:
 def test_files_that_are_links_are_replaced(order: Path, mine: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    names = ["manifest.json", "coregistration.csv", "report.html", f"{IDS[0]}_3B_AnalyticMS_anchor.tif"]
+    names = ["manifest.json", "coregistration.csv", f"{IDS[0]}_3B_AnalyticMS_anchor.tif"]
     for name in names:
         (mine / name).write_text("mine")
         (out / name).symlink_to(mine / name)
     before = tree(mine)
-    result = run_order(payload(IDS, IDS[0]), input=order, output=out)
+    result = run_order(payload(IDS, IDS[0]), input=order, output=out, overwrite=True)
     report(result)
     assert not result.problems
     assert tree(mine) == before

@@ -165,7 +165,8 @@ def test_results_of_a_run_are_shown_as_lines(
 def test_nothing_else_writes_to_the_terminal() -> None:
     root = Path(coregstack.__file__).parent
     for path in root.rglob("*.py"):
-        if path.name == "terminal.py":
+        # streams.py stands between Python and a stream that may fail; what goes through it was made safe before
+        if path.name in ("terminal.py", "streams.py"):
             continue
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if isinstance(node, ast.Call):

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from coregstack.errors import CoregError, InvalidRequest
-from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure, treat
+from coregstack.kernels.displacement import constant
+from coregstack.kernels.field import as_one_shift
+from coregstack.matching.decision import (
+    ANCHOR_QUALITY,
+    LEAST_SHIFT,
+    decide,
+    failure,
+    lacks_displacement,
+    stays_unapplied,
+    treat,
+)
 from coregstack.matching.options import MatchSettings
-from coregstack.model import Scores, Shift, ShiftEstimate, Status, TiePoints
+from coregstack.model import DisplacementEstimate, Scores, Shift, ShiftEstimate, Status, TiePoints
 
 _NONE = np.empty(0)
 TIES = TiePoints(
@@ -31,9 +43,9 @@ limits = st.builds(
 )
 
 
-def found(shift: Shift | None, reason: str = "") -> ShiftEstimate:
+def found(shift: Shift | None, reason: str = "") -> DisplacementEstimate:
     sigma = None if shift is None else Shift(0.02, 0.03)
-    return ShiftEstimate(shift=shift, sigma=sigma, reason=reason, ties=TIES)
+    return as_one_shift(ShiftEstimate(shift=shift, sigma=sigma, reason=reason, ties=TIES))
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
@@ -73,7 +85,8 @@ def test_without_shift_or_scores_it_has_failed(
         before = min(before, np.nextafter(rule.threshold, 0))
     if shift is not None and before is not None and after is not None:
         after = None
-    quality = decide(found(shift, "The windows disagree."), Scores(before=before, after=after), rule)
+    why = "The windows disagree."
+    quality = decide(found(shift, why), Scores(before=before, after=after), rule, why if shift else "")
     assert quality.status is Status.FAILED
     assert (quality.after, quality.improvement) == (None, None)
     assert quality.details.startswith("The windows disagree.")
@@ -120,15 +133,60 @@ def test_what_is_done_follows_the_table(shift: Shift, before: float, after: floa
         Status.NO_IMPROVEMENT: ("", False, Shift(0, 0)),
         Status.FAILED: ("", False, Shift(0, 0)),
     }
-    assert (done.suffix, done.placed, done.shift) == expected[quality.status]
+    assert (done.suffix, done.placed, done.move) == expected[quality.status]
 
 
 @pytest.mark.parametrize("same_crs", [True, False])
 def test_the_anchor_and_failures_are_copied(same_crs: bool) -> None:
     anchor = treat(ANCHOR_QUALITY, same_crs=same_crs)
-    assert (anchor.suffix, anchor.placed, anchor.shift) == ("_anchor", False, Shift(0, 0))
+    assert (anchor.suffix, anchor.placed, anchor.move) == ("_anchor", False, Shift(0, 0))
     failed = failure("It does not overlap the anchor.")
     assert failed.status is Status.FAILED
     assert failed.details.startswith("It does not overlap the anchor.")
     left = treat(failed, same_crs=same_crs)
-    assert (left.suffix, left.placed, left.shift) == ("", False, Shift(0, 0))
+    assert (left.suffix, left.placed, left.move) == ("", False, Shift(0, 0))
+
+
+# --- by evidence
+
+
+@given(shifts, st.floats(1e-4, 5), scores, scores)
+def test_by_evidence_what_is_significant_moves_whatever_the_score(
+    shift: Shift, sigma: float, before: float, after: float
+) -> None:
+    estimate = replace(found(shift), sigma=Shift(sigma, sigma))
+    quality = decide(estimate, Scores(before=before, after=after), MatchSettings(decide="evidence"))
+    known = max(abs(shift.y), abs(shift.x)) > 2 * sigma and np.hypot(*shift) > LEAST_SHIFT
+    assert quality.status is (Status.COREGISTERED if known else Status.ALREADY_ALIGNED)
+    assert (quality.improvement == after - before) if known else (quality.improvement is None)
+    assert "sigma" in quality.details
+
+
+def test_by_evidence_what_is_not_known_fails() -> None:
+    quality = decide(
+        found(None, "no texture"), Scores(before=0.95, after=None), MatchSettings(decide="evidence")
+    )
+    assert quality.status is Status.FAILED
+    assert quality.details == "No texture."
+
+
+@pytest.mark.parametrize(("before", "after"), [(0.9, 0.95), (0.5, 0.45)])
+def test_a_known_shift_that_stays_by_the_score_is_told(before: float, after: float) -> None:
+    scores_of = Scores(before=before, after=after)
+    kept = decide(found(Shift(0.65, 0.0)), scores_of, MatchSettings())
+    assert "decide='evidence' applies it" in kept.details
+    assert stays_unapplied(kept)
+    assert kept.residual == pytest.approx(0.65)
+    small = decide(found(Shift(0.05, 0.0)), scores_of, MatchSettings())
+    assert "evidence" not in small.details
+    assert not stays_unapplied(small)
+
+
+def test_a_field_is_applied_and_needs_to_be_there() -> None:
+    bent = constant(Shift(0.5, 0.5))
+    estimate = replace(found(Shift(0.5, 0.5)), model="field", displacement=bent, spread=0.4, residual=0.03)
+    quality = decide(estimate, Scores(before=0.5, after=0.9), MatchSettings())
+    assert treat(quality, same_crs=True).move is bent
+    assert (quality.model, quality.spread, quality.residual) == ("field", 0.4, 0.03)
+    assert not lacks_displacement(quality)
+    assert lacks_displacement(replace(quality, displacement=None))
