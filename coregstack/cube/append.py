@@ -36,7 +36,10 @@ from coregstack.cube.template import CLEAR, Cube, consolidate, encoded
 from coregstack.cube.write import cube_of
 from coregstack.errors import CoregError, InvalidRequest, OutputConflict
 
-_MEND = "Run the command that wrote the cube again, which repairs the coordinates; else write it anew with overwrite=True."
+_MEND = (
+    "Run the command that wrote the cube again, which repairs the coordinates; "
+    "if that fails, write the cube anew with overwrite=True."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -137,7 +137,7 @@ def _claim(place: Place, mine: Holder) -> str:
     # what makes an object twice does not keep runs apart
     if made is None or create(place, key, data + b" ") is not False:
         log.warning(
-            "%s cannot create an object on the condition that there is none; do not start a second run on it",
+            "%s cannot create an object only if there is none yet; do not start a second run on it",
             place.name,
         )
         write(place, key, data)

@@ -131,8 +131,8 @@ def find_cube(place: Place, *, overwrite: bool) -> Mark | None:
     written = set(names_in(place, MEMORY)) & {ITEM, DATE, RECORD}
     if not (mark.ready or mark.clearing or overwrite) and written:
         raise DamagedCube(
-            f"The records of the cube in {place.name} are damaged: they hold dates, but not the mark that the cube is ready. "
-            f"{_ANEW}"
+            f"The records of the cube in {place.name} are damaged: they hold dates, but not the mark that the cube is "
+            f"ready. {_ANEW}"
         )
     return mark
 

@@ -259,6 +259,7 @@ def _local_sizes(place: Place, folder: Path, prefix: str) -> Iterator[tuple[str,
 async def _fsspec_sizes(store: FsspecStore, prefix: str) -> dict[str, int]:
     root = _path(store, "")
     with suppress(FileNotFoundError):
+        # fsspec calls its asynchronous methods by names with an underscore
         found = await store.fs._find(_path(store, prefix), detail=True)
         return {
             path.removeprefix(root): int(info["size"])
@@ -269,6 +270,7 @@ async def _fsspec_sizes(store: FsspecStore, prefix: str) -> dict[str, int]:
 
 
 async def _object_sizes(store: Any, prefix: str) -> dict[str, int]:
+    # `list` of Zarr's obstore store gives keys without sizes; `_list`, from which it takes them, gives both
     return {found["path"]: found["size"] async for found in store._list(prefix=prefix)}
 
 

@@ -89,4 +89,5 @@ def _with_values(array: da.Array, known: dict[str, dict[Any, Any]]) -> da.Array:
         for name, others in graph.dependencies.items()
     }
     culled = HighLevelGraph(layers, needed).cull_layers([array.name])
+    # dask gives the kind of an array's blocks by no public name
     return da.Array(culled, array.name, array.chunks, meta=array._meta)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.pixels import raster
-from coregstack.pixels.scene import PlacedScene, _usable
+from coregstack.pixels.scene import PlacedScene, usable_in
 
 
 def load_overview(
@@ -41,5 +41,5 @@ def load_overview(
         valid = raster.valid_values(values, scene.nodata) & raster.read_valid(view, 0, 0, shape)
     usable = valid.copy()
     for mask in scene.masks:
-        usable &= _usable(mask, box, (0, 0, *shape))
+        usable &= usable_in(mask, box, (0, 0, *shape))
     return np.where(valid, values, 0).astype(np.float32), usable, valid

@@ -196,8 +196,22 @@ def read_clear(item: PlacedScene, window: tuple[int, int, int, int]) -> NDArray[
         if scene.image.alpha is not None or scene.image.internal_mask:
             clear &= placed_valid(dataset, scene.image, item.lattice, window)
     for mask in scene.masks:
-        clear &= _usable(mask, item.lattice, window)
+        clear &= usable_in(mask, item.lattice, window)
     return clear
+
+
+def usable_in(mask: Mask, lattice: GeoBox, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """Where a mask file says that pixels are usable, in a window of `lattice`, by nearest neighbour."""
+    bands = [0, 7] if mask.kind is MaskKind.UDM2 and mask.header.count >= 8 else [0]
+    empty = [0, 1] if mask.kind is MaskKind.UDM2 else [1]
+    with raster.opened(mask.header.path) as dataset:
+        values = placed(
+            dataset, mask.header, lattice, window, bands=bands, resampling="nearest", fill=empty[: len(bands)]
+        )
+    if mask.kind is MaskKind.UDM:
+        return np.asarray(values[0] == 0)
+    usable: NDArray[np.bool_] = values[0] == 1
+    return usable & (values[1] == 0) if len(bands) == 2 else usable
 
 
 @contextmanager
@@ -271,7 +285,7 @@ def load_match(
     whole = None if glance is None else (glance, box if complete else scene.image.box)
     usable = valid
     for mask in scene.masks:
-        usable = usable & _usable(mask, scene.image.box if native else lattice, window)
+        usable = usable & usable_in(mask, scene.image.box if native else lattice, window)
     if mean:
         values, clear = _mean_band(values, empty)
         valid, usable, empty = valid & clear, usable & clear, None
@@ -369,20 +383,6 @@ def _region(box: GeoBox, lattice: GeoBox, origin: Shift, reach: float | None) ->
     end_row = min(int(np.ceil(height - origin.y)) + margins[0], box.shape[0])
     end_col = min(int(np.ceil(width - origin.x)) + margins[1], box.shape[1])
     return row, col, end_row - row, end_col - col
-
-
-def _usable(mask: Mask, lattice: GeoBox, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
-    """Where a mask file says that pixels are usable, in a window of `lattice`, by nearest neighbour."""
-    bands = [0, 7] if mask.kind is MaskKind.UDM2 and mask.header.count >= 8 else [0]
-    empty = [0, 1] if mask.kind is MaskKind.UDM2 else [1]
-    with raster.opened(mask.header.path) as dataset:
-        values = placed(
-            dataset, mask.header, lattice, window, bands=bands, resampling="nearest", fill=empty[: len(bands)]
-        )
-    if mask.kind is MaskKind.UDM:
-        return np.asarray(values[0] == 0)
-    usable: NDArray[np.bool_] = values[0] == 1
-    return usable & (values[1] == 0) if len(bands) == 2 else usable
 
 
 def _holds(dtype: str, value: float) -> bool:

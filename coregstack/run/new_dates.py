@@ -180,8 +180,8 @@ def _check_scaling(cube: xr.DataArray, new: xr.DataArray) -> None:
     # a cube that names none may hold dates that were scaled each in its own way
     if told not in (UNSCALED, own):
         raise InvalidStack(
-            f"The cube has the scale_factor {told[0]:g} and the add_offset {told[1]:g}, the new dates have {own[0]:g} and "
-            f"{own[1]:g}. Convert the new dates to the cube's scale first, and set both attributes accordingly."
+            f"The cube has the scale_factor {told[0]:g} and the add_offset {told[1]:g}, the new dates have "
+            f"{own[0]:g} and {own[1]:g}. Convert the new dates to the cube's scale first, and set both attributes to it."
         )
 
 
