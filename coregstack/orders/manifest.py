@@ -14,8 +14,8 @@ from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile, Unsaf
 from coregstack.orders.bundles import asset_type
 from coregstack.orders.naming import AssetName
 from coregstack.untrusted.jsonfile import read_json, write_json
+from coregstack.untrusted.limitedlist import LimitedList
 from coregstack.untrusted.names import safe_relative
-from coregstack.untrusted.told import Told
 
 MANIFEST_NAME = "manifest.json"
 ITEM_ID, ITEM_TYPE = "planet/item_id", "planet/item_type"
@@ -225,7 +225,7 @@ def read_manifest(path: Path) -> Manifest:
     if not isinstance(files, list):
         raise UnreadableFile(f"{path} has to be an object with a list 'files', but it is not.")
     entries: dict[PurePosixPath, ManifestEntry] = {}
-    problems: Told[FileProblem] = Told()
+    problems: LimitedList[FileProblem] = LimitedList()
     for number, file in enumerate(files, start=1):
         try:
             entry = _entry(file)
@@ -264,7 +264,7 @@ def verify(path: Path) -> tuple[FileProblem, ...]:
         If the manifest itself cannot be read.
     """
     manifest = read_manifest(path)
-    problems: Told[FileProblem] = Told()
+    problems: LimitedList[FileProblem] = LimitedList()
     problems += manifest.problems
     for entry in manifest.entries:
         message = difference(path.parent, entry)

@@ -37,8 +37,8 @@ from coregstack.orders.naming import (
     output_name,
     parse_name,
 )
+from coregstack.untrusted.limitedlist import LimitedList
 from coregstack.untrusted.names import check_item_id
-from coregstack.untrusted.told import Told
 
 _MASKS = (Kind.UDM2, Kind.UDM)
 _PAIRED_BY_STEM = ("SkySatCollect", "SkySatScene", "PelicanScene")
@@ -164,7 +164,7 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     >>> item.item_id, item.images[0].product, [str(mask.kind) for mask in item.masks_of(item.images[0])]
     ('20200630_164149_0e3a', 'AnalyticMS', ['udm2'])
     """
-    problems: Told[FileProblem] = Told()
+    problems: LimitedList[FileProblem] = LimitedList()
     files = _files(folders, problems)
     listed = _listed(files, problems)
     collections = {path.parent / FOLDER for path in files if path.name == TABLE}
@@ -192,7 +192,7 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     )
 
 
-def _files(folders: Iterable[Path], problems: Told[FileProblem]) -> dict[PurePosixPath, Path]:
+def _files(folders: Iterable[Path], problems: LimitedList[FileProblem]) -> dict[PurePosixPath, Path]:
     files: dict[PurePosixPath, Path] = {}
     for folder in folders:
         found, faults = list_files(folder)
@@ -204,7 +204,7 @@ def _files(folders: Iterable[Path], problems: Told[FileProblem]) -> dict[PurePos
 
 
 def _listed(
-    files: Mapping[PurePosixPath, Path], problems: Told[FileProblem]
+    files: Mapping[PurePosixPath, Path], problems: LimitedList[FileProblem]
 ) -> dict[PurePosixPath, ManifestEntry]:
     """What manifests say of every file that they list."""
     found: dict[PurePosixPath, ManifestEntry] = {}
@@ -227,7 +227,7 @@ def _listed(
 
 
 def _asset(
-    relative: PurePosixPath, path: Path, entry: ManifestEntry | None, problems: Told[FileProblem]
+    relative: PurePosixPath, path: Path, entry: ManifestEntry | None, problems: LimitedList[FileProblem]
 ) -> DeliveredFile:
     name = parse_name(relative.name)
     annotations = {} if entry is None else entry.annotations
@@ -250,7 +250,9 @@ def _asset(
     )
 
 
-def _item(assets: list[DeliveredFile], known_id: str | None, problems: Told[FileProblem]) -> DeliveredItem:
+def _item(
+    assets: list[DeliveredFile], known_id: str | None, problems: LimitedList[FileProblem]
+) -> DeliveredItem:
     rasters = [asset for asset in assets if asset.is_raster and asset.orthorectified]
     rasters = _without_rivals(rasters, problems)
     images = tuple(asset for asset in rasters if asset.kind is Kind.IMAGE)
@@ -291,7 +293,9 @@ def _metadata(assets: Iterable[DeliveredFile]) -> ItemMetadata:
     return next((metadata for metadata in found if metadata.acquired), found[0] if found else ItemMetadata())
 
 
-def _without_rivals(rasters: Iterable[DeliveredFile], problems: Told[FileProblem]) -> list[DeliveredFile]:
+def _without_rivals(
+    rasters: Iterable[DeliveredFile], problems: LimitedList[FileProblem]
+) -> list[DeliveredFile]:
     """Leave out results of an earlier run that would be written under the name of another file."""
     kept: dict[PurePosixPath, DeliveredFile] = {}
     for asset in sorted(

@@ -35,8 +35,8 @@ from coregstack.orders.naming import RASTER_EXTENSIONS
 from coregstack.pixels.raster import RasterHeader, check_pixels, read_header
 from coregstack.untrusted.folders import walked
 from coregstack.untrusted.jsonfile import read_small_json
+from coregstack.untrusted.limitedlist import LimitedList
 from coregstack.untrusted.names import safe_relative
-from coregstack.untrusted.told import Told
 
 LATTICE_TOLERANCE = 1e-9
 """How far from the anchor's lattice the corner of a moved raster may lie, in pixels of the anchor."""
@@ -106,7 +106,7 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
     problems += left
     problems += _leftovers(output, {*listed, *(PurePosixPath(problem.path) for problem in left)})
     # what is gone is missed by more than one check, in the same words
-    told: Told[FileProblem] = Told()
+    told: LimitedList[FileProblem] = LimitedList()
     told += sorted(set(problems), key=str)
     return told.closed(more_problems)
 
@@ -253,7 +253,7 @@ def _left_behind(
 def _leftovers(output: Path, listed: Iterable[PurePosixPath]) -> tuple[FileProblem, ...]:
     """Files that may be taken for a result and are none; what else lies in the folder is its owner's."""
     known = set(listed)
-    problems: Told[FileProblem] = Told()
+    problems: LimitedList[FileProblem] = LimitedList()
 
     def amiss(path: str, words: str) -> None:
         problems.append(FileProblem(path=os.path.relpath(path, output), message=words))
