@@ -15,7 +15,7 @@ from coregstack.kernels.selected_inverse import factorise, selected_inverse
 from coregstack.model import ShiftEstimate
 from coregstack.network.components import bias_share, item_variance, unlike_sigma
 from coregstack.network.consensus import PRIOR, Network, find_consensus
-from coregstack.network.standing import Standing, judge
+from coregstack.network.trust import Trust, judge
 
 SMALLEST_SIGMA = 1e-3
 """No shift is believed to be known better than this, px."""
@@ -153,27 +153,27 @@ def adjust(
     network, origin = _connected(ends, observed, spread, count, anchor)
     doubt = np.zeros(len(origin)) if likeness is None else _bias(likeness, len(ends))[origin]
     doubted = _widened(network, doubt)
-    standing = judge(doubted, find_consensus(doubted))
-    share = bias_share(doubted, standing, doubt)
+    trust = judge(doubted, find_consensus(doubted))
+    share = bias_share(doubted, trust, doubt)
     if share < 1:
         doubted = _widened(network, share * doubt)
-        standing = judge(doubted, find_consensus(doubted))
-    solved = _solve(network, doubted, standing)
-    reached = standing.reached
+        trust = judge(doubted, find_consensus(doubted))
+    solved = _solve(network, doubted, trust)
+    reached = trust.reached
     shift = np.where(reached[:, None], solved.shift, np.nan)
     accepted = np.zeros(len(ends), bool)
-    accepted[origin] = standing.used & reached[network.pairs].all(axis=1)
-    path = tuple(standing.tree.way(k) if reached[k] else () for k in range(count))
+    accepted[origin] = trust.used & reached[network.pairs].all(axis=1)
+    path = tuple(trust.tree.way(k) if reached[k] else () for k in range(count))
     first, second = ends.T
     return NetworkSolution(
         shift=shift,
         sigma=np.where(reached[:, None], solved.sigma, np.nan),
         reached=reached,
-        checked=standing.checked,
+        checked=trust.checked,
         redundancy=np.where(reached, solved.redundancy, 0.0),
-        closure=np.where(reached, standing.closure, np.nan),
+        closure=np.where(reached, trust.closure, np.nan),
         path=path,
-        reason=_reasons(network, standing, path, names),
+        reason=_reasons(network, trust, path, names),
         accepted=accepted,
         residual=observed - (shift[second] - shift[first]),
         variance_factor=solved.variance_factor,
@@ -251,15 +251,15 @@ class _Solved:
     variance_factor: float
 
 
-def _solve(plain: Network, network: Network, standing: Standing) -> _Solved:
+def _solve(plain: Network, network: Network, trust: Trust) -> _Solved:
     """Adjust the used pairs, each axis by its own sigmas, with the covariance of the result.
 
     The sigmas of `plain` are those within the pairs, those of `network` include the bias of unlike ones.
     """
-    tree, used = standing.tree, standing.used
+    tree, used = trust.tree, trust.used
     pairs, shifts = network.pairs[used], network.shifts[used]
     child = np.where(tree.parent[pairs[:, 0]] == pairs[:, 1], *pairs.T)
-    hanging = tree.member[used] & standing.bridge[child]
+    hanging = tree.member[used] & trust.bridge[child]
     sigmas = network.sigmas[used] * np.where(hanging, UNCHECKED_WIDENING, 1.0)[:, None]
     kept = replace(network, pairs=pairs, shifts=shifts, sigmas=sigmas)
     items = np.sort(tree.order[1:])
@@ -296,32 +296,30 @@ def _solve(plain: Network, network: Network, standing: Standing) -> _Solved:
 
 
 def _reasons(
-    network: Network, standing: Standing, path: tuple[tuple[int, ...], ...], names: Sequence[str] | None
+    network: Network, trust: Trust, path: tuple[tuple[int, ...], ...], names: Sequence[str] | None
 ) -> tuple[str, ...]:
     """How each item was reached, or why it was not."""
     labels = [f"item {k}" for k in range(network.count)] if names is None else names
     matched = np.bincount(network.pairs.ravel(), minlength=network.count)
-    agreeing = np.bincount(network.pairs[standing.used].ravel(), minlength=network.count)
+    agreeing = np.bincount(network.pairs[trust.used].ravel(), minlength=network.count)
     return tuple(
         "This item is the anchor."
         if k == network.anchor
-        else _reached_words(
-            standing, k, [labels[i] for i in path[k][1:-1]], int(agreeing[k]), int(matched[k])
-        )
-        if standing.reached[k]
+        else _reached_words(trust, k, [labels[i] for i in path[k][1:-1]], int(agreeing[k]), int(matched[k]))
+        if trust.reached[k]
         else _lost_words(int(matched[k]))
         for k in range(network.count)
     )
 
 
-def _reached_words(standing: Standing, item: int, between: list[str], agreeing: int, matched: int) -> str:
+def _reached_words(trust: Trust, item: int, between: list[str], agreeing: int, matched: int) -> str:
     how = "Placed by its match with the anchor"
     if between:
         how = f"Placed through {', then '.join(between)}"
     agree = f"{agreeing} of its {matched} matched pairs agree"
-    if standing.checked[item]:
+    if trust.checked[item]:
         return f"{how}; {agree}."
-    if standing.hanging[item]:
+    if trust.hanging[item]:
         return f"{how}, which no closed loop checks: its sigma is widened."
     return f"{how}; {agree}, but as many contradict it or its way to the anchor: unchecked."
 

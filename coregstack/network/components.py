@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy.special import chdtri
 
 from coregstack.network.consensus import Network
-from coregstack.network.standing import Standing
+from coregstack.network.trust import Trust
 
 UNLIKE_SIGMA = 0.03
 """Sigma of the bias, px, of a pair whose likeness is 0.6; e times that for every 1/9 less, to at most 3 px.
@@ -33,7 +33,7 @@ def unlike_sigma(likeness: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.minimum(UNLIKE_SIGMA * np.exp(9 * (0.6 - unlike)), 3.0)
 
 
-def bias_share(network: Network, standing: Standing, bias: NDArray[np.float64]) -> float:
+def bias_share(network: Network, trust: Trust, bias: NDArray[np.float64]) -> float:
     """How much of the bias that unlike pairs may have they can have, by the loops that they close.
 
     A pair tells if its bias would outweigh all else: its own sigmas, and what is not known about the most
@@ -44,7 +44,7 @@ def bias_share(network: Network, standing: Standing, bias: NDArray[np.float64]) 
     ----------
     network : Network
         The pairs, their sigmas including the bias.
-    standing : Standing
+    trust : Trust
         What the loops say of them.
     bias : NDArray
         Shape (m,), px: sigma of each pair's bias, at most `sigmas`.
@@ -55,7 +55,7 @@ def bias_share(network: Network, standing: Standing, bias: NDArray[np.float64]) 
         Factor on `bias`, 0 to 1: upper limit, of 95 % confidence, of what loops show along the worse axis,
         times `HIDDEN`. 1 if no pair tells.
     """
-    tree = standing.tree
+    tree = trust.tree
     judged = np.flatnonzero(np.isfinite(tree.position[network.pairs]).all(axis=(1, 2)) & ~tree.member)
     closure, way = tree.closure(network.pairs[judged], network.shifts[judged])
     sigmas, squared = network.sigmas[judged], bias[judged] ** 2

@@ -17,7 +17,7 @@ _TELLING_SIGMA = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Standing:
+class Trust:
     """How far pairs, shape (m,), and items, shape (n,), can be trusted."""
 
     tree: Tree
@@ -36,7 +36,7 @@ class Standing:
     """Rms length of the closures of loops through the item, px; NaN where there is none."""
 
 
-def judge(network: Network, consensus: Consensus) -> Standing:
+def judge(network: Network, consensus: Consensus) -> Trust:
     """Test the loops that accepted pairs close, and say what stands on them.
 
     Every accepted pair that is no part of the most trusted tree closes one loop over it. A pair whose loop
@@ -52,7 +52,7 @@ def judge(network: Network, consensus: Consensus) -> Standing:
 
     Returns
     -------
-    Standing
+    Trust
     """
     variances = (network.sigmas * consensus.scale) ** 2
     tree = trusted_tree(
@@ -84,7 +84,7 @@ def judge(network: Network, consensus: Consensus) -> Standing:
     doubted = _behind(tree, contradicting > confirming + 0.5)
     checked = reached & ~hanging & ~doubted & (agreeing > opposing)
     checked[network.anchor] = True
-    return Standing(
+    return Trust(
         tree=tree,
         used=used,
         reached=reached,
