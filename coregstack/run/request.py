@@ -23,7 +23,7 @@ from coregstack.run.places import cube_place
 from coregstack.run.result import RunResult, with_table
 from coregstack.run.scheduler import Progress
 from coregstack.stack.applying import check_resampling
-from coregstack.stack.facts import scene_facts
+from coregstack.stack.metadata import scene_metadata
 from coregstack.stack.opening import Unusable
 from coregstack.stack.placing import unplaceable
 
@@ -155,7 +155,7 @@ def carry_out(
             lattice=anchor.image.box,
             dry_run=request.dry_run,
             notes=(*items.notes, *done.notes),
-            **scene_facts(items.scenes),
+            **scene_metadata(items.scenes),
         )
         if request.dry_run:
             return result

@@ -27,8 +27,8 @@ from coregstack.run.scheduler import Progress, compute_items
 from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
-from coregstack.stack.facts import stack_facts
 from coregstack.stack.lookup import find_scene
+from coregstack.stack.metadata import stack_metadata
 from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
@@ -144,7 +144,7 @@ def to_geotiffs(
         reports=tuple(by_id[i] for i in known.ids),
         notes=notes,
         lattice=place,
-        **stack_facts(known),
+        **stack_metadata(known),
     )
     return with_table(result)
 
