@@ -20,7 +20,7 @@ from coregstack.matching.assess import Reference, assess
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.quality import quality_of
 from coregstack.model import ItemQuality
-from coregstack.pixels.scene import PlacedScene, held_image, load_match
+from coregstack.pixels.scene import PlacedScene, cached_image, load_match
 
 DELIVERY = "coregstack-delivery-"
 
@@ -137,14 +137,14 @@ def _match_and_deliver(
     if isinstance(reference, ItemQuality):
         return boxed(deliver_item(plan, reference, settings))
     try:
-        with held_image(scene, options.bands) as held:
+        with cached_image(scene, options.bands) as cache:
             # what is only matched with is let go before anything is written
             quality = assess(
                 reference,
-                load_match(scene, options.bands, mean=options.mean, reach=options.max_shift, held=held),
+                load_match(scene, options.bands, mean=options.mean, reach=options.max_shift, cache=cache),
                 options,
             )
-            return boxed(deliver_item(plan, quality, settings, held))
+            return boxed(deliver_item(plan, quality, settings, cache))
     except Exception as error:
         return boxed(deliver_item(plan, unmatched(plan.id, error), settings))
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coregstack.kernels.sources import ArraySource
 
 if TYPE_CHECKING:
-    from coregstack.pixels.held import Held
+    from coregstack.pixels.bandcache import BandCache
 
 _OVERVIEW_ROWS = 512
 """Rows that are read at a time where a band is not in memory."""
@@ -25,7 +25,7 @@ Look = tuple[NDArray[np.float32], NDArray[np.float32]]
 class FileBands:
     """Match bands of a raster, sliced like an array of shape (band, y, x), read where they are not in memory."""
 
-    raster: Held
+    raster: BandCache
     indexes: tuple[int, ...]
     """For each match band, the band of the file, counted from 0."""
     window: tuple[int, int, int, int]

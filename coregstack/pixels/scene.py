@@ -18,8 +18,8 @@ from coregstack.geometry.validarea import looked_at, looks, valid_area
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import NO_SHIFT, Move, Shift, ValidArea
 from coregstack.pixels import raster
+from coregstack.pixels.bandcache import CACHE_BYTES, BandCache, cache_bands, file_of
 from coregstack.pixels.filesource import FileBands, FileSource
-from coregstack.pixels.held import HELD_BYTES, Held, file_of, hold
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
 
@@ -215,7 +215,7 @@ def usable_in(mask: Mask, lattice: GeoBox, window: tuple[int, int, int, int]) ->
 
 
 @contextmanager
-def held_image(item: PlacedScene, bands: tuple[int, ...]) -> Iterator[Held]:
+def cached_image(item: PlacedScene, bands: tuple[int, ...]) -> Iterator[BandCache]:
     """The open image of a scene, with all its bands in memory if they fit, else the first of `bands`.
 
     For a task that matches a scene and then writes it, so that it is decoded once.
@@ -229,7 +229,7 @@ def held_image(item: PlacedScene, bands: tuple[int, ...]) -> Iterator[Held]:
     first = item.indexes[bands[0]]
     with raster.opened(image.path) as dataset:
         rest = [k for k in range(image.count) if k != first]
-        yield hold(dataset, image, [first, *rest], (0, 0, *image.box.shape))
+        yield cache_bands(dataset, image, [first, *rest], (0, 0, *image.box.shape))
 
 
 def load_match(
@@ -238,7 +238,7 @@ def load_match(
     *,
     mean: bool,
     reach: float | None,
-    held: Held | None = None,
+    cache: BandCache | None = None,
     alone: bool = False,
 ) -> MatchPixels:
     """Read what the estimator and the score need of one scene.
@@ -246,7 +246,7 @@ def load_match(
     A scene that differs from the anchor's lattice by a translation is read as it is, without
     interpolation, and its phase is carried by the source's origin; any other is warped onto the
     lattice. Only the part that can overlap the anchor is read. Of a scene whose match bands do not fit
-    in memory, the first one is held and windows of the others are read when they are needed.
+    in memory, the first one is kept and windows of the others are read when they are needed.
 
     Parameters
     ----------
@@ -258,7 +258,7 @@ def load_match(
         Whether the match image is the mean of the bands instead of each by itself.
     reach : float or None
         Largest shift that is looked for, px; None for a quarter of the overlap.
-    held : Held, optional
+    cache : BandCache, optional
         What of the image is open and in memory already.
     alone : bool
         Whether all else waits for this scene, so that it may be decoded with all cores.
@@ -278,10 +278,10 @@ def load_match(
         window = int(origin.y) + window[0], int(origin.x) + window[1], *window[2:]
     raster.check_size(scene.image.path, window[2:])
     raster.check_read(scene.image.path, window[2] * window[3] * np.dtype(scene.image.dtype).itemsize)
-    with file_of(scene.image, held, alone=alone) as dataset:
+    with file_of(scene.image, cache, alone=alone) as dataset:
         read = _native_bands if native else _warped_bands
-        values, valid, empty = read(item, dataset, held, bands, window)
-        glance = looked_at(valid) if complete else _glance(scene, dataset, held, item.indexes[bands[0]])
+        values, valid, empty = read(item, dataset, cache, bands, window)
+        glance = looked_at(valid) if complete else _glance(scene, dataset, cache, item.indexes[bands[0]])
     whole = None if glance is None else (glance, box if complete else scene.image.box)
     usable = valid
     for mask in scene.masks:
@@ -294,14 +294,16 @@ def load_match(
     return MatchPixels(source=source, valid=valid, whole=whole)
 
 
-def _glance(scene: Scene, dataset: DatasetReader, held: Held | None, band: int) -> NDArray[np.bool_] | None:
+def _glance(
+    scene: Scene, dataset: DatasetReader, cache: BandCache | None, band: int
+) -> NDArray[np.bool_] | None:
     """Where the whole of a scene is valid, as `looked_at` picks it; None where that would cost a decoding of it."""
     image, (height, width) = scene.image, scene.image.box.shape
     needed = [band] if image.alpha is None else [band, image.alpha]
     if image.internal_mask:
         return None
-    if held is not None and held.holds(needed):
-        values, *alpha = (looked_at(plane) for plane in held.read(needed, 0, 0, (height, width)))
+    if cache is not None and cache.holds(needed):
+        values, *alpha = (looked_at(plane) for plane in cache.read(needed, 0, 0, (height, width)))
         valid = raster.valid_values(values, scene.nodata)
         return valid & (alpha[0] > 0) if alpha else valid
     reduced = None if image.alpha is not None else raster.read_reduced(dataset, band, looks((height, width)))
@@ -311,16 +313,16 @@ def _glance(scene: Scene, dataset: DatasetReader, held: Held | None, band: int) 
 def _native_bands(
     item: PlacedScene,
     dataset: DatasetReader,
-    held: Held | None,
+    cache: BandCache | None,
     bands: tuple[int, ...],
     window: tuple[int, int, int, int],
 ) -> tuple[Any, NDArray[np.bool_], float | None]:
     """Match bands as they lie in the file, where the scored one is valid, and their nodata value."""
     scene, (row, col, *shape) = item.scene, window
     indexes = tuple(item.indexes[b] for b in bands)
-    if held is None:
-        held = hold(dataset, scene.image, indexes, window).closed()
-    values = FileBands(raster=held, indexes=indexes, window=window)
+    if cache is None:
+        cache = cache_bands(dataset, scene.image, indexes, window).closed()
+    values = FileBands(raster=cache, indexes=indexes, window=window)
     valid = raster.valid_values(values[0, :, :], scene.nodata)
     if scene.image.alpha is not None or scene.image.internal_mask:
         valid &= raster.read_valid(dataset, row, col, (shape[0], shape[1]))
@@ -330,14 +332,14 @@ def _native_bands(
 def _warped_bands(
     item: PlacedScene,
     dataset: DatasetReader,
-    held: Held | None,
+    cache: BandCache | None,
     bands: tuple[int, ...],
     window: tuple[int, int, int, int],
 ) -> tuple[Any, NDArray[np.bool_], float | None]:
     """As `_native_bands`, warped onto the lattice; as many bands as fit in memory."""
     image, nodata = item.scene.image, item.scene.nodata
     size = window[2] * window[3] * np.dtype(image.dtype).itemsize
-    indexes = [item.indexes[b] for b in bands][: max(1, HELD_BYTES // size)]
+    indexes = [item.indexes[b] for b in bands][: max(1, CACHE_BYTES // size)]
     empty = np.nan if np.dtype(image.dtype).kind == "f" else nodata or 0
     values = placed(
         dataset, image, item.lattice, window, bands=indexes, nodata=nodata, fill=[empty] * len(indexes)

@@ -22,7 +22,7 @@ from coregstack.kernels.displaced import bounds_of, resample_at, resample_mask_a
 from coregstack.kernels.resample import source_window, translate, translate_mask
 from coregstack.model import NO_SHIFT, Displacement, Move, Shift
 from coregstack.pixels import raster
-from coregstack.pixels.held import Held
+from coregstack.pixels.bandcache import BandCache
 from coregstack.pixels.places import Places, places
 
 Window = tuple[int, int, int, int]
@@ -45,7 +45,7 @@ def placed(
     resampling: str = "cubic",
     nodata: float | None = None,
     fill: Sequence[float],
-    held: Held | None = None,
+    cache: BandCache | None = None,
 ) -> NDArray[Any]:
     """Pixels of a raster in a window of a lattice, moved.
 
@@ -69,7 +69,7 @@ def placed(
         Value of the source that marks pixels without data.
     fill : sequence of float
         For each band, the value of pixels that the source does not cover.
-    held : Held, optional
+    cache : BandCache, optional
         What of the raster is in memory already.
 
     Returns
@@ -78,10 +78,10 @@ def placed(
         Shape (band, y, x), dtype of the raster.
     """
     if isinstance(move, Displacement):
-        return _displaced(dataset, header, lattice, window, bands, move, resampling, nodata, fill, held)
+        return _displaced(dataset, header, lattice, window, bands, move, resampling, nodata, fill, cache)
     shift = move
     if same_pixels(header.box, lattice):
-        return _translated(dataset, header, lattice, window, bands, shift, resampling, nodata, fill, held)
+        return _translated(dataset, header, lattice, window, bands, shift, resampling, nodata, fill, cache)
     out = _warped(dataset, header, lattice, window, bands, shift, resampling, nodata, fill)
     if header.alpha is not None and header.alpha in bands and resampling != "nearest":
         alpha = [header.alpha]
@@ -151,7 +151,7 @@ def _translated(
     resampling: str,
     nodata: float | None,
     fill: Sequence[float],
-    held: Held | None,
+    cache: BandCache | None,
 ) -> NDArray[Any]:
     row, col, *shape = window
     origin = offset(header.box, lattice)
@@ -162,7 +162,7 @@ def _translated(
     if rows.stop <= rows.start or cols.stop <= cols.start:
         out[:] = np.asarray(fill, header.dtype)[:, None, None]
         return out
-    values, valid = _read(dataset, header, bands, rows, cols, held)
+    values, valid = _read(dataset, header, bands, rows, cols, cache)
     local = Shift(start.y - rows.start, start.x - cols.start)
     for k, band in enumerate(bands):
         opacity = band == header.alpha
@@ -185,12 +185,12 @@ def _read(
     bands: Sequence[int],
     rows: slice,
     cols: slice,
-    held: Held | None,
+    cache: BandCache | None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Bands of a raster in a window, and where its alpha band or mask says that there is data, if it has one."""
     inside = rows.start, cols.start, (rows.stop - rows.start, cols.stop - cols.start)
     wanted = list(bands)
-    values = raster.read_window(dataset, wanted, *inside) if held is None else held.read(wanted, *inside)
+    values = raster.read_window(dataset, wanted, *inside) if cache is None else cache.read(wanted, *inside)
     masked = header.alpha is not None or header.internal_mask
     return values, raster.read_valid(dataset, *inside) if masked else None
 
@@ -205,13 +205,13 @@ def _displaced(
     resampling: str,
     nodata: float | None,
     fill: Sequence[float],
-    held: Held | None,
+    cache: BandCache | None,
 ) -> NDArray[Any]:
     where = places(header.box, lattice, displacement)
     out = np.empty((len(bands), *window[2:]), header.dtype)
     out[:] = np.asarray(fill, header.dtype)[:, None, None]
     for part, rows, cols in _reads(where, window, dataset.shape, resampling):
-        values, valid = _read(dataset, header, bands, rows, cols, held)
+        values, valid = _read(dataset, header, bands, rows, cols, cache)
         for target, needed, y, x in _strips(where, window, part, rows, cols, resampling):
             if 0 in values[0][needed].shape:
                 continue

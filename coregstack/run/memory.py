@@ -15,7 +15,7 @@ import dask
 import numpy as np
 
 from coregstack.errors import WorkersTooSmall
-from coregstack.pixels.held import HELD_BYTES
+from coregstack.pixels.bandcache import CACHE_BYTES
 from coregstack.pixels.scene import Scene
 
 PROCESS_BYTES = 300 * 2**20
@@ -45,8 +45,8 @@ def scene_bytes(anchor: Scene, scenes: Iterable[Scene], bands: int) -> int:
         The match bands of both, which are in memory at once, and their masks.
     """
     most = _pixels(anchor)
-    held = [_held(scene, min(_pixels(scene), most), bands) for scene in scenes]
-    return _held(anchor, most, bands) + max(held, default=0)
+    sizes = [_match_bytes(scene, min(_pixels(scene), most), bands) for scene in scenes]
+    return _match_bytes(anchor, most, bands) + max(sizes, default=0)
 
 
 def check_workers(client: Any, need: int) -> None:
@@ -120,11 +120,11 @@ def _pixels(scene: Scene) -> int:
     return int(height) * int(width)
 
 
-def _held(scene: Scene, pixels: int, bands: int) -> int:
-    """Bytes of the match bands that `coregstack.pixels.held.hold` keeps, and of a mask."""
+def _match_bytes(scene: Scene, pixels: int, bands: int) -> int:
+    """Bytes of the match bands that `coregstack.pixels.bandcache.cache_bands` keeps, and of a mask."""
     band = pixels * np.dtype(scene.image.dtype).itemsize
     whole = band * min(bands, len(scene.bands))
-    return (whole if whole <= HELD_BYTES else band) + pixels
+    return (whole if whole <= CACHE_BYTES else band) + pixels
 
 
 def _workers(client: Any) -> list[Mapping[str, Any]]:
