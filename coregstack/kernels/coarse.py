@@ -21,7 +21,7 @@ from coregstack.kernels.overview import OVERVIEW, Look, PreparedAnchor, factor_f
 from coregstack.kernels.windows import Box, Lag, cells, grown, moved, overlap, read_pair, spread, window_size
 from coregstack.model import PixelSource
 
-_LEAST_LEAD = 6.0
+LEAST_LEAD = 6.0
 """Peaks of the search that are higher than the next by less may be chance: wrong ones hardly
 reach 3, right ones mostly exceed 12 (`benchmarks/peaks.py`)."""
 _AMBIGUOUS = 0.8
@@ -182,7 +182,7 @@ def _unrivalled(surface: Surface) -> Peak | Refusal:
     peak = surface.peak(max(_LEAST_PAIRS, 0.1 * most))
     # Furrows that run one way over the whole scene agree along a ridge, and even a perfect peak stands out little from
     # a surface that holds one: what tells is that no other place comes near to it.
-    if peak is None or peak.lead < _LEAST_LEAD:
+    if peak is None or peak.lead < LEAST_LEAD:
         return Refusal(
             "no common texture: nothing within the searched shifts matches better than chance "
             "(cloud, water, another place, or a larger shift)"

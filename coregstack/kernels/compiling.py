@@ -74,7 +74,7 @@ def compiled(function: F) -> F:
 
 
 @contextmanager
-def compiling_told(tell: Callable[[], None]) -> Iterator[None]:
+def notify_compiling(tell: Callable[[], None]) -> Iterator[None]:
     """Call `tell` each time that this process begins to compile, for what was kept is not compiled.
 
     Parameters
@@ -87,16 +87,16 @@ def compiling_told(tell: Callable[[], None]) -> Iterator[None]:
     >>> @compiled
     ... def double(value):
     ...     return 2 * value
-    >>> with compiling_told(lambda: print("compiling")):
+    >>> with notify_compiling(lambda: print("compiling")):
     ...     double(1), double(2)
     compiling
     (2, 4)
     """
-    with event.install_listener("numba:compile", _Told(tell)):
+    with event.install_listener("numba:compile", _Listener(tell)):
         yield
 
 
-class _Told(event.Listener):
+class _Listener(event.Listener):
     """Hears what numba does, and tells of each beginning."""
 
     def __init__(self, tell: Callable[[], None]) -> None:

@@ -276,8 +276,8 @@ def variables(columns: Mapping[Any, ArrayLike]) -> dict[str, tuple[str, NDArray[
     }
 
 
-def told_fields(qualities: Iterable[ItemQuality]) -> tuple[Field, ...]:
-    """The fields that a table of some items holds: what only a network tells is left out where none tells it."""
+def table_fields(qualities: Iterable[ItemQuality]) -> tuple[Field, ...]:
+    """The fields that a table of these items needs: fields of a network are left out if no item has them."""
     items = list(qualities)
     return tuple(f for f in FIELDS if not f.network or any(f.get(quality) is not None for quality in items))
 

@@ -132,7 +132,7 @@ def run_items(
         parts, progress, total=len(plans), before=len(done), ids=order, undone=undone, need=need
     ):
         reports[report.id] = replace(report, again=found[report.id].again)
-    told = _told([reports[plan.id] for plan in plans], left_over)
+    told = _done([reports[plan.id] for plan in plans], left_over)
     return replace(told, notes=(*told.notes, *words_of_unapplied(told.reports, match.decide)))
 
 
@@ -170,7 +170,7 @@ def deliver_records(
             [tasks], progress, total=len(plans), before=len(reports), ids=ids, undone=undone
         ):
             reports[report.id] = replace(report, again=found[report.id].again)
-    return _told([reports[plan.id] for plan in plans], left_over)
+    return _done([reports[plan.id] for plan in plans], left_over)
 
 
 def _looked_at(
@@ -186,7 +186,7 @@ def _looked_at(
     return found, left_behind(plans, output)
 
 
-def _told(reports: Sequence[ItemReport], left_over: Sequence[str]) -> Done:
+def _done(reports: Sequence[ItemReport], left_over: Sequence[str]) -> Done:
     return Done(reports=tuple(reports), notes=(*words_of_again(reports), *words_of_left(left_over)))
 
 
