@@ -55,7 +55,7 @@ def open_scenes(
     ids : sequence of str, optional
         Item ids; by default the file names without extension.
     times : sequence, optional
-        Times of acquisition in UTC; by default from a tag or from the file name, NaT where neither tells.
+        Times of acquisition in UTC; by default from a tag or from the file name, NaT where neither has one.
     bands : sequence of str or int, optional
         Bands to open, by name or position.
     chunks : int or tuple of int, optional
@@ -131,8 +131,8 @@ def estimate(
         that makes such a DataArray of the stack. By default the coordinate `clear` where there is one; False uses all
         valid pixels.
     band : str or int, optional
-        Band that is scored, by name or position; "mean" for the mean of all bands. By default red where a
-        name tells it, else the middle band. The estimator uses up to three more bands.
+        Band that is scored, by name or position; "mean" for the mean of all bands. By default red where the
+        bands have names, else the middle band. The estimator uses up to three more bands.
     max_shift : float, optional
         Largest shift that is looked for, px; by default a quarter of the overlap.
     threshold : float
@@ -142,7 +142,7 @@ def estimate(
     method : str
         "direct" matches every item with the anchor. "network" matches it with a few others too, near in
         date, in season and alike in content, and adjusts all pairs together: items that share too little with
-        the anchor are reached through others, as `details` tells, and are scored against the aligned item
+        the anchor are reached through others, as `details` says, and are scored against the aligned item
         before them on that way. The quality then holds `redundancy`, `closure` (px) and `against` of every item
         as well: pairs beyond the one that is needed, the rms length of the closures of loops, and the id of the
         item that it was matched and scored against, empty for the anchor. It takes some three times as long.

@@ -57,7 +57,7 @@ class ProgressBar:
 
 
 class CompilingNote:
-    """Says once why the first run stands still: on a line of a terminal, else in the log.
+    """Says once why the first run has not started yet: on a line of a terminal, else in the log.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Standard streams that may be closed, full, missing or poor in characters: no run ends because of them."""
+"""Standard streams that may be closed, full, missing or limited to ASCII: no run fails because of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 
 class SureStream:
-    """A text stream that keeps its first failure, and swallows what is written from then on.
+    """A text stream that keeps its first failure, and ignores what is written from then on.
 
     Parameters
     ----------

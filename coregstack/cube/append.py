@@ -70,7 +70,7 @@ class Grown:
 
 
 def open_grown(place: Place) -> Grown:
-    """Open a cube that is claimed; coordinates that are not what its memory knows are mended.
+    """Open a cube that is claimed; coordinates that differ from its memory are repaired.
 
     Raises
     ------

@@ -146,7 +146,7 @@ def _gathered(place: Place, mark: Mark) -> list[CubeProblem]:
 
 
 def _others(place: Place, mark: Mark) -> list[CubeProblem]:
-    """What lies in the cube and is no part of it."""
+    """Files in the cube that do not belong to it."""
     foreign = set(names_in(place)) - {METADATA, MEMORY, *mark.members}
     found = [CubeProblem(path=name, message="It does not belong to the cube.") for name in sorted(foreign)]
     for name in names_in(place, MEMORY):

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who has claimed a cube, as the claim tells it."""
+    """Who has claimed a cube, as the claim says."""
 
     mark: str
     """Text that no other claim has."""
@@ -46,7 +46,7 @@ class Holder:
 
     @property
     def gone(self) -> bool:
-        """Whether it is known to have ended: a process of this machine that is no more."""
+        """Whether it is known to have ended: a process of this machine that does not exist any more."""
         if os.name != "posix" or self.space != _space() or self.mark in _KEPT:
             return False
         if self.process == os.getpid():
@@ -151,7 +151,7 @@ def _claim(place: Place, mine: Holder) -> str:
 
 
 def claims(place: Place) -> dict[int, Holder | None]:
-    """Who has claimed a cube, by the number of the claim; None where the claim does not tell."""
+    """Who has claimed a cube, by the number of the claim; None where the claim does not say."""
     found = {}
     for name in names_in(place, MEMORY):
         if match := CLAIM.fullmatch(name):

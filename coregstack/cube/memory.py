@@ -58,7 +58,7 @@ class Memory:
 
 
 def read_memory(place: Place) -> Memory:
-    """What the cube remembers, with what an interrupted run had finished; what is damaged of it is as not there."""
+    """What the cube remembers, with what an interrupted run had finished; damaged parts count as missing."""
     items, dates, records = (_texts(place, name) for name in (ITEM, DATE, RECORD))
     count = max(len(items), len(dates), len(records))
     items, dates, records = (texts + [""] * (count - len(texts)) for texts in (items, dates, records))
@@ -97,7 +97,7 @@ def _done(text: str) -> Done | None:
 
 
 def without_lost(place: Place, memory: Memory, names: Collection[str]) -> Memory:
-    """The memory without the dates whose objects are not there as they were written: they are written again.
+    """The memory without the dates whose objects are missing or have another size: they are written again.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def _text(done: Done) -> str:
 
 
 def publish(place: Place, arrays: Mapping[str, Any], memory: Memory) -> None:
-    """Bring the coordinates that readers see to what is known of the finished dates, where they differ."""
+    """Update the coordinates that readers see from the records of the finished dates, where they differ."""
     names = sorted({name for done in memory.done if done is not None for name in done.values} & set(arrays))
     for name in names:
         known = {k: d.values[name] for k, d in enumerate(memory.done) if d is not None and name in d.values}

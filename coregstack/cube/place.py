@@ -25,11 +25,11 @@ _URL = re.compile(r"\w+://[^\s'\")]+")
 
 
 class _NotSupported(Exception):
-    """What no store raises, where obstore is not installed."""
+    """Stands in for the error of obstore where it is not installed; no store raises it."""
 
 
 STORE_ERRORS: tuple[type[Exception], ...] = (OSError,)
-"""What stores raise on their own, beside what damage ends in: that of obstore is no built-in."""
+"""Errors of stores, beside those of damaged data; that of obstore is not a built-in."""
 with suppress(ImportError):
     from obstore.exceptions import BaseError
     from obstore.exceptions import NotSupportedError as _NotSupported  # type: ignore[assignment]
@@ -43,7 +43,7 @@ class DamagedCube(UnreadableFile):
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Place:
-    """Where a cube lies, or may be made; another process can be told of it as it is."""
+    """Where a cube lies, or may be made; it can be sent to another process."""
 
     store: Store
     """Store that the cube's keys belong to, or lie in below `path`."""
@@ -317,7 +317,7 @@ def check_writable(place: Place) -> None:
 
 @contextmanager
 def reaching(place: Place) -> Iterator[None]:
-    """Tell that a store cannot be reached in words, whatever it raises."""
+    """Turn any error of a store that cannot be reached into one with a plain message."""
     try:
         yield
     except CoregError:
@@ -328,7 +328,7 @@ def reaching(place: Place) -> Iterator[None]:
 
 @contextmanager
 def writing(place: Place) -> Iterator[None]:
-    """Tell that a store cannot be written to in words, whatever it raises."""
+    """Turn any error of a store that cannot be written to into one with a plain message."""
     try:
         yield
     except CoregError:

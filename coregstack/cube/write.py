@@ -112,7 +112,7 @@ def to_zarr(
     OutputConflict
         If the store holds something else, another cube, or one that another run is writing to.
     UnreadableFile
-        If the cube that is there is damaged in a way that writing dates does not mend, or cannot be
+        If the cube that is there is damaged in a way that writing dates does not repair, or cannot be
         written; the message says what to do.
     SchedulerLost
         If the cluster's scheduler is gone; what was written until then stays.

@@ -1,4 +1,5 @@
-"""One item delivered: all its files moved or copied, its sidecar last, and a note of what was done."""
+"""Delivery of one item: all its files are moved or copied, its sidecar last, and a note records what was
+done."""
 
 from __future__ import annotations
 
@@ -70,7 +71,7 @@ def deliver_item(
 
 
 def log_report(report: ItemReport) -> None:
-    """Tell the log what became of an item; the record's attribute `item` is its id."""
+    """Log what became of an item; the record's attribute `item` is its id."""
     words = "; ".join(dict.fromkeys((report.quality.details, *report.problems))).replace("\n", " ")
     log.log(
         logging.WARNING if report.problems else logging.INFO,

@@ -1,4 +1,5 @@
-"""What an earlier run has made of items: what of it still holds, why the rest is done again, what no longer belongs."""
+"""What an earlier run has made of items: what is still valid, why the rest is done again, and what no longer
+belongs."""
 
 from __future__ import annotations
 
@@ -92,7 +93,7 @@ def all_earlier(plans: Sequence[ItemPlan], settings: DeliverySettings) -> dict[s
 def own_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:
     """Files that an earlier run has noted of an item, as far as the item may have them.
 
-    A note may be a copy of another item's, or be changed: names that the plan would not give are not believed.
+    A note may be a copy of another item's, or be changed: names that the plan would not give are ignored.
     """
     try:
         noted = {file["path"] for file in read_note(note_path(plan, settings))["files"]}
@@ -189,7 +190,8 @@ def _changed(note: Mapping[str, Any], plan: ItemPlan, settings: DeliverySettings
 
 
 def _harmed(files: Sequence[WrittenFile], noted: int, plan: ItemPlan, settings: DeliverySettings) -> str:
-    """What has happened to an item's files since `noted` (ns since the epoch), as far as sizes and times tell."""
+    """What has happened to an item's files since `noted` (ns since the epoch), as far as sizes and times
+    show."""
     if not {file.path for file in files} <= plan.targets:
         return "their notes name files of other items"
     if settings.digests and not all(file.sha256 for file in files):

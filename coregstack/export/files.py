@@ -193,7 +193,8 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Make sure that what was written has reached the disk: only then does a full or failing disk tell."""
+    """Make sure that what was written has reached the disk: only then does a full or failing disk raise an
+    error."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
@@ -240,7 +241,8 @@ def file_digest(path: Path, algorithm: str) -> str:
 def sample_digest(path: Path) -> str:
     """SHA-256 of pieces that are spread evenly over a file, of all of it if it is small; empty if it cannot be read.
 
-    It tells another file of the same size and time at little cost; single changed bytes of a large file it does not.
+    It detects another file of the same size and time at little cost, but not single changed bytes of a large
+    file.
     """
     found = hashlib.sha256()
     try:

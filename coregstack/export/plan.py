@@ -110,7 +110,7 @@ class DeliverySettings:
     method: str = "direct"
     """How the shifts were found: ``direct`` or ``network``."""
     digests: bool = False
-    """Whether reports tell the digests of what was written."""
+    """Whether reports hold the digests of written files."""
     check: bool = False
     """Whether the digests of what was read are noted too, and compared before an item is taken for done."""
     references: tuple[tuple[str, str], ...] = ()

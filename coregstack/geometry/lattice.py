@@ -91,7 +91,7 @@ def frame_bounds(box: GeoBox, anchor: GeoBox) -> tuple[float, float, float, floa
             "check that both CRSs are right and cover the same part of the world."
         )
     if not same_crs(box, anchor) and crs_of(anchor).geographic:
-        # longitudes begin anew at the antimeridian, pixels do not
+        # longitudes jump at the antimeridian, pixels do not
         middle, _ = anchor.affine * (anchor.shape[1] / 2, anchor.shape[0] / 2)
         x = x + 360 * np.round((middle - x) / 360)
     cols, rows = _at(~anchor.affine, np.asarray(x), np.asarray(y))

@@ -41,7 +41,8 @@ def looks(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def looked_at(plane: NDArray[Any]) -> NDArray[Any]:
-    """The pixels of a plane, shape (y, x), that its valid area is told from: a view of at most `SIDE` by `SIDE`.
+    """The pixels of a plane, shape (y, x), from which its valid area is found: a view of at most `SIDE` by
+    `SIDE`.
 
     Examples
     --------

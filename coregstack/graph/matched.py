@@ -201,7 +201,7 @@ def _assess(
 
 
 def reference_quality(reference: Reference | ItemQuality) -> ItemQuality:
-    """What is said of the anchor itself, which may have become unreadable."""
+    """The quality of the anchor itself, which may have become unreadable."""
     if isinstance(reference, ItemQuality):
         return replace(ANCHOR_QUALITY, details=reference.details, unreadable=True)
     return anchor_quality(reference)

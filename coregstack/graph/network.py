@@ -155,7 +155,7 @@ def _by_item(
     known: Items,
     options: MatchOptions,
 ) -> da.Array:
-    """One task for each item, which takes what is told of it (index "t") or of all (index "p")."""
+    """One task for each item, which takes the values of the item (index "t") or of all items (index "p")."""
     results: da.Array = da.blockwise(
         function, "t", da.arange(len(known.names), chunks=1), "t", told, index, everyone, "s",
         reference=reference, known=known, options=options,

@@ -77,7 +77,7 @@ def _inputs(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> tuple[da.A
 
 
 def _indexes(size: int, chunk: int) -> da.Array:
-    """0 to size - 1 in blocks: tells a task which rows or columns are its own."""
+    """0 to size - 1 in blocks: the rows or columns of each task."""
     starts = range(0, size, chunk)
     name = _INDEX + tokenize(size, chunk)
     blocks: dict[Any, Any] = {

@@ -25,7 +25,7 @@ _BUDGET = 36 * 128 * 128
 _ASTRAY = 2.0
 """A fit that ends further than this from where the search put it has not found what it started from, px."""
 _UNSURE = 0.5
-"""A shift with a larger sigma is no knowledge, px."""
+"""Largest sigma, px, with which a shift counts as known."""
 _LEAD = 4.0
 """Standard deviations by which a match must be better than a few pixels away from it."""
 _LEAST_BLOCKS = 10

@@ -47,7 +47,7 @@ SIGNIFICANT = 2.0
 LEAST_SHIFT = 0.02
 """Displacements of a smaller rms length are not worth an interpolation, px."""
 WORTH_TELLING = 0.1
-"""Rms length from which a displacement that stays unapplied is told, px."""
+"""Rms length, px, from which a displacement that is not applied is mentioned in `details`."""
 
 
 def decide(
@@ -64,7 +64,7 @@ def decide(
     settings : MatchSettings
         By what is decided, when an item counts as aligned, and as improved.
     remark : str
-        What a user should know besides.
+        A further remark for the user.
 
     Returns
     -------
@@ -117,7 +117,7 @@ def lacks_displacement(quality: ItemQuality) -> bool:
 
 
 def stays_unapplied(quality: ItemQuality) -> bool:
-    """Whether a displacement worth telling is known of an item, and the rule leaves it as it is."""
+    """Whether an item has a displacement worth mentioning that the rule does not apply."""
     if quality.status not in (Status.ALREADY_ALIGNED, Status.NO_IMPROVEMENT) or quality.shift is None:
         return False
     known = quality.sigma is not None and any(

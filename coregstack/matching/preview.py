@@ -22,7 +22,7 @@ _OVERVIEW_ALONE = 3 * CHIP
 _QUALITY = 65
 _PLACES = 5
 _SPARSE = 4
-"""Every so many pixels are looked at to tell how well a place serves."""
+"""Step, px, between the pixels that are sampled to rate a place for the chips."""
 
 
 def picture_item(
@@ -72,7 +72,7 @@ def picture_item(
 
 
 def picture_alone(item: ArraySource, valid: NDArray[np.bool_]) -> Evidence:
-    """Show an item that nothing is known beside, such as the anchor: its overview alone, larger.
+    """Show an item without a partner, such as the anchor: its overview alone, larger.
 
     Parameters
     ----------

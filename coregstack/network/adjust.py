@@ -1,4 +1,4 @@
-"""Shifts of all items from the shifts of their pairs: robust least squares with honest sigmas."""
+"""Shifts of all items from the shifts of their pairs, by robust least squares, with realistic sigmas."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from coregstack.network.consensus import PRIOR, Network, find_consensus
 from coregstack.network.trust import Trust, judge
 
 SMALLEST_SIGMA = 1e-3
-"""No shift is believed to be known better than this, px."""
+"""Smallest sigma of a shift, px."""
 UNKNOWN_SIGMA = 0.1
-"""Sigma of a shift that came without one, px, where no other pair tells."""
+"""Sigma of a shift that came without one, px, where no other pair gives one."""
 UNCHECKED_WIDENING = 2.0
 """Factor on the sigma of a pair that no closed loop checks."""
 
@@ -36,7 +36,8 @@ class NetworkSolution:
     reached: NDArray[np.bool_]
     """Shape (n,): the item's shift is known."""
     checked: NDArray[np.bool_]
-    """Shape (n,): closed loops lead from the item to the anchor, so that no single pair can mislead it."""
+    """Shape (n,): closed loops lead from the item to the anchor, so that it does not depend on a single
+    pair."""
     redundancy: NDArray[np.float64]
     """Shape (n,): the item's share of the redundancy, in pairs beyond the one that is needed.
 
@@ -56,8 +57,8 @@ class NetworkSolution:
     variance_factor: float
     """Square of the factor by which residuals are longer than the sigmas of the pairs allow.
 
-    Above 1, all sigmas were raised by it. Below 1, pairs agree better than they can if each errs by itself:
-    what is missing was taken for errors that all pairs of an item share."""
+    Above 1, all sigmas were raised by it. Below 1, pairs agree better than independent errors allow: the
+    missing part is attributed to errors that all pairs of an item share."""
     bias_share: float
     """Share of the bias of unlike pairs (`components.UNLIKE_SIGMA`) that their loops allow, 0 to 1."""
 
@@ -120,9 +121,9 @@ def adjust(
     likeness : array_like, optional
         Shape (m,), -1 to 1, NaN where unknown: how alike the two items of a pair look, as
         `coregstack.kernels.descriptor.similarity` of their reduced images. What changed between two scenes
-        moves their match in a way that no sigma from within the pair, and no closure with pairs of the same
-        two seasons, can tell: `components.UNLIKE_SIGMA` is added to the pair's sigmas, or as much of it as loops with
-        surer pairs allow.
+        moves their match in a way that neither the sigma of the pair nor closures with pairs of the same two
+        seasons show: `components.UNLIKE_SIGMA` is added to the pair's sigmas, or as much of it as loops with
+        more precise pairs allow.
     names : sequence of str, optional
         Shape (n,): what to call the items in `reason`; their positions by default.
 

@@ -58,8 +58,9 @@ def rank_anchors(
     texture in common with the other items, sharpness, how central the season is, how common the sensor, and
     whether the item was located by ground control. Each of those is relative to the best item.
 
-    What an anchor is for is that the others are known well, and of all parts only the texture in common tells
-    how well that will be. The sharpest items of a stack, and those of its largest season, often are not those
+    The purpose of an anchor is that the shifts of the others are known well, and of all parts only the
+    texture in common predicts that. The sharpest items of a stack, and those of its largest season, often are
+    not those
     that the others look like.
 
     Parameters

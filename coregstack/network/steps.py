@@ -1,7 +1,7 @@
 """All items together: which pairs to match, where the network of pairs puts each item, and its decision.
 
-Every item is matched with the anchor and with a few partners. What all pairs say together, adjusted by
-least squares (`coregstack.network`), tells the shift of each item. An item that shares too little with the
+Every item is matched with the anchor and with a few partners. The shift of each item follows from all pairs
+together, adjusted by least squares (`coregstack.network`). An item that shares too little with the
 anchor is reached through others, and then scored against the aligned item before it on that way.
 """
 
@@ -39,14 +39,14 @@ from coregstack.pixels.scene import MatchPixels
 NEIGHBOURS = 4
 """Partners beside the anchor that an item is matched with on average."""
 ALIKE = 0.5
-"""Where an item and the anchor are less alike, a score would tell the change of the ground, not the shift."""
+"""Likeness of item and anchor below which a score would measure the change of the ground, not the shift."""
 UNSURE = 0.5
-"""A shift with a larger sigma is no knowledge, px."""
+"""Largest sigma, px, with which a shift counts as known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairMatch:
-    """What two items say of each other."""
+    """The match of two items."""
 
     first: int
     """Position of the item that was taken as the anchor."""
@@ -264,7 +264,7 @@ def solve(
 
 
 def _with_windows(place: Place, match: PairMatch | None, item: int, names: Sequence[str]) -> Place:
-    """A place that knows what its item and the one it is scored against say of each other."""
+    """A place with the match of its item and the item that it is scored against."""
     if match is None:
         return replace(place, alone=True)
     return replace(
@@ -333,7 +333,7 @@ def _refusal(solution: NetworkSolution, item: int, accepted: bool, options: Matc
     if not solution.reached[item]:
         return "It is left as it is."
     (y, x), sigma = solution.shift[item], solution.sigma[item]
-    # A match with the anchor that nothing speaks against is as good here as it is by itself.
+    # A match with the anchor that no loop contradicts is as good here as in direct matching.
     if not accepted and not sigma.max() <= UNSURE:
         return f"The shift is too uncertain: sigma ({sigma[0]:.2f}, {sigma[1]:.2f}) px."
     if options.max_shift is not None and max(abs(y), abs(x)) > options.max_shift + 0.5:
@@ -408,7 +408,7 @@ def _displacement(
 def _windows(place: Place, back: Shift) -> TiePoints:
     """An item's windows in the frame of the aligned item that it is scored against.
 
-    Each window's shift is what it says of the item's way to the anchor: the partner's own shift is part of it.
+    Each window's shift is the whole shift of the item to the anchor: the partner's own shift is added.
 
     Parameters
     ----------

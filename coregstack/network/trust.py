@@ -25,7 +25,7 @@ class Trust:
     used: NDArray[np.bool_]
     """Shape (m,): pairs that agree with the others and lead to the anchor."""
     reached: NDArray[np.bool_]
-    """Used pairs lead to the item, and fewer speak against its place than for it."""
+    """Used pairs lead to the item, and fewer pairs contradict its place than support it."""
     checked: NDArray[np.bool_]
     """Reached by loops that close; more pairs agree than contradict, at the item and all along its way."""
     hanging: NDArray[np.bool_]
@@ -37,7 +37,7 @@ class Trust:
 
 
 def judge(network: Network, consensus: Consensus) -> Trust:
-    """Test the loops that accepted pairs close, and say what stands on them.
+    """Test the loops that accepted pairs close, and what depends on them.
 
     Every accepted pair that is no part of the most trusted tree closes one loop over it. A pair whose loop
     does not close is dropped. A tree's pair in no closing loop is a bridge: all items behind it rest on it

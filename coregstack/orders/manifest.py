@@ -49,7 +49,7 @@ class FileProblem:
 
 
 def more_problems(more: int) -> FileProblem:
-    """What stands for problems that are not told one by one."""
+    """One entry in place of the problems that are not listed."""
     return FileProblem(path="...", message=f"{more} more problems are not listed here.")
 
 
@@ -91,7 +91,7 @@ class Manifest:
 def annotations_of(
     name: AssetName, *, item_id: str | None = None, item_type: str | None = None, bundle: str | None = None
 ) -> dict[str, str]:
-    """Annotations for a file that no manifest describes, as far as its name tells them.
+    """Annotations for a file that no manifest describes, as far as its name gives them.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """What a delivered order holds: its files, grouped into items.
 
-Folders say nothing here: orders come in many layouts. A file belongs to the item that a manifest names,
+Folder names are not used: orders come in many layouts. A file belongs to the item that a manifest names,
 else to the one that its own name begins with.
 """
 
@@ -84,7 +84,7 @@ class DeliveredItem:
     item_id: str
     """Id of the item."""
     item_type: str | None
-    """For example ``PSScene``; None if nothing tells it."""
+    """For example ``PSScene``; None if not known."""
     images: tuple[DeliveredFile, ...]
     """Orthorectified images, one or more products."""
     masks: tuple[DeliveredFile, ...]
@@ -92,7 +92,7 @@ class DeliveredItem:
     passthrough: tuple[DeliveredFile, ...]
     """Files that go out as they are: XML, RPC, metadata, basic products."""
     metadata: ItemMetadata
-    """What the item's own JSON tells."""
+    """Properties from the item's own JSON."""
 
     @property
     def time(self) -> datetime | None:
@@ -127,7 +127,7 @@ class Delivery:
     others: tuple[DeliveredFile, ...]
     """Files of no item; they go out as they are."""
     problems: tuple[FileProblem, ...]
-    """What is amiss, file by file; nothing here stops the rest."""
+    """Problems, file by file; none of them stops the rest."""
 
 
 def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
@@ -147,7 +147,7 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     Returns
     -------
     Delivery
-        All items, and what is amiss.
+        All items, and the problems found.
 
     Raises
     ------
@@ -206,7 +206,7 @@ def _files(folders: Iterable[Path], problems: LimitedList[FileProblem]) -> dict[
 def _listed(
     files: Mapping[PurePosixPath, Path], problems: LimitedList[FileProblem]
 ) -> dict[PurePosixPath, ManifestEntry]:
-    """What manifests say of every file that they list."""
+    """The entry of every file that a manifest lists."""
     found: dict[PurePosixPath, ManifestEntry] = {}
     for relative, path in files.items():
         if relative.name != MANIFEST_NAME:
@@ -288,7 +288,7 @@ def _item_id(assets: Iterable[DeliveredFile]) -> str:
 
 
 def _metadata(assets: Iterable[DeliveredFile]) -> ItemMetadata:
-    """The first item metadata that tell the time, else the first."""
+    """The first item metadata with a time, else the first."""
     found = [read_item_metadata(asset.path) for asset in assets if asset.kind is Kind.ITEM_METADATA]
     return next((metadata for metadata in found if metadata.acquired), found[0] if found else ItemMetadata())
 

@@ -1,4 +1,4 @@
-"""Whether an output folder is whole: its digests, sidecars, lattices and pixels, and nothing left over."""
+"""Check of an output folder: digests, sidecars, lattices and pixels, and no file left over."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
     Returns
     -------
     tuple of FileProblem
-        What is amiss, sorted by path; empty if nothing is.
+        Problems, sorted by path; empty if there are none.
 
     Raises
     ------
     MissingFile
-        If there is no such folder, or nothing in it tells of a run.
+        If there is no such folder, or it is not the output of a run.
     UnreadableFile
         If its manifest cannot be read.
 
@@ -105,7 +105,7 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
     left = _left_behind(output, notes, listed)
     problems += left
     problems += _leftovers(output, {*listed, *(PurePosixPath(problem.path) for problem in left)})
-    # what is gone is missed by more than one check, in the same words
+    # more than one check reports a missing file, in the same words
     told: LimitedList[FileProblem] = LimitedList()
     told += sorted(set(problems), key=str)
     return told.closed(more_problems)
@@ -240,7 +240,7 @@ def _off_lattice(header: RasterHeader, anchor: GeoBox) -> float:
 def _left_behind(
     output: Path, notes: Mapping[str, dict[str, Any]], listed: Mapping[PurePosixPath, ManifestEntry]
 ) -> list[FileProblem]:
-    """Files that an earlier run has noted, and that are no part of what the last one has listed."""
+    """Files that an earlier run has recorded, and that the last run does not list."""
     noted = {safe_relative(file["path"]) for note in notes.values() for file in note["files"]}
     words = "An earlier run has written it, but the last run does not list it."
     return [
@@ -251,7 +251,7 @@ def _left_behind(
 
 
 def _leftovers(output: Path, listed: Iterable[PurePosixPath]) -> tuple[FileProblem, ...]:
-    """Files that may be taken for a result and are none; what else lies in the folder is its owner's."""
+    """Files that look like results but are none; other files in the folder are the user's own."""
     known = set(listed)
     problems: LimitedList[FileProblem] = LimitedList()
 

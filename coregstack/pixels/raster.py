@@ -39,7 +39,7 @@ _FARTHEST = 1e12
 """No coordinate of a map is larger, whatever its unit."""
 
 GDAL_OPTIONS: Mapping[str, Any] = {
-    # files beside a raster (.aux.xml, .ovr, .msk, world files) are not read: a file is what it is by itself
+    # files beside a raster (.aux.xml, .ovr, .msk, world files) are not read
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
     "GDAL_NUM_THREADS": "1",
@@ -53,7 +53,7 @@ WARP_TOLERANCE = 1e-5
 """How far, in pixels, GDAL's approximated transformation may lie from the exact one."""
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
-"""What rasterio raises: its own errors, and where it forgets to turn them into its own, GDAL's."""
+"""Errors of rasterio: its own and, where it does not convert them, those of GDAL."""
 
 _WARP_MEMORY_MB = 64
 _CHECKED_BYTES = 128 * 2**20
@@ -107,7 +107,7 @@ class RasterHeader:
 def gdal(*, alone: bool = False) -> Iterator[None]:
     """Settings under which files are opened; enter it in every task that touches a file.
 
-    `alone` tells that nothing else can run meanwhile, so that GDAL may decode with all cores.
+    `alone` says that no other task can run at the same time, so that GDAL may decode with all cores.
     """
     with rasterio.Env(**{**GDAL_OPTIONS, **({"GDAL_NUM_THREADS": "ALL_CPUS"} if alone else {})}):
         yield
@@ -418,7 +418,7 @@ def warped(
 
     `scale` is the height and width of the raster's pixels in pixels of `box`; without it GDAL guesses the
     two, and so the width of its kernel, for each window anew. Where `nodata` is None the last band of the
-    result is an alpha band that tells what is covered.
+    result is an alpha band of what is covered.
     """
     known = {} if scale is None else {"YSCALE": repr(scale[0]), "XSCALE": repr(scale[1])}
     with gdal():

@@ -35,7 +35,7 @@ class MaskKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
-    """A file that tells which pixels of a scene are usable."""
+    """A mask file: which pixels of a scene are usable."""
 
     header: RasterHeader
     kind: MaskKind
@@ -58,13 +58,13 @@ class Scene:
 
     @property
     def nodata(self) -> float | None:
-        """Value of pixels without data; 0 for integer images that say nothing of it in any way."""
+        """Value of pixels without data; 0 for integer images that mark it in no way."""
         image = self.image
         silent = image.nodata is None and image.alpha is None and not image.internal_mask
         return 0 if silent and np.dtype(image.dtype).kind in "iu" else image.nodata
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
-        """Identity of the scene: its files and what is said of them."""
+        """Identity of the scene: its files and their properties."""
         files = [self.image.__dask_tokenize__(), *(m.header.__dask_tokenize__() for m in self.masks)]
         return ("coregstack-scene", self.id, str(self.time), self.bands, tuple(files))
 
@@ -160,7 +160,7 @@ def read_block(
         return values
     valid = raster.valid_values(values, own_fill)
     out = values.astype(target)
-    # what is data in the scene stays data in the stack, whose nodata is another value
+    # valid pixels of the scene stay valid in the stack, whose nodata value differs
     out[valid & (out == item.fill)] = _beside(item.fill, target)
     out[~valid] = item.fill
     return out

@@ -1,4 +1,4 @@
-"""A raster on the anchor's lattice in one single interpolation, whatever has to be done for it.
+"""A raster on the anchor's lattice, in a single interpolation.
 
 Where the raster differs from the lattice by a translation only, the package's own separable kernel
 moves it; where CRS, pixel size or orientation differ, GDAL warps it. A shift is part of that one step. A
@@ -129,7 +129,7 @@ def _seen(box: GeoBox, lattice: GeoBox, window: Window, shift: Shift) -> tuple[G
     """Through which box GDAL sees a raster, which part of that lies in a window, and where in the window.
 
     The box holds the whole raster whatever the window is, so that a pixel does not depend on how an image
-    is cut. Asking for the content under a box that is moved back is the same as moving the content.
+    is cut. To read the content under a box that is moved back is the same as to move the content.
     """
     whole = footprint(box, lattice, shift)
     top, left = (int(edge) for edge in offset(whole, lattice))

@@ -1,4 +1,4 @@
-"""A whole run: every item matched, decided on and written, whatever becomes of the others."""
+"""A whole run: every item is matched, decided on and written, independently of the others."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Done:
     reports: tuple[ItemReport, ...]
     """One for each item."""
     notes: tuple[str, ...]
-    """What is to be said of earlier runs over the same folder."""
+    """Messages about earlier runs over the same folder."""
 
 
 def run_items(
@@ -82,7 +82,7 @@ def run_items(
     overwrite : bool
         Whether items that an earlier run has done are done again.
     progress : callable, optional
-        Told how many items are done, and of how many.
+        Called with the number of items done, and of all items.
     also : iterable of str
         Paths of other files that the run writes, relative to the output.
 
@@ -191,7 +191,7 @@ def _done(reports: Sequence[ItemReport], left_over: Sequence[str]) -> Done:
 
 
 def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
-    """Delivers an item as it came, here and with the reason, that a cluster could not do."""
+    """Delivers an item that a cluster could not process: as it came, from this process, with the reason."""
     by_id = {plan.id: plan for plan in plans}
 
     def deliver(item: str, reason: str) -> ItemReport:
@@ -309,7 +309,7 @@ def reference_digests(
 
 
 def _samples(scenes: Sequence[Scene]) -> list[str]:
-    """What tells files that have the size and time of others."""
+    """Digests that distinguish files of the same size and time."""
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(lambda path: sample_digest(Path(path)), _files_of(scenes)))
 
@@ -370,7 +370,7 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
 
 
 def _clear(output: Path) -> None:
-    # what cannot be removed harms no file of the run; the check of the output tells of it
+    # what cannot be removed harms no file of the run; the check of the output reports it
     with suppress(OSError):
         for entry in walked(output):
             if is_half_written(Path(entry.path)):

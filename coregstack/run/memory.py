@@ -1,6 +1,7 @@
-"""Whether the workers of a cluster have the memory that an item needs: known before work, and watched meanwhile.
+"""Whether the workers of a cluster have the memory that an item needs: checked before work, and watched
+during it.
 
-A worker that is short of memory pauses: it takes no task, and nobody says so.
+A worker that is short of memory pauses: it takes no task, and no error says so.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def scene_bytes(anchor: Scene, scenes: Iterable[Scene], bands: int) -> int:
 
 
 def check_workers(client: Any, need: int) -> None:
-    """Refuse a cluster none of whose workers can hold an item.
+    """Refuse a cluster if no worker has memory for an item.
 
     Parameters
     ----------
@@ -130,7 +131,7 @@ def _match_bytes(scene: Scene, pixels: int, bands: int) -> int:
 def _workers(client: Any) -> list[Mapping[str, Any]]:
     try:
         found = client.scheduler_info(n_workers=-1)
-    except TypeError:  # before it had an argument it told of all
+    except TypeError:  # in older versions it has no argument and gives all
         found = client.scheduler_info()
     return list(found["workers"].values())
 

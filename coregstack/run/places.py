@@ -1,4 +1,4 @@
-"""Where a run reads and writes: inputs, output and cube held against each other before any work."""
+"""Where a run reads and writes: inputs, output and cube are compared before any work."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class RunRequest:
     dry_run: bool = False
     """Whether items are only matched and decided upon; nothing is written then."""
     progress: Progress | None = None
-    """Told how many items are done, and of how many."""
+    """Called with the number of items done, and of all items."""
 
     def __post_init__(self) -> None:
         check_resampling(self.resampling)
@@ -106,9 +106,9 @@ def carry_out(
     kind : type
         `RunResult` or a class derived from it.
     digests : bool
-        Whether reports tell the digests of what was written.
+        Whether reports hold the digests of written files.
     finish : callable, optional
-        Writes what concerns the whole run but the cube, and tells in the result what failed of it; by default
+        Writes the files of the whole run except the cube, and adds failures to the result; by default
         the table is written.
 
     Returns
@@ -177,7 +177,7 @@ def _place_of_cube(request: RunRequest, items: RunItems) -> Place | None:
 
 
 def _with_cube(result: RunResult, request: RunRequest, items: RunItems, place: Place | None) -> RunResult:
-    """Write the cube that was asked for; the items are delivered whatever fails here."""
+    """Write the cube that was asked for; a failure here does not undo the delivered items."""
     try:
         if place is None:
             return result

@@ -64,7 +64,7 @@ def to_geotiffs(
     overwrite : bool
         Whether items that an earlier run has written are written again.
     progress : callable, optional
-        Told how many items are done, and of how many.
+        Called with the number of items done, and of all items.
 
     Returns
     -------

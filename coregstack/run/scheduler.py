@@ -23,7 +23,7 @@ from coregstack.run.memory import check_workers, watched
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Told how many items are done, and of how many."""
+"""Called with the number of items done, and of all items."""
 
 Undone = Callable[[str, str], ItemReport]
 """What becomes of an item that a cluster could not do, by its id and the reason in words."""
@@ -51,7 +51,7 @@ def compute_items(
     parts : sequence of dask Array
         An `ItemReport` for each item, in blocks of one.
     progress : callable, optional
-        Told how many items are done, and of how many.
+        Called with the number of items done, and of all items.
     total, before : int
         How many items there are in all, and how many of them were done before.
     ids : sequence of str
@@ -135,7 +135,7 @@ def _on_cluster(
                         left[future.key], f"The cluster could not do it ({why}). Run again to do it anew."
                     )
                 else:
-                    # its worker has told of it too, but in a log of its own on a machine of its own
+                    # its worker has logged it too, but in its own log, perhaps on another machine
                     log_report(report)
                 left.pop(future.key, None)
                 yield report

@@ -84,7 +84,8 @@ def rank_scenes(
     """Rank scenes behind files, as `rank_anchors` does the items of a stack.
 
     Scenes that lie apart from the largest group of scenes that overlap, that cannot be put on a lattice with
-    most of these, or whose rows do not run along the axes, are left out: ``attrs["left_out"]`` tells why, by id.
+    most of these, or whose rows do not run along the axes, are left out: ``attrs["left_out"]`` gives the
+    reason, by id.
 
     Parameters
     ----------

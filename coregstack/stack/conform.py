@@ -18,7 +18,8 @@ from coregstack.stack.coordinates import band_names, stack_box, with_coordinates
 
 DIMS = ("time", "band", "y", "x")
 BAND_POSITION = "source_band"
-"""Coordinate that tells, whatever bands are called, which ones of those that were opened a stack holds."""
+"""Coordinate with the positions of the stack's bands among the bands that were opened, whatever their
+names."""
 _SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
 _SCALING = ("scale_factor", "add_offset")
 _OF_NUMBERS = ("_FillValue", "missing_value", *_SCALING)

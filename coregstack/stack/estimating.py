@@ -1,4 +1,4 @@
-"""What estimating a stack means: which pixels are matched with which anchor, and what is told of each item."""
+"""Estimation for a stack: which pixels are matched with which anchor, and the quality of each item."""
 
 from __future__ import annotations
 

@@ -227,7 +227,7 @@ def placed_stack(
 
 
 def _scaling_attributes(placed: Sequence[PlacedScene]) -> dict[str, float]:
-    """How stored numbers are to be read, where all bands of all scenes say the same; else nobody can be told."""
+    """How stored numbers are to be read, where all bands of all scenes say the same; else None."""
     found = {item.scene.image.scaling[index] for item in placed for index in item.indexes}
     scale, offset = found.pop() if len(found) == 1 else UNSCALED
     return {} if (scale, offset) == UNSCALED else {"scale_factor": scale, "add_offset": offset}

@@ -66,7 +66,7 @@ def open_stac(
     AnchorNotFound
         If no item, or more than one, is the anchor.
     InvalidRequest
-        If odc-stac is not installed, there is no item, ids repeat, or the anchor does not tell its lattice.
+        If odc-stac is not installed, there is no item, ids repeat, or the lattice of the anchor is not known.
     UnreadableFile
         If a path does not hold STAC.
 

@@ -1,4 +1,4 @@
-"""How much is done on the word of a file before anybody is asked: every limit, in one place.
+"""The limits on what a file may claim, all in one place.
 
 Each has an environment variable that sets it to another number, in this process and on workers that have the
 variable too.
@@ -14,7 +14,7 @@ from coregstack.errors import InvalidRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A number that what comes from outside may not pass."""
+    """A limit on input from outside."""
 
     variable: str
     """Environment variable that sets another number."""
