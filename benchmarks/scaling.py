@@ -24,6 +24,7 @@ from _common import bare_copy, in_process, make_scenes, peak_mib, table, timed, 
 import coregstack
 from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.matching.assess import assess, prepare
+from coregstack.matching.decision import ANCHOR_QUALITY
 from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import PlacedScene, load_match
 from coregstack.run import execute as delivery
@@ -88,7 +89,7 @@ def measure_graph(path: str, count: int) -> dict[str, float]:
     def count_tasks(parts: Sequence[da.Array], *_: Any, **__: Any) -> list[ItemReport]:
         nonlocal tasks
         tasks = sum(len(dask.optimize(part)[0].__dask_graph__()) for part in parts)
-        return [ItemReport(id=scene.id, quality=None, files=()) for scene in many]  # type: ignore[arg-type]
+        return [ItemReport(id=scene.id, quality=ANCHOR_QUALITY, files=()) for scene in many]
 
     real, delivery.compute_items = delivery.compute_items, count_tasks
     begin = time.perf_counter()

@@ -215,7 +215,7 @@ def test_errors_have_the_shape_of_the_api_on_request(
     assert printed.err == ""
     told = json.loads(printed.out)
     assert set(told) == {"field", "general"}
-    assert told["general"][0]["message"].startswith("The anchor 'nobody'")
+    assert told["general"][0]["message"].startswith("No item has the id or time 'nobody'")
     payload = json.loads(order.payload.read_text())
     payload["tools"] = [{"coregister": {"anchor_item": "20200101_000000_ffff"}}]
     wrong = tmp_path / "payload.json"

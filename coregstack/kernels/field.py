@@ -19,7 +19,7 @@ from coregstack.kernels.equations import Equations, Grid, gather
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.linear_start import linear_start
 from coregstack.kernels.overview import PreparedAnchor
-from coregstack.kernels.posterior import Basis, Large, Normal, Solution
+from coregstack.kernels.posterior import DENSE, Basis, Large, Normal, Solution
 from coregstack.kernels.prior import Prior
 from coregstack.kernels.selection import AFFINE, FIELD, SHIFT, Evidence, Weighed, left_out, simplest
 from coregstack.kernels.spread import beyond_noise, shared_square
@@ -330,18 +330,28 @@ def _uncertainty(
         of_mean = posterior.variance(mean[None, :count])[0]
     else:
         large = Large(basis, state.weighed.equations.matrix, state.weighed.scale(state.prior))
-        rng = np.random.default_rng(0)
-        at_nodes = Basis(basis.lattice, rows, cols)
-        squares = np.zeros(basis.lattice.shape)
-        for _ in range(_SAMPLES):
-            sample = large.sample(rng)
-            squares += np.square(at_nodes.blocks(sample.linear, sample.nodes)).mean(axis=-1) / _SAMPLES
-        variance = gaussian_filter(squares, 1.0, mode="nearest")
+        variance = _field_variance(basis, state.weighed.equations.matrix, large)
         of_mean = large.variance_of_mean(usable)
         variance += (
             _TAIL * state.prior.beyond(basis.lattice.shape, basis.lattice.step) / state.weighed.texture
         )
     return variance * state.noise + _METHOD**2, np.sqrt(of_mean * state.noise + _METHOD**2)
+
+
+def _field_variance(basis: Basis, matrix: NDArray[np.float64], large: Large) -> NDArray[np.float64]:
+    """Variance of a field along an axis at each node, in units of the noise: exact, or from chance displacements."""
+    lattice = basis.lattice
+    at_nodes = Basis(lattice, *lattice.nodes)
+    if large.scale.size <= DENSE:
+        normal = Normal.of(basis.dense(), matrix.reshape(-1, 3), np.zeros((matrix[..., 0].size, 2)))
+        posterior = normal.posterior(np.concatenate([np.full(3, np.inf), large.scale.ravel()[1:]]))
+        return posterior.variance(at_nodes.dense()).mean(axis=1).reshape(lattice.shape)
+    rng = np.random.default_rng(0)
+    squares = np.zeros(lattice.shape)
+    for _ in range(_SAMPLES):
+        sample = large.sample(rng)
+        squares += np.square(at_nodes.blocks(sample.linear, sample.nodes)).mean(axis=-1) / _SAMPLES
+    return gaussian_filter(squares, 1.0, mode="nearest")
 
 
 def _windows(state: _State) -> tuple[TiePoints, NDArray[np.float64]]:

@@ -19,10 +19,10 @@ from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.prior import response
 from coregstack.kernels.symmetric import product
 
-_DENSE = 500
-"""Nodes up to which everything is solved at once."""
+DENSE = 500
+"""Nodes up to which the sigma of a field is computed exactly."""
 _TOLERANCE = 1e-4
-_ROUGHLY = 0.03
+_ROUGHLY = 1e-4
 """Part of the right-hand side that is left over where a spread is told."""
 _TURNS = 150
 _LINEAR = 3

@@ -29,6 +29,8 @@ _UNSURE = 0.5
 _LEAD = 4.0
 """Standard deviations by which a match must be better than a few pixels away from it."""
 _LEAST_BLOCKS = 10
+_SAMPLE = 2
+"""One window in so many is asked for what stays on the pixel grid."""
 _PERIOD = 8
 """Side of the blocks of JPEG, px."""
 _MAJORITY = 0.4
@@ -164,12 +166,12 @@ def _fit_at(anchor: PixelSource, item: PixelSource, one: Found, lag: Lag) -> tup
         return None
     whole = np.array([lag.whole_y, lag.whole_x], np.float64)
     rest = fit(*windows, np.array([lag.rest_y, lag.rest_x]))
-    full = windows[0]
+    full = windows[0].every(_SAMPLE)
     found = rest.lag + whole
     # on a sensor's own pixels, on the frame's, or on the blocks of a compression
     places = ((0.0, 0.0), item.origin, tuple(np.round(found / _PERIOD) * _PERIOD))
     held = pull(full.anchor, full.item, full.usable, full.margin, whole, found, places)
-    return full, replace(rest, lag=found, local=rest.local + whole, pull=held)
+    return windows[0], replace(rest, lag=found, local=rest.local + whole, pull=held)
 
 
 def _ties(windows: Windows, band: int, one: Fit, origin: Shift) -> TiePoints:

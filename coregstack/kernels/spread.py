@@ -1,6 +1,6 @@
 """How far the parts of a scene lie apart, beyond noise.
 
-The noise of two blocks that do not touch has nothing in common, while what displaces one displaces its neighbour as
+The noise of two neighbouring blocks has next to nothing in common, while what displaces one displaces the other as
 well: so the mean product of the steps of two such blocks is the mean square of the displacement that they share.
 """
 
@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from coregstack.kernels.symmetric import inverse, product
 
 _APART = 2
-"""Blocks from one to the other: between neighbours, the smoothing spreads noise."""
+"""Blocks from one to the other."""
 _FARTHEST = 1.5
 """Steps of blocks longer than this are no steps of a fit, px."""
-_SURE = 2.0
+_SURE = 3.0
 """Standard errors by which a mean square must exceed 0."""
 _PARTS = 8
 """Parts along each axis that tell the standard error."""
@@ -24,7 +24,7 @@ _PARTS = 8
 def shared_square(
     matrix: NDArray[np.float64], vector: NDArray[np.float64], trust: NDArray[np.float64]
 ) -> tuple[float, float]:
-    """Mean square length of the steps that blocks share with those two further on, px^2, and its standard error.
+    """Mean square length of the steps that blocks share with their neighbours, px^2, and its standard error.
 
     Parameters
     ----------

@@ -22,6 +22,8 @@ _PART = 0.6
 """Part of the pull that a pattern of that width would have at most, that patterns were measured to have."""
 _MOST = 0.5
 """Part of the way to where it stays that a pattern is taken to pull at most."""
+_NEAR = 0.4
+"""Patterns nearer to the lag than this cannot be told from the scene, px."""
 _FAR = 5.0
 """Patterns further than this from the lag do not pull, px."""
 
@@ -59,10 +61,11 @@ def pull(
     for place in {(round(y), round(x)) for y, x in places}:
         away = lag - np.array(place, np.float64)
         there = np.array(place, np.int64) - read.astype(np.int64)
-        mirrored = np.round(2 * (lag - read)).astype(np.int64) - there
-        if np.hypot(*away) > _FAR or np.array_equal(there, mirrored):
-            continue
-        if max(np.abs(there).max(), np.abs(mirrored).max()) > margin:
+        mirrored = 2 * (lag - read) - there
+        if (
+            not _NEAR < np.hypot(*away) < _FAR
+            or max(np.abs(there).max(), np.abs(mirrored).max()) > margin - 2
+        ):
             continue
         excess = _excess(anchor, item, usable, margin, there, mirrored)
         if excess > 0:
@@ -79,16 +82,33 @@ def _excess(
     usable: NDArray[np.bool_],
     margin: int,
     there: NDArray[np.int64],
-    mirrored: NDArray[np.int64],
+    mirrored: NDArray[np.float64],
 ) -> float:
-    """By how much the match is better at one offset than at another, as part of its best; 0 where it may be chance."""
-    sums = np.zeros((len(anchor), 3))
-    _match_at(anchor, item, usable, margin, np.stack([there, mirrored, np.zeros(2, np.int64)]), sums)
-    best = float(sums[:, 2].sum())
-    more = (sums[:, 0] - sums[:, 1]) * np.sign(best)
+    """By how much the match is better at one offset than at another, in parts of its best; 0 if it may be chance."""
+    (rows, by_row), (cols, by_col) = (_cubic(float(at)) for at in mirrored)
+    nodes = np.array([(y, x) for y in rows for x in cols], np.int64)
+    shares = np.outer(by_row, by_col).ravel()
+    nodes, shares = nodes[shares != 0], shares[shares != 0]
+    sums = np.zeros((len(anchor), 2 + len(nodes)))
+    _match_at(anchor, item, usable, margin, np.concatenate([[there, 0 * there], nodes]), sums)
+    best = float(sums[:, 1].sum())
+    more = (sums[:, 0] - sums[:, 2:] @ shares) * np.sign(best)
     chance = float(np.sqrt(np.square(more - more.mean()).sum()))
     total = float(more.sum())
     return total / abs(best) if best and total > _SURE * chance else 0.0
+
+
+def _cubic(at: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Four whole numbers round a place, and Keys' cubic weights of what lies at them."""
+    low = int(np.floor(at))
+    t = at - low
+    weights = [
+        -t / 2 + t**2 - t**3 / 2,
+        1 - 2.5 * t**2 + 1.5 * t**3,
+        t / 2 + 2 * t**2 - 1.5 * t**3,
+        -(t**2) / 2 + t**3 / 2,
+    ]
+    return np.arange(low - 1, low + 3), np.array(weights)
 
 
 @compiled

@@ -38,6 +38,11 @@ def stored(path: Path) -> dict[str, tuple[bytes, int]]:
     return {str(f): (f.read_bytes(), f.stat().st_mtime_ns) for f in files if f.is_file()}
 
 
+def times_of(cube: Path) -> dict[str, int]:
+    """When each file was changed; the lock is touched by everybody who looks."""
+    return {str(f): f.stat().st_mtime_ns for f in cube.rglob("*") if f.is_file() and f.name != "lock"}
+
+
 def test_new_dates_are_aligned_and_written_behind_the_old_ones(dates: xr.DataArray, cube: Path) -> None:
     before = stored(cube)
     quality = append(dates[4:], cube)
@@ -81,9 +86,9 @@ def test_times_may_be_out_of_order_and_repeating_does_nothing(dates: xr.DataArra
     append(dates[[6]], cube)
     append(dates[[4, 6]], cube)
     assert opened(cube).id.values.tolist() == dates.id.values[[0, 1, 2, 3, 6, 4]].tolist()
-    changed = {f: f.stat().st_mtime_ns for f in cube.rglob("*")}
+    changed = times_of(cube)
     assert append(dates[[4, 6]], cube).sizes["time"] == 0
-    assert {f: f.stat().st_mtime_ns for f in cube.rglob("*")} == changed
+    assert times_of(cube) == changed
 
 
 def test_a_killed_call_is_finished_by_the_next(
@@ -122,7 +127,7 @@ def test_files_on_another_grid_are_placed_on_the_cube(
 def test_what_does_not_fit_is_refused_before_anything_is_written(
     dates: xr.DataArray, cube: Path, tmp_path: Path
 ) -> None:
-    changed = {f: f.stat().st_mtime_ns for f in cube.rglob("*")}
+    changed = times_of(cube)
     with pytest.raises(MissingFile, match="no cube"):
         append(dates[4:], tmp_path / "other.zarr")
     with pytest.raises(InvalidRequest, match="none"):
@@ -130,7 +135,7 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     dates[5, :2].drop_vars("clear").rio.to_raster(tmp_path / "two_bands.tif")
     with pytest.raises(InvalidStack, match="bands"):
         append([tmp_path / "two_bands.tif"], cube)
-    assert {f: f.stat().st_mtime_ns for f in cube.rglob("*")} == changed
+    assert times_of(cube) == changed
     coregstack.to_zarr(coregstack.align(dates[1:3], anchor=dates[0]), tmp_path / "outside.zarr")
     with pytest.raises(AnchorNotFound, match="does not hold its anchor"):
         append(dates[4:], tmp_path / "outside.zarr")
@@ -140,7 +145,7 @@ def test_numbers_of_another_scale_are_refused(dates: xr.DataArray, tmp_path: Pat
     scale = {"scale_factor": 1e-4, "add_offset": -0.1}
     aligned = coregstack.align(dates[:3].assign_attrs(scale), anchor=0)
     coregstack.to_zarr(aligned, tmp_path / "cube.zarr")
-    before = {f: f.stat().st_mtime_ns for f in (tmp_path / "cube.zarr").rglob("*")}
+    before = times_of(tmp_path / "cube.zarr")
     for other in ({}, scale | {"add_offset": 0.0}):
         with pytest.raises(InvalidStack, match=r"times 0.0001 plus -0.1"):
             append(dates[3:4].assign_attrs(other), tmp_path / "cube.zarr")
@@ -149,7 +154,7 @@ def test_numbers_of_another_scale_are_refused(dates: xr.DataArray, tmp_path: Pat
     dates[4].drop_vars("clear").rio.to_raster(tmp_path / "late.tif")
     with pytest.raises(InvalidStack, match=r"times 1 plus 0"):
         append([tmp_path / "late.tif"], tmp_path / "cube.zarr", times=["2023-01-02"])
-    assert {f: f.stat().st_mtime_ns for f in (tmp_path / "cube.zarr").rglob("*")} == before
+    assert times_of(tmp_path / "cube.zarr") == before
     append(dates[3:4].assign_attrs(scale), tmp_path / "cube.zarr")
     assert opened(tmp_path / "cube.zarr").sizes["time"] == 4
 

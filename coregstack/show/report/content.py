@@ -191,7 +191,7 @@ def _plain(field: Field, value: Any) -> Plain:
     """A value of a quality as the page takes it."""
     if field.name == "status":
         return Status(str(value)).value
-    return _number(value) if field.is_number else str(value)
+    return _number(value) if field.is_number else "" if value is None else str(value)
 
 
 def _number(value: Any) -> float | None:
