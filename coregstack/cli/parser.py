@@ -204,7 +204,7 @@ def _cluster_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _place(text: str) -> str:
     if not text:
-        # as where a variable of a script is not set; it would mean the current folder
+        # for example an unset variable of a script; it would mean the current folder
         raise argparse.ArgumentTypeError("a name was expected, but it is empty")
     return text
 

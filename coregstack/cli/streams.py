@@ -23,7 +23,7 @@ class SureStream:
     Attributes
     ----------
     failure : Exception or None
-        Why not all that was written has gone out.
+        Why some of the text was not written.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class SureStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write text, or keep why it cannot be written."""
+        """Write text, or keep the error."""
         if self.failure is not None:
             return len(text)
         try:
@@ -56,7 +56,7 @@ class SureStream:
         return len(text)
 
     def flush(self) -> None:
-        """Send on what is held back, or keep why it cannot be sent."""
+        """Flush the buffer, or keep the error."""
         if self.failure is not None:
             return
         try:
@@ -73,7 +73,7 @@ class SureStream:
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
-        # what the stream still holds back would fail again when the process ends
+        # text that is still buffered would fail again when the process ends
         with suppress(OSError, ValueError, AttributeError):
             null = os.open(os.devnull, os.O_WRONLY)
             try:

@@ -134,7 +134,7 @@ def _claim(place: Place, mine: Holder) -> str:
     made = create(place, key, data)
     if made is False:
         raise _taken(place, number, claims(place).get(number))
-    # what makes an object twice does not keep runs apart
+    # a store that creates an object twice does not separate runs
     if made is None or create(place, key, data + b" ") is not False:
         log.warning(
             "%s cannot create an object only if there is none yet; do not start a second run on it",

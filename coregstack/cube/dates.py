@@ -88,7 +88,7 @@ def write_dates(cube: Cube, target: Target, slots: list[int], *, mask: bool) -> 
 def _optimized(arrays: list[da.Array]) -> dict[Any, Any]:
     """One graph of some arrays, in which nothing that they share is computed twice.
 
-    The arrays are optimized together: one by one, each would swallow a copy of what they share.
+    The arrays are optimized together: one by one, each would contain a copy of what they share.
     """
     graph = HighLevelGraph.merge(*(array.dask for array in arrays))
     return dict(da.optimize(graph, list(flatten([array.__dask_keys__() for array in arrays]))))

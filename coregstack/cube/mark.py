@@ -250,7 +250,8 @@ def _is_left(name: str) -> bool:
 
 
 def form_of(place: Place, name: str) -> str:
-    """Digest of what the metadata of an array say of its chunks, whatever its length along time and its attributes.
+    """Digest of the metadata that describe an array's chunks, without its length along time and its
+    attributes.
 
     Raises
     ------
@@ -321,7 +322,7 @@ def write_group(place: Place, attributes: dict[str, Any]) -> None:
 
 @contextmanager
 def intact(place: Place, what: str) -> Iterator[None]:
-    """Tell of whatever damage ends in while a cube's metadata or chunks are read."""
+    """Turn any error of damage, while a cube's metadata or chunks are read, into one with a plain message."""
     with reaching(place):
         try:
             yield

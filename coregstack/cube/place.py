@@ -107,7 +107,7 @@ def _store_of(store: Any, options: dict[str, Any] | None) -> Store:
         try:
             found = FsspecStore.from_url(text, storage_options=options)
         except (ImportError, ValueError) as error:
-            # fsspec misses the package for a kind of URL, or knows no such kind
+            # fsspec lacks the package for a kind of URL, or does not know the kind
             raise InvalidRequest(f"{shown(text)} cannot be opened as a Zarr store: {error}.") from error
         folder = _folder_of(found)
         return found if folder is None else LocalStore(folder)
@@ -139,7 +139,7 @@ def _inner(store: Store) -> Store:
 
 
 def _folder_of(store: Store) -> Path | None:
-    """The folder of this machine that a store stands for, whatever it is reached by."""
+    """The folder of this machine that a store stands for, by any kind of address."""
     if isinstance(store, LocalStore):
         return Path(store.root)
     if isinstance(store, FsspecStore):

@@ -1,4 +1,4 @@
-"""Dates computed on whatever scheduler is active, and what is said when it fails."""
+"""Dates computed on the active scheduler, and the errors when it fails."""
 
 from __future__ import annotations
 

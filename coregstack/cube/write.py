@@ -240,7 +240,7 @@ def cube_of(aligned: xr.DataArray, unaligned: Unaligned) -> Cube:
 
 def _name(aligned: xr.DataArray) -> str:
     name = str(aligned.name or "")
-    # xarray names an array after its dask graph where nobody gave it a name
+    # xarray names an array after its dask graph if it has no other name
     usable = name and name not in aligned.coords and not re.search("-[0-9a-f]{32}$", name)
     return name if usable else "image"
 

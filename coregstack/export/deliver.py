@@ -63,7 +63,7 @@ def deliver_item(
     try:
         report = _dry(plan, quality) if settings.dry_run else _delivered(plan, quality, settings, cache)
     except RunEnded as error:
-        # nobody waits for it any more; a run that does is told by its report
+        # the run that asked for it has ended; one that still waits gets this report
         log.info("item %s: %s", plan.id, error, extra={"item": plan.id})
         return _undelivered(plan, quality, str(error))
     log_report(report)
@@ -99,7 +99,7 @@ def _delivered(
     except RunEnded:
         raise
     except Exception as error:
-        # whatever it is, it must not stop the other items
+        # no error of one item may stop the others
         log.exception("item %s: not delivered", plan.id, extra={"item": plan.id})
         words = f"An unexpected error stopped it ({type(error).__name__}: {error}); please report it."
         return _undelivered(plan, quality, words)

@@ -146,7 +146,7 @@ def staged(path: Path) -> Iterator[Path]:
     except CoregError as error:
         # the next run clears away what this one was writing: no fault of the disk
         check_held()
-        # nobody knows the file by its hidden name
+        # the error names the final file, not the hidden one
         if temporary.name in str(error):
             raise WriteError(str(error).replace(temporary.name, path.name)) from error
         raise

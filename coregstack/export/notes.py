@@ -53,7 +53,7 @@ def read_note(path: Path) -> dict[str, Any]:
     note = read_small_json(path)
     try:
         sound = note.pop("check") == _digest(note)
-        # whoever changes a note can sign it too
+        # the digest detects damage, not forgery
         sound = sound and [_file(entry) for entry in note["files"]] == note["files"]
         sound = sound and plain_values(quality_of(note["quality"])) == note["quality"]
         sound = sound and _text(note["quality"]["details"]) == note["quality"]["details"]

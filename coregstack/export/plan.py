@@ -129,9 +129,9 @@ class WrittenFile:
     """Relative to the output's root, with ``/``."""
     size: int
     md5: str = ""
-    """Hexadecimal; empty where nobody asked for digests."""
+    """Hexadecimal; empty if no digests were asked for."""
     sha256: str = ""
-    """Hexadecimal; empty where nobody asked for digests."""
+    """Hexadecimal; empty if no digests were asked for."""
     annotations: dict[str, str] = field(default_factory=dict)
 
 

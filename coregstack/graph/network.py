@@ -52,7 +52,7 @@ _NO_OBJECTS = np.empty(0, object)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Items:
-    """What the tasks of a network know of all items."""
+    """Properties of all items that the tasks of a network need."""
 
     names: tuple[str, ...]
     """Ids; that of an anchor from outside the stack comes last."""

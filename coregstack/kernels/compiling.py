@@ -1,10 +1,11 @@
 """How kernels are compiled, and how what was compiled is kept for the next process.
 
-numba keeps the kinds of a function, one for each set of argument types, in files numbered 1, 2, 3 and an
-index of them. Two processes that compile different kinds at once both call theirs 1, and a third may then be
-given the one for the other, whose numbers it returns without a word. Workers start all at once and compile
-all at once. So here every kind has a file of its own name, and there is no index; and of processes that want the
-same kind, one compiles it and the others wait for its file. What was compiled when the package was built comes with it,
+numba keeps the variants of a function, one for each set of argument types, in files numbered 1, 2, 3 and an
+index of them. Two processes that compile different variants at once both use the number 1, and a third may
+then load the wrong one, which returns wrong numbers without an error. Workers start all at once and compile
+all at once. So here every variant has a file of its own name, and there is no index. Of processes that need
+the same variant, one compiles it and the others wait for its file. What was compiled when the package was
+built comes with it,
 and is used where Python, numba and the processor are the same as there. Where the files lie, and which
 of them are believed, is in `coregstack.kernels.keeping`.
 
@@ -97,7 +98,7 @@ def notify_compiling(tell: Callable[[], None]) -> Iterator[None]:
 
 
 class _Listener(event.Listener):
-    """Hears what numba does, and tells of each beginning."""
+    """Calls a function each time that numba begins to compile."""
 
     def __init__(self, tell: Callable[[], None]) -> None:
         self._tell = tell

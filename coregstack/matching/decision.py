@@ -21,7 +21,7 @@ ANCHOR_QUALITY = ItemQuality(
 
 
 def failure(reason: str, *, unreadable: bool = False) -> ItemQuality:
-    """Quality of an item that cannot be matched at all.
+    """Quality of an item that cannot be matched.
 
     Parameters
     ----------
@@ -150,7 +150,7 @@ def _by_score(estimate: DisplacementEstimate, scores: Scores, settings: MatchSet
 def _by_evidence(
     estimate: DisplacementEstimate, scores: Scores, settings: MatchSettings
 ) -> tuple[Status, str]:
-    """What is known and significant is applied, whatever the score says."""
+    """A shift that is known and significant is applied, whatever its score."""
     if estimate.shift is None or estimate.sigma is None:
         return Status.FAILED, "" if estimate.details else "No shift could be found."
     (y, x), (sigma_y, sigma_x) = estimate.shift, estimate.sigma
@@ -166,7 +166,7 @@ def _significant(estimate: DisplacementEstimate) -> bool:
     if estimate.shift is None or estimate.sigma is None or _length(estimate) <= LEAST_SHIFT:
         return False
     pairs = zip(estimate.shift, estimate.sigma, strict=True)
-    # a model beyond one shift was chosen for the evidence asks for it
+    # a model beyond one shift was chosen because the evidence asks for it
     bent = estimate.displacement is not None and (estimate.spread or 0.0) > LEAST_SHIFT
     return bent or any(abs(value) > SIGNIFICANT * sigma for value, sigma in pairs)
 

@@ -52,7 +52,7 @@ def picture_item(
     if estimate.shift is not None:
         at = Shift(place.y - estimate.shift.y, place.x - estimate.shift.x)
         after = _chip(item, valid, at)
-    # contrast is that of the ground, where any of it is seen
+    # the contrast is that of the ground, if any is visible
     ground = _chip(item, item.usable, at)
     limits = _limits(ground if np.isfinite(ground).any() else before)
     factor, small, clear = _overview(item, valid, OVERVIEW)
@@ -93,7 +93,7 @@ def picture_alone(item: ArraySource, valid: NDArray[np.bool_]) -> Evidence:
 
 
 def _place(anchor: ArraySource, item: ArraySource, estimate: DisplacementEstimate) -> Shift:
-    """First pixel, in the frame, of the chip that shows most: usable in both and rich in contrast."""
+    """First pixel, in the frame, of the best chip: usable in both and rich in contrast."""
     ties = estimate.ties
     if ties.inlier.any():
         middles = np.unique(np.stack([ties.y, ties.x], axis=1)[ties.inlier], axis=0)
@@ -118,7 +118,7 @@ def _merit(
     seen = _plane(anchor.usable)[row : row + CHIP : _SPARSE, col : col + CHIP : _SPARSE]
     row, col = (max(int(v), 0) for v in np.rint(corner - moved))
     share = _plane(item.usable)[row : row + CHIP : _SPARSE, col : col + CHIP : _SPARSE].sum() / seen.size
-    # a place that is clear only in part has to be far richer to be chosen
+    # a place that is only partly clear needs much more contrast to be chosen
     return float(values[seen].astype(np.float64).std() * share**2) if seen.sum() > seen.size / 2 else 0.0
 
 
@@ -162,7 +162,7 @@ def _plane(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _limits(values: NDArray[np.float32]) -> tuple[float, float]:
-    """1st and 99th percentile of what is there."""
+    """1st and 99th percentile of the values."""
     there = values[np.isfinite(values)]
     if there.size == 0:
         return 0.0, 1.0

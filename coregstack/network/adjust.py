@@ -221,7 +221,7 @@ def _widened(network: Network, bias: NDArray[np.float64]) -> Network:
 def _connected(
     ends: NDArray[np.int64], shifts: NDArray[np.float64], sigmas: NDArray[np.float64], count: int, anchor: int
 ) -> tuple[Network, NDArray[np.int64]]:
-    """The part of the network that hangs together with the anchor, and where its pairs came from."""
+    """The part of the network that is connected with the anchor, and the origin of its pairs."""
     known = np.flatnonzero(np.isfinite(shifts).all(axis=1))
     turned = np.where(ends[:, :1] < ends[:, 1:], 1.0, -1.0)
     usual = np.isfinite(sigmas) & (sigmas >= 0)

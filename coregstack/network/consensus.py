@@ -84,7 +84,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Consensus:
-    """What most of a network agrees on."""
+    """The pairs that most of a network agrees on."""
 
     accepted: NDArray[np.bool_]
     """Shape (m,): pairs that agree."""
@@ -151,7 +151,7 @@ def _trust_by_loops(network: Network) -> NDArray[np.float64]:
 
 
 def _descending(network: Network, position: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
-    """Weights of Geman and McClure; never quite 0, so that the network stays in one piece."""
+    """Weights of Geman and McClure; never exactly 0, so that the network stays connected."""
     return np.maximum(1 / (1 + (network.misfit(position) / limit) ** 2) ** 2, 1e-9)
 
 

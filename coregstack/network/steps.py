@@ -61,7 +61,8 @@ class PairMatch:
     ties: TiePoints = field(default=NO_TIES, compare=False, repr=False)
     """The windows that were matched, in the frame that counts from the first pixel of `first`."""
     settled: bool = False
-    """Whether it was known before, from an adjustment of more pairs: it stands for any other of the two items."""
+    """Whether it was known before, from an adjustment of more pairs: it replaces any other pair of the two
+    items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -420,7 +421,7 @@ def _windows(place: Place, back: Shift) -> TiePoints:
     ties, more = place.ties, place.partner_shift
     if not place.turned:
         return replace(ties, shift_y=ties.shift_y + more.y, shift_x=ties.shift_x + more.x)
-    # all is seen from the other side
+    # the pair was matched in the other direction
     own = place.shift or NO_SHIFT
     return replace(
         ties,

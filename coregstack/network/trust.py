@@ -1,4 +1,4 @@
-"""How far each item of a network can be trusted: confirmed by loops, hanging on one pair, or in dispute."""
+"""How far each item of a network can be trusted: confirmed by loops, dependent on one pair, or in dispute."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def judge(network: Network, consensus: Consensus) -> Trust:
     reached = linked & ~contested
     reached[network.anchor] = True
     hanging = _behind(tree, bridge)
-    # All that lies behind a pair of the tree is placed by the pairs that cross there, right or wrong.
+    # All items behind a pair of the tree are placed by the pairs that cross there, right or wrong.
     doubted = _behind(tree, contradicting > confirming + 0.5)
     checked = reached & ~hanging & ~doubted & (agreeing > opposing)
     checked[network.anchor] = True

@@ -171,7 +171,8 @@ def _validator() -> jsonschema.Draft202012Validator:
 
 
 def _is_aligned(path: PurePosixPath, records: Mapping[str, dict[str, Any]]) -> bool:
-    """Whether a raster is the anchor's or one that lies on it; others are delivered as they came, damaged or not."""
+    """Whether a raster belongs to the anchor or lies on its lattice; others are delivered as they came,
+    damaged or not."""
     if path.suffix.lower() not in RASTER_EXTENSIONS:
         return False
     record = records.get(path.name)

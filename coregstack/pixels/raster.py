@@ -1,4 +1,4 @@
-"""The only door to raster files that are read: drivers, limits, headers, windows."""
+"""The only module that opens input rasters: drivers, limits, headers, windows."""
 
 from __future__ import annotations
 

@@ -259,7 +259,7 @@ def load_match(
     reach : float or None
         Largest shift that is looked for, px; None for a quarter of the overlap.
     cache : BandCache, optional
-        What of the image is open and in memory already.
+        The image, as far as it is open and in memory already.
     alone : bool
         Whether all else waits for this scene, so that it may be decoded with all cores.
 

@@ -70,7 +70,7 @@ def placed(
     fill : sequence of float
         For each band, the value of pixels that the source does not cover.
     cache : BandCache, optional
-        What of the raster is in memory already.
+        The part of the raster that is in memory already.
 
     Returns
     -------

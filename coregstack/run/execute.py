@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What was done with all items of a run."""
+    """Results of all items of a run."""
 
     reports: tuple[ItemReport, ...]
     """One for each item."""
@@ -204,7 +204,7 @@ def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
 
 
 def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
-    """Plans of scenes that are no order: every item has one image, named by its id."""
+    """Plans of scenes that do not form an order: every item has one image, named by its id."""
     return [file_plan(scene.id, scene.image.path) for scene in scenes]
 
 

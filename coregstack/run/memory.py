@@ -20,10 +20,10 @@ from coregstack.pixels.bandcache import CACHE_BYTES
 from coregstack.pixels.scene import Scene
 
 PROCESS_BYTES = 300 * 2**20
-"""What a worker takes before its first item: Python, GDAL, compiled kernels."""
+"""Memory of a worker before its first item: Python, GDAL, compiled kernels."""
 
 PATIENCE_S = 10.0
-"""How long all workers may be paused with nothing at hand before a run is given up."""
+"""Seconds for which all workers may be paused, without any running task, before a run is given up."""
 
 _POLL_S = 1.0
 
@@ -146,7 +146,7 @@ def _taken(worker: Mapping[str, Any]) -> int:
 
 
 def _pause() -> float:
-    """Part of its memory at which a worker pauses, or is ended."""
+    """Share of its memory at which a worker pauses, or is ended."""
     names = ("distributed.worker.memory.pause", "distributed.worker.memory.terminate")
     return float(next((part for name in names if (part := dask.config.get(name, False))), 1.0))
 

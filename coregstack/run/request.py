@@ -102,7 +102,7 @@ def carry_out(
     request : RunRequest
         What is asked for.
     items : RunItems
-        What it is done with.
+        The items.
     kind : type
         `RunResult` or a class derived from it.
     digests : bool

@@ -1,4 +1,4 @@
-"""Arrays of reports computed on whatever scheduler is active, one block an item, in any order."""
+"""Arrays of reports computed on the active scheduler, one block an item, in any order."""
 
 from __future__ import annotations
 
@@ -140,7 +140,7 @@ def _on_cluster(
                 left.pop(future.key, None)
                 yield report
     except BaseException:
-        # whoever stops waiting has no use for the rest
+        # the rest is not needed once the waiting has stopped
         with suppress(Exception):
             if client.status == "running":
                 cancel()

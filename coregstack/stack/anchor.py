@@ -137,7 +137,7 @@ def _stack_scores(stack: Stack) -> tuple[AnchorScore, ...]:
     if scenes is not None and pristine_clear(stack):
         groups, _ = groups_of([scene.scene for scene in scenes])
         first = stack.ids.index(groups[0][0].id) if groups else 0
-        # what lies apart from the largest group sees nothing of its frame, and so comes last
+        # scenes outside the largest group see nothing of its frame, and so come last
         frame = network_frame(scenes, first)
         items = scene_items([scene.on(frame) for scene in scenes])
         sketches = item_sketches(items, _looked_at(band), frame).compute()

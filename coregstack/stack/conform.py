@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import rioxarray  # noqa: F401  (registers the accessor that knows CRS and nodata)
+import rioxarray  # noqa: F401  (registers the accessor for CRS and nodata)
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox

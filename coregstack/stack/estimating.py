@@ -152,7 +152,7 @@ def _frame(stack: Stack, anchor: Any) -> GeoBox:
 
 
 def _items(stack: Stack, anchor: int | None, settled: tuple[PairMatch, ...]) -> Items:
-    """What a network knows of the stack's items; an anchor from outside comes last."""
+    """The items of a network: ids, times and anchor; an anchor from outside comes last."""
     if anchor is not None:
         return Items(names=stack.ids, times=item_times(stack), anchor=anchor, settled=settled)
     times = np.append(item_times(stack), np.datetime64("NaT", "ns"))

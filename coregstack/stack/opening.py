@@ -66,7 +66,7 @@ def scenes_of(
     ids: Sequence[str] | None = None,
     times: Sequence[object] | None = None,
 ) -> tuple[list[Scene], list[Unusable]]:
-    """Scenes behind image files that are no order.
+    """Scenes behind image files that do not form an order.
 
     Parameters
     ----------

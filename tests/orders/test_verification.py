@@ -63,7 +63,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], bool, str]] = {
     "a flipped bit": (MOVED, flip, False, "sha256"),
     "a file gone": (MOVED, Path.unlink, False, "there is none"),
     "a file that nobody wrote": ("PSScene/more.tif", Path.touch, False, "No run has listed it"),
-    "a file half-written": ("PSScene/.a.part", Path.touch, False, "half-written"),
+    "a file half-written": ("PSScene/.a.part", Path.touch, False, "partly written"),
     "a number out of range": (SIDECAR, lambda path: edit(path, matching_score_before=7), True, "maximum"),
     "a status of no kind": (SIDECAR, lambda path: edit(path, status="fine"), True, "fine"),
     "a sidecar of another item": (SIDECAR, lambda path: edit(path, target_item="other"), True, "another item"),
