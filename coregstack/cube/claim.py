@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from coregstack.cube.place import Place, create, names_in, read, remove, write
-from coregstack.cube.template import MEMORY
+from coregstack.cube.template import JOURNAL
 from coregstack.errors import CoregError, OutputConflict
 from coregstack.export.files import WriteError
 from coregstack.export.lock import LOCK, locked_file
@@ -86,12 +86,12 @@ def claimed(place: Place) -> Iterator[None]:
     """
     if place.local is not None:
         try:
-            (place.local / MEMORY).mkdir(parents=True, exist_ok=True)
+            (place.local / JOURNAL).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WriteError(
                 f"{str(place.local)!r} cannot be made ({error.strerror}). Choose another folder."
             ) from error
-        with locked_file(place.local / MEMORY / LOCK, place.local):
+        with locked_file(place.local / JOURNAL / LOCK, place.local):
             yield
         return
     mine = Holder(
@@ -114,7 +114,7 @@ def claimed(place: Place) -> Iterator[None]:
 
 
 def is_lock(name: str) -> bool:
-    """Whether an object of a cube's memory is a lock or a claim."""
+    """Whether an object of a cube's journal is a lock or a claim."""
     return name == LOCK or CLAIM.fullmatch(name) is not None
 
 
@@ -153,9 +153,9 @@ def _claim(place: Place, mine: Holder) -> str:
 def claims(place: Place) -> dict[int, Holder | None]:
     """Who has claimed a cube, by the number of the claim; None where the claim does not say."""
     found = {}
-    for name in names_in(place, MEMORY):
+    for name in names_in(place, JOURNAL):
         if match := CLAIM.fullmatch(name):
-            data = read(place, place.key(MEMORY, name))
+            data = read(place, place.key(JOURNAL, name))
             if data is not None:
                 found[int(match[1])] = _holder(data)
     return found
@@ -175,7 +175,7 @@ def _holder(data: bytes) -> Holder | None:
 
 
 def _key(place: Place, number: int) -> str:
-    return place.key(MEMORY, f"{LOCK}.{number}")
+    return place.key(JOURNAL, f"{LOCK}.{number}")
 
 
 def _taken(place: Place, number: int, holder: Holder | None) -> OutputConflict:

@@ -12,7 +12,7 @@ from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
-from coregstack.cube.memory import Done, check_run, finish_run, plain_values, record_date
+from coregstack.cube.journal import Done, check_run, finish_run, plain_values, record_date
 from coregstack.cube.place import Place, sizes, writing
 from coregstack.cube.template import CLEAR, Cube, known_coords
 from coregstack.model import Status
@@ -101,7 +101,7 @@ def _status(cube: Cube, lazy: dict[str, da.Array], date: int) -> Any:
 
 
 def _known(cube: Cube, date: int) -> dict[str, Any]:
-    """Coordinates on time of a date that are known already, without the times, which the memory has with the id."""
+    """Coordinates on time of a date that are known already, without the times, which the journal has with the id."""
     found = {
         name: coord.values[date]
         for name, coord in known_coords(cube).items()

@@ -38,7 +38,7 @@ with suppress(ImportError):
 
 
 class DamagedCube(UnreadableFile):
-    """A cube whose metadata, memory or chunks are not what was written."""
+    """A cube whose metadata, journal or chunks are not what was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -1,4 +1,4 @@
-"""The cube before any pixel is in it: its arrays, coordinates, CRS and what it remembers of its dates."""
+"""The cube before any pixel is in it: its arrays, coordinates, CRS and journal."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _SHARD_BYTES = 2**27
 _SERIES_CHUNK = 4096
 _UNITS = {"ns": "nanoseconds", "us": "microseconds", "ms": "milliseconds", "s": "seconds"}
 CLEAR = "clear"
-MEMORY = "_coregstack"
-"""Group inside the cube that remembers which dates are finished; readers of the cube do not see it."""
+JOURNAL = "_coregstack"
+"""Group inside the cube that holds its journal; readers of the cube do not see it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
