@@ -61,7 +61,7 @@ def write_dates(cube: Cube, target: Target, slots: list[int], *, mask: bool) -> 
     Returns
     -------
     Delayed
-        Computes to None once all dates are written and remembered.
+        Computes to None once all dates are written and noted in the journal.
     """
     array = target.arrays[target.name]
     sides = (array.shards or array.chunks)[-2:]

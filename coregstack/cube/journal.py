@@ -106,7 +106,7 @@ def without_lost(place: Place, journal: Journal, names: Collection[str]) -> Jour
     place : Place
         Of the cube.
     journal : Journal
-        What the cube remembers.
+        The journal of the cube.
     names : collection of str
         Arrays that hold the dates.
     """

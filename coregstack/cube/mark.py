@@ -87,8 +87,8 @@ def read_mark(place: Place) -> Mark | None:
         sound = False
     if not sound:
         raise DamagedCube(
-            f"The journal of the cube in {place.name} is damaged or of another kind ({JOURNAL}/{METADATA}), so
-            what "
+            f"The journal of the cube in {place.name} is damaged or of another kind ({JOURNAL}/{METADATA}), so "
+            "what "
             "is there may not be replaced. Choose another store, or remove this one by hand."
         )
     return Mark(**known)
@@ -132,8 +132,8 @@ def find_cube(place: Place, *, overwrite: bool) -> Mark | None:
     written = set(names_in(place, JOURNAL)) & {ITEM, DATE, RECORD}
     if not (mark.ready or mark.clearing or overwrite) and written:
         raise DamagedCube(
-            f"The journal of the cube in {place.name} is damaged: it holds dates, but not the mark that the
-            cube is "
+            f"The journal of the cube in {place.name} is damaged: it holds dates, but not the mark that the "
+            "cube is "
             f"ready. {_ANEW}"
         )
     return mark
@@ -170,8 +170,8 @@ def check_free(place: Place) -> None:
         return
     if ITEM in inside or DATE in inside:
         raise DamagedCube(
-            f"The cube in {place.name} has lost its journal ({JOURNAL}/{METADATA}), so what is there may not
-            be "
+            f"The cube in {place.name} has lost its journal ({JOURNAL}/{METADATA}), so what is there may not "
+            "be "
             "replaced. Choose another store, or remove this one by hand."
         )
     if {METADATA, ".zgroup", ".zarray"} & set(names):
