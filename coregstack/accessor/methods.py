@@ -11,14 +11,23 @@ import pandas as pd
 import xarray as xr
 
 from coregstack import api
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.options import MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.run.notebook import table_html
 from coregstack.show import plot
+from coregstack.show.fields import matched_field, shown_field
 from coregstack.show.rematch import qualities, rematch
-from coregstack.show.report import report
 from coregstack.show.report.content import quality_table
+from coregstack.show.report.page import report
 from coregstack.show.tiepoints import tie_points
 from coregstack.stack.masks import Mask
 
@@ -47,6 +56,32 @@ class QualityPlots:
         """Plot matching scores over time; see `coregstack.show.plot.scores`."""
         return plot.scores(quality_table(self._source), ax=ax)
 
+    def residuals(self, *, ax: Any = None) -> Any:
+        """Plot the misalignment to be expected over time; see `coregstack.show.plot.residuals`."""
+        return plot.residuals(quality_table(self._source), ax=ax)
+
+
+class DatasetPlots(QualityPlots):
+    """Plots of shifts and scores, and of how single items are displaced.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from coregstack import estimate
+    >>> from coregstack.testing import sample_stack
+    >>> quality = estimate(sample_stack(2, shape=(256, 256)), anchor=0, model="affine").compute()
+    >>> axes = quality.coreg.plot.field(str(quality.id.values[1]), ax=Figure().subplots(1, 3))
+    >>> axes[2].get_title()
+    'sigma along an axis [px]'
+    """
+
+    _source: xr.Dataset
+
+    def field(self, id: str, *, ax: Sequence[Any] | None = None) -> Any:
+        """Show how an item is displaced: arrows, length and sigma; see `coregstack.show.plot.field`."""
+        found, mean = shown_field(self._source, id)
+        return plot.field(found, mean=mean, title=id, ax=ax)
+
 
 class StackPlots(QualityPlots):
     """Plots of shifts and scores, and of single items against what they were matched with.
@@ -70,7 +105,7 @@ class StackPlots(QualityPlots):
         id: str,
         *,
         anchor: Hashable | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         ax: Any = None,
     ) -> Any:
@@ -84,7 +119,7 @@ class StackPlots(QualityPlots):
         id: str,
         *,
         anchor: Hashable | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         ax: Sequence[Any] | None = None,
     ) -> Any:
@@ -92,6 +127,24 @@ class StackPlots(QualityPlots):
         return plot.compare(
             self._matched(id, anchor, MatchSettings(band=band, max_shift=max_shift)), title=id, ax=ax
         )
+
+    def field(
+        self,
+        id: str,
+        *,
+        model: Model | None = None,
+        anchor: Hashable | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+        ax: Sequence[Any] | None = None,
+    ) -> Any:
+        """Match an item once more and show how it is displaced; see `coregstack.show.plot.field`.
+
+        `model` is that which it was aligned by, or "field".
+        """
+        settings = MatchSettings(band=band, max_shift=max_shift, model=model or "shift")
+        found, quality = matched_field(rematch(self._source, anchor, settings), id)
+        return plot.field(found, mean=quality.shift, evidence=quality.evidence, title=id, ax=ax)
 
     def _matched(self, item: str, anchor: Hashable | None, settings: MatchSettings) -> ItemQuality:
         return next(quality for _, quality in qualities(rematch(self._source, anchor, settings), [item]))
@@ -118,11 +171,12 @@ class CoregAccessor:
         *,
         ids: Sequence[str] | None = None,
         mask: Mask | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         threshold: float = SCORE_THRESHOLD,
         min_improvement: float = MIN_IMPROVEMENT,
         method: Method = "direct",
+        nearest: Sequence[str | int] = (),
         model: Model = "shift",
         decide: Decide = "score",
         stable: xr.DataArray | None = None,
@@ -130,12 +184,18 @@ class CoregAccessor:
         """Estimate shifts and scores of this stack; see `coregstack.estimate`."""
         return api.estimate(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, model=model, decide=decide, stable=stable,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, stable=stable,
         )  # fmt: skip
 
-    def apply(self, quality: xr.Dataset, *, resampling: Resampling = "cubic") -> xr.DataArray:
+    def apply(
+        self,
+        quality: xr.Dataset,
+        *,
+        resampling: Resampling = "cubic",
+        nearest: Sequence[str | int] = (),
+    ) -> xr.DataArray:
         """Shift the items of this stack; see `coregstack.apply`."""
-        return api.apply(self._array, quality, resampling=resampling)
+        return api.apply(self._array, quality, resampling=resampling, nearest=nearest)
 
     def align(
         self,
@@ -143,11 +203,12 @@ class CoregAccessor:
         *,
         ids: Sequence[str] | None = None,
         mask: Mask | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         threshold: float = SCORE_THRESHOLD,
         min_improvement: float = MIN_IMPROVEMENT,
         method: Method = "direct",
+        nearest: Sequence[str | int] = (),
         model: Model = "shift",
         decide: Decide = "score",
         stable: xr.DataArray | None = None,
@@ -156,7 +217,7 @@ class CoregAccessor:
         """Align this stack; see `coregstack.align`."""
         return api.align(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, model=model, decide=decide, stable=stable,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, stable=stable,
             resampling=resampling,
         )  # fmt: skip
 
@@ -169,7 +230,7 @@ class CoregAccessor:
         self,
         *,
         anchor: Hashable | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
     ) -> pd.DataFrame:
         """The windows that match, as a table; see `coregstack.tie_points`."""
@@ -196,9 +257,9 @@ class QualityAccessor:
         self._quality = quality
 
     @property
-    def plot(self) -> QualityPlots:
-        """Plots of shifts and scores."""
-        return QualityPlots(self._quality)
+    def plot(self) -> DatasetPlots:
+        """Plots of shifts, scores and displacements."""
+        return DatasetPlots(self._quality)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row an item; what is lazy is computed."""

@@ -145,7 +145,18 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-report", action="store_true", help="do not write report.html to the output")
     match = parser.add_argument_group("matching")
     match.add_argument(
-        "--band", type=_band, help="band that is scored: name, position from 0, or 'mean' (default: red)"
+        "--band",
+        type=_band,
+        help="band that is scored: name, position from 0, or 'mean' (default: red); 'pan,red' for the anchor's band "
+        "and the one of the other scenes",
+    )
+    match.add_argument(
+        "--nearest",
+        type=_bands,
+        default=(),
+        metavar="BANDS",
+        help="names or positions of bands of classes, with commas between: never matched, moved by nearest neighbour "
+        "(bands that tell so by colour table, name or attributes need not be named)",
     )
     match.add_argument(
         "--max-shift",
@@ -215,5 +226,11 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _band(text: str) -> str | int:
-    return int(text) if text.lstrip("-").isdigit() else text
+def _band(text: str) -> str | int | tuple[str | int, ...]:
+    parts = _bands(text)
+    return parts if len(parts) == 2 else parts[0] if len(parts) == 1 else text
+
+
+def _bands(text: str) -> tuple[str | int, ...]:
+    parts = (part.strip() for part in text.split(","))
+    return tuple(int(part) if part.lstrip("-").isdigit() else part for part in parts if part)

@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from coregstack.errors import CoregError
-from coregstack.export.evidence import STATE
-from coregstack.export.files import staged, while_held
+from coregstack.export.files import STATE, staged, while_held
 
 CLAIM = "run"
 """Name of the file that names the present run, in the folder where runs keep their notes."""

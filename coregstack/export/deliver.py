@@ -240,6 +240,7 @@ def _write(
             move=treatment.move,
             resampling=settings.resampling,
             cog=settings.cog,
+            nearest=settings.nearest,
         )
         own = cache if cache is not None and cache.header.path == asset.source else None
         write_moved(asset.source, target, asset.content, movement, own)

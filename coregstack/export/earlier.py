@@ -16,8 +16,7 @@ from typing import Any
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError
-from coregstack.export.evidence import STATE
-from coregstack.export.files import file_digest, inside, sample_digest
+from coregstack.export.files import STATE, file_digest, inside, sample_digest
 from coregstack.export.notes import read_note, read_notes, write_note
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport, WrittenFile
 from coregstack.matching.quality import plain_values, quality_of
@@ -57,7 +56,7 @@ def made_from(plan: ItemPlan, settings: DeliverySettings) -> dict[str, str]:
     return {
         "version": __version__,
         **dict(settings.fingerprint),
-        "writing": f"{settings.resampling}, {settings.cog}",
+        "writing": ", ".join(map(str, (settings.resampling, settings.cog, *settings.nearest))),
         "inputs": _token([plan.id, inputs]),
     }
 

@@ -14,6 +14,9 @@ from typing import BinaryIO
 
 from coregstack.errors import CoregError, MissingFile, UnreadableFile, UnsafePath
 
+STATE = ".coregstack"
+"""Folder in an output folder that remembers what was done with each item, and from what."""
+
 PART = ".part"
 """Ending of files that are being written; what a killed run leaves of them is removed by the next."""
 

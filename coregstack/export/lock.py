@@ -11,8 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from coregstack.errors import OutputConflict
-from coregstack.export.evidence import STATE
-from coregstack.export.files import WriteError, inside
+from coregstack.export.files import STATE, WriteError, inside
 
 try:
     import fcntl

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from coregstack.errors import CoregError, UnreadableFile
-from coregstack.export.evidence import STATE
-from coregstack.export.files import staged
+from coregstack.export.files import STATE, staged
 from coregstack.matching.quality import plain_values, quality_of
 from coregstack.untrusted.jsonfile import read_small_json
 from coregstack.untrusted.names import safe_relative

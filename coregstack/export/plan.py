@@ -107,6 +107,8 @@ class DeliverySettings:
     """Whether moved rasters are written as COG."""
     fingerprint: tuple[tuple[str, str], ...]
     """What all items of the run depend on: the name of each (as "anchor") and a token that stands for it."""
+    nearest: tuple[str | int, ...] = ()
+    """Names or positions of bands of images that hold classes, beside those that tell so."""
     method: str = "direct"
     """How the shifts were found: ``direct`` or ``network``."""
     digests: bool = False

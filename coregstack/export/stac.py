@@ -15,6 +15,7 @@ import numpy as np
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
+from coregstack.export.displacement import displacement_name
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.files import inside
 from coregstack.export.plan import ItemReport, WrittenFile, written
@@ -53,6 +54,7 @@ _MEDIA = {
     ".csv": "text/csv",
 }
 _RASTERS = (".tif", ".tiff", ".jp2", ".j2k")
+_DISPLACEMENT = "displacement"
 _SHA256 = "1220"  # multihash: function 0x12, 0x20 bytes follow
 
 log = logging.getLogger(__name__)
@@ -180,10 +182,11 @@ def _item(
     for noted in report.files:
         file = noted if noted.sha256 else written(root / noted.path, str(root), noted.annotations)
         header = headers[file.path]
-        asset = _asset(pystac, file, header, os.path.relpath(root / file.path, folder))
+        key = _key(file, report, item.assets)
+        asset = _asset(pystac, key, file, header, os.path.relpath(root / file.path, folder))
         if header is not None and image is not None and header is not image:
             asset.extra_fields |= _projection(header, than=image)
-        item.add_asset(_key(file, report, item.assets), asset)
+        item.add_asset(key, asset)
         if "eo:bands" in asset.extra_fields and EXTENSIONS["eo"] not in item.stac_extensions:
             item.stac_extensions.append(EXTENSIONS["eo"])
     return item
@@ -200,12 +203,12 @@ def _properties(report: ItemReport, anchor: str) -> dict[str, Any]:
     return {**known, "processing:software": {"coregstack": __version__}}
 
 
-def _asset(pystac: Any, file: WrittenFile, header: RasterHeader | None, href: str) -> pystac.Asset:
+def _asset(pystac: Any, key: str, file: WrittenFile, header: RasterHeader | None, href: str) -> pystac.Asset:
     fields: dict[str, Any] = {"file:size": file.size}
     if file.sha256:
         fields["file:checksum"] = _SHA256 + file.sha256
     kind = file.annotations.get("planet/asset_type", "")
-    if header is None:
+    if header is None or key == _DISPLACEMENT:
         roles = ["metadata"]
     elif kind.endswith(("udm", "udm2")):
         roles = ["data-mask"]
@@ -222,7 +225,7 @@ def _asset(pystac: Any, file: WrittenFile, header: RasterHeader | None, href: st
 
 def _bands(header: RasterHeader) -> list[dict[str, Any]]:
     with raster.opened(header.path) as dataset:
-        scales, offsets = dataset.scales, dataset.offsets
+        scales, offsets, units = dataset.scales, dataset.offsets, dataset.units
     sampling = dict(header.tags).get("AREA_OR_POINT", "Area").lower()
     bands = []
     for k in range(header.count):
@@ -231,6 +234,8 @@ def _bands(header: RasterHeader) -> list[dict[str, Any]]:
             "data_type": header.dtype,
             "raster:sampling": sampling,
         }
+        if units[k]:
+            band["unit"] = units[k]
         if header.nodata is not None:
             band["nodata"] = header.nodata if math.isfinite(header.nodata) else str(header.nodata)
         if (scales[k], offsets[k]) != (1.0, 0.0):
@@ -336,6 +341,8 @@ def _key(file: WrittenFile, report: ItemReport, taken: Mapping[str, Any]) -> str
     name = Path(file.path).name
     if name == sidecar_name(report.id):
         return "coregistration"
+    if name == displacement_name(report.id):
+        return _DISPLACEMENT
     own = Path(name).stem.removeprefix(report.id).strip("_-.")
     key = file.annotations.get("planet/asset_type") or (own if taken and own else "image")
     return name if key in taken else key

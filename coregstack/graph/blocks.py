@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -11,9 +11,14 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from coregstack.pixels.scene import PlacedScene
+if TYPE_CHECKING:
+    from coregstack.pixels.scene import PlacedScene
+
 
 SCENES = "coregstack-scenes-"
+ALIGNED = "coregstack-aligned-"
+FIELD = "coregstack-field-"
+DELIVERY = "coregstack-delivery-"
 SELECTIONS = ("getitem-", "rechunk-merge-", "rechunk-split-", "concatenate-", "transpose-")
 
 

@@ -25,9 +25,9 @@ from coregstack.errors import CoregError
 from coregstack.geometry.lattice import frame_bounds, offset, union
 from coregstack.graph.blocks import boxed, object_array
 from coregstack.graph.matched import reference as prepared
-from coregstack.graph.matched import reference_quality, scene_items
+from coregstack.graph.matched import scene_items
 from coregstack.graph.sketches import item_sketches, network_frame
-from coregstack.matching.assess import Reference
+from coregstack.matching.assess import Reference, reference_quality
 from coregstack.matching.decision import failure
 from coregstack.matching.items import MatchItem, SceneItem
 from coregstack.matching.options import MatchOptions

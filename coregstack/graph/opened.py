@@ -11,12 +11,11 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from coregstack.graph.blocks import SCENES, SELECTIONS, literal, scene_array, window
+from coregstack.graph.blocks import ALIGNED, SCENES, SELECTIONS, literal, scene_array, window
 from coregstack.pixels.scene import PlacedScene, read_block, read_clear
 
 PIXELS = "coregstack-pixels-"
 CLEAR = "coregstack-clear-"
-ALIGNED = "coregstack-aligned-"
 _INDEX = "coregstack-index-"
 
 

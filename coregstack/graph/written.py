@@ -14,15 +14,21 @@ from numpy.typing import NDArray
 
 from coregstack.export.deliver import deliver_item
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
-from coregstack.graph.blocks import SELECTIONS, boxed, by_time, flags, object_array, scene_array
-from coregstack.graph.matched import FIELD, reference_quality, unmatched
-from coregstack.matching.assess import Reference, assess
+from coregstack.graph.blocks import (
+    DELIVERY,
+    FIELD,
+    SELECTIONS,
+    boxed,
+    by_time,
+    flags,
+    object_array,
+    scene_array,
+)
+from coregstack.matching.assess import Reference, assess, reference_quality, unmatched
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.quality import quality_of
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, cached_image, load_match
-
-DELIVERY = "coregstack-delivery-"
 
 
 def records_of(fields: Mapping[str, Any]) -> da.Array:

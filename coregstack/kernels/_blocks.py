@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.compiling import compiled
-from coregstack.kernels.match_image import smooth_into
+from coregstack.kernels.smoothing import smooth_into
 
 BLOCK = 8
 """Side of a block, px."""

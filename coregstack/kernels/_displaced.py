@@ -14,7 +14,7 @@ import numpy as np
 
 from coregstack.kernels._blocks import BLOCK, add_up_equations, scale_blocks, scratch_for, weigh
 from coregstack.kernels.compiling import compiled
-from coregstack.kernels.match_image import smooth_into
+from coregstack.kernels.smoothing import smooth_into
 
 _RADIUS = 4
 _TAPS = 2 * _RADIUS + 1

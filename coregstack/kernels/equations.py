@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from coregstack.kernels._blocks import BLOCK
 from coregstack.kernels._displaced import SUMS, displaced_sums
 from coregstack.kernels.gaps import eroded
-from coregstack.kernels.match_image import high_pass, smooth_taps
+from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.refine import halved
+from coregstack.kernels.smoothing import smooth_taps
 from coregstack.kernels.symmetric import inverse, product, squared
 from coregstack.kernels.windows import Box, Lag, grown, read_pair
 from coregstack.model import PixelSource

@@ -14,16 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.equations import Equations
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.posterior import Basis, Large, Normal, Solution
 from coregstack.kernels.prior import Prior
 from coregstack.kernels.symmetric import squared
 from coregstack.model import Shift
+
+if TYPE_CHECKING:
+    from coregstack.kernels.equations import Equations
 
 SHIFT, AFFINE, FIELD = "shift", "affine", "field"
 _FOLDS = 4

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 Method = Literal["direct", "network"]
 """Ways to estimate: each item with the anchor only, or with some others as well, and all pairs adjusted."""
+
+Band: TypeAlias = str | int | tuple[str | int, str | int]
+"""A band by name or position; "mean" for the mean of all; or two, of the anchor and of the items."""
 
 Resampling = Literal["cubic", "bilinear", "lanczos", "nearest", "none"]
 """How pixels are moved; with "none" only geotransforms are."""

@@ -13,9 +13,8 @@ from odc.geo.geobox import GeoBox
 from coregstack.kernels.sources import ArraySource, block_means
 from coregstack.matching.options import MatchOptions
 from coregstack.model import NO_SHIFT, Shift
-from coregstack.pixels.overview import load_overview
 from coregstack.pixels.raster import valid_values
-from coregstack.pixels.scene import MatchPixels, PlacedScene, band_mean, load_match
+from coregstack.pixels.scene import MatchPixels, PlacedScene, band_mean, load_match, load_overview
 
 
 class Reduced(NamedTuple):

@@ -375,10 +375,10 @@ def conclude(
     found = _displacement(reference, item, known, place, options)
     scores = matching_scores(still, seen, found.displacement or place.shift, band=0, value_range=scale)
     shown = picture_alone(seen, item.valid) if place.alone else picture_item(still, seen, item.valid, found)
-    corner, origin = shown.chips, shown.origin
+    corner, origin, windows = shown.chips, shown.origin, shown.ties
     evidence = replace(
         shown,
-        ties=replace(ties, y=ties.y + ahead.y, x=ties.x + ahead.x),
+        ties=replace(windows, y=windows.y + ahead.y, x=windows.x + ahead.x),
         against=place.against,
         chips=None if corner is None else Shift(corner.y + ahead.y, corner.x + ahead.x),
         origin=Shift(origin.y + ahead.y, origin.x + ahead.x),

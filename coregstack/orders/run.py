@@ -18,7 +18,15 @@ from coregstack.export.files import copy_file, inside
 from coregstack.export.lock import locked
 from coregstack.export.plan import TABLE, Asset, ItemReport, WrittenFile, written
 from coregstack.export.stac import FOLDER
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.decision import failure
 from coregstack.matching.options import MatchSettings
 from coregstack.orders.archives import unpack
@@ -36,6 +44,7 @@ from coregstack.run.targets import needed_names
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import stack_scenes, unreadable_files
 from coregstack.stack.placing import check_anchor
+from coregstack.untrusted.given import given_path
 
 if TYPE_CHECKING:
     import pystac
@@ -120,7 +129,7 @@ def open_order(
     --------
     >>> stack = open_order("order_folder", anchor="20200630_164149_0e3a")  # doctest: +SKIP
     """
-    root = Path(folder)
+    root = given_path(folder, "folder")
     if os.path.isfile(root):
         raise InvalidRequest(f"{str(root)!r} is a file; a folder was expected. Unpack it, or use run_order.")
     delivery = scan_delivery(root)
@@ -141,11 +150,12 @@ def run_order(
     output: str | os.PathLike[str],
     zarr: Any = None,
     append: bool = False,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
+    nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
     resampling: Resampling = "cubic",
@@ -170,7 +180,7 @@ def run_order(
     append : bool
         Whether the items are appended to the cube that `zarr` holds, aligned to its own anchor; see
         `coregstack.append`. Items that it holds already are left alone.
-    band, max_shift, threshold, min_improvement, method, model, decide
+    band, max_shift, threshold, min_improvement, method, nearest, model, decide
         As in `coregstack.estimate`.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
@@ -214,15 +224,18 @@ def run_order(
         threshold=threshold,
         min_improvement=min_improvement,
         method=method,
+        nearest=nearest,
         model=model,
         decide=decide,
     )
     order = read_payload(payload)
+    source = given_path(input, "input")
     request = RunRequest(
-        match=settings, output=Path(output), zarr=zarr, append=append, resampling=resampling, cog=order.cog,
+        match=settings, output=given_path(output, "output"), zarr=zarr, append=append, resampling=resampling,
+        cog=order.cog,
         overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
-    with _input_folders(Path(input)) as folders:
+    with _input_folders(source) as folders:
         delivery = scan_delivery(*folders, item_ids=order.item_ids)
         wanted = set(order.item_ids)
         there = [item for item in delivery.items if item.item_id in wanted]
@@ -232,8 +245,8 @@ def run_order(
             scenes=found.scenes,
             unusable=found.unusable,
             plans=found.plans,
-            anchor=_anchor(order, found, Path(input)),
-            inputs=(Path(input),),
+            anchor=_anchor(order, found, source),
+            inputs=(source,),
             missing=tuple(_missing(order, there)),
             notes=(*order.notes, *_notes(delivery, order)),
             also=(MANIFEST_NAME, *(target for asset in others for target in asset.targets)),

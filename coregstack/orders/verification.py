@@ -16,8 +16,7 @@ import jsonschema
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError, MissingFile, UnreadableFile
-from coregstack.export.evidence import STATE
-from coregstack.export.files import PART
+from coregstack.export.files import PART, STATE
 from coregstack.export.notes import delivered, read_notes
 from coregstack.export.sidecar import sidecar_name
 from coregstack.geometry.lattice import lattice_like, same_crs

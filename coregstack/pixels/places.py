@@ -21,6 +21,7 @@ from coregstack.geometry.lattice import (
     same_pixels,
     scaled_shift,
     transformer,
+    turn,
 )
 from coregstack.geometry.lattice import footprint as shifted_footprint
 from coregstack.kernels.displaced import SAME_SCALE, displaced_bounds, displaced_positions
@@ -146,6 +147,8 @@ def transformed(
             middle, _ = raster.affine * (raster.shape[1] / 2, raster.shape[0] / 2)
             with np.errstate(invalid="ignore"):
                 east = east + 360 * np.round((middle - east) / 360)
+    else:
+        east = east + turn(lattice, raster)
     cols, rows = _at(~raster.affine, np.asarray(east), np.asarray(north))
     return rows - 0.5, cols - 0.5
 

@@ -24,6 +24,7 @@ from rasterio.windows import Window
 
 from coregstack.errors import MissingFile, UnreadableFile
 from coregstack.geometry.lattice import crs_of
+from coregstack.pixels import hints
 from coregstack.pixels.claims import check_boxes, check_crs_bytes, check_tiff
 from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, READ_BYTES
 
@@ -48,6 +49,9 @@ GDAL_OPTIONS: Mapping[str, Any] = {
     "GDAL_TIFF_INTERNAL_MASK": True,
 }
 """Settings under which every file is opened, in every process; the cache is in MB."""
+
+FLAGS = ("flag_values", "flag_masks", "flag_meanings")
+"""Attributes of CF by which a band says that it holds classes or bits."""
 
 WARP_TOLERANCE = 1e-5
 """How far, in pixels, GDAL's approximated transformation may lie from the exact one."""
@@ -82,6 +86,10 @@ class RasterHeader:
     """Band descriptions."""
     scaling: tuple[tuple[float, float], ...]
     """Scale and offset of each band: a stored number times the one plus the other is what was measured."""
+    coloured: tuple[int, ...]
+    """Bands, from 0, whose values are looked up in a table of colours."""
+    flagged: tuple[int, ...]
+    """Bands, from 0, whose tags say that they hold classes or bits, as CF does."""
     alpha: int | None
     """Index of the alpha band, from 0, if there is one."""
     internal_mask: bool
@@ -125,7 +133,7 @@ def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
         If it is no raster of an allowed driver, or names another file as part of itself.
     """
     if os.path.isdir(path):
-        raise UnreadableFile(f"{path!r} is a folder. Name the files in it, for example {path}/*.tif.")
+        raise UnreadableFile(f"{path!r} is a folder. {hints.of_folder(path)}")
     if not os.path.isfile(path):
         raise MissingFile.at(path)
     with gdal(alone=alone):
@@ -163,6 +171,8 @@ def read_header(path: str | os.PathLike[str]) -> RasterHeader:
         band), ``COREGSTACK_MAX_BANDS`` (default 1000) and ``COREGSTACK_MAX_BLOCK_BYTES`` (default 2**30)
         allow.
     """
+    if hint := hints.of_address(os.fspath(path)):
+        raise UnreadableFile(hint)
     path = os.path.abspath(os.fspath(path))
     with opened(path) as dataset:
         try:
@@ -187,12 +197,19 @@ def _header(path: str, dataset: DatasetReader) -> RasterHeader:
         nodata=usable_nodata(dataset),
         names=tuple(dataset.descriptions),
         scaling=tuple(zip(dataset.scales, dataset.offsets, strict=True)),
+        coloured=tuple(k for k, c in enumerate(dataset.colorinterp) if c is ColorInterp.palette),
+        flagged=tuple(k for k in range(dataset.count) if holds_flags(dataset.tags(k + 1))),
         alpha=alpha,
         internal_mask=any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags),
         tags=tuple(sorted(dataset.tags().items())),
         size=stat.st_size,
         modified=stat.st_mtime_ns,
     )
+
+
+def holds_flags(attributes: Mapping[Any, Any]) -> bool:
+    """Whether attributes or tags of a band say that it holds classes or bits."""
+    return any(name in attributes for name in FLAGS)
 
 
 def _box(path: str, dataset: DatasetReader) -> GeoBox:
@@ -232,8 +249,7 @@ def _driver(path: str) -> str:
             _check_before(path, start)
             return driver
     raise UnreadableFile(
-        f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). "
-        "Convert it, for example with gdal_translate -of COG."
+        f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). {hints.of_format(start)}"
     )
 
 
@@ -285,7 +301,7 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
         hint = "only ground control points or RPCs" if dataset.gcps[0] or dataset.rpcs else "none"
         raise UnreadableFile(
             f"{path!r} has no usable georeference ({hint}): a CRS and a geotransform were expected. "
-            "Orthorectify it or set them, for example with gdalwarp or gdal_edit.py."
+            f"{hints.of_place(path, crs=dataset.crs is not None)}"
         )
     numbers = np.abs(dataset.transform[:6])
     if dataset.transform.is_degenerate or not (numbers < _FARTHEST).all():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -53,8 +53,15 @@ class Scene:
     """Header of the image."""
     bands: tuple[str, ...]
     """Names of the image's bands in the file's order, without an alpha band."""
+    classes: tuple[str, ...] = ()
+    """For each band what tells that it holds classes, or nothing for measurements; empty where none does."""
     masks: tuple[Mask, ...] = ()
     """Mask files; a pixel is usable if all of them say so."""
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """For each band, which one of the file it is, counted from 0."""
+        return tuple(k for k in range(self.image.count) if k != self.image.alpha)
 
     @property
     def nodata(self) -> float | None:
@@ -66,7 +73,7 @@ class Scene:
     def __dask_tokenize__(self) -> tuple[object, ...]:
         """Identity of the scene: its files and their properties."""
         files = [self.image.__dask_tokenize__(), *(m.header.__dask_tokenize__() for m in self.masks)]
-        return ("coregstack-scene", self.id, str(self.time), self.bands, tuple(files))
+        return ("coregstack-scene", self.id, str(self.time), self.bands, self.classes, tuple(files))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +91,22 @@ class PlacedScene:
     """Data type of the stack."""
     fill: float
     """Value of the stack's pixels that hold no data."""
+    classes: tuple[str, ...] = ()
+    """For each band of the stack what tells that it holds classes; empty where none does."""
+
+    @property
+    def nearest(self) -> tuple[int, ...]:
+        """Bands of the stack that are moved by nearest neighbour, for they hold classes."""
+        return tuple(k for k, why in enumerate(self.classes) if why)
+
+    def only(self, bands: Sequence[int]) -> PlacedScene:
+        """The same scene with some of the bands, in another order or more than once."""
+        return replace(
+            self,
+            bands=tuple(self.bands[k] for k in bands),
+            indexes=tuple(self.indexes[k] for k in bands),
+            classes=tuple(self.classes[k] for k in bands) if self.classes else (),
+        )
 
     def on(self, lattice: GeoBox) -> PlacedScene:
         """The same scene in the frame of another box."""
@@ -92,7 +115,8 @@ class PlacedScene:
     def __dask_tokenize__(self) -> tuple[object, ...]:
         """Identity of what is read."""
         where = str(self.lattice.crs), tuple(self.lattice.affine[:6]), tuple(self.lattice.shape)
-        return (self.scene.__dask_tokenize__(), where, self.bands, self.indexes, self.dtype, repr(self.fill))
+        cache = self.bands, self.indexes, self.classes
+        return (self.scene.__dask_tokenize__(), where, *cache, self.dtype, repr(self.fill))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,13 +179,16 @@ def read_block(
             resampling=resampling,
             nodata=scene.nodata,
             fill=[own_fill] * len(item.indexes),
+            nearest=[item.indexes[k] for k in item.nearest],
         )
     if values.dtype == target and own_fill == item.fill:
         return values
     valid = raster.valid_values(values, own_fill)
     out = values.astype(target)
     # valid pixels of the scene stay valid in the stack, whose nodata value differs
-    out[valid & (out == item.fill)] = _beside(item.fill, target)
+    hidden = valid & (out == item.fill)
+    hidden[list(item.nearest)] = False  # another class would be another thing
+    out[hidden] = _beside(item.fill, target)
     out[~valid] = item.fill
     return out
 
@@ -186,11 +213,12 @@ def _beside(value: float, dtype: np.dtype[Any]) -> float:
 def read_clear(item: PlacedScene, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
     """Where a scene is valid and clear in a window of the stack, shape (y, x)."""
     scene = item.scene
+    measured = [index for k, index in enumerate(item.indexes) if k not in item.nearest] or list(item.indexes)
     with raster.opened(scene.image.path) as dataset:
-        fill = [scene.nodata or 0] * len(item.indexes)
+        fill = [scene.nodata or 0] * len(measured)
         values = placed(
             dataset, scene.image, item.lattice, window,
-            bands=item.indexes, resampling="nearest", nodata=scene.nodata, fill=fill,
+            bands=measured, resampling="nearest", nodata=scene.nodata, fill=fill,
         )  # fmt: skip
         clear = np.asarray(raster.valid_values(values, scene.nodata).any(axis=0))
         if scene.image.alpha is not None or scene.image.internal_mask:
@@ -392,3 +420,38 @@ def _holds(dtype: str, value: float) -> bool:
     if kind.kind == "f":
         return True
     return bool(np.isfinite(value)) and np.iinfo(kind).min <= value <= np.iinfo(kind).max
+
+
+def load_overview(
+    item: PlacedScene, band: int, box: GeoBox
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """A reduced image of one band of a scene.
+
+    Parameters
+    ----------
+    item : PlacedScene
+        The scene.
+    band : int
+        Counted among the stack's bands.
+    box : GeoBox
+        Where the pixels of the reduced image lie.
+
+    Returns
+    -------
+    values : ndarray
+        Shape of `box`, float32: means over the pixels of the scene; 0 where there are none.
+    usable, valid : ndarray
+        Shape of `box`, bool: valid and clear, and valid.
+    """
+    scene = item.scene
+    shape = box.shape[0], box.shape[1]
+    with (
+        raster.opened(scene.image.path) as dataset,
+        raster.warped(dataset, box, "average", scene.nodata) as view,
+    ):
+        values = raster.read_window(view, [item.indexes[band]], 0, 0, shape)[0]
+        valid = raster.valid_values(values, scene.nodata) & raster.read_valid(view, 0, 0, shape)
+    usable = valid.copy()
+    for mask in scene.masks:
+        usable &= usable_in(mask, box, (0, 0, *shape))
+    return np.where(valid, values, 0).astype(np.float32), usable, valid

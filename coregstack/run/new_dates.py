@@ -14,13 +14,21 @@ from coregstack.cube.claim import claimed
 from coregstack.cube.mark import find_finished
 from coregstack.cube.place import place_of
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.options import MatchSettings
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status
 from coregstack.network.seasons import season_apart
 from coregstack.pixels.scene import Scene
 from coregstack.stack.applying import apply, check_resampling
-from coregstack.stack.conform import Stack, conform, item_times, scaling
+from coregstack.stack.conform import CLASSES, Stack, conform, item_times, scaling
 from coregstack.stack.estimating import estimate_beside
 from coregstack.stack.opening import scenes_of, scenes_on, unreadable_files
 
@@ -35,11 +43,12 @@ def append(
     *,
     ids: Sequence[str] | None = None,
     times: Sequence[Any] | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "network",
+    nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
     resampling: Resampling = "cubic",
@@ -60,7 +69,7 @@ def append(
         Where `to_zarr` wrote the cube, of an aligned stack whose anchor is one of its items.
     ids, times : sequence, optional
         Of files, as in `coregstack.open_scenes`.
-    band, max_shift, threshold, min_improvement, model, decide
+    band, max_shift, threshold, min_improvement, nearest, model, decide
         As in `coregstack.estimate`.
     method : str
         "network" or "direct", as in `coregstack.estimate`, but by default "network".
@@ -103,6 +112,7 @@ def append(
         threshold=threshold,
         min_improvement=min_improvement,
         method=method,
+        nearest=nearest,
         model=model,
         decide=decide,
     )
@@ -167,10 +177,12 @@ def _append_to(
         [_bare(conform(array.isel(time=beside))), _bare(conform(stack))], "time", join="override",
         combine_attrs="override",
     )  # fmt: skip
+    told = np.array([own or other for own, other in zip(cube.classes, known.classes, strict=True)], object)
+    both = both.assign_coords({CLASSES: ("band", told)}) if any(told) else both
     placed = _placed(cube, beside, anchor)
     quality = estimate_beside(both, anchor, placed, settings)
     quality = quality.isel(time=slice(len(beside), None)).compute()
-    aligned = apply(stack, quality, resampling=resampling)
+    aligned = apply(stack, quality, resampling=resampling, nearest=settings.nearest)
     write_behind(aligned, grown)
     return quality
 

@@ -13,19 +13,19 @@ from coregstack.cube.place import Place
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.files import resolved
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
+from coregstack.matching.bands import anchor_bands
 from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import Scene
 from coregstack.run.cube import readable, write_cube
 from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
-from coregstack.run.new_dates import append_scenes
 from coregstack.run.places import cube_place
 from coregstack.run.result import RunResult, with_table
 from coregstack.run.scheduler import Progress
 from coregstack.stack.applying import check_resampling
 from coregstack.stack.metadata import scene_metadata
 from coregstack.stack.opening import Unusable
-from coregstack.stack.placing import unplaceable
+from coregstack.stack.placing import check_nearest, scene_bands, unplaceable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +122,8 @@ def carry_out(
         If the request cannot be honoured; nothing was written then.
     """
     anchor = items.anchor
-    request.match.bound(anchor.bands)
+    anchor_bands(request.match, scene_bands(anchor))
+    check_nearest(request.match.nearest, items.scenes)
     place = _place_of_cube(request, items)
     settings = DeliverySettings(
         output=str(resolved(request.output)),
@@ -135,6 +136,7 @@ def carry_out(
         digests=digests or request.check,
         dry_run=request.dry_run,
         check=request.check,
+        nearest=tuple(request.match.nearest),
         references=reference_digests(anchor, items.scenes, request.match) if request.check else (),
     )
     with nullcontext() if request.dry_run else output_folder(request.output, items.inputs) as claim:
@@ -184,8 +186,11 @@ def _with_cube(result: RunResult, request: RunRequest, items: RunItems, place: P
         mark = find_cube(place, overwrite=False) if request.append else None
         if mark is None or not mark.ready:
             overwrite = request.overwrite and not request.append
-            write_cube(place, items.scenes, items.anchor, result, overwrite=overwrite)
+            write_cube(place, items.scenes, items.anchor, result, request.match, overwrite=overwrite)
             return result
+        # what is needed to append is loaded only where it is asked for
+        from coregstack.run.new_dates import append_scenes
+
         able = [s for s in readable(items.scenes, result) if unplaceable(s, items.anchor, apart=True) is None]
         append_scenes(able, place, request.match, resampling=request.resampling)
     except (CoregError, OSError) as error:

@@ -19,7 +19,7 @@ from coregstack.export.displacement import displacement_name
 from coregstack.export.files import staged
 from coregstack.export.plan import TABLE, ItemReport, WrittenFile
 from coregstack.export.stac import write_stac
-from coregstack.graph.matched import displacement_files
+from coregstack.graph.displaced import displacement_files
 from coregstack.matching.quality import table_fields, variables
 from coregstack.model import Status
 from coregstack.run.notebook import table_html

@@ -17,7 +17,7 @@ from dask.callbacks import Callback
 from coregstack.errors import SchedulerLost, WorkersPaused
 from coregstack.export.deliver import log_report
 from coregstack.export.plan import ItemReport
-from coregstack.graph.written import DELIVERY
+from coregstack.graph.blocks import DELIVERY
 from coregstack.run.memory import check_workers, watched
 
 log = logging.getLogger(__name__)

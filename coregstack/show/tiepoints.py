@@ -13,17 +13,19 @@ from coregstack.errors import InvalidRequest, MissingFile
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.plan import TABLE
 from coregstack.export.ties import tie_table
+from coregstack.matching.choices import Band
 from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.run.result import RunResult
 from coregstack.show.rematch import qualities, rematch
+from coregstack.untrusted.given import given_path
 
 
 def tie_points(
     source: Any,
     *,
     anchor: Hashable | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
 ) -> pd.DataFrame:
     """List the windows that were matched: where each lies, its own shift, and whether it agrees.
@@ -41,10 +43,11 @@ def tie_points(
     -------
     DataFrame
         One row a window: `item`; `x`, `y` of its middle in the anchor's CRS (``attrs["crs"]``); `row`, `col`
-        of its middle in the anchor, px; its own `shift_x` (right) and `shift_y` (down), px; `weight`, 0 to
-        1; `inlier`; `band`, counted among the match bands; `against`, the item it was matched with: the
-        anchor, or, where ``method="network"`` reached the item only through others, the one of them that it
-        was scored against. Then `shift_x` and `shift_y` hold the way on to the anchor too.
+        of its middle in the anchor, px; its own `shift_x` (right) and `shift_y` (down), px; `residual_x` and
+        `residual_y`, what it shows beyond the shift, affine map or field that was found, px; `weight`, 0 to 1;
+        `inlier`; `band`, counted among the match bands; `against`, the item it was matched with: the anchor, or,
+        where ``method="network"`` reached the item only through others, the one of them that it was scored
+        against. Then `shift_x` and `shift_y` hold the way on to the anchor too.
         `coregstack.write_ties` writes it.
 
     Raises
@@ -69,7 +72,7 @@ def tie_points(
         return tie_table(items, again.box, again.stack.ids[again.anchor])
     if anchor is not None or settings != MatchSettings():
         raise InvalidRequest("anchor and match options are for stacks; the output of a run holds its own.")
-    return _kept(Path(source.output if isinstance(source, RunResult) else source))
+    return _kept(given_path(source.output if isinstance(source, RunResult) else source, "source"))
 
 
 def _kept(folder: Path) -> pd.DataFrame:

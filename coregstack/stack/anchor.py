@@ -14,7 +14,8 @@ from coregstack.errors import InvalidStack
 from coregstack.graph.matched import array_items, scene_items
 from coregstack.graph.sketches import item_sketches, network_frame
 from coregstack.kernels.descriptor import similarity
-from coregstack.matching.options import MatchOptions, match_bands
+from coregstack.matching.bands import pair_bands
+from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.network import AnchorScore
 from coregstack.network import rank_anchors as rank_measures
 from coregstack.network.sketch import Sketch
@@ -132,7 +133,7 @@ def _scene_scores(
 
 
 def _stack_scores(stack: Stack) -> tuple[AnchorScore, ...]:
-    band = match_bands(stack.bands, None)[0][0]
+    band = pair_bands(MatchSettings(), stack.held, stack.held).item[0]
     scenes = pristine_scenes(stack)
     if scenes is not None and pristine_clear(stack):
         groups, _ = groups_of([scene.scene for scene in scenes])

@@ -56,7 +56,13 @@ _EXPECTED = (
 
 
 def _called(make: Callable[[xr.DataArray], Any], stack: Stack) -> xr.DataArray:
-    found = make(stack.given)
+    try:
+        found = make(stack.given)
+    except Exception as error:
+        raise InvalidRequest(
+            f"The function given as mask failed with the stack ({type(error).__name__}: {error}). It is called with "
+            f"the stack as it was given, of dims {stack.given.dims}."
+        ) from error
     if not isinstance(found, xr.DataArray):
         raise InvalidRequest(
             f"A function given as mask has to return a bool DataArray, but it returned {type(found).__name__}."
