@@ -1,7 +1,7 @@
 """Which run an output folder belongs to: work of a run that has ended is not written any more.
 
 A lock ends with its process, but a cluster may still be at work for a run that was interrupted or killed, or whose
-scheduler was lost. What it finishes must neither meet the files of the next run, nor take their place.
+scheduler was lost. What it finishes must not be mixed with the files of the next run, nor replace them.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def claim(output: Path) -> str:
 
 
 def release(output: Path) -> None:
-    """End the claim of a run; what of it is still at work writes nothing more."""
+    """End the claim of a run; tasks of it that still run write nothing more."""
     with suppress(CoregError):
         _write(output, _ENDED)
 

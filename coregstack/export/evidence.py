@@ -108,7 +108,7 @@ def _evidence_as_json(evidence: Evidence) -> dict[str, Any]:
 
 def _evidence_from_json(value: dict[str, Any]) -> Evidence:
     ties = {name: np.array(value["ties"][name], _WHOLE.get(name, float)) for name in TiePoints.__slots__}
-    residuals = {name: np.array(value[name], float) for name in _RESIDUALS if name in value}
+    residuals: dict[str, Any] = {name: np.array(value[name], float) for name in _RESIDUALS if name in value}
     columns = [*ties.values(), *residuals.values()]
     if len({column.shape for column in columns}) != 1 or ties["band"].ndim != 1:
         raise ValueError("windows have as many values of one kind as of another")

@@ -24,10 +24,11 @@ def displacement_planes(found: da.Array, nodes: tuple[int, int]) -> da.Array:
 
     An item that is displaced as one has its shift at every node, one whose shift is not known NaN.
     """
-    return da.blockwise(
+    lazy: da.Array = da.blockwise(
         _planes, "tcyx", found, "t", nodes=nodes, new_axes={"c": 3, "y": nodes[0], "x": nodes[1]},
         dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
     )  # fmt: skip
+    return lazy
 
 
 def displacement_files(
@@ -45,11 +46,12 @@ def displacement_files(
         The anchor's box.
     """
     nodes = Lattice.of((anchor.shape[0], anchor.shape[1])).shape
-    return da.blockwise(
+    lazy: da.Array = da.blockwise(
         _file_planes, "tcyx", object_array("coregstack-displaced-", list(zip(paths, qualities, strict=True))), "t",
         anchor=anchor, nodes=nodes, new_axes={"c": 3, "y": nodes[0], "x": nodes[1]},
         dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
     )  # fmt: skip
+    return lazy
 
 
 def _file_planes(known: NDArray[np.object_], anchor: GeoBox, nodes: tuple[int, int]) -> NDArray[np.float32]:
@@ -89,10 +91,11 @@ def displacements(
     for plane in planes:
         known = plane if isinstance(plane, da.Array) else da.from_array(np.asarray(plane))
         parts += [known.rechunk((1, -1, -1)), "tyx"]
-    return da.blockwise(
+    lazy: da.Array = da.blockwise(
         _displacement, "t", *parts, origin=origin, step=step, scale=scale, first=first,
         concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
     )  # fmt: skip
+    return lazy
 
 
 def _displacement(

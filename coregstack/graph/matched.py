@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
-from dask.delayed import Delayed
+from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from coregstack.errors import CoregError
@@ -65,10 +64,11 @@ def array_items(
     """
     planes = [values.rechunk((1, -1, -1, -1)), "tbyx"]
     planes += [] if clear is None else [clear.rechunk((1, -1, -1)), "tyx"]
-    return da.blockwise(
+    items: da.Array = da.blockwise(
         _array_item, "t", object_array("coregstack-ids-", list(ids)), "t", *planes,
         nodata=nodata, origin=origin, concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
     )  # fmt: skip
+    return items
 
 
 def reference(
@@ -76,24 +76,27 @@ def reference(
 ) -> Delayed:
     """The anchor, prepared in one task; `item` is the anchor, or an array of it alone; `stable` as in `prepare`."""
     known = item.to_delayed().item() if isinstance(item, da.Array) else item
-    return dask.delayed(_prepare, pure=True)(known, options, stable)
+    prepared: Delayed = delayed(_prepare, pure=True)(known, options, stable)
+    return prepared
 
 
 def records(items: da.Array, anchor: int | None, reference: Delayed, options: MatchOptions) -> da.Array:
     """An `ItemQuality` for each item, one task each; `anchor` is its position, None where it is none of them."""
-    return da.map_blocks(
+    assessed: da.Array = da.map_blocks(
         _assess, items, flags(items.shape[0], anchor), reference=reference, options=options,
         dtype=object, meta=np.empty(0, object),
         name="coregstack-quality-" + tokenize(items.name, anchor, reference.key),
     )  # fmt: skip
+    return assessed
 
 
 def field_values(records: da.Array, told: Field) -> da.Array:
     """One quality variable out of the records."""
-    return da.map_blocks(
+    values: da.Array = da.map_blocks(
         _values, records, told=told.name, dtype=told.dtype, meta=np.empty(0, told.dtype),
         name=f"{FIELD}{told.name}-{tokenize(records.name, told.name)}",
     )  # fmt: skip
+    return values
 
 
 def _values(records: NDArray[np.object_], told: str) -> NDArray[Any]:

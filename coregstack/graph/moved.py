@@ -24,13 +24,14 @@ def moves(
     `displacement` holds a `Displacement` for each time, or None where the shift is the same everywhere.
     """
     given = (status, shift_y, shift_x) if displacement is None else (status, shift_y, shift_x, displacement)
-    return da.blockwise(
+    applied: da.Array = da.blockwise(
         _moves,
         "t",
         *(part for a in given for part in (by_time(a), "t")),
         dtype=object,
         meta=np.empty(0, object),
     )
+    return applied
 
 
 def move_scenes(
@@ -39,12 +40,13 @@ def move_scenes(
     """Pixels of scenes, each moved, read from its file in one interpolation."""
     rows, cols = _chunked_indexes(chunks[2]), _chunked_indexes(chunks[3])
     first = items[0]
-    return da.blockwise(
+    pixels: da.Array = da.blockwise(
         _read_moved, "tbyx", scene_array(items), "t", move, "t", rows, "y", cols, "x",
         resampling=resampling, new_axes={"b": len(first.bands)}, concatenate=True, align_arrays=False,
         dtype=np.dtype(first.dtype), meta=np.empty((0, 0, 0, 0), first.dtype),
         name=ALIGNED + tokenize(items, move.name, chunks, resampling),
     )  # fmt: skip
+    return pixels
 
 
 def move_arrays(
@@ -61,21 +63,24 @@ def move_arrays(
         nodata=nodata, concatenate=True, align_arrays=False,
         dtype=values.dtype, meta=np.empty((0, 0, 0, 0), values.dtype),
     )  # fmt: skip
-    return out.rechunk(values.chunks)
+    moved: da.Array = out.rechunk(values.chunks)
+    return moved
 
 
 def move_clear(clear: da.Array, move: da.Array) -> da.Array:
     """A mask of dims (time, y, x), moved by nearest neighbour."""
-    out = da.blockwise(
+    out: da.Array = da.blockwise(
         _move_mask, "tyx", clear.rechunk((1, -1, -1)), "tyx", move, "t",
         concatenate=True, align_arrays=False, dtype=bool, meta=np.empty((0, 0, 0), bool),
     )  # fmt: skip
-    return out.rechunk(clear.chunks)
+    moved: da.Array = out.rechunk(clear.chunks)
+    return moved
 
 
 def _chunked_indexes(sizes: Iterable[int]) -> da.Array:
     sizes = tuple(sizes)
-    return da.arange(sum(sizes), chunks=(sizes,))
+    indexes: da.Array = da.arange(sum(sizes), chunks=(sizes,))
+    return indexes
 
 
 def _moves(

@@ -30,11 +30,11 @@ from coregstack.matching.decision import failure
 from coregstack.matching.items import MatchItem
 from coregstack.matching.options import MatchOptions
 from coregstack.model import ItemQuality
+from coregstack.network.sketch import Sketch
 from coregstack.network.steps import (
     PairMatch,
     Place,
     Plan,
-    Sketch,
     conclude,
     match_with_anchor,
     match_with_partners,
@@ -50,7 +50,7 @@ _NO_OBJECTS = np.empty(0, object)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Items:
-    """What the tasks of a network know of all items."""
+    """Properties of all items that the tasks of a network need."""
 
     names: tuple[str, ...]
     """Ids; that of an anchor from outside the stack comes last."""
@@ -150,12 +150,13 @@ def _by_item(
     known: Items,
     options: MatchOptions,
 ) -> da.Array:
-    """One task for each item, which takes what is told of it (index "t") or of all (index "p")."""
-    return da.blockwise(
+    """One task for each item, which takes the values of the item (index "t") or of all items (index "p")."""
+    results: da.Array = da.blockwise(
         function, "t", da.arange(len(known.names), chunks=1), "t", told, index, everyone, "s",
         reference=reference, known=known, options=options,
         concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
     )  # fmt: skip
+    return results
 
 
 def _with_partners(
@@ -214,10 +215,11 @@ def _partners(plan: Plan, anchor: int) -> list[list[int]]:
 def _places(matches: da.Array, sketches: da.Array, known: Items, options: MatchOptions) -> da.Array:
     """A `Place` for each item but an anchor from outside, all computed in one task."""
     count = sketches.shape[0]
-    return da.blockwise(
+    places: da.Array = da.blockwise(
         _solve, "t", matches.rechunk(-1), "m", sketches, "t", known=known, options=options,
         adjust_chunks={"t": (count,)}, concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
     )  # fmt: skip
+    return places
 
 
 def _plan(

@@ -21,20 +21,22 @@ def open_pixels(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> da.Arr
     """Lazy pixels of scenes, dims (time, band, y, x), one time and all bands in a block."""
     first = items[0]
     scenes, rows, cols = _inputs(items, chunks)
-    return da.blockwise(
+    pixels: da.Array = da.blockwise(
         _read_pixels, "tbyx", scenes, "t", rows, "y", cols, "x",
         new_axes={"b": len(first.bands)}, dtype=np.dtype(first.dtype), align_arrays=False,
         meta=np.empty((0, 0, 0, 0), first.dtype), name=PIXELS + tokenize(items, chunks),
     )  # fmt: skip
+    return pixels
 
 
 def open_clear(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> da.Array:
     """Lazy mask of usable pixels of scenes, dims (time, y, x)."""
     scenes, rows, cols = _inputs(items, chunks)
-    return da.blockwise(
+    clear: da.Array = da.blockwise(
         _read_clear, "tyx", scenes, "t", rows, "y", cols, "x",
         dtype=bool, align_arrays=False, meta=np.empty((0, 0, 0), bool), name=CLEAR + tokenize(items, chunks),
     )  # fmt: skip
+    return clear
 
 
 def _inputs(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> tuple[da.Array, da.Array, da.Array]:
@@ -43,7 +45,7 @@ def _inputs(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> tuple[da.A
 
 
 def _indexes(size: int, chunk: int) -> da.Array:
-    """0 to size - 1 in blocks: tells a task which rows or columns are its own."""
+    """0 to size - 1 in blocks: the rows or columns of each task."""
     starts = range(0, size, chunk)
     name = _INDEX + tokenize(size, chunk)
     blocks: dict[Any, Any] = {

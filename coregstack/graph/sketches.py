@@ -50,10 +50,11 @@ def item_sketches(items: da.Array, options: MatchOptions, area: GeoBox | None = 
         What the reduced images of scenes behind files cover.
     """
     place = None if area is None else (area.shape, tuple(area.affine), str(area.crs))
-    return da.map_blocks(
+    sketches: da.Array = da.map_blocks(
         _sketch, items, options=options, area=area, dtype=object, meta=_NO_OBJECTS,
         name="coregstack-sketch-" + tokenize(items.name, options, place),
     )  # fmt: skip
+    return sketches
 
 
 def _sketch(items: NDArray[np.object_], options: MatchOptions, area: GeoBox | None) -> NDArray[np.object_]:

@@ -5,7 +5,8 @@ moved by a displacement of its own. What the displacement varies by inside a blo
 slope, to first order. A row of blocks is worked on at once, laid side by side, each with the rim that its taps
 need. Nowhere may the compiler change the order of sums (`fastmath`).
 """
-# mypy: disable-error-code="no-untyped-def"
+# numba finds the types of what it compiles
+# mypy: disable-error-code="no-untyped-def, no-any-return"
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ class Grid:
     @classmethod
     def of(cls, shape: tuple[int, int], pitch: int) -> Grid:
         """Blocks that cover a frame."""
-        rows, cols = ((np.arange(-(-n // pitch)) + 0.5) * pitch - 0.5 for n in shape)
+        rows, cols = ((np.arange(-(-n // pitch), dtype=np.float64) + 0.5) * pitch - 0.5 for n in shape)
         return cls(pitch=pitch, rows=rows, cols=cols)
 
     @property
@@ -253,4 +253,5 @@ def _flatness(
             )
     if not typical:
         return None
-    return _FLAT * np.median(typical, axis=0) + 1e-12
+    least: NDArray[np.float64] = _FLAT * np.median(typical, axis=0) + 1e-12
+    return least

@@ -64,7 +64,8 @@ smooth_into = convolver(SMOOTH_RADIUS)
 def gauss(sigma: float, radius: int, at: float = 0.0) -> NDArray[np.float32]:
     """Gaussian taps round position `at`, which sum to 1."""
     taps = np.exp(-0.5 * ((np.arange(-radius, radius + 1) - at) / sigma) ** 2)
-    return (taps / taps.sum()).astype(np.float32)
+    normed: NDArray[np.float32] = (taps / taps.sum()).astype(np.float32)
+    return normed
 
 
 def smooth_taps(at: float) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""A whole run: every item matched, decided on and written, whatever becomes of the others."""
+"""A whole run: every item is matched, decided on and written, independently of the others."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What was done with all items of a run."""
+    """Results of all items of a run."""
 
     reports: tuple[ItemReport, ...]
     """One for each item."""
     notes: tuple[str, ...]
-    """What is to be said of earlier runs over the same folder."""
+    """Messages about earlier runs over the same folder."""
 
 
 def run_items(
@@ -84,7 +84,7 @@ def run_items(
     overwrite : bool
         Whether items that an earlier run has done are done again.
     progress : callable, optional
-        Told how many items are done, and of how many.
+        Called with the number of items done, and of all items.
     also : iterable of str
         Paths of other files that the run writes, relative to the output.
 
@@ -133,7 +133,7 @@ def run_items(
         parts, progress, total=len(plans), before=len(done), ids=order, undone=undone, need=need
     ):
         reports[report.id] = replace(report, again=found[report.id].again)
-    told = _told([reports[plan.id] for plan in plans], left_over)
+    told = _done([reports[plan.id] for plan in plans], left_over)
     return replace(told, notes=(*told.notes, *words_of_unapplied(told.reports, match.decide)))
 
 
@@ -171,7 +171,7 @@ def deliver_records(
             [tasks], progress, total=len(plans), before=len(reports), ids=ids, undone=undone
         ):
             reports[report.id] = replace(report, again=found[report.id].again)
-    return _told([reports[plan.id] for plan in plans], left_over)
+    return _done([reports[plan.id] for plan in plans], left_over)
 
 
 def _looked_at(
@@ -187,12 +187,12 @@ def _looked_at(
     return found, left_behind(plans, output)
 
 
-def _told(reports: Sequence[ItemReport], left_over: Sequence[str]) -> Done:
+def _done(reports: Sequence[ItemReport], left_over: Sequence[str]) -> Done:
     return Done(reports=tuple(reports), notes=(*words_of_again(reports), *words_of_left(left_over)))
 
 
 def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
-    """Delivers an item as it came, here and with the reason, that a cluster could not do."""
+    """Delivers an item that a cluster could not process: as it came, from this process, with the reason."""
     by_id = {plan.id: plan for plan in plans}
 
     def deliver(item: str, reason: str) -> ItemReport:
@@ -205,7 +205,7 @@ def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
 
 
 def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
-    """Plans of scenes that are no order: every item has one image, named by its id."""
+    """Plans of scenes that do not form an order: every item has one image, named by its id."""
     return [file_plan(scene.id, scene.image.path) for scene in scenes]
 
 
@@ -312,14 +312,14 @@ def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Ar
 
 
 def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str, ...]:
-    """One line on items that stay by the rule although a shift is known; none where there are none."""
+    """One line on items that are not moved, by the rule, although a shift is known; empty if there are none."""
     count = sum(stays_unapplied(report.quality) for report in reports)
     if not count or decide != "score":
         return ()
-    items = "1 item stays" if count == 1 else f"{count} items stay"
+    items = "1 item is" if count == 1 else f"{count} items are"
     return (
-        f"{items} by the score although a shift of more than {WORTH_TELLING:g} px is known: --decide evidence "
-        "(decide='evidence' in Python) moves what is known.",
+        f"{items} not moved because of the score, although a shift of more than {WORTH_TELLING:g} px was found: "
+        "--decide evidence (decide='evidence' in Python) applies it.",
     )
 
 
@@ -345,7 +345,7 @@ def reference_digests(
 
 
 def _samples(scenes: Sequence[Scene]) -> list[str]:
-    """What tells files that have the size and time of others."""
+    """Digests that distinguish files of the same size and time."""
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(lambda path: sample_digest(Path(path)), _files_of(scenes)))
 
@@ -401,7 +401,7 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
 
 
 def _clear(output: Path) -> None:
-    # what cannot be removed harms no file of the run; the check of the output tells of it
+    # what cannot be removed harms no file of the run; the check of the output reports it
     with suppress(OSError):
         for entry in walked(output):
             if is_half_written(Path(entry.path)):

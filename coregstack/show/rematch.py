@@ -149,7 +149,7 @@ def rematch(
         raise AnchorNotFound("This stack does not say what it was aligned to: name the item with anchor=...")
     index = find_anchor(known, name)
     scenes = pristine_scenes(known, moved=True)
-    told = _told(stack)
+    told = _carried_qualities(stack)
     same = bool(told) and known.ids[index] == own
     return Rematch(
         stack=known,
@@ -198,7 +198,7 @@ def qualities(
         yield item, again.quality(reference, positions[item], model)
 
 
-def _told(stack: xr.DataArray) -> list[ItemQuality]:
+def _carried_qualities(stack: xr.DataArray) -> list[ItemQuality]:
     """The quality that the stack carries of each item, by the names it is told under; empty where it carries none."""
     if missing_in(stack.coords):
         return []

@@ -71,9 +71,7 @@ def tie_points(
         items = {item: kept for item, kept in found if kept is not None}
         return tie_table(items, again.box, again.stack.ids[again.anchor])
     if anchor is not None or settings != MatchSettings():
-        raise InvalidRequest(
-            "anchor and match options are for stacks; what a run has written tells them itself."
-        )
+        raise InvalidRequest("anchor and match options are for stacks; the output of a run holds its own.")
     return _kept(given_path(source.output if isinstance(source, RunResult) else source, "source"))
 
 

@@ -1,4 +1,4 @@
-"""What estimating a stack means: which pixels are matched with which anchor, and what is told of each item."""
+"""Estimation for a stack: which pixels are matched with which anchor, and the quality of each item."""
 
 from __future__ import annotations
 
@@ -169,7 +169,7 @@ def _array_items(
 
 
 def _items(stack: Stack, anchor: int | None, settled: tuple[PairMatch, ...]) -> Items:
-    """What a network knows of the stack's items; an anchor from outside comes last."""
+    """The items of a network: ids, times and anchor; an anchor from outside comes last."""
     if anchor is not None:
         return Items(names=stack.ids, times=item_times(stack), anchor=anchor, settled=settled)
     times = np.append(item_times(stack), np.datetime64("NaT", "ns"))
@@ -205,8 +205,8 @@ def _outside(stack: Stack, anchor: xr.DataArray | xr.Dataset) -> _Outside:
         raise InvalidStack(f"An anchor from outside is one scene, but this one has {len(other.ids)} times.")
     if (stack.box.crs is not None or other.box.crs is not None) and not same_pixels(other.box, stack.box):
         raise InvalidStack(
-            f"The anchor ({crs_name(other.box)}, pixel {other.box.affine.a:g} x {other.box.affine.e:g}) has not the "
-            f"stack's CRS and pixel size ({crs_name(stack.box)}, {stack.box.affine.a:g} x {stack.box.affine.e:g}). "
+            f"The anchor ({crs_name(other.box)}, pixel {other.box.affine.a:g} x {other.box.affine.e:g}) does not have "
+            f"the stack's CRS and pixel size ({crs_name(stack.box)}, {stack.box.affine.a:g} x {stack.box.affine.e:g}). "
             "Bring one onto the other's grid first, for example with rio.reproject_match."
         )
     if stack.box.crs is None:

@@ -212,13 +212,13 @@ def _item(values: Mapping[str, Any], files: Iterable[str]) -> dict[str, Any]:
     return {
         "id": str(values["item"]),
         "time": _time(values),
-        **{field.page: _told(field, values[field.name]) for field in fields_in(values) if field.page},
+        **{field.page: _plain(field, values[field.name]) for field in fields_in(values) if field.page},
         "problems": words,
         "files": list(files),
     }
 
 
-def _told(field: Field, value: Any) -> Plain:
+def _plain(field: Field, value: Any) -> Plain:
     """A value of a quality as the page takes it."""
     if field.name == "status":
         return Status(str(value)).value
