@@ -186,7 +186,7 @@ def scene_of_band(stem: str) -> tuple[str, str] | None:
     (('t33uuu 20170216t102101', 'b04'), None)
     """
     words = _words(stem)
-    for count, k in ((count, k) for k in range(len(words) - 1, 0, -1) for count in (2, 1)):
+    for count, k in ((count, k) for k in range(len(words) - 1, 0, -1) for count in (1, 2)):
         part = words[k - count + 1 : k + 1] if k >= count else []
         told = "".join(part)
         code = count == 1 and _CODE.fullmatch(told)

@@ -42,7 +42,7 @@ _DATED = tuple(
 )
 # A year beside another number may have a month, or be one of two: no guess is made.
 _YEAR = re.compile(
-    r"(?<![A-Za-z0-9.])(?<!\d[_-])(?P<year>(?:19|20)\d{2})(?![A-Za-z0-9]|[_-]\d{1,4}(?![A-Za-z0-9]))",
+    r"(?<![A-Za-z0-9.])(?<!\d[_-])(?P<year>(?:19|20)\d{2})(?![A-Za-z0-9]|[._-]\d{1,4}(?![A-Za-z0-9]))",
     re.ASCII,
 )
 _RASTER_SIZE = 2048
