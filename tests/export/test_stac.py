@@ -239,8 +239,11 @@ def test_a_stack_from_stac_is_derived_from_its_items(collection: Any, tmp_path: 
 
 def test_a_displacement_is_an_asset_that_says_what_it_holds(tmp_path: Path) -> None:
     stack = sample_stack(2, (256, 256), seed=6, cloud_cover=0).drop_vars("clear")
-    result = coregstack.to_geotiffs(
-        coregstack.align(stack, anchor=0, model="affine", threshold=1.0), tmp_path / "out"
+    paths = [tmp_path / f"2024010{k + 1}_{k}.tif" for k in range(2)]
+    for scene, path in zip(stack, paths, strict=True):
+        scene.rio.to_raster(path)
+    result = coregstack.run_scenes(
+        paths, anchor=paths[0].stem, output=tmp_path / "out", model="affine", threshold=1.0
     )
     items = {item.id: item for item in result.to_stac("bent").get_items()}
     item = items[result.reports[1].id]
