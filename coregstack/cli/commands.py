@@ -33,7 +33,7 @@ from coregstack.orders.verification import verify_output
 from coregstack.run.result import RunResult, rows
 from coregstack.run.scenes import run_scenes
 from coregstack.show.inspection import inspect_folder, summarise
-from coregstack.show.report import report as write_report
+from coregstack.show.report.page import report as write_report
 from coregstack.stack.anchor import rank_scenes
 from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.testing import SampleOrder, write_sample_order

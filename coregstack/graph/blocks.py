@@ -19,6 +19,8 @@ SCENES = "coregstack-scenes-"
 ALIGNED = "coregstack-aligned-"
 FIELD = "coregstack-field-"
 DELIVERY = "coregstack-delivery-"
+PIXELS = "coregstack-pixels-"
+CLEAR = "coregstack-clear-"
 SELECTIONS = ("getitem-", "rechunk-merge-", "rechunk-split-", "concatenate-", "transpose-")
 
 

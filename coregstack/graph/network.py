@@ -22,14 +22,12 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from coregstack.errors import CoregError
-from coregstack.geometry.lattice import frame_bounds, offset, union
+from coregstack.geometry.lattice import frame_bounds
 from coregstack.graph.blocks import boxed, object_array
-from coregstack.graph.matched import reference as prepared
-from coregstack.graph.matched import scene_items
 from coregstack.graph.sketches import item_sketches, network_frame
 from coregstack.matching.assess import Reference, reference_quality
 from coregstack.matching.decision import failure
-from coregstack.matching.items import MatchItem, SceneItem
+from coregstack.matching.items import MatchItem
 from coregstack.matching.options import MatchOptions
 from coregstack.model import ItemQuality
 from coregstack.network.sketch import Sketch
@@ -70,35 +68,32 @@ class Items:
 
 
 def scene_network(
+    items: da.Array,
     scenes: Sequence[PlacedScene],
     known: Items,
+    reference: Delayed,
     options: MatchOptions,
-    stable: NDArray[np.bool_] | None = None,
 ) -> da.Array:
     """An `ItemQuality` for each scene, from all of them together.
 
     Parameters
     ----------
+    items : dask Array
+        A `SceneItem` for each scene.
     scenes : sequence of PlacedScene
-        The anchor among them; on whatever box of the anchor's lattice.
+        The same scenes, the anchor among them, placed by `network_place`.
     known : Items
         What they are called, and when they were taken.
+    reference : Delayed
+        The anchor, prepared.
     options : MatchOptions
-    stable : ndarray, optional
-        True on ground that may drive a displacement, shape of the anchor's frame.
     """
-    own = scenes[known.anchor].scene.image.box
-    frame = union([scene.scene.image.box for scene in scenes], own)
-    placed = [scene.on(frame) for scene in scenes]
-    bounds = [frame_bounds(scene.scene.image.box, frame) for scene in placed]
+    bounds = [frame_bounds(scene.scene.image.box, scene.lattice) for scene in scenes]
     # bounds are rounded to whole pixels, of which a very small scene has none
     corners = [
         (top, left, max(bottom, np.nextafter(top, np.inf)), max(right, np.nextafter(left, np.inf)))
         for top, bottom, left, right in bounds
     ]
-    corner = offset(own, frame)
-    items = scene_items(placed, corner)
-    reference = prepared(SceneItem(scene=placed[known.anchor], corner=corner), options, stable)
     # what lies far away would leave hardly a pixel of a sketch to the others
     sketches = item_sketches(items, options, network_frame(scenes, known.anchor)).rechunk(-1)
     plan = da.map_blocks(

@@ -11,11 +11,9 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from coregstack.graph.blocks import ALIGNED, SCENES, SELECTIONS, literal, scene_array, window
+from coregstack.graph.blocks import CLEAR, PIXELS, scene_array, window
 from coregstack.pixels.scene import PlacedScene, read_block, read_clear
 
-PIXELS = "coregstack-pixels-"
-CLEAR = "coregstack-clear-"
 _INDEX = "coregstack-index-"
 
 
@@ -39,35 +37,6 @@ def open_clear(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> da.Arra
         dtype=bool, align_arrays=False, meta=np.empty((0, 0, 0), bool), name=CLEAR + tokenize(items, chunks),
     )  # fmt: skip
     return clear
-
-
-def origin_scenes(array: da.Array, *, moved: bool) -> list[PlacedScene] | None:
-    """The scenes whose pixels an array holds unchanged, or None if it was computed upon.
-
-    An array is unchanged if its graph does nothing but read scenes, select, join and rechunk; and, where
-    `moved` says so, move them.
-    """
-    readers = (PIXELS, CLEAR, ALIGNED) if moved else (PIXELS, CLEAR)
-    graph = array.__dask_graph__()
-    if not isinstance(graph, HighLevelGraph):
-        return None
-    found: list[PlacedScene] = []
-    queue, seen = [array.name], set()
-    while queue:
-        name = queue.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name.startswith(SCENES):
-            layer = graph.layers[name]
-            found += [literal(layer[key])[0] for key in sorted(layer)]
-        elif name.startswith(readers):
-            queue += [dep for dep in graph.dependencies[name] if dep.startswith(SCENES)]
-        elif name.startswith(SELECTIONS):
-            queue += graph.dependencies[name]
-        else:
-            return None
-    return found or None
 
 
 def _inputs(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> tuple[da.Array, da.Array, da.Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,9 @@ from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
 from coregstack.model import ItemQuality, ValidArea
-from coregstack.pixels.scene import MatchPixels
+
+if TYPE_CHECKING:
+    from coregstack.pixels.scene import MatchPixels
 
 log = logging.getLogger(__name__)
 

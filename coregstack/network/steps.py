@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,7 +35,9 @@ from coregstack.model import (
 from coregstack.network.adjust import NetworkSolution, adjust
 from coregstack.network.pairs import choose_pairs
 from coregstack.network.sketch import Sketch
-from coregstack.pixels.scene import MatchPixels
+
+if TYPE_CHECKING:
+    from coregstack.pixels.scene import MatchPixels
 
 NEIGHBOURS = 4
 """Partners beside the anchor that an item is matched with on average."""

@@ -23,8 +23,9 @@ from coregstack.export.files import WriteError, file_digest, is_half_written, re
 from coregstack.export.lock import locked
 from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
 from coregstack.graph.blocks import object_array
-from coregstack.graph.matched import reference
+from coregstack.graph.matched import reference, scene_items
 from coregstack.graph.network import Items, scene_network
+from coregstack.graph.sketches import network_place
 from coregstack.graph.written import deliveries, scene_deliveries
 from coregstack.matching.bands import anchor_bands, pair_bands
 from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
@@ -110,7 +111,7 @@ def run_items(
         matched = [k for k, plan in enumerate(group.plans) if plan.id not in done]
         order += [group.plans[k].id for k in matched]
         if matched and network:
-            records = scene_network(*_network(group, scenes, anchor), group.options)[matched]
+            records = _network(group, scenes, anchor)[matched]
             parts.append(deliveries([group.plans[k] for k in matched], records, settings))
         elif matched:
             parts.append(_matched(group.only(matched), scenes, anchor, settings))
@@ -295,8 +296,8 @@ def _matched(
     return scene_deliveries(group.plans, placed, position, first, group.options, settings)
 
 
-def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> tuple[list[PlacedScene], Items]:
-    """The scenes of a group, with the anchor among them or behind them, and what a network knows of them."""
+def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
+    """Records of the scenes of a group, from all of them together, the anchor among them or behind them."""
     able = [(scenes[plan.id], bands) for plan, bands in zip(group.plans, group.bands, strict=True)]
     if all(scene.id != anchor.id for scene, _ in able):
         able.append((anchor, group.anchor))
@@ -305,7 +306,9 @@ def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> tuple
         times=np.array([scene.time for scene, _ in able], "datetime64[ns]"),
         anchor=next(k for k, (scene, _) in enumerate(able) if scene.id == anchor.id),
     )
-    return [_on_anchor(scene, anchor, bands) for scene, bands in able], items
+    placed, corner = network_place([_on_anchor(scene, anchor, bands) for scene, bands in able], items.anchor)
+    first = reference(SceneItem(scene=placed[items.anchor], corner=corner), group.options)
+    return scene_network(scene_items(placed, corner), placed, items, first, group.options)
 
 
 def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
 from coregstack.graph.displaced import displacement_planes
 from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
 from coregstack.graph.network import Items, array_network, scene_network
+from coregstack.graph.sketches import network_place
 from coregstack.kernels.lattice import Lattice
 from coregstack.matching.bands import BandPairs, pair_bands
 from coregstack.matching.items import MatchItem, SceneItem
@@ -131,11 +132,14 @@ def _records(
     else:
         frame = stack.box if isinstance(anchor, int) else anchor.stack.box
     ground = None if stable is None else stable_ground(stack, stable, frame)
-    if scenes is not None and options.method == "network":
-        return scene_network(scenes, known, options, ground), frame
     if scenes is not None:
-        items = scene_items(scenes)
-        first: MatchItem | da.Array = SceneItem(scene=scenes[known.anchor])
+        together = options.method == "network"
+        placed, corner = network_place(scenes, known.anchor) if together else (scenes, NO_SHIFT)
+        items = scene_items(placed, corner)
+        first: MatchItem | da.Array = SceneItem(scene=placed[known.anchor], corner=corner)
+        if together:
+            prepared = reference(first, options, ground)
+            return scene_network(items, placed, known, prepared, options), frame
     else:
         items, first = _array_items(stack, inside, anchor, usable_pixels(stack, mask), pairs)
     prepared = reference(first, options, ground)
