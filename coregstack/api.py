@@ -26,6 +26,8 @@ from coregstack.stack.lookup import find_scene
 from coregstack.stack.masks import Mask
 from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
 
+__all__ = ["align", "apply", "estimate", "open_scenes"]
+
 
 def open_scenes(
     paths: Sequence[str | os.PathLike[str]],
@@ -54,7 +56,7 @@ def open_scenes(
     ids : sequence of str, optional
         Item ids; by default the file names without extension.
     times : sequence, optional
-        Times of acquisition in UTC; by default from a tag or from the file name, NaT where neither tells.
+        Times of acquisition in UTC; by default from a tag or from the file name, NaT where neither has one.
     bands : sequence of str or int, optional
         Bands to open, by name or position.
     chunks : int or tuple of int, optional
@@ -131,8 +133,8 @@ def estimate(
         that makes such a DataArray of the stack. By default the coordinate `clear` where there is one; False uses all
         valid pixels.
     band : str, int or pair of these, optional
-        Band that is scored, by name or position; "mean" for the mean of all bands. By default red where a
-        name tells it, else the middle band. The estimator uses up to three more bands. A pair names the one band of
+        Band that is scored, by name or position; "mean" for the mean of all bands. By default red where the
+        bands have names, else the middle band. The estimator uses up to three more bands. A pair names the one band of
         the anchor and the one of the items that are matched, as ``("pan", "red")``. Bands of an anchor from outside
         are those of the same name, in any case and order and by usual synonyms (``B04`` is ``red``); where there are
         none, the anchor's scored band is matched with each of up to four bands of the items.
@@ -145,7 +147,7 @@ def estimate(
     method : str
         "direct" matches every item with the anchor. "network" matches it with a few others too, near in
         date, in season and alike in content, and adjusts all pairs together: items that share too little with
-        the anchor are reached through others, as `details` tells, and are scored against the aligned item
+        the anchor are reached through others, as `details` says, and are scored against the aligned item
         before them on that way. The quality then holds `redundancy`, `closure` (px) and `against` of every item
         as well: pairs beyond the one that is needed, the rms length of the closures of loops, and the id of the
         item that it was matched and scored against, empty for the anchor. It takes some three times as long.

@@ -216,6 +216,10 @@ class Evidence:
     """Side of an overview's pixel, px of the frame."""
     against: str | None = None
     """Id of the item, other than the anchor, that the item was matched with; None for the anchor."""
+    residual_y: NDArray[np.float64] | None = None
+    """What each window of `ties` shows beyond the model, down the rows, px, shape (n,); None where it is not known."""
+    residual_x: NDArray[np.float64] | None = None
+    """The same along the columns."""
     area: ValidArea | None = None
     """Where the whole of the item's image is valid, as it came; None where that is not known."""
 

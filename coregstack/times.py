@@ -1,4 +1,4 @@
-"""Acquisition times that names and metadata tell, under the name that they are documented by."""
+"""Acquisition times from names and metadata, under their documented name."""
 
 from coregstack.untrusted.times import time_from_name, time_from_text
 

@@ -24,9 +24,10 @@ from coregstack.matching.options import MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.run.notebook import table_html
 from coregstack.show import plot
+from coregstack.show.fields import matched_field, shown_field
 from coregstack.show.rematch import qualities, rematch
-from coregstack.show.report import report
 from coregstack.show.report.content import quality_table
+from coregstack.show.report.page import report
 from coregstack.show.tiepoints import tie_points
 from coregstack.stack.masks import Mask
 
@@ -54,6 +55,32 @@ class QualityPlots:
     def scores(self, *, ax: Any = None) -> Any:
         """Plot matching scores over time; see `coregstack.show.plot.scores`."""
         return plot.scores(quality_table(self._source), ax=ax)
+
+    def residuals(self, *, ax: Any = None) -> Any:
+        """Plot the misalignment to be expected over time; see `coregstack.show.plot.residuals`."""
+        return plot.residuals(quality_table(self._source), ax=ax)
+
+
+class DatasetPlots(QualityPlots):
+    """Plots of shifts and scores, and of how single items are displaced.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> from coregstack import estimate
+    >>> from coregstack.testing import sample_stack
+    >>> quality = estimate(sample_stack(2, shape=(256, 256)), anchor=0, model="affine").compute()
+    >>> axes = quality.coreg.plot.field(str(quality.id.values[1]), ax=Figure().subplots(1, 3))
+    >>> axes[2].get_title()
+    'sigma along an axis [px]'
+    """
+
+    _source: xr.Dataset
+
+    def field(self, id: str, *, ax: Sequence[Any] | None = None) -> Any:
+        """Show how an item is displaced: arrows, length and sigma; see `coregstack.show.plot.field`."""
+        found, mean = shown_field(self._source, id)
+        return plot.field(found, mean=mean, title=id, ax=ax)
 
 
 class StackPlots(QualityPlots):
@@ -100,6 +127,24 @@ class StackPlots(QualityPlots):
         return plot.compare(
             self._matched(id, anchor, MatchSettings(band=band, max_shift=max_shift)), title=id, ax=ax
         )
+
+    def field(
+        self,
+        id: str,
+        *,
+        model: Model | None = None,
+        anchor: Hashable | None = None,
+        band: str | int | None = None,
+        max_shift: float | None = None,
+        ax: Sequence[Any] | None = None,
+    ) -> Any:
+        """Match an item once more and show how it is displaced; see `coregstack.show.plot.field`.
+
+        `model` is that which it was aligned by, or "field".
+        """
+        settings = MatchSettings(band=band, max_shift=max_shift, model=model or "shift")
+        found, quality = matched_field(rematch(self._source, anchor, settings), id)
+        return plot.field(found, mean=quality.shift, evidence=quality.evidence, title=id, ax=ax)
 
     def _matched(self, item: str, anchor: Hashable | None, settings: MatchSettings) -> ItemQuality:
         return next(quality for _, quality in qualities(rematch(self._source, anchor, settings), [item]))
@@ -212,9 +257,9 @@ class QualityAccessor:
         self._quality = quality
 
     @property
-    def plot(self) -> QualityPlots:
-        """Plots of shifts and scores."""
-        return QualityPlots(self._quality)
+    def plot(self) -> DatasetPlots:
+        """Plots of shifts, scores and displacements."""
+        return DatasetPlots(self._quality)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row an item; what is lazy is computed."""

@@ -49,11 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
         "folder", metavar="OUTPUT", help="folder or cube that order or align has written; a cube may be a URL"
     )
     inspect = _command(commands, "inspect",
-        "Say what is in a folder, and what would be refused, and why; nothing is written.",
+        "List what is in a folder, what would be refused, and why; nothing is written.",
         "coregstack inspect order_folder")  # fmt: skip
     inspect.add_argument("folder", metavar="DIR", help="folder of a delivered order, or of any scenes")
     inspect.add_argument(
-        "--anchor", metavar="ID", help="item the others are held against (default: the best overlap)"
+        "--anchor", metavar="ID", help="item that the others are compared with (default: the best overlap)"
     )
     completion = commands.add_parser(
         "completion",
@@ -88,7 +88,7 @@ def _order_command(commands: Any) -> None:
     order.add_argument(
         "--no-verify",
         action="store_true",
-        help="neither compare inputs with the digests of their manifest, nor check the output at the end",
+        help="do not compare inputs with the digests of their manifest, and do not check the output at the end",
     )
     order.add_argument(
         "--append",
@@ -135,12 +135,12 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="match and decide only, and print the table; write nothing"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="do everything anew, not only what is missing"
+        "--overwrite", action="store_true", help="process everything again, not only what is missing"
     )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="compare digests before an item that an earlier run has done is taken for done, not only sizes and times",
+        help="before an item counts as done, compare the digests of its files, not only sizes and times",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write report.html to the output")
     match = parser.add_argument_group("matching")
@@ -169,14 +169,14 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=SCORE_THRESHOLD,
         metavar="SCORE",
-        help="aligned already from this score on (default: %(default)s)",
+        help="an item with this score or a higher one counts as aligned (default: %(default)s)",
     )
     match.add_argument(
         "--min-improvement",
         type=float,
         default=MIN_IMPROVEMENT,
         metavar="SCORE",
-        help="least gain that a shift is applied for (default: %(default)s)",
+        help="smallest improvement of the score for which a shift is applied (default: %(default)s)",
     )
     match.add_argument(
         "--method",
@@ -215,7 +215,7 @@ def _cluster_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _place(text: str) -> str:
     if not text:
-        # as where a variable of a script is not set; it would mean the current folder
+        # for example an unset variable of a script; it would mean the current folder
         raise argparse.ArgumentTypeError("a name was expected, but it is empty")
     return text
 

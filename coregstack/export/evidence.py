@@ -14,16 +14,14 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export.files import inside, staged
+from coregstack.export.files import STATE, inside, staged
 from coregstack.model import Evidence, Shift, TiePoints, ValidArea
 from coregstack.untrusted.crstext import crs_fault
 from coregstack.untrusted.jsonfile import read_small_json
 
-STATE = ".coregstack"
-"""Folder in an output folder that remembers what was done with each item, and from what."""
-
 _LONGEST = 2**31
 """No raster has more rows or columns."""
+_RESIDUALS = ("residual_y", "residual_x")
 _WHOLE = {"inlier": bool, "band": np.int64}
 
 
@@ -104,12 +102,15 @@ def _evidence_as_json(evidence: Evidence) -> dict[str, Any]:
         "factor": evidence.factor,
         "against": evidence.against,
         "ties": {name: getattr(evidence.ties, name).tolist() for name in TiePoints.__slots__},
+        **{name: found.tolist() for name in _RESIDUALS if (found := getattr(evidence, name)) is not None},
     }
 
 
 def _evidence_from_json(value: dict[str, Any]) -> Evidence:
     ties = {name: np.array(value["ties"][name], _WHOLE.get(name, float)) for name in TiePoints.__slots__}
-    if len({column.shape for column in ties.values()}) != 1 or ties["band"].ndim != 1:
+    residuals: dict[str, Any] = {name: np.array(value[name], float) for name in _RESIDUALS if name in value}
+    columns = [*ties.values(), *residuals.values()]
+    if len({column.shape for column in columns}) != 1 or ties["band"].ndim != 1:
         raise ValueError("windows have as many values of one kind as of another")
     return Evidence(
         ties=TiePoints(**ties),
@@ -119,6 +120,7 @@ def _evidence_from_json(value: dict[str, Any]) -> Evidence:
         origin=_pair(value["origin"]),
         factor=int(value["factor"]),
         against=None if value["against"] is None else str(value["against"]),
+        **residuals,
     )
 
 

@@ -19,8 +19,8 @@ from coregstack.geometry.lattice import frame_bounds, lattice_like, moved, same_
 from coregstack.matching.bands import Bands, band_classes, image_bands
 from coregstack.model import Displacement, Move
 from coregstack.pixels import newraster, raster
+from coregstack.pixels.bandcache import BandCache, file_of
 from coregstack.pixels.georeference import translate_georeference
-from coregstack.pixels.held import Held, file_of
 from coregstack.pixels.places import footprint, scaled_move
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
@@ -64,7 +64,7 @@ def write_moved(
     target: Path,
     content: Content,
     movement: Movement,
-    held: Held | None = None,
+    cache: BandCache | None = None,
 ) -> None:
     """Write a raster onto the anchor's lattice, moved, in one interpolation.
 
@@ -82,7 +82,7 @@ def write_moved(
         What the raster holds.
     movement : Movement
         Where it goes.
-    held : Held, optional
+    cache : BandCache, optional
         The open source, of which pixels are in memory already.
 
     Raises
@@ -90,12 +90,12 @@ def write_moved(
     UnreadableFile, MissingFile
         If the source cannot be read, or the target cannot be written.
     """
-    header = raster.read_header(source) if held is None else held.header
+    header = raster.read_header(source) if cache is None else cache.header
     with staged(target) as temporary:
         if movement.resampling == "none":
             _write_georeference(header, temporary, movement)
         else:
-            _write_pixels(header, temporary, content, movement, held)
+            _write_pixels(header, temporary, content, movement, cache)
         if movement.cog:
             averaged = content is Content.IMAGE and not class_bands(header, movement.nearest)
             make_cloud_optimised(temporary, averaged=averaged)
@@ -131,13 +131,13 @@ def class_bands(header: RasterHeader, asked: Sequence[str | int]) -> tuple[int, 
 
 
 def _write_pixels(
-    header: RasterHeader, path: Path, content: Content, movement: Movement, held: Held | None
+    header: RasterHeader, path: Path, content: Content, movement: Movement, cache: BandCache | None
 ) -> None:
     lattice, box, move = output_box(header, movement)
     image = content is Content.IMAGE
     classes = class_bands(header, movement.nearest) if image else ()
     top, _, left, _ = frame_bounds(box, lattice)
-    with file_of(header, held) as dataset, newraster.created(str(path), dataset, box) as out:
+    with file_of(header, cache) as dataset, newraster.created(str(path), dataset, box) as out:
         for row, col, height, width in _blocks((box.shape[0], box.shape[1]), out):
             window = int(top) + row, int(left) + col, height, width
             values = placed(
@@ -151,7 +151,7 @@ def _write_pixels(
                 nodata=header.nodata if image else None,
                 fill=fill_values(header, content),
                 nearest=classes,
-                held=held,
+                cache=cache,
             )
             inside = Window(col, row, width, height)
             out.write(values, window=inside)

@@ -112,7 +112,7 @@ class DeliverySettings:
     method: str = "direct"
     """How the shifts were found: ``direct`` or ``network``."""
     digests: bool = False
-    """Whether reports tell the digests of what was written."""
+    """Whether reports hold the digests of written files."""
     check: bool = False
     """Whether the digests of what was read are noted too, and compared before an item is taken for done."""
     references: tuple[tuple[str, str], ...] = ()
@@ -131,9 +131,9 @@ class WrittenFile:
     """Relative to the output's root, with ``/``."""
     size: int
     md5: str = ""
-    """Hexadecimal; empty where nobody asked for digests."""
+    """Hexadecimal; empty if no digests were asked for."""
     sha256: str = ""
-    """Hexadecimal; empty where nobody asked for digests."""
+    """Hexadecimal; empty if no digests were asked for."""
     annotations: dict[str, str] = field(default_factory=dict)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
+from coregstack.export.displacement import displacement_name
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.files import inside
 from coregstack.export.plan import ItemReport, WrittenFile, written
@@ -29,6 +30,7 @@ from coregstack.pixels.raster import RasterHeader
 
 if TYPE_CHECKING:
     import pystac
+    from pystac import Asset, Collection, Item
 
 FOLDER = "stac"
 """Folder in an output folder that holds the collection and its items."""
@@ -52,6 +54,7 @@ _MEDIA = {
     ".csv": "text/csv",
 }
 _RASTERS = (".tif", ".tiff", ".jp2", ".j2k")
+_DISPLACEMENT = "displacement"
 _SHA256 = "1220"  # multihash: function 0x12, 0x20 bytes follow
 
 log = logging.getLogger(__name__)
@@ -163,7 +166,7 @@ def _item(
     kept = kept_evidence(root, report.id)
     area = None if kept is None else kept.area
     geometry, bbox = (None, None) if image is None or image.box.crs is None else _extent(image, area)
-    item = pystac.Item(
+    item: Item = pystac.Item(
         id=report.id,
         geometry=geometry,
         bbox=bbox,
@@ -179,10 +182,11 @@ def _item(
     for noted in report.files:
         file = noted if noted.sha256 else written(root / noted.path, str(root), noted.annotations)
         header = headers[file.path]
-        asset = _asset(pystac, file, header, os.path.relpath(root / file.path, folder))
+        key = _key(file, report, item.assets)
+        asset = _asset(pystac, key, file, header, os.path.relpath(root / file.path, folder))
         if header is not None and image is not None and header is not image:
             asset.extra_fields |= _projection(header, than=image)
-        item.add_asset(_key(file, report, item.assets), asset)
+        item.add_asset(key, asset)
         if "eo:bands" in asset.extra_fields and EXTENSIONS["eo"] not in item.stac_extensions:
             item.stac_extensions.append(EXTENSIONS["eo"])
     return item
@@ -199,12 +203,12 @@ def _properties(report: ItemReport, anchor: str) -> dict[str, Any]:
     return {**known, "processing:software": {"coregstack": __version__}}
 
 
-def _asset(pystac: Any, file: WrittenFile, header: RasterHeader | None, href: str) -> pystac.Asset:
+def _asset(pystac: Any, key: str, file: WrittenFile, header: RasterHeader | None, href: str) -> pystac.Asset:
     fields: dict[str, Any] = {"file:size": file.size}
     if file.sha256:
         fields["file:checksum"] = _SHA256 + file.sha256
     kind = file.annotations.get("planet/asset_type", "")
-    if header is None:
+    if header is None or key == _DISPLACEMENT:
         roles = ["metadata"]
     elif kind.endswith(("udm", "udm2")):
         roles = ["data-mask"]
@@ -215,12 +219,13 @@ def _asset(pystac: Any, file: WrittenFile, header: RasterHeader | None, href: st
         if roles == ["data"] and all(header.names):
             # loaders such as odc-stac find bands of one file by these names
             fields["eo:bands"] = [{"name": name} for name in header.names]
-    return pystac.Asset(href, media_type=_media(file.path), roles=roles, extra_fields=fields)
+    asset: Asset = pystac.Asset(href, media_type=_media(file.path), roles=roles, extra_fields=fields)
+    return asset
 
 
 def _bands(header: RasterHeader) -> list[dict[str, Any]]:
     with raster.opened(header.path) as dataset:
-        scales, offsets = dataset.scales, dataset.offsets
+        scales, offsets, units = dataset.scales, dataset.offsets, dataset.units
     sampling = dict(header.tags).get("AREA_OR_POINT", "Area").lower()
     bands = []
     for k in range(header.count):
@@ -229,6 +234,8 @@ def _bands(header: RasterHeader) -> list[dict[str, Any]]:
             "data_type": header.dtype,
             "raster:sampling": sampling,
         }
+        if units[k]:
+            band["unit"] = units[k]
         if header.nodata is not None:
             band["nodata"] = header.nodata if math.isfinite(header.nodata) else str(header.nodata)
         if (scales[k], offsets[k]) != (1.0, 0.0):
@@ -288,7 +295,7 @@ def _collection(
     box = list(bounds([item.bbox for item in items if item.bbox is not None] or [[-180, -90, 180, 90]]))
     times = sorted(item.datetime for item in items if item.datetime is not None)
     software = {"processing:software": {"coregstack": __version__}}
-    collection = pystac.Collection(
+    collection: Collection = pystac.Collection(
         id=collection_id,
         title=f"{collection_id}, aligned to {anchor}",
         description=f"{len(items)} scenes, aligned to the anchor {anchor} by coregstack {__version__}.",
@@ -334,6 +341,8 @@ def _key(file: WrittenFile, report: ItemReport, taken: Mapping[str, Any]) -> str
     name = Path(file.path).name
     if name == sidecar_name(report.id):
         return "coregistration"
+    if name == displacement_name(report.id):
+        return _DISPLACEMENT
     own = Path(name).stem.removeprefix(report.id).strip("_-.")
     key = file.annotations.get("planet/asset_type") or (own if taken and own else "image")
     return name if key in taken else key

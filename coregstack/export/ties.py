@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from pyproj.enums import WktVersion
@@ -23,7 +24,10 @@ from coregstack.geometry.globe import DEGREES, wrapped
 from coregstack.geometry.lattice import crs_of, transformer
 from coregstack.model import Evidence
 
-COLUMNS = ("item", "x", "y", "row", "col", "shift_x", "shift_y", "weight", "inlier", "band", "against")
+COLUMNS = (
+    "item", "x", "y", "row", "col", "shift_x", "shift_y", "residual_x", "residual_y", "weight", "inlier",
+    "band", "against",
+)  # fmt: skip
 """Columns of a table of tie points."""
 
 _DEGREE_DIGITS = 9
@@ -48,9 +52,10 @@ def tie_table(items: Mapping[str, Evidence], anchor: GeoBox, anchor_id: str) -> 
     -------
     DataFrame
         One row a window: `item`; `x`, `y` of the window's middle in the anchor's CRS; its `row` and `col` in
-        the anchor, px; its own `shift_x` and `shift_y`, px; its `weight`, 0 to 1, in the agreement; `inlier`,
-        whether it agrees with the shift; `band`, counted among the match bands; `against`, the item that it
-        was matched with. The CRS is in ``attrs["crs"]``, where the anchor has one.
+        the anchor, px; its own `shift_x` and `shift_y`, px; `residual_x` and `residual_y`, what of that lies beyond
+        the shift, affine map or field that was found, px (NaN where an earlier version has kept it); its `weight`,
+        0 to 1, in the agreement; `inlier`, whether it agrees with what was found; `band`, counted among the match
+        bands; `against`, the item that it was matched with. The CRS is in ``attrs["crs"]``, where the anchor has one.
     """
     parts = []
     for item, evidence in items.items():
@@ -58,13 +63,19 @@ def tie_table(items: Mapping[str, Evidence], anchor: GeoBox, anchor_id: str) -> 
         col, row, place = found.x + 0.5, found.y + 0.5, anchor.affine
         x, y = place.a * col + place.b * row + place.c, place.d * col + place.e * row + place.f
         values: dict[str, Any] = {"x": x, "y": y, "row": found.y, "col": found.x}
-        values |= {name: getattr(found, name) for name in ("shift_x", "shift_y", "weight", "inlier", "band")}
+        values |= {"shift_x": found.shift_x, "shift_y": found.shift_y}
+        values |= {name: _or_nan(getattr(evidence, name), col) for name in ("residual_x", "residual_y")}
+        values |= {"weight": found.weight, "inlier": found.inlier, "band": found.band}
         values["against"] = evidence.against or anchor_id
         parts.append(pd.DataFrame({"item": [item] * len(found.y), **values}))
     table = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=list(COLUMNS))
     if anchor.crs is not None:
         table.attrs["crs"] = str(crs_of(anchor))
     return table
+
+
+def _or_nan(values: NDArray[np.float64] | None, like: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.full(like.shape, np.nan) if values is None else values
 
 
 def write_ties(table: pd.DataFrame, path: str | os.PathLike[str]) -> Path:

@@ -45,7 +45,7 @@ def same_pixels(box: GeoBox, anchor: GeoBox) -> bool:
     relative = ~anchor.affine * box.affine
     reach = max(*box.shape, *anchor.shape, 1)
     drift = max(abs(relative.a - 1), abs(relative.b), abs(relative.d), abs(relative.e - 1)) * reach
-    return drift < LATTICE_DRIFT
+    return bool(drift < LATTICE_DRIFT)
 
 
 def turn(box: GeoBox, anchor: GeoBox) -> float:
@@ -113,7 +113,7 @@ def frame_bounds(box: GeoBox, anchor: GeoBox) -> tuple[float, float, float, floa
             "check that both CRSs are right and cover the same part of the world."
         )
     if not same_crs(box, anchor) and crs_of(anchor).geographic:
-        # longitudes begin anew at the antimeridian, pixels do not
+        # longitudes jump at the antimeridian, pixels do not
         middle, _ = anchor.affine * (anchor.shape[1] / 2, anchor.shape[0] / 2)
         x = x + 360 * np.round((middle - x) / 360)
     x = x + turn(box, anchor)

@@ -1,4 +1,4 @@
-"""What may be asked for, and what is taken where nothing is said: names and numbers that need nothing loaded."""
+"""Values of the options and their defaults; this module imports nothing heavy."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ class MatchSettings:
     """
 
     band: Band | None = None
-    """Band that is scored: name, position, "mean" for the mean of all, or None for red where a name tells it. A pair of
-    names or positions is the one band of the anchor and the one of the items that are matched."""
+    """Band that is scored: name, position, "mean" for the mean of all, or None for red where the bands have names. A
+    pair of names or positions is the one band of the anchor and the one of the items that are matched."""
     max_shift: float | None = None
     """Largest shift that is looked for along each axis, px; None for a quarter of the overlap."""
     threshold: float = SCORE_THRESHOLD
@@ -151,8 +151,8 @@ def match_bands(bands: Sequence[str], band: str | int | None) -> tuple[tuple[int
     bands : sequence of str
         Names of the stack's bands.
     band : str, int or None
-        Name or position (from 0) of the band that is scored; "mean" for the mean of all bands; None for
-        red where a name tells it, else the middle band.
+        Name or position (from 0) of the band that is scored; "mean" for the mean of all bands; None for red
+        where the bands have names, else the middle band.
 
     Returns
     -------

@@ -8,9 +8,11 @@ from affine import Affine
 from numpy.typing import NDArray
 from rasterio.io import MemoryFile
 
+from coregstack.kernels.displaced import bounds_of, displaced_positions, resample_at, window_at
+from coregstack.kernels.displacement import Spline
 from coregstack.kernels.resample import source_window, translate
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import NO_TIES, DisplacementEstimate, Evidence, Shift
+from coregstack.model import NO_SHIFT, NO_TIES, Displacement, DisplacementEstimate, Evidence, Move, Shift
 
 CHIP = 96
 """Side of a chip at full resolution, px; a multiple of the codec's blocks."""
@@ -22,7 +24,7 @@ _OVERVIEW_ALONE = 3 * CHIP
 _QUALITY = 65
 _PLACES = 5
 _SPARSE = 4
-"""Every so many pixels are looked at to tell how well a place serves."""
+"""Step, px, between the pixels that are sampled to rate a place for the chips."""
 
 
 def picture_item(
@@ -37,29 +39,27 @@ def picture_item(
     valid : ndarray of bool
         Where the item holds data, clear or not; shape of its values.
     estimate : DisplacementEstimate
-        Its shift and windows.
+        Its shift or displacement, and windows.
 
     Returns
     -------
     Evidence
-        Its picture holds three chips of `CHIP` px in a row (the anchor, the item as it is, and the item moved
-        by the shift, black where there is none), and below them the item's overview.
+        Its picture holds chips of `CHIP` px in a row, and below them the item's overview. The chips are the anchor,
+        the item as it is, and the item moved, black where there is no shift. Where the item is displaced by an affine
+        map or a field, a fourth is the item moved by the mean shift alone, and all lie where that leaves most.
     """
     place = _place(anchor, item, estimate)
     reference = _chip(anchor, anchor.usable, place)
-    before = _chip(item, valid, place)
-    at, after = place, None
-    if estimate.shift is not None:
-        at = Shift(place.y - estimate.shift.y, place.x - estimate.shift.x)
-        after = _chip(item, valid, at)
+    chips = [_chip(item, valid, place)]
+    moves = [move for move in (estimate.displacement, estimate.shift) if move is not None]
+    chips += [_chip(item, valid, place, move) for move in moves]
     # contrast is that of the ground, where any of it is seen
-    ground = _chip(item, item.usable, at)
-    limits = _limits(ground if np.isfinite(ground).any() else before)
+    ground = _chip(item, item.usable, place, moves[0] if moves else NO_SHIFT)
+    limits = _limits(ground if np.isfinite(ground).any() else chips[0])
     factor, small, clear = _overview(item, valid, OVERVIEW)
-    picture = np.zeros((CHIP + small.shape[0], 3 * CHIP), np.uint8)
-    for k, chip in enumerate((reference, before, after)):
-        if chip is not None:
-            picture[:CHIP, k * CHIP : (k + 1) * CHIP] = _bytes(chip, _limits(chip) if k == 0 else limits)
+    picture = np.zeros((CHIP + small.shape[0], max(3, 1 + len(chips)) * CHIP), np.uint8)
+    for k, chip in enumerate((reference, *chips)):
+        picture[:CHIP, k * CHIP : (k + 1) * CHIP] = _bytes(chip, _limits(chip) if k == 0 else limits)
     picture[CHIP:, : small.shape[1]] = _bytes(small, _limits(small[clear] if clear.any() else small))
     return Evidence(
         ties=estimate.ties,
@@ -68,11 +68,13 @@ def picture_item(
         overview=small.shape,
         origin=Shift(item.origin.y - 0.5, item.origin.x - 0.5),
         factor=factor,
+        residual_y=estimate.residual_y,
+        residual_x=estimate.residual_x,
     )
 
 
 def picture_alone(item: ArraySource, valid: NDArray[np.bool_]) -> Evidence:
-    """Show an item that nothing is known beside, such as the anchor: its overview alone, larger.
+    """Show an item without a partner, such as the anchor: its overview alone, larger.
 
     Parameters
     ----------
@@ -93,7 +95,7 @@ def picture_alone(item: ArraySource, valid: NDArray[np.bool_]) -> Evidence:
 
 
 def _place(anchor: ArraySource, item: ArraySource, estimate: DisplacementEstimate) -> Shift:
-    """First pixel, in the frame, of the chip that shows most: usable in both and rich in contrast."""
+    """First pixel, in the frame, of the chip that shows most: usable in both, rich in contrast, and displaced most."""
     ties = estimate.ties
     if ties.inlier.any():
         middles = np.unique(np.stack([ties.y, ties.x], axis=1)[ties.inlier], axis=0)
@@ -105,8 +107,10 @@ def _place(anchor: ArraySource, item: ArraySource, estimate: DisplacementEstimat
         middles = low + grid * (high - low)
     corners = np.clip(np.rint(middles - CHIP / 2), 0, np.maximum(np.array(anchor.shape) - CHIP, 0))
     moved = np.subtract(estimate.shift or (0.0, 0.0), (0.0, 0.0)) + item.origin
-    merit = [_merit(anchor, item, corner, moved) for corner in corners.astype(int)]
-    best = int(np.argmax(merit)) if any(merit) else len(corners) // 2
+    merit = np.array([_merit(anchor, item, corner, moved) for corner in corners.astype(int)])
+    if estimate.displacement is not None and estimate.shift is not None:
+        merit *= _away(estimate.displacement, estimate.shift, corners + CHIP / 2)
+    best = int(np.argmax(merit)) if merit.any() else len(corners) // 2
     return Shift(*(float(v) for v in corners[best]))
 
 
@@ -118,13 +122,23 @@ def _merit(
     seen = _plane(anchor.usable)[row : row + CHIP : _SPARSE, col : col + CHIP : _SPARSE]
     row, col = (max(int(v), 0) for v in np.rint(corner - moved))
     share = _plane(item.usable)[row : row + CHIP : _SPARSE, col : col + CHIP : _SPARSE].sum() / seen.size
-    # a place that is clear only in part has to be far richer to be chosen
+    # a place that is only partly clear needs much more contrast to be chosen
     return float(values[seen].astype(np.float64).std() * share**2) if seen.sum() > seen.size / 2 else 0.0
 
 
-def _chip(source: ArraySource, valid: NDArray[np.bool_], at: Shift) -> NDArray[np.float32]:
-    """Pixels of a chip whose first pixel lies at a position of the frame; NaN where there are none."""
-    start = Shift(at.y - source.origin.y, at.x - source.origin.x)
+def _away(displacement: Displacement, mean: Shift, places: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How far a displacement lies from its mean at some places (row, column), px."""
+    dy, dx = Spline.of(displacement).at_points(places[:, 0], places[:, 1])
+    return np.asarray(np.hypot(dy - mean.y, dx - mean.x))
+
+
+def _chip(
+    source: ArraySource, valid: NDArray[np.bool_], place: Shift, move: Move = NO_SHIFT
+) -> NDArray[np.float32]:
+    """Pixels of a chip whose first pixel lies at a place of the frame, of a moved source; NaN where there are none."""
+    if isinstance(move, Displacement):
+        return _displaced_chip(source, valid, place, move)
+    start = Shift(*(at - by - begin for at, by, begin in zip(place, move, source.origin, strict=True)))
     rows, cols = source_window(start, (CHIP, CHIP), source.shape, "cubic")
     if rows.stop <= rows.start or cols.stop <= cols.start:
         return np.full((CHIP, CHIP), np.nan, np.float32)
@@ -132,6 +146,19 @@ def _chip(source: ArraySource, valid: NDArray[np.bool_], at: Shift) -> NDArray[n
     values[~_plane(valid)[rows, cols]] = np.nan
     local = Shift(start.y - rows.start, start.x - cols.start)
     return translate(values, start=local, shape=(CHIP, CHIP), fill=np.nan).astype(np.float32, copy=False)
+
+
+def _displaced_chip(
+    source: ArraySource, valid: NDArray[np.bool_], place: Shift, displacement: Displacement
+) -> NDArray[np.float32]:
+    spline = Spline.of(displacement)
+    y, x = displaced_positions(spline, (0, 0, CHIP, CHIP), source.origin, first=place)
+    rows, cols = window_at(bounds_of(y, x), source.shape, "cubic")
+    if rows.stop <= rows.start or cols.stop <= cols.start:
+        return np.full((CHIP, CHIP), np.nan, np.float32)
+    values = source.values[0, rows, cols].astype(np.float32)
+    values[~_plane(valid)[rows, cols]] = np.nan
+    return resample_at(values, y - rows.start, x - cols.start, fill=np.nan).astype(np.float32, copy=False)
 
 
 def _overview(
@@ -162,7 +189,7 @@ def _plane(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _limits(values: NDArray[np.float32]) -> tuple[float, float]:
-    """1st and 99th percentile of what is there."""
+    """1st and 99th percentile of the values."""
     there = values[np.isfinite(values)]
     if there.size == 0:
         return 0.0, 1.0

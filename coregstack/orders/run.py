@@ -37,9 +37,9 @@ from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
 from coregstack.orders.scratch import scratch_folder
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
-from coregstack.run.execute import Progress
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, with_table
+from coregstack.run.scheduler import Progress
 from coregstack.run.targets import needed_names
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import stack_scenes, unreadable_files
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 
 class OrderResult(RunResult):
-    """What the run of an order has done; its manifest lists what is made of it later too."""
+    """Result of the run of an order; files made from it later are added to its manifest."""
 
     __slots__ = ()
 
@@ -97,8 +97,8 @@ def open_order(
 ) -> xr.DataArray:
     """Open a delivered order as one lazy stack on the anchor's lattice.
 
-    Any layout that orders are delivered in is understood; items are told apart by manifest and file
-    names. Every item is shown in the anchor's product where it has it, else in its own best one.
+    Any layout that orders are delivered in is understood; items are found by manifest and file names. Every
+    item is shown in the anchor's product where it has it, else in its own best one.
 
     Parameters
     ----------
@@ -194,12 +194,12 @@ def run_order(
     dry_run : bool
         Whether items are only matched and decided upon; nothing is written then.
     progress : callable, optional
-        Told how many items are done, and of how many.
+        Called with the number of items done, and of all items.
 
     Returns
     -------
     RunResult
-        What was done with every item, the problems, and notes on what of the payload was not run here.
+        What was done with every item, the problems, and notes on parts of the payload that were not run here.
 
     Raises
     ------
@@ -258,7 +258,8 @@ def run_order(
 def _finish(
     result: RunResult, *, order: Order, found: OrderScenes, others: Iterable[Asset], verify: bool
 ) -> RunResult:
-    """Write what concerns the whole order, and check the output; the items are delivered whatever fails here."""
+    """Write the files of the whole order, and check the output; a failure here does not undo the delivered
+    items."""
     target = Path(result.output)
     taken = {file.path for report in result.reports for file in report.files}
     copied, faults, left_out = _others(others, target, taken | needed_names(found.plans), verify=verify)

@@ -1,4 +1,4 @@
-"""From a delivered order to scenes that can be matched and plans of what to write."""
+"""Scenes to match, and plans of the files to write, from a delivered order."""
 
 from __future__ import annotations
 

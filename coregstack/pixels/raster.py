@@ -1,4 +1,4 @@
-"""The only door to raster files that are read: drivers, limits, headers, windows."""
+"""The only module that opens input rasters: drivers, limits, headers, windows."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _FARTHEST = 1e12
 """No coordinate of a map is larger, whatever its unit."""
 
 GDAL_OPTIONS: Mapping[str, Any] = {
-    # files beside a raster (.aux.xml, .ovr, .msk, world files) are not read: a file is what it is by itself
+    # files beside a raster (.aux.xml, .ovr, .msk, world files) are not read
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
     "GDAL_NUM_THREADS": "1",
@@ -57,7 +57,7 @@ WARP_TOLERANCE = 1e-5
 """How far, in pixels, GDAL's approximated transformation may lie from the exact one."""
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
-"""What rasterio raises: its own errors, and where it forgets to turn them into its own, GDAL's."""
+"""Errors of rasterio: its own and, where it does not convert them, those of GDAL."""
 
 _WARP_MEMORY_MB = 64
 _CHECKED_BYTES = 128 * 2**20
@@ -115,7 +115,7 @@ class RasterHeader:
 def gdal(*, alone: bool = False) -> Iterator[None]:
     """Settings under which files are opened; enter it in every task that touches a file.
 
-    `alone` tells that nothing else can run meanwhile, so that GDAL may decode with all cores.
+    `alone` says that no other task can run at the same time, so that GDAL may decode with all cores.
     """
     with rasterio.Env(**{**GDAL_OPTIONS, **({"GDAL_NUM_THREADS": "ALL_CPUS"} if alone else {})}):
         yield
@@ -232,7 +232,8 @@ def _box(path: str, dataset: DatasetReader) -> GeoBox:
 
 def usable_nodata(dataset: DatasetReader) -> float | None:
     """The value of pixels without data; None if no pixel of this type can have the value that the file names."""
-    value, kind = dataset.nodata, np.dtype(dataset.dtypes[0])
+    value: float | None = dataset.nodata
+    kind = np.dtype(dataset.dtypes[0])
     if value is None or kind.kind == "f":
         return value
     limits = np.iinfo(kind)
@@ -274,8 +275,8 @@ def _check_redirects(path: str, dataset: DatasetReader) -> None:
     for domain, key in _REDIRECTS:
         if place := dataset.get_tag_item(key, domain):
             raise UnreadableFile(
-                f"{path!r} says that part of it is in another place, {place!a}. A raster is only read from its own "
-                f"file: take the item {key} of its metadata {domain} out."
+                f"{path!r} names another place for part of its content, {place!a}. A raster is only read from its own "
+                f"file: remove the item {key} from its metadata {domain}."
             )
 
 
@@ -357,7 +358,9 @@ def read_window(
     size = len(bands) * shape[0] * shape[1] * np.dtype(dataset.dtypes[0]).itemsize
     check_read(dataset.name, size)
     try:
-        return dataset.read([b + 1 for b in bands], window=Window(col, row, shape[1], shape[0]))
+        window = Window(col, row, shape[1], shape[0])
+        values: NDArray[Any] = dataset.read([b + 1 for b in bands], window=window)
+        return values
     except (*GDAL_ERRORS, MemoryError, IndexError) as error:
         raise UnreadableFile(
             f"Pixels of {dataset.name!r} cannot be read ({error.__cause__ or error}). "
@@ -378,7 +381,8 @@ def read_reduced(dataset: DatasetReader, band: int, shape: tuple[int, int]) -> N
     if not overviews or min(overviews) > reduction or max(overviews) * _FINER < reduction:
         return None
     try:
-        return dataset.read(band + 1, out_shape=shape)
+        reduced: NDArray[Any] = dataset.read(band + 1, out_shape=shape)
+        return reduced
     except (*GDAL_ERRORS, MemoryError, IndexError) as error:
         raise UnreadableFile(f"An overview of {dataset.name!r} cannot be read ({error}).") from error
 
@@ -416,7 +420,7 @@ def read_valid(
     try:
         # GDAL takes an alpha band for a mask of the dataset only beside one or three others
         mask = dataset.dataset_mask(window=window) if alpha is None else dataset.read(alpha, window=window)
-        return mask > 0
+        return np.asarray(mask > 0)
     except (*GDAL_ERRORS, MemoryError) as error:
         raise UnreadableFile(f"The mask of {dataset.name!r} cannot be read ({error}).") from error
 
@@ -434,7 +438,7 @@ def warped(
 
     `scale` is the height and width of the raster's pixels in pixels of `box`; without it GDAL guesses the
     two, and so the width of its kernel, for each window anew. Where `nodata` is None the last band of the
-    result is an alpha band that tells what is covered.
+    result is an alpha band of what is covered.
     """
     known = {} if scale is None else {"YSCALE": repr(scale[0]), "XSCALE": repr(scale[1])}
     with gdal():
@@ -468,8 +472,8 @@ def warped(
 def valid_values(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     """True where values are finite and not nodata, same shape as `values`."""
     if values.dtype.kind != "f":
-        return np.ones(values.shape, bool) if nodata is None else values != nodata
-    valid = np.isfinite(values)
+        return np.ones(values.shape, bool) if nodata is None else np.asarray(values != nodata)
+    valid: NDArray[np.bool_] = np.isfinite(values)
     if nodata is not None and np.isfinite(nodata):
         valid &= values != np.asarray(nodata, values.dtype)
     return valid

@@ -1,4 +1,4 @@
-"""A raster on the anchor's lattice in one single interpolation, whatever has to be done for it.
+"""A raster on the anchor's lattice, in a single interpolation.
 
 Where the raster differs from the lattice by a translation only, the package's own separable kernel
 moves it; where CRS, pixel size or orientation differ, GDAL warps it. A shift is part of that one step. A
@@ -9,7 +9,7 @@ of its own, whatever lies between the two, and the package's own kernel interpol
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
@@ -22,8 +22,10 @@ from coregstack.kernels.displaced import bounds_of, resample_at, resample_mask_a
 from coregstack.kernels.resample import source_window, translate, translate_mask
 from coregstack.model import NO_SHIFT, Displacement, Move, Shift
 from coregstack.pixels import raster
-from coregstack.pixels.held import Held
 from coregstack.pixels.places import Places, places
+
+if TYPE_CHECKING:
+    from coregstack.pixels.bandcache import BandCache
 
 Window = tuple[int, int, int, int]
 """Row, column, height and width."""
@@ -46,7 +48,7 @@ def placed(
     nodata: float | None = None,
     fill: Sequence[float],
     nearest: Collection[int] = (),
-    held: Held | None = None,
+    cache: BandCache | None = None,
 ) -> NDArray[Any]:
     """Pixels of a raster in a window of a lattice, moved.
 
@@ -72,8 +74,8 @@ def placed(
         For each band, the value of pixels that the source does not cover.
     nearest : collection of int
         Bands, counted from 0, that hold classes: they are moved by nearest neighbour whatever the resampling.
-    held : Held, optional
-        What of the raster is in memory already.
+    cache : BandCache, optional
+        The part of the raster that is in memory already.
 
     Returns
     -------
@@ -82,9 +84,9 @@ def placed(
     """
     kernels = ["nearest" if band == header.alpha or band in nearest else resampling for band in bands]
     if isinstance(move, Displacement):
-        return _displaced(dataset, header, lattice, window, bands, move, kernels, nodata, fill, held)
+        return _displaced(dataset, header, lattice, window, bands, move, kernels, nodata, fill, cache)
     if same_pixels(header.box, lattice):
-        return _translated(dataset, header, lattice, window, bands, move, kernels, nodata, fill, held)
+        return _translated(dataset, header, lattice, window, bands, move, kernels, nodata, fill, cache)
     out = np.empty((len(bands), *window[2:]), header.dtype)
     for kernel in dict.fromkeys(kernels):
         places = [k for k, own in enumerate(kernels) if own == kernel]
@@ -136,7 +138,7 @@ def _seen(box: GeoBox, lattice: GeoBox, window: Window, shift: Shift) -> tuple[G
     """Through which box GDAL sees a raster, which part of that lies in a window, and where in the window.
 
     The box holds the whole raster whatever the window is, so that a pixel does not depend on how an image
-    is cut. Asking for the content under a box that is moved back is the same as moving the content.
+    is cut. To read the content under a box that is moved back is the same as to move the content.
     """
     whole = footprint(box, lattice, shift)
     top, left = (int(edge) for edge in offset(whole, lattice))
@@ -161,7 +163,7 @@ def _translated(
     kernels: Sequence[str],
     nodata: float | None,
     fill: Sequence[float],
-    held: Held | None,
+    cache: BandCache | None,
 ) -> NDArray[Any]:
     row, col, *shape = window
     origin = offset(header.box, lattice)
@@ -172,7 +174,7 @@ def _translated(
     if rows.stop <= rows.start or cols.stop <= cols.start:
         out[:] = np.asarray(fill, header.dtype)[:, None, None]
         return out
-    values, valid = _read(dataset, header, bands, rows, cols, held)
+    values, valid = _read(dataset, header, bands, rows, cols, cache)
     local = Shift(start.y - rows.start, start.x - cols.start)
     for k, band in enumerate(bands):
         opacity = band == header.alpha
@@ -195,12 +197,12 @@ def _read(
     bands: Sequence[int],
     rows: slice,
     cols: slice,
-    held: Held | None,
+    cache: BandCache | None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Bands of a raster in a window, and where its alpha band or mask says that there is data, if it has one."""
     inside = rows.start, cols.start, (rows.stop - rows.start, cols.stop - cols.start)
     wanted = list(bands)
-    values = raster.read_window(dataset, wanted, *inside) if held is None else held.read(wanted, *inside)
+    values = raster.read_window(dataset, wanted, *inside) if cache is None else cache.read(wanted, *inside)
     masked = header.alpha is not None or header.internal_mask
     return values, raster.read_valid(dataset, *inside) if masked else None
 
@@ -215,14 +217,14 @@ def _displaced(
     kernels: Sequence[str],
     nodata: float | None,
     fill: Sequence[float],
-    held: Held | None,
+    cache: BandCache | None,
 ) -> NDArray[Any]:
     where = places(header.box, lattice, displacement)
     out = np.empty((len(bands), *window[2:]), header.dtype)
     out[:] = np.asarray(fill, header.dtype)[:, None, None]
     kernel = _widest(kernels)
     for part, rows, cols in _reads(where, window, dataset.shape, kernel):
-        values, valid = _read(dataset, header, bands, rows, cols, held)
+        values, valid = _read(dataset, header, bands, rows, cols, cache)
         for target, needed, y, x in _strips(where, window, part, rows, cols, kernel):
             if 0 in values[0][needed].shape:
                 continue

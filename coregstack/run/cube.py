@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coregstack.cube.write import to_zarr
 from coregstack.matching.bands import position_of
 from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.pixels.scene import Scene
-from coregstack.run.result import RunResult
 from coregstack.stack.applying import apply
 from coregstack.stack.conform import conform
 from coregstack.stack.opening import stack_scenes
 from coregstack.stack.placing import unplaceable
+
+if TYPE_CHECKING:
+    from coregstack.run.result import RunResult
 
 
 def write_cube(

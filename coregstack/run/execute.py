@@ -1,4 +1,4 @@
-"""A whole run: every item matched, decided on and written, whatever becomes of the others."""
+"""A whole run: every item is matched, decided on and written, independently of the others."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ from coregstack.export.files import WriteError, file_digest, is_half_written, re
 from coregstack.export.lock import locked
 from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
 from coregstack.graph.blocks import object_array
-from coregstack.graph.matched import reference
+from coregstack.graph.matched import reference, scene_items
 from coregstack.graph.network import Items, scene_network
+from coregstack.graph.sketches import network_place
 from coregstack.graph.written import deliveries, scene_deliveries
 from coregstack.matching.bands import anchor_bands, pair_bands
 from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
@@ -47,12 +48,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What was done with all items of a run."""
+    """Results of all items of a run."""
 
     reports: tuple[ItemReport, ...]
     """One for each item."""
     notes: tuple[str, ...]
-    """What is to be said of earlier runs over the same folder."""
+    """Messages about earlier runs over the same folder."""
 
 
 def run_items(
@@ -83,7 +84,7 @@ def run_items(
     overwrite : bool
         Whether items that an earlier run has done are done again.
     progress : callable, optional
-        Told how many items are done, and of how many.
+        Called with the number of items done, and of all items.
     also : iterable of str
         Paths of other files that the run writes, relative to the output.
 
@@ -110,7 +111,7 @@ def run_items(
         matched = [k for k, plan in enumerate(group.plans) if plan.id not in done]
         order += [group.plans[k].id for k in matched]
         if matched and network:
-            records = scene_network(*_network(group, scenes, anchor), group.options)[matched]
+            records = _network(group, scenes, anchor)[matched]
             parts.append(deliveries([group.plans[k] for k in matched], records, settings))
         elif matched:
             parts.append(_matched(group.only(matched), scenes, anchor, settings))
@@ -132,7 +133,7 @@ def run_items(
         parts, progress, total=len(plans), before=len(done), ids=order, undone=undone, need=need
     ):
         reports[report.id] = replace(report, again=found[report.id].again)
-    told = _told([reports[plan.id] for plan in plans], left_over)
+    told = _done([reports[plan.id] for plan in plans], left_over)
     return replace(told, notes=(*told.notes, *words_of_unapplied(told.reports, match.decide)))
 
 
@@ -170,7 +171,7 @@ def deliver_records(
             [tasks], progress, total=len(plans), before=len(reports), ids=ids, undone=undone
         ):
             reports[report.id] = replace(report, again=found[report.id].again)
-    return _told([reports[plan.id] for plan in plans], left_over)
+    return _done([reports[plan.id] for plan in plans], left_over)
 
 
 def _looked_at(
@@ -186,12 +187,12 @@ def _looked_at(
     return found, left_behind(plans, output)
 
 
-def _told(reports: Sequence[ItemReport], left_over: Sequence[str]) -> Done:
+def _done(reports: Sequence[ItemReport], left_over: Sequence[str]) -> Done:
     return Done(reports=tuple(reports), notes=(*words_of_again(reports), *words_of_left(left_over)))
 
 
 def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
-    """Delivers an item as it came, here and with the reason, that a cluster could not do."""
+    """Delivers an item that a cluster could not process: as it came, from this process, with the reason."""
     by_id = {plan.id: plan for plan in plans}
 
     def deliver(item: str, reason: str) -> ItemReport:
@@ -204,7 +205,7 @@ def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
 
 
 def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
-    """Plans of scenes that are no order: every item has one image, named by its id."""
+    """Plans of scenes that do not form an order: every item has one image, named by its id."""
     return [file_plan(scene.id, scene.image.path) for scene in scenes]
 
 
@@ -295,8 +296,8 @@ def _matched(
     return scene_deliveries(group.plans, placed, position, first, group.options, settings)
 
 
-def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> tuple[list[PlacedScene], Items]:
-    """The scenes of a group, with the anchor among them or behind them, and what a network knows of them."""
+def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
+    """Records of the scenes of a group, from all of them together, the anchor among them or behind them."""
     able = [(scenes[plan.id], bands) for plan, bands in zip(group.plans, group.bands, strict=True)]
     if all(scene.id != anchor.id for scene, _ in able):
         able.append((anchor, group.anchor))
@@ -305,18 +306,20 @@ def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> tuple
         times=np.array([scene.time for scene, _ in able], "datetime64[ns]"),
         anchor=next(k for k, (scene, _) in enumerate(able) if scene.id == anchor.id),
     )
-    return [_on_anchor(scene, anchor, bands) for scene, bands in able], items
+    placed, corner = network_place([_on_anchor(scene, anchor, bands) for scene, bands in able], items.anchor)
+    first = reference(SceneItem(scene=placed[items.anchor], corner=corner), group.options)
+    return scene_network(scene_items(placed, corner), placed, items, first, group.options)
 
 
 def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str, ...]:
-    """One line on items that stay by the rule although a shift is known; none where there are none."""
+    """One line on items that are not moved, by the rule, although a shift is known; empty if there are none."""
     count = sum(stays_unapplied(report.quality) for report in reports)
     if not count or decide != "score":
         return ()
-    items = "1 item stays" if count == 1 else f"{count} items stay"
+    items = "1 item is" if count == 1 else f"{count} items are"
     return (
-        f"{items} by the score although a shift of more than {WORTH_TELLING:g} px is known: --decide evidence "
-        "(decide='evidence' in Python) moves what is known.",
+        f"{items} not moved because of the score, although a shift of more than {WORTH_TELLING:g} px was found: "
+        "--decide evidence (decide='evidence' in Python) applies it.",
     )
 
 
@@ -342,7 +345,7 @@ def reference_digests(
 
 
 def _samples(scenes: Sequence[Scene]) -> list[str]:
-    """What tells files that have the size and time of others."""
+    """Digests that distinguish files of the same size and time."""
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(lambda path: sample_digest(Path(path)), _files_of(scenes)))
 
@@ -398,7 +401,7 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
 
 
 def _clear(output: Path) -> None:
-    # what cannot be removed harms no file of the run; the check of the output tells of it
+    # what cannot be removed harms no file of the run; the check of the output reports it
     with suppress(OSError):
         for entry in walked(output):
             if is_half_written(Path(entry.path)):

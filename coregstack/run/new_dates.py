@@ -189,12 +189,11 @@ def _append_to(
 
 def _check_scaling(cube: xr.DataArray, new: xr.DataArray) -> None:
     told, own = scaling(cube), scaling(new)
-    # a cube that names none may hold dates that were scaled each in its own way
+    # a cube without these attributes may hold dates of different scales
     if told not in (UNSCALED, own):
         raise InvalidStack(
-            f"The numbers of the cube are to be read times {told[0]:g} plus {told[1]:g}, those of the new dates times "
-            f"{own[0]:g} plus {own[1]:g}. Bring them to the cube's scale first, with the attributes scale_factor and "
-            "add_offset that say so."
+            f"The cube has the scale_factor {told[0]:g} and the add_offset {told[1]:g}, the new dates have "
+            f"{own[0]:g} and {own[1]:g}. Convert the new dates to the cube's scale first, with both attributes."
         )
 
 
@@ -206,7 +205,8 @@ def _bare(stack: Stack) -> xr.DataArray:
         "clear": (("time", "y", "x"), clear.data),
     }
     array = stack.array.reset_coords(drop=True).assign_coords(kept | {"time": item_times(stack)})
-    return array.rio.write_crs(str(stack.box.crs)).rio.write_nodata(stack.nodata)
+    bare: xr.DataArray = array.rio.write_crs(str(stack.box.crs)).rio.write_nodata(stack.nodata)
+    return bare
 
 
 def _beside(
@@ -227,7 +227,7 @@ def _beside(
 
 
 def _placed(cube: Stack, chosen: Sequence[int], anchor: str) -> dict[str, tuple[Shift, Shift]]:
-    """What is left of the shifts of dates of a cube, and their sigmas, as the cube tells them.
+    """Remaining shifts of dates of a cube, and their sigmas, as the cube records them.
 
     They rest on all dates that the cube was made of; what is read of it here may not lead back to the anchor.
     """
@@ -236,7 +236,7 @@ def _placed(cube: Stack, chosen: Sequence[int], anchor: str) -> dict[str, tuple[
         return {}
     status = told["status"].values[chosen]
     numbers = np.stack([told[name].values[chosen] for name in names], axis=1).astype(float)
-    # those beside one new date may err alike: all together they are taken to know no more than one of them
+    # those near one new date may have a common error: together they count no more than one of them
     numbers[:, 2:] *= np.sqrt(min(2 * NEAREST, max(len(chosen) - 1, 1)))
     return {
         cube.ids[k]: (NO_SHIFT if str(state) == Status.COREGISTERED else Shift(y, x), Shift(*sigma))

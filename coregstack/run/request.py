@@ -19,12 +19,11 @@ from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import Scene
 from coregstack.run.cube import readable, write_cube
 from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
-from coregstack.run.new_dates import append_scenes
 from coregstack.run.places import cube_place
 from coregstack.run.result import RunResult, with_table
 from coregstack.run.scheduler import Progress
 from coregstack.stack.applying import check_resampling
-from coregstack.stack.facts import scene_facts
+from coregstack.stack.metadata import scene_metadata
 from coregstack.stack.opening import Unusable
 from coregstack.stack.placing import check_nearest, scene_bands, unplaceable
 
@@ -58,7 +57,7 @@ class RunRequest:
     dry_run: bool = False
     """Whether items are only matched and decided upon; nothing is written then."""
     progress: Progress | None = None
-    """Told how many items are done, and of how many."""
+    """Called with the number of items done, and of all items."""
 
     def __post_init__(self) -> None:
         check_resampling(self.resampling)
@@ -103,13 +102,13 @@ def carry_out(
     request : RunRequest
         What is asked for.
     items : RunItems
-        What it is done with.
+        The items.
     kind : type
         `RunResult` or a class derived from it.
     digests : bool
-        Whether reports tell the digests of what was written.
+        Whether reports hold the digests of written files.
     finish : callable, optional
-        Writes what concerns the whole run but the cube, and tells in the result what failed of it; by default
+        Writes the files of the whole run except the cube, and adds failures to the result; by default
         the table is written.
 
     Returns
@@ -158,7 +157,7 @@ def carry_out(
             lattice=anchor.image.box,
             dry_run=request.dry_run,
             notes=(*items.notes, *done.notes),
-            **scene_facts(items.scenes),
+            **scene_metadata(items.scenes),
         )
         if request.dry_run:
             return result
@@ -180,7 +179,7 @@ def _place_of_cube(request: RunRequest, items: RunItems) -> Place | None:
 
 
 def _with_cube(result: RunResult, request: RunRequest, items: RunItems, place: Place | None) -> RunResult:
-    """Write the cube that was asked for; the items are delivered whatever fails here."""
+    """Write the cube that was asked for; a failure here does not undo the delivered items."""
     try:
         if place is None:
             return result
@@ -189,6 +188,9 @@ def _with_cube(result: RunResult, request: RunRequest, items: RunItems, place: P
             overwrite = request.overwrite and not request.append
             write_cube(place, items.scenes, items.anchor, result, request.match, overwrite=overwrite)
             return result
+        # what is needed to append is loaded only where it is asked for
+        from coregstack.run.new_dates import append_scenes
+
         able = [s for s in readable(items.scenes, result) if unplaceable(s, items.anchor, apart=True) is None]
         append_scenes(able, place, request.match, resampling=request.resampling)
     except (CoregError, OSError) as error:

@@ -29,21 +29,15 @@ from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
 from coregstack.model import OUTSIDE
 from coregstack.pixels.scene import Scene
-from coregstack.run.execute import (
-    Progress,
-    compute_items,
-    deliver_records,
-    file_plan,
-    output_folder,
-    scene_plans,
-)
+from coregstack.run.execute import deliver_records, file_plan, output_folder, scene_plans
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, with_table
+from coregstack.run.scheduler import Progress, compute_items
 from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
-from coregstack.stack.facts import stack_facts
 from coregstack.stack.lookup import find_scene
+from coregstack.stack.metadata import stack_metadata
 from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
@@ -81,7 +75,7 @@ def to_geotiffs(
     overwrite : bool
         Whether items that an earlier run has written are written again.
     progress : callable, optional
-        Told how many items are done, and of how many.
+        Called with the number of items done, and of all items.
 
     Returns
     -------
@@ -163,7 +157,7 @@ def to_geotiffs(
         reports=tuple(by_id[i] for i in known.ids),
         notes=notes,
         lattice=place,
-        **stack_facts(known),
+        **stack_metadata(known),
     )
     return with_table(result)
 
@@ -309,7 +303,7 @@ def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> 
         )
         return found, (f"Chosen as the anchor: {why}", *apart)
     if isinstance(anchor, str) and Path(anchor).stem in unreadable:
-        raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or mend its file.")
+        raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or repair its file.")
     found = find_scene(scenes, anchor)
     check_anchor(found)
     return found, ()

@@ -15,7 +15,7 @@ from rasterio.io import MemoryFile
 
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.matching.preview import CHIP
-from coregstack.model import Evidence, ItemQuality, Status
+from coregstack.model import Displacement, Evidence, ItemQuality, Shift, Status
 from coregstack.run.colours import COLOURS
 
 _SHAPES = {
@@ -26,6 +26,8 @@ _SHAPES = {
     Status.ANCHOR: "D",
 }
 _X, _Y = "#0072b2", "#d55e00"
+_ARROWS = 20
+"""Arrows of a field along a side, at most."""
 _LEGEND_WIDTH, _LEGEND_LINE = 1.3, 12
 """Room for one entry of a legend, inches across and points down."""
 
@@ -153,11 +155,7 @@ def matches(quality: ItemQuality, *, title: str = "", ax: Any = None) -> Any:
     """
     evidence = _evidence(quality, title)
     ax = _axes(ax, (7, 6.5))
-    rows, cols = evidence.overview
-    top = CHIP if evidence.chips is not None else 0
-    image = _decoded(evidence)[top : top + rows, :cols]
-    left, upper = evidence.origin.x, evidence.origin.y
-    right, lower = left + cols * evidence.factor, upper + rows * evidence.factor
+    image, (left, right, lower, upper) = _overview(evidence)
     ax.imshow(image, cmap="gray", extent=(left, right, lower, upper), interpolation="bilinear")
     ax.set_facecolor("black")
     ties = evidence.ties
@@ -190,6 +188,143 @@ def matches(quality: ItemQuality, *, title: str = "", ax: Any = None) -> Any:
         ylim=(lower + room, upper - room),
     )
     ax.set_title("\n".join(filter(None, (title, other, agree))), loc="left", fontsize="medium")
+    return ax
+
+
+def field(
+    displacement: Displacement,
+    *,
+    mean: Shift | None = None,
+    evidence: Evidence | None = None,
+    title: str = "",
+    ax: Sequence[Any] | None = None,
+) -> NDArray[np.object_]:
+    """Show a displacement that varies over the scene: its arrows, its length and its sigma.
+
+    Parameters
+    ----------
+    displacement : Displacement
+        In the frame of the anchor.
+    mean : Shift, optional
+        What is taken off arrows and length, px; by default the mean of the nodes.
+    evidence : Evidence, optional
+        Of the item: its picture lies under the arrows.
+    title : str
+        What the item is called.
+    ax : sequence of three matplotlib Axes, optional
+        Where to draw; by default on a new figure.
+
+    Returns
+    -------
+    ndarray of matplotlib Axes, shape (3,)
+        Arrows, length and sigma (px), each over rows and columns of the anchor, px.
+
+    Raises
+    ------
+    InvalidRequest
+        If `ax` does not hold three axes.
+    MissingMatplotlib
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> from matplotlib.figure import Figure
+    >>> y = np.linspace(-1, 1, 5, dtype=np.float32) * np.ones((5, 1), np.float32)
+    >>> found = Displacement(origin=Shift(0.0, 0.0), step=16.0, y=y, x=0 * y, sigma=0 * y + 0.1)
+    >>> [one.get_title() for one in field(found, ax=Figure().subplots(1, 3))][1:]
+    ['length less the mean [px]', 'sigma along an axis [px]']
+    """
+    if ax is None:
+        _, ax = _pyplot().subplots(1, 3, figsize=(14, 4.8), layout="constrained", sharex=True, sharey=True)
+    axes = np.asarray(ax, object).ravel()
+    if axes.size != 3:
+        raise InvalidRequest(f"field draws on three axes, but ax holds {axes.size}.")
+    rows, cols = (
+        start + displacement.step * np.arange(count)
+        for start, count in zip(displacement.origin, displacement.y.shape, strict=True)
+    )
+    centre = mean or Shift(float(displacement.y.mean()), float(displacement.x.mean()))
+    dy, dx = displacement.y - centre.y, displacement.x - centre.x
+    half = displacement.step / 2
+    extent = (cols[0] - half, cols[-1] + half, rows[-1] + half, rows[0] - half)
+    if evidence is not None:
+        image, place = _overview(evidence)
+        axes[0].imshow(image, cmap="gray", extent=place, interpolation="bilinear")
+    every = max(1, -(-max(dy.shape) // _ARROWS))
+    some = (
+        slice((dy.shape[0] - 1) % every // 2, None, every),
+        slice((dy.shape[1] - 1) % every // 2, None, every),
+    )
+    length = np.hypot(dy, dx)
+    # few places lie far beyond all others
+    usual = max(float(np.quantile(length, 0.9)), float(length.max()) / 4, 1e-6)
+    scale = usual / (1.1 * every * displacement.step)
+    axes[0].quiver(
+        *np.meshgrid(cols[some[1]], rows[some[0]]), dx[some], dy[some], angles="xy", scale_units="xy", scale=scale,
+        color="#56b4e9", edgecolor="black", linewidth=0.5, width=0.005,
+    )  # fmt: skip
+    axes[0].set_title(
+        "\n".join(filter(None, (title, f"less the mean; the longest arrow is {length.max():.2f} px"))),
+        fontsize="medium",
+    )
+    for one, values, name in (
+        (axes[1], length, "length less the mean"),
+        (axes[2], displacement.sigma, "sigma along an axis"),
+    ):
+        shown = one.imshow(values, cmap="cividis", vmin=0, extent=extent, interpolation="bilinear")
+        one.figure.colorbar(shown, ax=one, shrink=0.8)
+        one.set_title(f"{name} [px]", fontsize="medium")
+    for one in axes:
+        one.set(xlabel="column of the anchor [px]", xlim=extent[:2], ylim=extent[2:], aspect="equal")
+    axes[0].set_ylabel("row of the anchor [px]")
+    return axes
+
+
+def residuals(table: pd.DataFrame, *, ax: Any = None) -> Any:
+    """Plot the misalignment to be expected over time: if one shift is applied (hollow), and after what was done.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One row an item, as `RunResult.to_dataframe` gives it.
+    ax : matplotlib Axes, optional
+        Where to draw; by default on a new figure.
+
+    Returns
+    -------
+    matplotlib Axes
+
+    Raises
+    ------
+    InvalidRequest
+        If the table tells no residual, as those of earlier versions.
+    MissingMatplotlib
+        If matplotlib is not installed.
+    """
+    if "residual" not in table or "spread" not in table:
+        raise InvalidRequest("This quality tells no residual: estimate it again to know it.")
+    ax = _axes(ax, (9, 4))
+    when, label = _moments(table)
+    size = _mark_size(table)
+    left = table["residual"].to_numpy(float)
+    parts = [table[name].to_numpy(float) for name in ("spread", "shift_sigma_y", "shift_sigma_x")]
+    single = np.sqrt(np.square(parts).sum(axis=0))
+    for status, colour in COLOURS.items():
+        own = (table["status"] == status).to_numpy() & np.isfinite(left)
+        if not own.any():
+            continue
+        shape = _SHAPES[status]
+        ax.vlines(
+            when[own], left[own], np.where(np.isfinite(single), single, left)[own], color=colour, linewidth=1
+        )
+        ax.plot(when[own], single[own], shape, color=colour, markerfacecolor="white", markersize=size)
+        ax.plot(
+            when[own], left[own], shape, color=colour, markersize=size + 1, label=status.replace("_", " ")
+        )
+    ax.set(xlabel=label, ylabel="misalignment to be expected [px rms]")
+    ax.set_ylim(bottom=0)
+    _spare_labels(ax, when)
+    _head(ax, "Misalignment to be expected: with one shift (hollow) and after what was done")
     return ax
 
 
@@ -228,7 +363,7 @@ def compare(quality: ItemQuality, *, title: str = "", ax: Sequence[Any] | None =
     axes = np.asarray(ax, object).ravel()
     if axes.size != 4:
         raise InvalidRequest(f"compare draws on four axes, but ax holds {axes.size}.")
-    chips = _decoded(evidence)[:CHIP].reshape(CHIP, 3, CHIP).transpose(1, 0, 2)
+    chips = _decoded(evidence)[:CHIP, : 3 * CHIP].reshape(CHIP, 3, CHIP).transpose(1, 0, 2)
     shown = chips[2] if quality.shift is not None else chips[1]
     # orange and blue are told apart by those too who do not see red and green as two colours
     both = np.stack([chips[0], (chips[0].astype(np.uint16) + shown) // 2, shown], axis=-1).astype(np.uint8)
@@ -252,6 +387,15 @@ def _evidence(quality: ItemQuality, title: str) -> Evidence:
     if quality.evidence is None:
         raise InvalidRequest(f"There is no picture of {title or 'the item'}: {quality.details}")
     return quality.evidence
+
+
+def _overview(evidence: Evidence) -> tuple[NDArray[np.uint8], tuple[float, float, float, float]]:
+    """The item's overview, and its left, right, lower and upper edge in the frame, px."""
+    rows, cols = evidence.overview
+    top = CHIP if evidence.chips is not None else 0
+    left, upper = evidence.origin.x, evidence.origin.y
+    place = (left, left + cols * evidence.factor, upper + rows * evidence.factor, upper)
+    return _decoded(evidence)[top : top + rows, :cols], place
 
 
 def _decoded(evidence: Evidence) -> NDArray[np.uint8]:

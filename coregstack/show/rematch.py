@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import xarray as xr
 from odc.geo.geobox import GeoBox
@@ -18,6 +19,7 @@ from coregstack.geometry.validarea import looked_at
 from coregstack.graph.sketches import network_frame
 from coregstack.matching.assess import Reference, anchor_quality, assess, prepare
 from coregstack.matching.bands import BandPairs, pair_bands
+from coregstack.matching.choices import Model
 from coregstack.matching.items import ArrayItem, SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import fields_in, missing_in, quality_of
@@ -27,6 +29,8 @@ from coregstack.pixels.scene import MatchPixels, PlacedScene
 from coregstack.stack.conform import Stack, conform
 from coregstack.stack.lookup import find_anchor
 from coregstack.stack.provenance import pristine_scenes
+
+SHIFT: Model = "shift"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +49,8 @@ class Rematch:
     """What the pixels of each item have been moved by already."""
     scenes: tuple[PlacedScene, ...] | None
     """The files behind the items, where there are any: they are matched in place of the stack's pixels."""
+    models: tuple[str, ...] | None
+    """How each item is displaced by the quality that the stack carries; None where another anchor was asked for."""
     places: tuple[Place, ...] | None
     """Where a network of pairs has put each item, and against which other; None if each was matched by itself."""
 
@@ -77,21 +83,37 @@ class Rematch:
         """The anchor, prepared."""
         return prepare(self.pixels(self.anchor))
 
-    def quality(self, reference: Reference, k: int) -> ItemQuality:
-        """Match an item; its quality carries the evidence."""
+    def quality(self, reference: Reference, k: int, model: Model = SHIFT) -> ItemQuality:
+        """Match an item by the model that it was displaced by, else by `model`; its quality carries the evidence."""
         if k == self.anchor:
             return anchor_quality(reference)
-        pixels = self.pixels(k)
+        pixels, options = self.pixels(k), self._options(k, model)
         if self.places is None:
-            return assess(reference, pixels, self.options)
+            return assess(reference, pixels, options)
         place = self.places[k]
         if place.partner is None:
             partner = None
-            match = match_with_anchor(reference, pixels, (self.anchor, k), self.options)
+            match = match_with_anchor(reference, pixels, (self.anchor, k), options)
         else:
             partner = self.pixels(place.partner)
-            (match,) = match_with_partners(partner, place.partner, [(k, pixels)], self.options)
-        return conclude(reference, partner, pixels, replace(place, ties=match.ties), self.options)
+            (match,) = match_with_partners(partner, place.partner, [(k, pixels)], options)
+        place = replace(place, ties=match.ties, spread=match.spread)
+        return conclude(reference, partner, pixels, place, options)
+
+    def moved_by_field(self, k: int) -> bool:
+        """Whether the pixels of an item were moved by what varies over them, so that it cannot be seen any more."""
+        return self.scenes is None and self.applied[k] != NO_SHIFT and self._varies(k)
+
+    def _varies(self, k: int) -> bool:
+        return self.models is not None and self.models[k] not in ("", SHIFT)
+
+    def _options(self, k: int, model: Model) -> MatchOptions:
+        """How an item is matched: as asked for, else with the model that it is displaced by, if its pixels show it."""
+        if self.options.model != SHIFT:
+            return self.options
+        if self.models is not None and self._varies(k) and not self.moved_by_field(k):
+            model = cast(Model, self.models[k])
+        return replace(self.options, model=model)
 
 
 def rematch(
@@ -127,7 +149,8 @@ def rematch(
         raise AnchorNotFound("This stack does not say what it was aligned to: name the item with anchor=...")
     index = find_anchor(known, name)
     scenes = pristine_scenes(known, moved=True)
-    told = _told(stack)
+    told = _carried_qualities(stack)
+    same = bool(told) and known.ids[index] == own
     return Rematch(
         stack=known,
         anchor=index,
@@ -135,11 +158,14 @@ def rematch(
         bands=pair_bands(settings or MatchSettings(), known.held, known.held),
         applied=_applied(stack, told) if told else (NO_SHIFT,) * len(known.ids),
         scenes=None if scenes is None else tuple(scenes),
-        places=_places(known.ids, told) if "against" in stack.coords and known.ids[index] == own else None,
+        models=tuple(item.model or "" for item in told) if same else None,
+        places=_places(known.ids, told) if "against" in stack.coords and same else None,
     )
 
 
-def qualities(again: Rematch, ids: Sequence[str] | None = None) -> Iterator[tuple[str, ItemQuality]]:
+def qualities(
+    again: Rematch, ids: Sequence[str] | None = None, model: Model = SHIFT
+) -> Iterator[tuple[str, ItemQuality]]:
     """Match items, one after the other.
 
     Parameters
@@ -148,6 +174,8 @@ def qualities(again: Rematch, ids: Sequence[str] | None = None) -> Iterator[tupl
         What `rematch` returned.
     ids : sequence of str, optional
         The items; by default all.
+    model : str
+        Of what was not displaced by another.
 
     Yields
     ------
@@ -167,10 +195,10 @@ def qualities(again: Rematch, ids: Sequence[str] | None = None) -> Iterator[tupl
         )
     reference = again.reference()
     for item in wanted:
-        yield item, again.quality(reference, positions[item])
+        yield item, again.quality(reference, positions[item], model)
 
 
-def _told(stack: xr.DataArray) -> list[ItemQuality]:
+def _carried_qualities(stack: xr.DataArray) -> list[ItemQuality]:
     """The quality that the stack carries of each item, by the names it is told under; empty where it carries none."""
     if missing_in(stack.coords):
         return []

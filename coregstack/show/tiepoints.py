@@ -43,10 +43,11 @@ def tie_points(
     -------
     DataFrame
         One row a window: `item`; `x`, `y` of its middle in the anchor's CRS (``attrs["crs"]``); `row`, `col`
-        of its middle in the anchor, px; its own `shift_x` (right) and `shift_y` (down), px; `weight`, 0 to
-        1; `inlier`; `band`, counted among the match bands; `against`, the item it was matched with: the
-        anchor, or, where ``method="network"`` reached the item only through others, the one of them that it
-        was scored against. Then `shift_x` and `shift_y` hold the way on to the anchor too.
+        of its middle in the anchor, px; its own `shift_x` (right) and `shift_y` (down), px; `residual_x` and
+        `residual_y`, what it shows beyond the shift, affine map or field that was found, px; `weight`, 0 to 1;
+        `inlier`; `band`, counted among the match bands; `against`, the item it was matched with: the anchor, or,
+        where ``method="network"`` reached the item only through others, the one of them that it was scored
+        against. Then `shift_x` and `shift_y` hold the way on to the anchor too.
         `coregstack.write_ties` writes it.
 
     Raises
@@ -70,9 +71,7 @@ def tie_points(
         items = {item: kept for item, kept in found if kept is not None}
         return tie_table(items, again.box, again.stack.ids[again.anchor])
     if anchor is not None or settings != MatchSettings():
-        raise InvalidRequest(
-            "anchor and match options are for stacks; what a run has written tells them itself."
-        )
+        raise InvalidRequest("anchor and match options are for stacks; the output of a run holds its own.")
     return _kept(given_path(source.output if isinstance(source, RunResult) else source, "source"))
 
 

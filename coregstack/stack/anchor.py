@@ -85,7 +85,8 @@ def rank_scenes(
     """Rank scenes behind files, as `rank_anchors` does the items of a stack.
 
     Scenes that lie apart from the largest group of scenes that overlap, that cannot be put on a lattice with
-    most of these, or whose rows do not run along the axes, are left out: ``attrs["left_out"]`` tells why, by id.
+    most of these, or whose rows do not run along the axes, are left out: ``attrs["left_out"]`` gives the
+    reason, by id.
 
     Parameters
     ----------
@@ -137,7 +138,7 @@ def _stack_scores(stack: Stack) -> tuple[AnchorScore, ...]:
     if scenes is not None and pristine_clear(stack):
         groups, _ = groups_of([scene.scene for scene in scenes])
         first = stack.ids.index(groups[0][0].id) if groups else 0
-        # what lies apart from the largest group sees nothing of its frame, and so comes last
+        # scenes outside the largest group see nothing of its frame, and so come last
         frame = network_frame(scenes, first)
         items = scene_items([scene.on(frame) for scene in scenes])
         sketches = item_sketches(items, _looked_at(band), frame).compute()

@@ -131,7 +131,7 @@ def _for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Dat
     position = {str(i): k for k, i in enumerate(quality["id"].values)}
     unknown = [i for i in known.ids if i not in position]
     if unknown:
-        raise InvalidStack(f"The quality knows nothing of {unknown[:5]}; estimate these items as well.")
+        raise InvalidStack(f"The quality lacks the items {unknown[:5]}; estimate them as well.")
     return quality.isel(time=[position[i] for i in known.ids])
 
 
@@ -147,7 +147,7 @@ def _check_shifts(quality: xr.Dataset, ids: Sequence[str]) -> None:
     if lost.any():
         named = [ids[k] for k in np.flatnonzero(lost)[:5]]
         raise InvalidRequest(
-            f"The quality calls {named} coregistered, but holds no shift to apply: enter one, or another status."
+            f"The status of {named} is coregistered, but the quality holds no shift: enter one, or another status."
         )
 
 

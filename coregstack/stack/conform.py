@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import rioxarray  # noqa: F401  (registers the accessor that knows CRS and nodata)
+import rioxarray  # noqa: F401  (registers the accessor for CRS and nodata)
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
@@ -22,9 +22,9 @@ from coregstack.untrusted.given import given_list
 
 DIMS = ("time", "band", "y", "x")
 BAND_POSITION = "source_band"
-"""Coordinate that tells, whatever bands are called, which ones of those that were opened a stack holds."""
+"""Coordinate with the positions of the stack's bands among the bands that were opened, whatever their names."""
 CLASSES = "classes"
-"""Coordinate on band that tells what says of a band that it holds classes, and is empty for measurements."""
+"""Coordinate on band: the source that marks a band as classes; empty for measurements."""
 _SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
 _SCALING = ("scale_factor", "add_offset")
 _OF_NUMBERS = ("_FillValue", "missing_value", *_SCALING)
@@ -209,7 +209,7 @@ def _clear(array: xr.DataArray) -> xr.DataArray | None:
     """The coordinate `clear` of a stack, if it has one."""
     if "clear" not in array.coords:
         return None
-    clear = array.coords["clear"]
+    clear: xr.DataArray = array.coords["clear"]
     if set(clear.dims) != {"time", "y", "x"} or clear.dtype != bool:
         raise InvalidStack(
             "The coordinate 'clear' has to be bool with dims (time, y, x), True where a pixel may be used, but it is "

@@ -1,4 +1,4 @@
-"""What estimating a stack means: which pixels are matched with which anchor, and what is told of each item."""
+"""Estimation for a stack: which pixels are matched with which anchor, and the quality of each item."""
 
 from __future__ import annotations
 
@@ -13,15 +13,10 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
 from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
-from coregstack.graph.matched import (
-    array_items,
-    displacement_planes,
-    field_values,
-    records,
-    reference,
-    scene_items,
-)
+from coregstack.graph.displaced import displacement_planes
+from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
 from coregstack.graph.network import Items, array_network, scene_network
+from coregstack.graph.sketches import network_place
 from coregstack.kernels.lattice import Lattice
 from coregstack.matching.bands import BandPairs, pair_bands
 from coregstack.matching.items import MatchItem, SceneItem
@@ -137,11 +132,14 @@ def _records(
     else:
         frame = stack.box if isinstance(anchor, int) else anchor.stack.box
     ground = None if stable is None else stable_ground(stack, stable, frame)
-    if scenes is not None and options.method == "network":
-        return scene_network(scenes, known, options, ground), frame
     if scenes is not None:
-        items = scene_items(scenes)
-        first: MatchItem | da.Array = SceneItem(scene=scenes[known.anchor])
+        together = options.method == "network"
+        placed, corner = network_place(scenes, known.anchor) if together else (scenes, NO_SHIFT)
+        items = scene_items(placed, corner)
+        first: MatchItem | da.Array = SceneItem(scene=placed[known.anchor], corner=corner)
+        if together:
+            prepared = reference(first, options, ground)
+            return scene_network(items, placed, known, prepared, options), frame
     else:
         items, first = _array_items(stack, inside, anchor, usable_pixels(stack, mask), pairs)
     prepared = reference(first, options, ground)
@@ -171,7 +169,7 @@ def _array_items(
 
 
 def _items(stack: Stack, anchor: int | None, settled: tuple[PairMatch, ...]) -> Items:
-    """What a network knows of the stack's items; an anchor from outside comes last."""
+    """The items of a network: ids, times and anchor; an anchor from outside comes last."""
     if anchor is not None:
         return Items(names=stack.ids, times=item_times(stack), anchor=anchor, settled=settled)
     times = np.append(item_times(stack), np.datetime64("NaT", "ns"))
@@ -207,8 +205,8 @@ def _outside(stack: Stack, anchor: xr.DataArray | xr.Dataset) -> _Outside:
         raise InvalidStack(f"An anchor from outside is one scene, but this one has {len(other.ids)} times.")
     if (stack.box.crs is not None or other.box.crs is not None) and not same_pixels(other.box, stack.box):
         raise InvalidStack(
-            f"The anchor ({crs_name(other.box)}, pixel {other.box.affine.a:g} x {other.box.affine.e:g}) has not the "
-            f"stack's CRS and pixel size ({crs_name(stack.box)}, {stack.box.affine.a:g} x {stack.box.affine.e:g}). "
+            f"The anchor ({crs_name(other.box)}, pixel {other.box.affine.a:g} x {other.box.affine.e:g}) does not have "
+            f"the stack's CRS and pixel size ({crs_name(stack.box)}, {stack.box.affine.a:g} x {stack.box.affine.e:g}). "
             "Bring one onto the other's grid first, for example with rio.reproject_match."
         )
     if stack.box.crs is None:

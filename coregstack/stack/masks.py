@@ -111,7 +111,8 @@ def _given(stack: Stack, mask: xr.DataArray) -> da.Array:
         # what lies still, such as land or water, holds for all items
         mask = mask.drop_vars("time", errors="ignore").expand_dims(time=stack.array.sizes["time"])
     mask = mask.transpose("time", "y", "x")
-    return (mask if mask.chunks is not None else mask.chunk({"time": 1})).data
+    lazy: da.Array = (mask if mask.chunks is not None else mask.chunk({"time": 1})).data
+    return lazy
 
 
 def _check_labels(dim: str, mask: xr.DataArray, stack: Stack) -> None:

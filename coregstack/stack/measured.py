@@ -12,7 +12,7 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
-from coregstack.graph.moved import displacements
+from coregstack.graph.displaced import displacements
 from coregstack.kernels.lattice import Lattice
 from coregstack.matching.quality import Field, fields_in
 from coregstack.model import Shift
@@ -85,6 +85,18 @@ def on_lattice(quality: xr.Dataset, box: GeoBox) -> xr.Dataset:
             variables[field.name] = quality[field.name] * _factor(field, down, along)
             variables[field.name].attrs = quality[field.name].attrs
     return with_lattice(quality.drop_vars([*DISPLACEMENT], errors="ignore").assign(variables), box)
+
+
+def measured_on(quality: xr.Dataset) -> GeoBox | None:
+    """The lattice that a quality was measured on, as a box of its first pixel; None where it does not say.
+
+    Raises
+    ------
+    InvalidStack
+        If what it says is no lattice.
+    """
+    told = _lattice(quality)
+    return None if told is None else GeoBox((1, 1), told[1], told[0])
 
 
 def with_displacement(quality: xr.Dataset, planes: da.Array, frame: GeoBox) -> xr.Dataset:
@@ -184,7 +196,7 @@ def _pixel_ratio(crs: CRS | None, affine: Affine, box: GeoBox) -> tuple[float, f
     if crs is not None and box.crs is not None and crs != box.crs:
         raise InvalidStack(
             f"The quality was measured in {crs}, but the stack lies in {box.crs}. Bring the stack onto the lattice "
-            "that was measured, for example with rio.reproject, or estimate it by itself."
+            "that was measured, for example with rio.reproject, or estimate it separately."
         )
     tilted = [value for one in (affine, own) for value in (one.b, one.d)]
     turned = any(tilted) and affine[:6] != own[:6]
@@ -194,7 +206,7 @@ def _pixel_ratio(crs: CRS | None, affine: Affine, box: GeoBox) -> tuple[float, f
             what = "no coordinates and no CRS"
         raise InvalidStack(
             f"The quality's lattice and the stack's cannot be compared: one of them has {what}. Write the CRS that "
-            "belongs to the stack, or estimate it by itself."
+            "belongs to the stack, or estimate it separately."
         )
     return affine.e / own.e, affine.a / own.a
 

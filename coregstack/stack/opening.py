@@ -70,7 +70,7 @@ def scenes_of(
     ids: Sequence[str] | None = None,
     times: Sequence[object] | None = None,
 ) -> tuple[list[Scene], list[Unusable]]:
-    """Scenes behind image files that are no order.
+    """Scenes behind image files that do not form an order.
 
     Parameters
     ----------
@@ -222,7 +222,8 @@ def placed_stack(
         array = array.assign_coords({CLASSES: ("band", np.array(classes, object))})
     array.attrs = _scaling_attributes(placed)
     array = array.rio.write_crs(str(box.crs)).rio.write_transform(affine)
-    return array.rio.write_nodata(first.fill)
+    filled: xr.DataArray = array.rio.write_nodata(first.fill)
+    return filled
 
 
 def _classes(placed: Sequence[PlacedScene]) -> list[str]:
@@ -232,7 +233,7 @@ def _classes(placed: Sequence[PlacedScene]) -> list[str]:
 
 
 def _scaling_attributes(placed: Sequence[PlacedScene]) -> dict[str, float]:
-    """How stored numbers are to be read, where all bands of all scenes say the same; else nobody can be told."""
+    """How stored numbers are to be read, where all bands of all scenes say the same; else None."""
     found = {item.scene.image.scaling[index] for item in placed for index in item.indexes}
     scale, offset = found.pop() if len(found) == 1 else UNSCALED
     return {} if (scale, offset) == UNSCALED else {"scale_factor": scale, "add_offset": offset}
@@ -273,7 +274,8 @@ def place(
 
 def _file_name(path: Any) -> str:
     given_path(path, "Every one of paths")
-    return os.fspath(path)
+    name: str = os.fspath(path)
+    return name
 
 
 def _chunk_sizes(chunks: int | tuple[int, int] | None, shape: tuple[int, int]) -> tuple[int, int]:
@@ -310,18 +312,19 @@ def to_datetime64(time: datetime | None) -> np.datetime64:
 def _time(value: object) -> np.datetime64:
     try:
         # nanoseconds since 1970 hold 1678 to 2262; beyond, a date would silently become another
-        stamp = pd.Timestamp(value).as_unit("ns")  # type: ignore[arg-type]
+        stamp = pd.Timestamp(value).as_unit("ns")
     except (ValueError, TypeError) as error:
         raise InvalidRequest(
             f"{value!r} is not a time of the years 1678 to 2262; expected for example '2020-06-30T16:41:49'."
         ) from error
     if stamp is not pd.NaT and stamp.tzinfo is not None:
         stamp = stamp.tz_convert("UTC").tz_localize(None)
-    return stamp.to_datetime64()
+    moment: np.datetime64 = stamp.to_datetime64()
+    return moment
 
 
 def unreadable_files(unusable: Sequence[Unusable]) -> UnreadableFile:
     """One error that names every file that cannot be opened."""
     count = "1 scene" if len(unusable) == 1 else f"{len(unusable)} scenes"
     lines = tuple(f"  {shown(u.path)}: {u.reason}" for u in unusable[:20])
-    return UnreadableFiles(f"{count} cannot be opened; mend or leave out:", lines)
+    return UnreadableFiles(f"{count} cannot be opened. Repair these files or leave them out:", lines)

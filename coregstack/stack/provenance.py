@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import dask.array as da
 import numpy as np
 
 from coregstack.geometry.lattice import offset, same_pixels
-from coregstack.graph.opened import origin_scenes
-from coregstack.pixels.scene import PlacedScene
+from coregstack.graph.origin import origin_scenes
 from coregstack.stack.conform import BAND_POSITION, Stack
+
+if TYPE_CHECKING:
+    from coregstack.pixels.scene import PlacedScene
 
 
 def pristine_scenes(stack: Stack, *, moved: bool = False) -> list[PlacedScene] | None:

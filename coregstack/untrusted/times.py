@@ -78,7 +78,7 @@ def time_from_name(name: str) -> datetime | None:
     """
     last = re.split(r"[\\/]", name)[-1]
     found = (match for pattern in _DATED for match in pattern.finditer(last))
-    # Where two patterns begin at one place, the longer one knows more.
+    # Where two patterns begin at one place, the longer one is used.
     for match in sorted(found, key=lambda match: (match.start(), -match.end())):
         time = _time(match.groupdict())
         if time is not None:

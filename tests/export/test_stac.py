@@ -235,3 +235,27 @@ def test_a_stack_from_stac_is_derived_from_its_items(collection: Any, tmp_path: 
         link for link in item.links if link.rel == "derived_from" and link.title == "what it was made from"
     ]
     assert pystac.Item.from_file(link.href).id == item.id
+
+
+def test_a_displacement_is_an_asset_that_says_what_it_holds(tmp_path: Path) -> None:
+    stack = sample_stack(2, (256, 256), seed=6, cloud_cover=0).drop_vars("clear")
+    paths = [tmp_path / f"2024010{k + 1}_{k}.tif" for k in range(2)]
+    for scene, path in zip(stack, paths, strict=True):
+        scene.rio.to_raster(path)
+    result = coregstack.run_scenes(
+        paths, anchor=paths[0].stem, output=tmp_path / "out", model="affine", threshold=1.0
+    )
+    items = {item.id: item for item in result.to_stac("bent").get_items()}
+    item = items[result.reports[1].id]
+    asset = item.assets["displacement"]
+    assert asset.href.endswith(f"{item.id}_coreg_displacement.tif")
+    assert asset.roles == ["metadata"]
+    assert [(band["name"], band["unit"]) for band in asset.extra_fields["bands"]] == [
+        ("dy", "px"), ("dx", "px"), ("sigma", "px"),
+    ]  # fmt: skip
+    assert "eo:bands" not in asset.extra_fields
+    assert asset.extra_fields["proj:shape"] != item.properties["proj:shape"]
+    assert item.properties["coreg:model"] == "affine"
+    file = Path(tmp_path, "out", "stac", f"{item.id}.json")
+    assert [error.message for error in _validator("item").iter_errors(json.loads(file.read_text()))] == []
+    assert "displacement" not in items[result.anchor].assets

@@ -7,7 +7,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,17 +19,22 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
+from coregstack.export.evidence import KeptEvidence, kept_evidence
+from coregstack.export.files import STATE
 from coregstack.export.plan import TABLE
 from coregstack.geometry.globe import unbroken
 from coregstack.geometry.validarea import outline
 from coregstack.matching.quality import Field, Plain, fields_in, missing_in
-from coregstack.model import Evidence, Status, TiePoints
+from coregstack.model import Displacement, Evidence, Status, TiePoints
 from coregstack.run.result import RunResult, rows
+from coregstack.show.fields import field_in_folder, field_in_quality
 from coregstack.show.rematch import rematch
 from coregstack.untrusted.jsonfile import parse_json, read_text
 from coregstack.untrusted.limits import TABLE_BYTES
 from coregstack.untrusted.times import time_from_name
+
+Readers = tuple[Callable[[str], KeptEvidence | None], Callable[[str, GeoBox | None], Displacement | None]]
+"""Read the evidence of an item, and how it is displaced."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +51,8 @@ class ReportContent:
     """Inputs that could not be read or written."""
     evidence: Callable[[str], KeptEvidence | None]
     """Reads what is kept of an item."""
+    displacement: Callable[[str, GeoBox | None], Displacement | None]
+    """Reads how an item is displaced, of an item whose evidence was read last, in the frame of the anchor's box."""
 
 
 def gather(source: Any) -> ReportContent:
@@ -88,6 +95,7 @@ def _from_result(result: RunResult) -> ReportContent:
         notes=result.notes,
         problems=result.problems,
         evidence=partial(kept_evidence, Path(result.output)),
+        displacement=_in_folder(Path(result.output), items, result.lattice),
     )
 
 
@@ -110,7 +118,16 @@ def _from_folder(folder: Path) -> ReportContent:
         notes=(),
         problems=tuple(f"{item['id']}: {item['problems']}" for item in items if item["problems"]),
         evidence=partial(kept_evidence, folder),
+        displacement=_in_folder(folder, items),
     )
+
+
+def _in_folder(
+    folder: Path, items: Iterable[Mapping[str, Any]], lattice: GeoBox | None = None
+) -> Callable[[str, GeoBox | None], Displacement | None]:
+    """Reads displacements of an output folder; `lattice` is the anchor's box, where it is known."""
+    files = {item["id"]: item["files"] for item in items}
+    return lambda item_id, box: field_in_folder(folder, files[item_id], item_id, lattice or box)
 
 
 def _from_quality(source: xr.DataArray | xr.Dataset) -> ReportContent:
@@ -119,34 +136,48 @@ def _from_quality(source: xr.DataArray | xr.Dataset) -> ReportContent:
     source = source.assign_coords({name: ("time", told[name].to_numpy()) for name in told})
     items = tuple(_item(values, []) for values in table.reset_index().to_dict("records"))
     named = source.attrs.get("coregstack_anchor") or source.attrs.get("anchor")
+    evidence, displacement = (
+        _matched_again(source) if isinstance(source, xr.DataArray) else _alone(source, items)
+    )
     return ReportContent(
         anchor=str(named or _anchor(items)),
         items=items,
         notes=(),
         problems=(),
-        evidence=_matched_again(source) if isinstance(source, xr.DataArray) else lambda item_id: None,
+        evidence=evidence,
+        displacement=displacement,
     )
 
 
-def _matched_again(stack: xr.DataArray) -> Callable[[str], KeptEvidence | None]:
-    """Evidence of a stack's items, each matched once more when it is asked for."""
+def _alone(quality: xr.Dataset, items: Sequence[Mapping[str, Any]]) -> Readers:
+    """Of a quality that has no pixels beside it."""
+    ids = [item["id"] for item in items]
+    return (lambda item_id: None), lambda item_id, box: field_in_quality(quality, ids.index(item_id))
+
+
+def _matched_again(stack: xr.DataArray) -> Readers:
+    """Of a stack's items, each matched once more when its evidence is asked for."""
     try:
         again = rematch(stack)
         reference = again.reference()
     except CoregError:
-        return lambda item_id: None
+        return (lambda item_id: None), lambda item_id, box: None
     positions = {item: k for k, item in enumerate(again.stack.ids)}
+    last: dict[str, Displacement | None] = {}
 
     def evidence(item_id: str) -> KeptEvidence | None:
         k = positions[item_id]
         box = again.box if again.scenes is None else again.scenes[k].scene.image.box
         try:
-            found = again.quality(reference, k).evidence
+            quality = again.quality(reference, k)
         except CoregError:
             return None
+        last.clear()
+        last[item_id] = quality.displacement
+        found = quality.evidence
         return None if found is None else KeptEvidence(box=box, evidence=found, area=found.area)
 
-    return evidence
+    return evidence, lambda item_id, box: last.get(item_id)
 
 
 def quality_table(source: xr.DataArray | xr.Dataset) -> pd.DataFrame:
@@ -181,17 +212,19 @@ def _item(values: Mapping[str, Any], files: Iterable[str]) -> dict[str, Any]:
     return {
         "id": str(values["item"]),
         "time": _time(values),
-        **{field.page: _told(field, values[field.name]) for field in fields_in(values) if field.page},
+        **{field.page: _plain(field, values[field.name]) for field in fields_in(values) if field.page},
         "problems": words,
         "files": list(files),
     }
 
 
-def _told(field: Field, value: Any) -> Plain:
+def _plain(field: Field, value: Any) -> Plain:
     """A value of a quality as the page takes it."""
     if field.name == "status":
         return Status(str(value)).value
-    return _number(value) if field.is_number else "" if value is None else str(value)
+    if field.is_number:
+        return _number(value)
+    return "" if value is None or value != value else str(value)
 
 
 def _number(value: Any) -> float | None:
@@ -246,6 +279,9 @@ def evidence_json(evidence: Evidence) -> str:
     for name in TiePoints.__slots__:
         values = getattr(evidence.ties, name)
         ties[name] = (np.round(values, digits[name]) if name in digits else values.astype(int)).tolist()
+    for name in ("residual_y", "residual_x"):
+        if (values := getattr(evidence, name)) is not None and np.isfinite(values).all():
+            ties[name] = np.round(values, 4).tolist()
     value = {
         "picture": base64.b64encode(evidence.picture).decode("ascii"),
         "chips": evidence.chips,

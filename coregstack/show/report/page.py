@@ -7,7 +7,7 @@ import hashlib
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from importlib.resources import files
@@ -23,17 +23,20 @@ from coregstack.export.files import staged
 from coregstack.export.lock import locked
 from coregstack.export.plan import REPORT, TABLE
 from coregstack.geometry.lattice import crs_name
+from coregstack.matching.decision import WORTH_TELLING
 from coregstack.matching.preview import CHIP
+from coregstack.model import Shift
 from coregstack.orders.manifest import MANIFEST_NAME, list_again
 from coregstack.run.colours import COLOURS, ON_DARK
 from coregstack.run.places import check_no_store
 from coregstack.run.result import RunResult
+from coregstack.show.fields import field_json
 from coregstack.show.report.content import ReportContent, area_on_map, evidence_json, gather
 
 _GENERATOR = b'<meta name="generator" content="coregstack '
 _HEAD = 4096
 """The generator is named in so many bytes of a report."""
-_SCRIPTS = ("base.js", "charts.js", "table.js", "viewer.js", "main.js")
+_SCRIPTS = ("base.js", "charts.js", "table.js", "field.js", "viewer.js", "main.js")
 
 
 def report(source: Any, path: str | os.PathLike[str] | None = None) -> Path:
@@ -127,20 +130,30 @@ def _pieces(content: ReportContent) -> Iterator[str]:
     script = "".join((assets / name).read_text("utf-8") for name in _SCRIPTS)
     head, rest = (assets / "page.html").read_text("utf-8").split("$evidence\n")
     yield Template(head).substitute(policy=_policy(style, script), version=__version__, style=style)
-    anchor = _anchor_box(content)
+    own = anchor = _anchor_box(content)
     for k, item in enumerate(content.items):
         kept = content.evidence(item["id"])
+        found = content.displacement(item["id"], anchor)
         item["area"] = None
-        if kept is None:
-            continue
-        anchor = anchor or kept.box
-        if anchor is not None:
-            item["area"] = area_on_map(kept, anchor)
-        if kept.evidence is not None:
-            text = _inert(evidence_json(kept.evidence))
-            yield f'<script type="application/json" id="evidence-{k}">{text}</script>\n'
-    data = json.dumps(_facts(content, anchor), separators=(",", ":"), allow_nan=False)
+        if kept is not None:
+            own = own or kept.box
+            item["area"] = None if own is None else area_on_map(kept, own)
+        evidence = None if kept is None else kept.evidence
+        if evidence is not None:
+            yield _block(f"evidence-{k}", evidence_json(evidence))
+        if found is not None:
+            yield _block(f"field-{k}", field_json(found, _mean(item), evidence))
+    data = json.dumps(_facts(content, own), separators=(",", ":"), allow_nan=False)
     yield Template(rest).substitute(data=_inert(data), script=script)
+
+
+def _block(name: str, text: str) -> str:
+    return f'<script type="application/json" id="{name}">{_inert(text)}</script>\n'
+
+
+def _mean(item: Mapping[str, Any]) -> Shift | None:
+    y, x = item.get("y"), item.get("x")
+    return None if y is None or x is None else Shift(y, x)
 
 
 def _colours() -> str:
@@ -175,6 +188,7 @@ def _facts(content: ReportContent, anchor: GeoBox | None) -> dict[str, Any]:
         "metres": metres,
         "degrees": bool(degrees),
         "chip": CHIP,
+        "apart": WORTH_TELLING,
         "notes": content.notes,
         "problems": content.problems,
         "items": content.items,

@@ -86,6 +86,8 @@ function describe(item) {
   const lines = [item.id, STATUSES[item.status]];
   if (item.date !== null) lines.push(`${dateText(item)} UTC`);
   if (known(item.x)) lines.push(`shift x ${signed(item.x)} px, y ${signed(item.y)} px, sigma ${sigmaText(sigma(item))} px`);
+  if (item.model) lines.push(`${MODELS[item.model] || item.model}, spread ${fixed(item.spread, 3)} px, ${fixed(item.residual, 3)} px expected to be left`);
+  if (partsApart(item)) lines.push(`parts of it lie up to ${fixed(2 * item.spread, 1)} px apart`);
   if (known(item.before)) lines.push(`score ${fixed(item.before, 3)}${known(item.after) ? ` → ${fixed(item.after, 3)}` : ""}`);
   return lines.join("\n");
 }
@@ -153,6 +155,26 @@ function drawScores(shown) {
         dot(item, x, vertical.at(item.after), radius));
     }
     root.append(dot(item, x, vertical.at(item.before), radius * .85, "hollow"));
+  }
+}
+
+function drawResiduals(shown) {
+  byId("residuals").hidden = !items.some((item) => known(item.residual));
+  if (byId("residuals").hidden) return;
+  const { root, width } = canvasFor("chart-residual", "Misalignment to be expected of each item over time; the same numbers are in the table");
+  const time = timeAxis(shown, width), radius = radiusFor(shown), bottom = HEIGHT - ROOM.bottom;
+  const told = shown.filter((item) => known(item.residual) && known(moment(item)));
+  const [, high] = padded([.01, ...told.flatMap((item) => [item.residual, oneShiftLeaves(item) || 0])]);
+  const vertical = scale(0, high, bottom, ROOM.top);
+  root.append(frame(width, HEIGHT, ROOM.top, bottom, vertical, time.ticks.map(([t, text]) => [time.at(t), text]), "left [px]"));
+  for (const item of told) {
+    const x = time.at(moment(item)), alone = oneShiftLeaves(item), y = vertical.at(item.residual);
+    if (known(alone)) {
+      root.append(svg("line", { class: `bar-line ${item.status}`, x1: x, x2: x, y1: vertical.at(alone), y2: y }),
+        dot(item, x, vertical.at(alone), radius * .85, "hollow"));
+    }
+    if (partsApart(item)) root.append(svg("circle", { class: "ring", cx: x, cy: y, r: radius + 4 }));
+    root.append(dot(item, x, y, radius));
   }
 }
 
@@ -226,5 +248,5 @@ function rarestLast(shown) {
 
 function drawCharts(shown) {
   const ordered = rarestLast(shown);
-  for (const draw of [drawShifts, drawScores, drawScatter, drawMap]) draw(ordered);
+  for (const draw of [drawShifts, drawScores, drawScatter, drawMap, drawResiduals]) draw(ordered);
 }

@@ -16,6 +16,9 @@ function summarise() {
   const spread = median(others.map(sigma));
   add("Median sigma of a shift", known(spread) ? `${sigmaText(spread)} px` : "", metres(spread));
   add("Median score of what was moved", moved.length ? `${fixed(median(moved.map((i) => i.before)), 3)} → ${fixed(median(moved.map((i) => i.after)), 3)}` : "");
+  const left = median(moved.map((item) => item.residual)), apart = items.filter(partsApart).length;
+  if (known(left)) add("Median residual of what was moved", `${fixed(left, 3)} px`, metres(left));
+  if (apart) add("Items whose parts lie apart", String(apart), "one shift does not follow them");
   const notes = [...report.problems.map((text) => `Problem: ${text}`), ...report.notes];
   byId("notes").hidden = !notes.length;
   byId("notes").open = report.problems.length > 0 && notes.length <= 10;

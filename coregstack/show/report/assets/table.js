@@ -1,4 +1,5 @@
 // The table of all items: sorted by a heading, narrowed by status and by words.
+const told = (name) => items.some((item) => known(item[name]) && item[name] !== "");
 const COLUMNS = [
   { name: "Item", value: (i) => i.id },
   { name: "Time (UTC)", value: (i) => i.date, text: dateText, kind: "time" },
@@ -6,11 +7,14 @@ const COLUMNS = [
   { name: "Shift x [px]", value: (i) => i.x, text: (i) => signed(i.x), kind: "number" },
   { name: "Shift y [px]", value: (i) => i.y, text: (i) => signed(i.y), kind: "number" },
   { name: "Sigma [px]", value: sigma, text: (i) => sigmaText(sigma(i)), kind: "number" },
+  { name: "Model", value: (i) => i.model || null, text: (i) => i.model || "", shown: told("model") },
+  { name: "Spread [px]", value: (i) => i.spread, text: (i) => fixed(i.spread, 3), kind: "number", shown: told("spread") },
+  { name: "Residual [px]", value: (i) => i.residual, text: (i) => fixed(i.residual, 3), kind: "number", shown: told("residual") },
   { name: "Score before", value: (i) => i.before, text: (i) => fixed(i.before, 3), kind: "number" },
   { name: "Score after", value: (i) => i.after, text: (i) => fixed(i.after, 3), kind: "number" },
   { name: "Score gain", value: (i) => i.gain, text: (i) => signed(i.gain, 3), kind: "number" },
   { name: "Reason", value: (i) => i.reason },
-];
+].filter((column) => column.shown ?? true);
 const choice = { column: null, down: false, words: [], hidden: new Set() };
 let shown = items;
 
@@ -22,7 +26,8 @@ function rowFor(item) {
     }
     if (column.name === "Status") return html("td", {}, statusLabel(item.status));
     if (column.name === "Reason") return html("td", { class: "reason" }, html("div", { title: item.reason }, item.reason));
-    return html("td", { class: column.kind }, column.text(item));
+    const apart = column.name === "Spread [px]" && partsApart(item);
+    return html("td", { class: `${column.kind || ""} ${apart ? "apart" : ""}`, title: apart ? apartWords(item) : null }, column.text(item));
   });
   return html("tr", { onclick: () => openItem(item.k) }, ...cells);
 }
@@ -80,7 +85,7 @@ function sortBy(k) {
 }
 
 function startTable() {
-  for (const item of items) item.words = [item.id, item.status, STATUSES[item.status], dateText(item), item.reason].join(" ").toLowerCase();
+  for (const item of items) item.words = [item.id, item.status, STATUSES[item.status], dateText(item), item.model || "", partsApart(item) ? "parts apart" : "", item.reason].join(" ").toLowerCase();
   byId("table").tHead.rows[0].append(...COLUMNS.map((column, k) =>
     html("th", { scope: "col", class: column.kind }, html("button", { type: "button", onclick: () => sortBy(k) }, column.name))));
   byId("search").addEventListener("input", (event) => {

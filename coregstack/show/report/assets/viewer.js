@@ -1,7 +1,7 @@
 // One item against the anchor: chips before and after, windows over the scene, numbers.
 const CHIP = report.chip;
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-const view = { item: null, image: null, mode: "Overlay", swipe: 50, showOther: true, timer: null, arrows: "Shift", ground: "Item" };
+const view = { item: null, image: null, mode: "Overlay", swipe: 50, showOther: true, timer: null, arrows: null, across: null, ground: "Item" };
 
 function evidenceOf(k) {
   const block = byId(`evidence-${k}`);
@@ -35,27 +35,32 @@ function radios(id, names, chosen, change) {
     html("input", { type: "radio", name: id, value: name, checked: name === chosen, onchange: () => change(name) }), html("span", {}, name))));
 }
 
+// Pixels that a chip is shown of: its middle, where a field is far from its mean, or what was asked for.
+const MAGNIFIED = CHIP / 3;
+const acrossNow = () => view.across ?? (view.field ? MAGNIFIED : CHIP);
+
 function grey(image, column) {
-  const canvas = html("canvas", { width: CHIP, height: CHIP });
+  const side = acrossNow(), edge = (CHIP - side) / 2, canvas = html("canvas", { width: side, height: side });
   const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, column * CHIP, 0, CHIP, CHIP, 0, 0, CHIP, CHIP);
+  context.drawImage(image, column * CHIP + edge, edge, side, side, 0, 0, side, side);
   return { canvas, context };
 }
 
 // Orange and blue are told apart by those too who do not see red and green as two colours.
 function overlay(anchor, item) {
-  const both = anchor.context.getImageData(0, 0, CHIP, CHIP), { data } = item.context.getImageData(0, 0, CHIP, CHIP);
+  const size = anchor.canvas.width;
+  const both = anchor.context.getImageData(0, 0, size, size), { data } = item.context.getImageData(0, 0, size, size);
   for (let k = 0; k < data.length; k += 4) {
     both.data[k + 1] = (both.data[k] + data[k]) / 2;
     both.data[k + 2] = data[k];
   }
-  const out = html("canvas", { width: CHIP, height: CHIP });
+  const out = html("canvas", { width: size, height: size });
   out.getContext("2d").putImageData(both, 0, 0);
   return out;
 }
 
 function drawChip(canvas, column) {
-  const context = canvas.getContext("2d"), side = canvas.width, zoom = side / CHIP;
+  const context = canvas.getContext("2d"), side = canvas.width, across = acrossNow(), zoom = side / across;
   context.imageSmoothingQuality = "high";
   const anchor = grey(view.image, 0), item = grey(view.image, column);
   if (view.mode === "Overlay") {
@@ -63,9 +68,9 @@ function drawChip(canvas, column) {
   } else if (view.mode === "Flicker") {
     context.drawImage((view.showOther ? anchor : item).canvas, 0, 0, side, side);
   } else {
-    const edge = Math.round(CHIP * view.swipe / 100);
+    const edge = Math.round(across * view.swipe / 100);
     context.drawImage(item.canvas, 0, 0, side, side);
-    if (edge) context.drawImage(anchor.canvas, 0, 0, edge, CHIP, 0, 0, edge * zoom, side);
+    if (edge) context.drawImage(anchor.canvas, 0, 0, edge, across, 0, 0, edge * zoom, side);
     // as wide on the page, however small the picture is shown
     const thick = 2 * side / (canvas.clientWidth || side);
     context.fillStyle = "#e69f00";
@@ -77,9 +82,11 @@ function drawChips() {
   if (!view.image || !view.evidence.chips) return;
   drawChip(byId("before"), 1);
   drawChip(byId("after"), 2);
+  byId("single").parentNode.hidden = view.image.naturalWidth < 4 * CHIP;
+  if (!byId("single").parentNode.hidden) drawChip(byId("single"), 3);
   const other = reference(view.evidence);
   const hints = {
-    Overlay: `${other[0].toUpperCase()}${other.slice(1)} is orange, the item blue: what lies in the same place is grey, what does not has coloured fringes. ${CHIP} px across, at full resolution.`,
+    Overlay: `${other[0].toUpperCase()}${other.slice(1)} is orange, the item blue: what lies in the same place is grey, what does not has coloured fringes. ${acrossNow()} px across${view.field ? ", at a place where the field is far from its mean" : ", at full resolution"}.`,
     Swipe: `Left of the line ${other}, right of it the item. Drag in a picture or move the slider.`,
     Flicker: `Shown now: ${view.showOther ? other : "the item"}. What is aligned stands still.`,
   };
@@ -101,18 +108,28 @@ function spanOf({ origin, overview, factor }) {
   return [origin[0], origin[1], origin[0] + overview[0] * factor, origin[1] + overview[1] * factor];
 }
 
+// What arrows show: what was asked for, else the field where there is one.
+const arrowsNow = () => (view.field ? view.arrows ?? "Field" : view.arrows === "Residual" ? "Residual" : "Shift");
+
+// What each window shows beyond what was found; files of earlier versions do not tell it.
+function residualsOf(ties, item) {
+  if (ties.residual_y) return [ties.residual_y, ties.residual_x];
+  return known(item.x) ? [ties.shift_y.map((v) => v - item.y), ties.shift_x.map((v) => v - item.x)] : [ties.shift_y, ties.shift_x];
+}
+
 // The arrow of each window, in pixels of the anchor: the longest of those that agree is a small part of the extent.
 function arrowsOf(ties, item, extent) {
-  const rest = view.arrows === "Residual" && known(item.x);
-  const dy = ties.shift_y.map((v) => v - (rest ? item.y : 0)), dx = ties.shift_x.map((v) => v - (rest ? item.x : 0));
+  if (arrowsNow() === "Field") return fieldArrows(view.field, extent);
+  const [dy, dx] = arrowsNow() === "Residual" ? residualsOf(ties, item) : [ties.shift_y, ties.shift_x];
   const sizes = dy.map((v, k) => Math.hypot(v, dx[k])), kept = sizes.filter((size, k) => ties.inlier[k] && size);
   const longest = Math.max(1e-6, ...(kept.length ? kept : sizes)), gain = extent * .085 / longest, most = extent * .14;
   const arrows = sizes.map((size, k) => {
     const scale = size * gain > most ? most / size : gain, [y, x] = [dy[k] * scale, dx[k] * scale];
-    return { k, fromY: ties.y[k], fromX: ties.x[k], y: ties.y[k] + y, x: ties.x[k] + x, angle: Math.atan2(y, x),
-      tip: Math.min(extent * .02, Math.hypot(y, x) * .5) };
+    return { fromY: ties.y[k], fromX: ties.x[k], y: ties.y[k] + y, x: ties.x[k] + x, angle: Math.atan2(y, x), out: !ties.inlier[k],
+      tip: Math.min(extent * .02, Math.hypot(y, x) * .5),
+      words: `shift x ${signed(ties.shift_x[k])} px, y ${signed(ties.shift_y[k])} px, weight ${fixed(ties.weight[k], 2)}` };
   });
-  return { arrows, longest, rest };
+  return { arrows, longest };
 }
 
 function drawGround() {
@@ -141,24 +158,29 @@ function drawGround() {
   drawArrows(overlayed, evidence.ties, found);
 }
 
-function drawArrows(root, ties, { arrows, longest, rest }) {
+function agreeWords(ties, field) {
+  const agree = ties.inlier.filter(Boolean).length, all = ties.inlier.length;
+  return [html("b", {}, `${agree} of ${all} windows agree`), field || agree === all ? "." : " (blue); the others (orange, dashed) were set aside."];
+}
+
+function drawArrows(root, ties, { arrows, longest }) {
   root.replaceChildren();
-  const caption = byId("windows-caption");
+  const caption = byId("windows-caption"), field = arrowsNow() === "Field";
   byId("arrows").hidden = !arrows.length;
   if (!arrows.length) {
     caption.replaceChildren(view.item.status === "anchor" ? "The anchor: all other items are aligned to it." : "No windows were matched.");
     return;
   }
   for (const layer of ["", "top"]) {
-    for (const { k, fromY, fromX, y, x, angle, tip } of arrows) {
+    for (const { fromY, fromX, y, x, angle, tip, out, words } of arrows) {
       const head = [angle + 2.6, angle - 2.6].map((a) => `M${x} ${y}l${tip * Math.cos(a)} ${tip * Math.sin(a)}`).join("");
-      root.append(svg("path", { class: `arrow ${layer} ${ties.inlier[k] ? "" : "out"}`, d: `M${fromX} ${fromY}L${x} ${y}${head}` },
-        svg("title", {}, `shift x ${signed(ties.shift_x[k])} px, y ${signed(ties.shift_y[k])} px, weight ${fixed(ties.weight[k], 2)}`)));
+      root.append(svg("path", { class: `arrow ${layer} ${out ? "out" : ""} ${field ? "field" : ""}`, d: `M${fromX} ${fromY}L${x} ${y}${head}` },
+        svg("title", {}, words)));
     }
   }
-  const agree = ties.inlier.filter(Boolean).length, name = rest ? "What is left of each window's shift" : "Each window's shift";
-  caption.replaceChildren(`${name}; the longest arrow is ${fixed(longest, 3)} px. `,
-    html("b", {}, `${agree} of ${arrows.length} windows agree`), agree < arrows.length ? " (blue); the others (orange, dashed) were set aside." : ".");
+  const names = { Field: `The ${MODELS[view.item.model] || MODELS.field} less its mean`, Shift: "Each window's shift",
+    Residual: `What each window shows beyond ${movedBy(view.item)}` };
+  caption.replaceChildren(`${names[arrowsNow()]}; the longest arrow is ${fixed(longest, 3)} px. `, ...(ties.y.length ? agreeWords(ties, field) : []));
   root.setAttribute("aria-label", caption.textContent);
 }
 
@@ -168,6 +190,9 @@ function facts(item, evidence) {
   add("Shift x", known(item.x) ? `${signed(item.x)} ± ${sigmaText(item.sx)} px` : "");
   add("Shift y", known(item.y) ? `${signed(item.y)} ± ${sigmaText(item.sy)} px` : "");
   add("Length", known(item.x) ? `${fixed(length(item), 3)} px${metres(length(item)) && ` (${metres(length(item))})`}` : "");
+  add("Model", MODELS[item.model] || "");
+  add("Spread", known(item.spread) ? `${fixed(item.spread, 3)} px` : "");
+  add("Residual", known(item.residual) ? `${fixed(item.residual, 3)} px${metres(item.residual) && ` (${metres(item.residual)})`}` : "");
   add("Score before", fixed(item.before, 4));
   add("Score after", fixed(item.after, 4));
   add("Gain", signed(item.gain, 4));
@@ -179,10 +204,10 @@ function facts(item, evidence) {
 }
 
 const AFTER = {
-  coregistered: "After: moved by the shift.",
-  already_aligned: "If it were moved by the shift found; it was aligned well enough and is left as it is.",
-  no_improvement: "If it were moved by the shift found; that gains too little, so it is left as it is.",
-  failed: "No shift is known, so there is no after.",
+  coregistered: (by) => `After: moved by ${by}.`,
+  already_aligned: (by) => `If it were moved by ${by} found; it was aligned well enough and is left as it is.`,
+  no_improvement: (by) => `If it were moved by ${by} found; that gains too little, so it is left as it is.`,
+  failed: () => "No shift is known, so there is no after.",
 };
 
 function address(hash) {
@@ -192,7 +217,7 @@ function address(hash) {
 
 async function openItem(k) {
   const item = items[k], evidence = evidenceOf(k), other = referenceOf(item, evidence);
-  Object.assign(view, { item, evidence, other, image: null, otherImage: null });
+  Object.assign(view, { item, evidence, other, field: fieldOf(k), image: null, otherImage: null });
   byId("viewer-id").replaceChildren(...breakable(item.id));
   byId("viewer-status").replaceChildren(mark(item.status), STATUSES[item.status]);
   byId("viewer-details").textContent = item.reason;
@@ -200,21 +225,29 @@ async function openItem(k) {
   byId("previous").disabled = place <= 0;
   byId("next").disabled = place < 0 || place >= shown.length - 1;
   facts(item, evidence);
+  byId("viewer-apart").hidden = !partsApart(item);
+  byId("viewer-apart").textContent = partsApart(item) ? apartWords(item) : "";
+  for (const [name, value] of [["arrows", arrowsNow()], ["zoom", `${acrossNow()} px`]]) {
+    for (const radio of byId(name).querySelectorAll("input")) radio.checked = radio.value === value;
+  }
+  byId("arrows").lastChild.hidden = !view.field;
   byId("viewer-chips").hidden = !evidence || !evidence.chips;
   byId("viewer-windows").hidden = !evidence;
   byId("grounds").hidden = !other;
   byId("grounds").lastChild.lastChild.textContent = evidence && evidence.against ? evidence.against : "Anchor";
   byId("modes").firstElementChild.textContent = `Compare with ${reference(evidence)} by`;
   byId("viewer-bare").hidden = Boolean(evidence);
-  byId("after-caption").textContent = AFTER[item.status] || "";
+  byId("after-caption").textContent = AFTER[item.status] ? AFTER[item.status](movedBy(item)) : "";
   byId("before-caption").textContent = "Before: the item as it came.";
   byId("before").setAttribute("aria-label", `${item.id} before, against ${reference(evidence)}`);
+  byId("single").setAttribute("aria-label", `${item.id} moved by one shift alone, against ${reference(evidence)}`);
   byId("after").setAttribute("aria-label", `${item.id} after, against ${reference(evidence)}`);
   byId("after").parentNode.hidden = !known(item.x);
   address(`#item-${k + 1}`);
   if (!byId("viewer").open) byId("viewer").showModal();
   // a button that has been switched off hears no keys
   if (document.activeElement.disabled) byId("viewer-id").focus();
+  drawField(item, view.field);
   if (!evidence) return;
   const pictures = await Promise.all([pictureOf(evidence), other ? pictureOf(other) : null]);
   if (view.item !== item) return;
@@ -238,7 +271,8 @@ function swipeTo(event) {
 
 function startViewer() {
   radios("modes", ["Overlay", "Swipe", "Flicker"], view.mode, (name) => { view.mode = name; play(name === "Flicker" && !calm); });
-  radios("arrows", ["Shift", "Residual"], view.arrows, (name) => { view.arrows = name; drawGround(); });
+  radios("zoom", [`${CHIP} px`, `${MAGNIFIED} px`], "", (name) => { view.across = parseInt(name, 10); drawChips(); });
+  radios("arrows", ["Shift", "Residual", "Field"], "", (name) => { view.arrows = name; drawGround(); });
   radios("grounds", ["Item", "Other"], view.ground, (name) => { view.ground = name; drawGround(); });
   byId("swipe").addEventListener("input", (event) => { view.swipe = Number(event.target.value); drawChips(); });
   byId("toggle").addEventListener("click", () => (calm ? flick() : play(!view.timer)));
@@ -253,7 +287,7 @@ function startViewer() {
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
   });
-  for (const id of ["before", "after"]) {
+  for (const id of ["before", "single", "after"]) {
     byId(id).addEventListener("pointermove", (event) => {
       if (view.mode === "Swipe" && (event.buttons || event.pointerType === "mouse")) swipeTo(event);
     });
