@@ -54,3 +54,32 @@ def why_blank(source: PixelSource, name: str) -> str:
             "(as where an image of larger pixels was put on a finer lattice without filling it)"
         )
     return start + "too few of its usable pixels lie side by side, or they hardly differ"
+
+
+def is_flat(source: PixelSource, band: int) -> bool:
+    """Whether all usable pixels of a band hold one value, or none is usable; reads on until two differ.
+
+    Parameters
+    ----------
+    source
+        The scene.
+    band
+        Match band.
+
+    Examples
+    --------
+    >>> from coregstack.kernels.sources import ArraySource
+    >>> source = ArraySource(values=np.stack([np.eye(9), np.ones((9, 9))]), usable=np.ones((9, 9), bool))
+    >>> is_flat(source, 0), is_flat(source, 1)
+    (False, True)
+    """
+    height, width = source.shape
+    first = None
+    for top in range(0, height, _STRIP):
+        values, usable = source.read(band, slice(top, min(top + _STRIP, height)), slice(0, width))
+        seen = values[usable]
+        if seen.size:
+            first = seen[0] if first is None else first
+            if (seen != first).any():
+                return False
+    return True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -10,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.errors import CoregError
+from coregstack.kernels.blank import is_flat
 from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
@@ -17,7 +20,7 @@ from coregstack.kernels.sources import ArraySource
 from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
-from coregstack.model import ItemQuality, ValidArea
+from coregstack.model import ItemQuality, PixelSource, ValidArea
 
 if TYPE_CHECKING:
     from coregstack.pixels.scene import MatchPixels
@@ -77,16 +80,58 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
     found = estimate_displacement(
         reference.prepared, item.source, estimate, model=options.model, stable=reference.stable
     )
+    band, dead = scored_band(reference.source, item.source, options.names)
     scores = matching_scores(
         reference.source,
         item.source,
         found.displacement or found.shift,
-        band=0,
-        value_range=reference.value_range,
+        band=band,
+        value_range=anchor_range(reference.source, band) if band else reference.value_range,
     )
     evidence = picture_item(reference.source, item.source, item.valid, found)
-    remark = "" if estimate.shift is None else estimate.reason
+    remark = dead if estimate.shift is None else remarks(dead, named_bands(estimate.reason, options.names))
     return replace(decide(found, scores, options, remark), evidence=replace(evidence, area=item.area))
+
+
+def scored_band(anchor: PixelSource, item: PixelSource, names: Sequence[str]) -> tuple[int, str]:
+    """The match band that is scored, the first one where neither side is dead, and what is to be said of it.
+
+    Parameters
+    ----------
+    anchor, item : PixelSource
+        Match bands.
+    names : sequence of str
+        What these are called; empty where that is not known.
+    """
+    alive = (
+        k for k in range(min(anchor.bands, item.bands)) if not is_flat(anchor, k) and not is_flat(item, k)
+    )
+    band = next(alive, 0)
+    if band == 0:
+        return 0, ""
+    side = "anchor" if is_flat(anchor, 0) else "item"
+    own, other = (names[k] if names else f"number {k + 1}" for k in (0, band))
+    return (
+        band,
+        f"the band {own} of the {side} is dead, all its usable pixels hold one value: {other} is scored",
+    )
+
+
+def named_bands(text: str, names: Sequence[str]) -> str:
+    """A remark of the estimator, which counts bands, with their names.
+
+    Examples
+    --------
+    >>> named_bands("band 2 says (+0.20, -0.10) px from the others", ["red", "nir"])
+    'band nir says (+0.20, -0.10) px from the others'
+    """
+    known = {str(k + 1): name for k, name in enumerate(names)}
+    return re.sub(r"(?<=\bband )\d+(?= says)", lambda found: known.get(found.group(), found.group()), text)
+
+
+def remarks(*parts: str) -> str:
+    """Several remarks as one."""
+    return "; ".join(part for part in parts if part)
 
 
 def anchor_quality(reference: Reference) -> ItemQuality:

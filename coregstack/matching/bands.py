@@ -135,7 +135,8 @@ def pair_bands(settings: MatchSettings, anchor: Bands, item: Bands) -> BandPairs
     _check_measured(item, "the item")
     band = settings.band
     if isinstance(band, tuple):
-        return _pairs(settings, [(_asked(anchor, band[0], "anchor"), _asked(item, band[1], "item"))])
+        pair = _asked(anchor, band[0], "anchor"), _asked(item, band[1], "item")
+        return _pairs(settings, [pair], _both(anchor, item, [pair]))
     shared = dict(same_bands(anchor.names, item.names))
     both = [k for k in shared if k in anchor.matched and shared[k] in item.matched]
     if both:
@@ -161,7 +162,7 @@ def anchor_bands(settings: MatchSettings, anchor: Bands) -> BandPairs:
     anchor = anchor.asked(settings.nearest)
     _check_measured(anchor, "the anchor")
     own = _asked(anchor, settings.band[0], "anchor")
-    return _pairs(settings, [(own, own)])
+    return _pairs(settings, [(own, own)], [anchor.names[own]])
 
 
 def position_of(names: Sequence[str], band: Band | object) -> int | None:
@@ -205,15 +206,16 @@ def _in_common(settings: MatchSettings, anchor: Bands, shared: dict[int, int]) -
         wanted = position_of(anchor.names, band)
         if wanted is not None and wanted not in anchor.matched:
             _asked(anchor, band, "anchor")
-        band = places.index(wanted) if wanted in shared else band if isinstance(band, str) else len(places)
         if wanted not in shared:
             raise InvalidRequest(
                 f"There is no band {settings.band!r} that all have: they share {', '.join(names)} of the anchor's "
                 f"{', '.join(anchor.names)} (positions 0 to {len(anchor.names) - 1}), and 'mean' stands for the mean "
                 "of all. Bands of different names are paired by band=(of the anchor, of the items)."
             )
+        band = places.index(wanted)
     chosen, mean = match_bands(names, band)
-    return _pairs(settings, [(places[k], shared[places[k]]) for k in chosen], mean=mean)
+    pairs = [(places[k], shared[places[k]]) for k in chosen]
+    return _pairs(settings, pairs, [names[k] for k in chosen], mean=mean)
 
 
 def _crossed(settings: MatchSettings, anchor: Bands, item: Bands) -> BandPairs:
@@ -221,9 +223,14 @@ def _crossed(settings: MatchSettings, anchor: Bands, item: Bands) -> BandPairs:
     band = None if settings.band is None else _asked(anchor, settings.band, "anchor")
     own = _ranked(anchor, band)
     others = _ranked(item, None)
-    if len(others) > 1 or band is not None:
-        return _pairs(settings, [(own[0], other) for other in others])
-    return _pairs(settings, [(mine, others[0]) for mine in own])
+    one = len(others) > 1 or band is not None
+    pairs = [(own[0], other) for other in others] if one else [(mine, others[0]) for mine in own]
+    return _pairs(settings, pairs, _both(anchor, item, pairs))
+
+
+def _both(anchor: Bands, item: Bands, pairs: Sequence[tuple[int, int]]) -> list[str]:
+    """What pairs of bands of unlike names are called."""
+    return [f"{anchor.names[mine]}/{item.names[other]}" for mine, other in pairs]
 
 
 def _ranked(bands: Bands, first: int | None) -> list[int]:
@@ -233,12 +240,14 @@ def _ranked(bands: Bands, first: int | None) -> list[int]:
     return [places[k] for k in match_bands([bands.names[k] for k in places], band)[0]]
 
 
-def _pairs(settings: MatchSettings, pairs: Sequence[tuple[int, int]], *, mean: bool = False) -> BandPairs:
+def _pairs(
+    settings: MatchSettings, pairs: Sequence[tuple[int, int]], names: Sequence[str], *, mean: bool = False
+) -> BandPairs:
     given = {field.name: getattr(settings, field.name) for field in fields(MatchSettings)}
     given["band"] = "mean" if mean else 0
     kept = pairs if mean else pairs[:MATCH_BANDS]
     return BandPairs(
         anchor=tuple(mine for mine, _ in kept),
         item=tuple(other for _, other in kept),
-        options=MatchOptions(**given, bands=tuple(range(len(kept)))),
+        options=MatchOptions(**given, bands=tuple(range(len(kept))), names=tuple(names[: len(kept)])),
     )

@@ -105,6 +105,8 @@ class MatchOptions(MatchSettings):
 
     bands: tuple[int, ...]
     """Match bands, counted among the stack's bands; the first is the one that is scored."""
+    names: tuple[str, ...] = ()
+    """What the match bands are called in what is told of an item; empty where that is not known."""
 
     @property
     def mean(self) -> bool:

@@ -16,10 +16,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from coregstack.kernels.descriptor import similarity
 from coregstack.kernels.field import as_one_shift, estimate_displacement
-from coregstack.kernels.score import matching_scores
+from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.matching.assess import Reference, value_range
+from coregstack.matching.assess import Reference, remarks, scored_band, value_range
 from coregstack.matching.decision import decide
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
@@ -376,7 +376,9 @@ def conclude(
         shift=place.shift, sigma=place.sigma, reason=place.reason, ties=ties, spread=place.spread
     )
     found = _displacement(reference, item, known, place, options)
-    scores = matching_scores(still, seen, found.displacement or place.shift, band=0, value_range=scale)
+    band, dead = scored_band(still, seen, options.names)
+    scale = anchor_range(still, band) if band else scale
+    scores = matching_scores(still, seen, found.displacement or place.shift, band=band, value_range=scale)
     shown = picture_alone(seen, item.valid) if place.alone else picture_item(still, seen, item.valid, found)
     corner, origin, windows = shown.chips, shown.origin, shown.ties
     evidence = replace(
@@ -388,7 +390,7 @@ def conclude(
         area=item.area,
     )
     return replace(
-        decide(found, scores, options, "" if place.shift is None else place.reason),
+        decide(found, scores, options, dead if place.shift is None else remarks(dead, place.reason)),
         redundancy=place.redundancy, closure=place.closure, against=place.against, evidence=evidence,
     )  # fmt: skip
 

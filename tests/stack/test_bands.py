@@ -160,6 +160,17 @@ def test_bands_in_common_are_matched_and_no_others() -> None:
         pair_bands(MatchSettings(band="pan"), Bands.of(["pan", "red"]), Bands.of(["red", "nir"]))
 
 
+@pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("method", ["direct", "network"])
+def test_a_dead_band_is_not_the_one_that_is_scored(stack: xr.DataArray, side: int, method: Any) -> None:
+    dead = stack.copy()
+    dead[side, 2] = 77
+    found = coregstack.estimate(dead, anchor=0, threshold=1.0, method=method).compute()
+    assert error(found, stack) < 0.02
+    assert found.status.values[1] == "coregistered"
+    assert f"The band red of the {('anchor', 'item')[side]} is dead" in found.details.values[1]
+
+
 # --- classes
 
 
