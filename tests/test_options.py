@@ -193,3 +193,40 @@ def test_one_band_asked_for_in_several_ways_is_one_request() -> None:
 def test_names_of_choices_are_those_of_their_types() -> None:
     assert get_args(choices.Method) == choices.METHODS
     assert set(get_args(choices.Resampling)) == {*choices.RESAMPLING, "none"}
+
+
+@pytest.mark.parametrize(
+    ("text", "band"),
+    [
+        ("red", "red"),
+        ("2", 2),
+        ("-1", -1),
+        ("pan,red", ("pan", "red")),
+        ("0, nir", (0, "nir")),
+        ("mean", "mean"),
+    ],
+)
+def test_bands_on_the_command_line(text: str, band: object) -> None:
+    line = [
+        "align",
+        "a.tif",
+        "b.tif",
+        "--anchor",
+        "a",
+        "--output",
+        "out",
+        f"--band={text}",
+        "--nearest",
+        "scl,4",
+    ]
+    options = build_parser().parse_args(line)
+    assert options.band == band
+    assert options.nearest == ("scl", 4)
+    MatchSettings(band=options.band, nearest=options.nearest)
+
+
+@pytest.mark.parametrize("text", ["a,b,c", ",", ""])
+def test_more_than_a_pair_of_bands_is_refused(text: str) -> None:
+    line = ["align", "a.tif", "--anchor", "a", "--output", "out", f"--band={text}"]
+    with pytest.raises(InvalidRequest):
+        MatchSettings(band=build_parser().parse_args(line).band).bound(["a", "b"])
