@@ -38,7 +38,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack import report, run_scenes
 from coregstack.errors import CoregError, UnreadableFile
-from coregstack.export.evidence import STATE
+from coregstack.export.files import STATE
 from coregstack.export.geotiff import Movement, write_moved
 from coregstack.export.notes import read_note
 from coregstack.export.plan import Content

@@ -14,7 +14,7 @@ import cases
 import numpy as np
 from _common import table
 
-from coregstack.kernels.coarse import _LEAST_LEAD
+from coregstack.kernels.coarse import LEAST_LEAD
 from coregstack.kernels.correlation import Peak, correlate
 from coregstack.kernels.overview import factor_for, look
 from coregstack.kernels.sources import ArraySource
@@ -77,11 +77,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 and np.hypot(found.y - pair.truth[0] / factor, found.x - pair.truth[1] / factor) < RIGHT
             )
             leads["right" if right else "wrong"].append(found.lead)
-    row = table("peaks", "number", "least lead", "median", "most", f"of {_LEAST_LEAD:g} or more")
+    row = table("peaks", "number", "least lead", "median", "most", f"of {LEAST_LEAD:g} or more")
     for name, values in leads.items():
         row(
             name, len(values), f"{min(values):.1f}", f"{np.median(values):.1f}", f"{max(values):.1f}",
-            sum(value >= _LEAST_LEAD for value in values),
+            sum(value >= LEAST_LEAD for value in values),
         )  # fmt: skip
 
 

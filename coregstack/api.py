@@ -11,6 +11,7 @@ import xarray as xr
 from coregstack.matching.choices import (
     MIN_IMPROVEMENT,
     SCORE_THRESHOLD,
+    Band,
     Decide,
     Method,
     Model,
@@ -19,11 +20,13 @@ from coregstack.matching.choices import (
 from coregstack.matching.options import MatchSettings
 from coregstack.stack.anchor import best_scene
 from coregstack.stack.applying import apply, check_resampling
-from coregstack.stack.conform import conform
+from coregstack.stack.conform import conform, with_classes
 from coregstack.stack.estimating import estimate_stack, is_auto
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.masks import Mask
 from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
+
+__all__ = ["align", "apply", "estimate", "open_scenes"]
 
 
 def open_scenes(
@@ -53,7 +56,7 @@ def open_scenes(
     ids : sequence of str, optional
         Item ids; by default the file names without extension.
     times : sequence, optional
-        Times of acquisition in UTC; by default from a tag or from the file name, NaT where neither tells.
+        Times of acquisition in UTC; by default from a tag or from the file name, NaT where neither has one.
     bands : sequence of str or int, optional
         Bands to open, by name or position.
     chunks : int or tuple of int, optional
@@ -101,11 +104,12 @@ def estimate(
     *,
     ids: Sequence[str] | None = None,
     mask: Mask | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
+    nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
     stable: xr.DataArray | None = None,
@@ -118,9 +122,9 @@ def estimate(
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
     anchor : str, time, int or DataArray
         Item id, timestamp or position of the anchor; or a scene from outside the stack, dims (band, y, x)
-        or (y, x), with the CRS and pixel size of the stack. "auto" chooses the item that `rank_anchors` puts
-        first, for which reduced images of all items are computed at once, and says why in the attribute
-        `anchor_why`.
+        or (y, x), with the CRS and pixel size of the stack, whatever its bands. "auto" chooses the item that
+        `rank_anchors` puts first, for which reduced images of all items are computed at once, and says why in the
+        attribute `anchor_why`.
     ids : sequence of str, optional
         Item ids, where the stack has no coordinate `id`; by default made from the times.
     mask : DataArray, bool, str, mapping or callable, optional
@@ -128,9 +132,12 @@ def estimate(
         band of classes and those that may not be used: ``"scl:3,8,9,10"`` or ``{"scl": [3, 8, 9, 10]}``. Or a function
         that makes such a DataArray of the stack. By default the coordinate `clear` where there is one; False uses all
         valid pixels.
-    band : str or int, optional
-        Band that is scored, by name or position; "mean" for the mean of all bands. By default red where a
-        name tells it, else the middle band. The estimator uses up to three more bands.
+    band : str, int or pair of these, optional
+        Band that is scored, by name or position; "mean" for the mean of all bands. By default red where the
+        bands have names, else the middle band. The estimator uses up to three more bands. A pair names the one band of
+        the anchor and the one of the items that are matched, as ``("pan", "red")``. Bands of an anchor from outside
+        are those of the same name, in any case and order and by usual synonyms (``B04`` is ``red``); where there are
+        none, the anchor's scored band is matched with each of up to four bands of the items.
     max_shift : float, optional
         Largest shift that is looked for, px; by default a quarter of the overlap.
     threshold : float
@@ -140,10 +147,12 @@ def estimate(
     method : str
         "direct" matches every item with the anchor. "network" matches it with a few others too, near in
         date, in season and alike in content, and adjusts all pairs together: items that share too little with
-        the anchor are reached through others, as `details` tells, and are scored against the aligned item
+        the anchor are reached through others, as `details` says, and are scored against the aligned item
         before them on that way. The quality then holds `redundancy`, `closure` (px) and `against` of every item
         as well: pairs beyond the one that is needed, the rms length of the closures of loops, and the id of the
         item that it was matched and scored against, empty for the anchor. It takes some three times as long.
+    nearest : sequence of str or int, optional
+        Names or positions of bands that hold classes or flags, as in `apply`: they are never matched or scored.
     model : str
         How an item may be displaced. "shift": as one. "affine": by a linear map, for what is turned, scaled or
         sheared. "field": by a displacement that varies over the scene, as relief, mosaics and sensors bring it. "auto":
@@ -192,11 +201,12 @@ def estimate(
         threshold=threshold,
         min_improvement=min_improvement,
         method=method,
+        nearest=nearest,
         model=model,
         decide=decide,
     )
-    known = conform(stack, ids)
-    return estimate_stack(known, anchor, mask, settings.bound(known.bands), stable=stable)
+    known = conform(with_classes(stack, settings.nearest), ids)
+    return estimate_stack(known, anchor, mask, settings, stable=stable)
 
 
 def align(
@@ -205,11 +215,12 @@ def align(
     *,
     ids: Sequence[str] | None = None,
     mask: Mask | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
+    nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
     stable: xr.DataArray | None = None,
@@ -223,7 +234,7 @@ def align(
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
     anchor : str, time, int or DataArray
         The anchor, as in `estimate`.
-    ids, mask, band, max_shift, threshold, min_improvement, method
+    ids, mask, band, max_shift, threshold, min_improvement, method, nearest, model, decide, stable
         As in `estimate`.
     resampling : str
         How pixels are interpolated, as in `apply`.
@@ -248,6 +259,6 @@ def align(
     check_resampling(resampling)
     quality = estimate(
         stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-        min_improvement=min_improvement, method=method, model=model, decide=decide, stable=stable,
+        min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, stable=stable,
     )  # fmt: skip
-    return apply(stack, quality, resampling=resampling)
+    return apply(stack, quality, resampling=resampling, nearest=nearest)

@@ -55,16 +55,16 @@ class AnchorNotFound(CoregError, LookupError):
 
 
 class MissingFile(CoregError, FileNotFoundError):
-    """A file or folder that has to be there is not."""
+    """A file or folder is missing."""
 
     @classmethod
     def at(cls, path: object) -> MissingFile:
-        """The error of a path where there is no file, in the same words wherever that is found out."""
+        """The error of a path where there is no file, in the same words everywhere."""
         return cls(f"There is no file {str(path)!r}. Check the path, or whether it was moved meanwhile.")
 
 
 class UnreadableFile(CoregError, OSError):
-    """A file is there but cannot be read as what it should be."""
+    """A file cannot be read as the format that it should have."""
 
 
 class UnreadableFiles(UnreadableFile):
@@ -94,7 +94,7 @@ class WorkersTooSmall(CoregError, MemoryError):
 
 
 class WorkersPaused(WorkersTooSmall):
-    """All workers of a cluster have paused for want of memory: what was done stays, and the same run does the rest."""
+    """All workers of a cluster have paused for lack of memory: what was done stays, and the same run does the rest."""
 
 
 class OutputConflict(CoregError, FileExistsError):

@@ -141,7 +141,7 @@ def test_an_outside_anchor_has_to_fit(stack: xr.DataArray) -> None:
     for anchor, words in (
         (scene[:2], "one scene with the stack's 4 bands; it has 1 times and 2 bands"),
         (stack[:2], "it has 2 times and 4 bands"),
-        (coarse, "has not the stack's CRS and pixel size"),
+        (coarse, "does not have the stack's CRS and pixel size"),
         (scene.rio.write_crs("EPSG:32632"), r"The anchor \(EPSG:32632"),
         (far, "The anchor and the stack do not overlap"),
     ):
@@ -243,7 +243,8 @@ def test_an_edited_quality_that_moves_an_item_nowhere_is_refused(
 ) -> None:
     edited = quality.assign(shift_x=quality.shift_x.where(quality.id != quality.id[2]))
     with pytest.raises(
-        InvalidRequest, match=f"calls \\['{quality.id.item(2)}'\\] coregistered, but holds no shift"
+        InvalidRequest,
+        match=f"status of \\['{quality.id.item(2)}'\\] is coregistered, but the quality holds no shift",
     ):
         apply(stack, edited)
     left = edited.assign(status=edited.status.where(edited.shift_x.notnull(), "failed"))
@@ -400,7 +401,7 @@ def test_a_quality_fits_other_stacks_of_the_same_items(stack: xr.DataArray, qual
 
 
 def test_a_quality_of_other_items_is_refused(stack: xr.DataArray, quality: xr.Dataset) -> None:
-    with pytest.raises(InvalidStack, match=r"knows nothing of \['.*_2416'\]|knows nothing of"):
+    with pytest.raises(InvalidStack, match=r"lacks the items \['.*_2416'\]|lacks the items"):
         apply(stack, quality[{"time": [0, 1]}])
     with pytest.raises(InvalidStack, match="The quality has 2 items, the stack 3"):
         apply(stack.drop_vars("id"), quality[{"time": [0, 1]}].drop_vars("id"))

@@ -11,15 +11,23 @@ import pandas as pd
 import xarray as xr
 
 from coregstack import api
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.options import MatchSettings
 from coregstack.model import ItemQuality
 from coregstack.run.notebook import table_html
 from coregstack.show import plot
 from coregstack.show.fields import matched_field, shown_field
 from coregstack.show.rematch import qualities, rematch
-from coregstack.show.report import report
 from coregstack.show.report.content import quality_table
+from coregstack.show.report.page import report
 from coregstack.show.tiepoints import tie_points
 from coregstack.stack.masks import Mask
 
@@ -97,7 +105,7 @@ class StackPlots(QualityPlots):
         id: str,
         *,
         anchor: Hashable | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         ax: Any = None,
     ) -> Any:
@@ -111,7 +119,7 @@ class StackPlots(QualityPlots):
         id: str,
         *,
         anchor: Hashable | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         ax: Sequence[Any] | None = None,
     ) -> Any:
@@ -163,11 +171,12 @@ class CoregAccessor:
         *,
         ids: Sequence[str] | None = None,
         mask: Mask | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         threshold: float = SCORE_THRESHOLD,
         min_improvement: float = MIN_IMPROVEMENT,
         method: Method = "direct",
+        nearest: Sequence[str | int] = (),
         model: Model = "shift",
         decide: Decide = "score",
         stable: xr.DataArray | None = None,
@@ -175,12 +184,18 @@ class CoregAccessor:
         """Estimate shifts and scores of this stack; see `coregstack.estimate`."""
         return api.estimate(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, model=model, decide=decide, stable=stable,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, stable=stable,
         )  # fmt: skip
 
-    def apply(self, quality: xr.Dataset, *, resampling: Resampling = "cubic") -> xr.DataArray:
+    def apply(
+        self,
+        quality: xr.Dataset,
+        *,
+        resampling: Resampling = "cubic",
+        nearest: Sequence[str | int] = (),
+    ) -> xr.DataArray:
         """Shift the items of this stack; see `coregstack.apply`."""
-        return api.apply(self._array, quality, resampling=resampling)
+        return api.apply(self._array, quality, resampling=resampling, nearest=nearest)
 
     def align(
         self,
@@ -188,11 +203,12 @@ class CoregAccessor:
         *,
         ids: Sequence[str] | None = None,
         mask: Mask | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         threshold: float = SCORE_THRESHOLD,
         min_improvement: float = MIN_IMPROVEMENT,
         method: Method = "direct",
+        nearest: Sequence[str | int] = (),
         model: Model = "shift",
         decide: Decide = "score",
         stable: xr.DataArray | None = None,
@@ -201,7 +217,7 @@ class CoregAccessor:
         """Align this stack; see `coregstack.align`."""
         return api.align(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, model=model, decide=decide, stable=stable,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, stable=stable,
             resampling=resampling,
         )  # fmt: skip
 
@@ -214,7 +230,7 @@ class CoregAccessor:
         self,
         *,
         anchor: Hashable | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
     ) -> pd.DataFrame:
         """The windows that match, as a table; see `coregstack.tie_points`."""

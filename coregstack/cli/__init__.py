@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             say(*completion_script(parser, options.shell).splitlines())
             code = 0
         else:
-            # loads all that a run needs, which takes longer than to answer a question about the options
+            # imports all that a run needs, which takes longer than to parse the options
             from coregstack.cli.commands import run
 
             code = run(options)

@@ -23,7 +23,7 @@ from coregstack.cli.terminal import LogFormat, complain, say, say_json
 from coregstack.cube.check import is_cube, verify_cube
 from coregstack.errors import CoregError, SchedulerLost, WorkersPaused
 from coregstack.export.stac import require_pystac
-from coregstack.kernels.compiling import compiling_told
+from coregstack.kernels.compiling import notify_compiling
 from coregstack.kernels.warming import warm
 from coregstack.matching.options import MatchSettings
 from coregstack.orders.candidates import folder_scenes
@@ -33,7 +33,7 @@ from coregstack.orders.verification import verify_output
 from coregstack.run.result import RunResult, rows
 from coregstack.run.scenes import run_scenes
 from coregstack.show.inspection import inspect_folder, summarise
-from coregstack.show.report import report as write_report
+from coregstack.show.report.page import report as write_report
 from coregstack.stack.anchor import rank_scenes
 from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.testing import SampleOrder, write_sample_order
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         if getattr(options, "stac", False):
             require_pystac()
-        with stopping_in_order(), _scheduler(options), compiling_told(CompilingNote(sys.stderr)):
+        with stopping_in_order(), _scheduler(options), notify_compiling(CompilingNote(sys.stderr)):
             return COMMANDS[options.command](options)
     except CoregError as error:
         if options.json:
@@ -133,7 +133,7 @@ def _verify(options: argparse.Namespace) -> int:
         complain(f"problem: {problem}")
     if not options.quiet:
         found = counted(len(problems), "problem")
-        say(f"{found} in {options.folder}" if problems else f"{options.folder} is whole")
+        say(f"{found} in {options.folder}" if problems else f"no problem found in {options.folder}")
     return WITH_PROBLEMS if problems else DELIVERED
 
 

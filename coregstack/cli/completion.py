@@ -46,6 +46,7 @@ def completion_script(parser: argparse.ArgumentParser, shell: str) -> str:
     >>> "--anchor" in completion_script(build_parser(), "bash")
     True
     """
+    # argparse lists the options of a parser by no public name
     (commands,) = (a for a in parser._actions if isinstance(a, argparse._SubParsersAction))
     if shell == "fish":
         return _fish(commands)

@@ -57,7 +57,7 @@ class ProgressBar:
 
 
 class CompilingNote:
-    """Says once why the first run stands still: on a line of a terminal, else in the log.
+    """Says once why the first run has not started yet: on a line of a terminal, else in the log.
 
     Examples
     --------
@@ -71,14 +71,14 @@ class CompilingNote:
         self._said = False
 
     def __call__(self) -> None:
-        """Say it, unless it was said."""
+        """Say it, if it was not said before."""
         if self._said:
             return
         self._said = True
         if not self._stream.isatty():
             _log.info(_COMPILING)
             return
-        # a terminal that is gone is no reason for a kernel to fail
+        # a kernel must not fail because a terminal was closed
         with suppress(OSError):
             redraw(self._stream, _COMPILING.ljust(_LINE), last=True)
 

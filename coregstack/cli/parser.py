@@ -49,11 +49,11 @@ def build_parser() -> argparse.ArgumentParser:
         "folder", metavar="OUTPUT", help="folder or cube that order or align has written; a cube may be a URL"
     )
     inspect = _command(commands, "inspect",
-        "Say what is in a folder, and what would be refused, and why; nothing is written.",
+        "List what is in a folder, what would be refused, and why; nothing is written.",
         "coregstack inspect order_folder")  # fmt: skip
     inspect.add_argument("folder", metavar="DIR", help="folder of a delivered order, or of any scenes")
     inspect.add_argument(
-        "--anchor", metavar="ID", help="item the others are held against (default: the best overlap)"
+        "--anchor", metavar="ID", help="item that the others are compared with (default: the best overlap)"
     )
     completion = commands.add_parser(
         "completion",
@@ -88,7 +88,7 @@ def _order_command(commands: Any) -> None:
     order.add_argument(
         "--no-verify",
         action="store_true",
-        help="neither compare inputs with the digests of their manifest, nor check the output at the end",
+        help="do not compare inputs with the digests of their manifest, and do not check the output at the end",
     )
     order.add_argument(
         "--append",
@@ -135,17 +135,28 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         "--dry-run", action="store_true", help="match and decide only, and print the table; write nothing"
     )
     parser.add_argument(
-        "--overwrite", action="store_true", help="do everything anew, not only what is missing"
+        "--overwrite", action="store_true", help="process everything again, not only what is missing"
     )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="compare digests before an item that an earlier run has done is taken for done, not only sizes and times",
+        help="before an item counts as done, compare the digests of its files, not only sizes and times",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write report.html to the output")
     match = parser.add_argument_group("matching")
     match.add_argument(
-        "--band", type=_band, help="band that is scored: name, position from 0, or 'mean' (default: red)"
+        "--band",
+        type=_band,
+        help="band that is scored: name, position from 0, or 'mean' (default: red); 'pan,red' for the anchor's band "
+        "and the one of the other scenes",
+    )
+    match.add_argument(
+        "--nearest",
+        type=_bands,
+        default=(),
+        metavar="BANDS",
+        help="names or positions of bands of classes, with commas between: never matched, moved by nearest neighbour "
+        "(bands that tell so by colour table, name or attributes need not be named)",
     )
     match.add_argument(
         "--max-shift",
@@ -158,14 +169,14 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=SCORE_THRESHOLD,
         metavar="SCORE",
-        help="aligned already from this score on (default: %(default)s)",
+        help="an item with this score or a higher one counts as aligned (default: %(default)s)",
     )
     match.add_argument(
         "--min-improvement",
         type=float,
         default=MIN_IMPROVEMENT,
         metavar="SCORE",
-        help="least gain that a shift is applied for (default: %(default)s)",
+        help="smallest improvement of the score for which a shift is applied (default: %(default)s)",
     )
     match.add_argument(
         "--method",
@@ -204,7 +215,7 @@ def _cluster_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _place(text: str) -> str:
     if not text:
-        # as where a variable of a script is not set; it would mean the current folder
+        # for example an unset variable of a script; it would mean the current folder
         raise argparse.ArgumentTypeError("a name was expected, but it is empty")
     return text
 
@@ -215,5 +226,11 @@ def _count(text: str) -> int:
     return int(text)
 
 
-def _band(text: str) -> str | int:
-    return int(text) if text.lstrip("-").isdigit() else text
+def _band(text: str) -> str | int | tuple[str | int, ...]:
+    parts = _bands(text)
+    return parts if len(parts) == 2 else parts[0] if len(parts) == 1 else text
+
+
+def _bands(text: str) -> tuple[str | int, ...]:
+    parts = (part.strip() for part in text.split(","))
+    return tuple(int(part) if part.lstrip("-").isdigit() else part for part in parts if part)

@@ -34,7 +34,7 @@ def exit_code(stop: KeyboardInterrupt) -> int:
 
 @contextmanager
 def stopping_in_order() -> Iterator[None]:
-    """SIGTERM and SIGHUP raise `Stopped`, so that locks, half-written and unpacked files are cleared away.
+    """SIGTERM and SIGHUP raise `Stopped`, so that locks, partly written and unpacked files are removed.
 
     Signals that are ignored, as by ``nohup``, or that the program has handlers for are left alone, as are all
     outside the main thread.
@@ -53,7 +53,7 @@ def stopping_in_order() -> Iterator[None]:
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    # one is enough: another must not cut short what is cleared away
+    # one is enough: another must not interrupt the cleanup
     for each in _STOPPING:
         if signal.getsignal(each) is _stop:
             signal.signal(each, signal.SIG_IGN)

@@ -1,4 +1,4 @@
-"""Standard streams that may be closed, full, missing or poor in characters: no run ends because of them."""
+"""Standard streams that may be closed, full, missing or limited to ASCII: no run fails because of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _STREAMS = ("stdin", "stdout", "stderr")
 
 
 class SureStream:
-    """A text stream that keeps its first failure, and swallows what is written from then on.
+    """A text stream that keeps its first failure, and ignores what is written from then on.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ class SureStream:
     Attributes
     ----------
     failure : Exception or None
-        Why not all that was written has gone out.
+        Why some of the text was not written.
 
     Examples
     --------
@@ -44,7 +44,7 @@ class SureStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        """Write text, or keep why it cannot be written."""
+        """Write text, or keep the error."""
         if self.failure is not None:
             return len(text)
         try:
@@ -56,7 +56,7 @@ class SureStream:
         return len(text)
 
     def flush(self) -> None:
-        """Send on what is held back, or keep why it cannot be sent."""
+        """Flush the buffer, or keep the error."""
         if self.failure is not None:
             return
         try:
@@ -73,7 +73,7 @@ class SureStream:
 
     def _fail(self, error: Exception) -> None:
         self.failure = error
-        # what the stream still holds back would fail again when the process ends
+        # text that is still buffered would fail again when the process ends
         with suppress(OSError, ValueError, AttributeError):
             null = os.open(os.devnull, os.O_WRONLY)
             try:

@@ -1,4 +1,4 @@
-"""The only place that writes to a terminal: whatever a text holds, it moves no cursor and begins no line of its own."""
+"""The only module that writes to a terminal: no text can move the cursor or begin a new line."""
 
 from __future__ import annotations
 

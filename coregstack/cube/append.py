@@ -10,6 +10,16 @@ import xarray as xr
 
 from coregstack._version import __version__
 from coregstack.cube.dates import Target, write_dates
+from coregstack.cube.journal import (
+    Done,
+    Journal,
+    grow,
+    publish,
+    read_journal,
+    remove_unfinished,
+    start_run,
+    without_lost,
+)
 from coregstack.cube.mark import (
     METADATA,
     Mark,
@@ -20,23 +30,16 @@ from coregstack.cube.mark import (
     open_root,
     sweep,
 )
-from coregstack.cube.memory import (
-    Done,
-    Memory,
-    grow,
-    publish,
-    read_memory,
-    remove_unfinished,
-    start_run,
-    without_lost,
-)
 from coregstack.cube.place import DamagedCube, Place, writing
 from coregstack.cube.running import compute_dates
 from coregstack.cube.template import CLEAR, Cube, consolidate, encoded
 from coregstack.cube.write import cube_of
 from coregstack.errors import CoregError, InvalidRequest, OutputConflict
 
-_MEND = "Run the command that wrote the cube again, which mends coordinates; else write it anew with overwrite=True."
+_MEND = (
+    "Run the command that wrote the cube again, which repairs the coordinates; "
+    "if that fails, write the cube anew with overwrite=True."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,7 +50,7 @@ class Grown:
     """Where it lies."""
     mark: Mark
     """Its mark."""
-    memory: Memory
+    journal: Journal
     """Its dates."""
     arrays: dict[str, Any]
     """Its arrays by name."""
@@ -57,7 +60,7 @@ class Grown:
     @property
     def finished(self) -> dict[str, bool]:
         """For each id that the cube knows, whether the date is finished."""
-        pairs = zip(self.memory.items, self.memory.done, strict=True)
+        pairs = zip(self.journal.items, self.journal.done, strict=True)
         return {item.rsplit(" ", 1)[0]: done is not None for item, done in pairs}
 
     @property
@@ -67,7 +70,7 @@ class Grown:
 
 
 def open_grown(place: Place) -> Grown:
-    """Open a cube that is claimed; coordinates that are not what its memory knows are mended.
+    """Open a cube that is claimed; coordinates that differ from its journal are repaired.
 
     Raises
     ------
@@ -83,25 +86,25 @@ def open_grown(place: Place) -> Grown:
     if not is_group(place):
         raise DamagedCube(
             f"The metadata {METADATA} of the cube in {place.name} are damaged. Run the command that wrote the cube "
-            "again, which mends them."
+            "again, which repairs them."
         )
-    told = read_memory(place)
+    told = read_journal(place)
     names = [name for name in (mark.layout.get("variable"), CLEAR) if name in arrays]
-    memory = without_lost(place, told, names)
-    lost = [told.items[k] for k, done in enumerate(told.done) if done is not None and memory.done[k] is None]
-    if lost or "" in memory.items:
+    journal = without_lost(place, told, names)
+    lost = [told.items[k] for k, done in enumerate(told.done) if done is not None and journal.done[k] is None]
+    if lost or "" in journal.items:
         raise DamagedCube(
             f"The cube in {place.name} has lost {', '.join(lost) or 'the names of dates'}: its objects are not those "
             "that were written. Run the command that wrote the cube again before new dates are appended."
         )
     sweep(place, mark)
-    grow(place, arrays, len(memory.items))
-    publish(place, arrays, memory)
+    grow(place, arrays, len(journal.items))
+    publish(place, arrays, journal)
     with intact(place, "metadata"):
         options: Any = {"decode_coords": "all", "mask_and_scale": False, "consolidated": False, "chunks": {}}
         dataset = xr.open_zarr(place.store, group=place.path or None, **options)
         stack = dataset[mark.layout["variable"]].chunk({"time": 1})
-    grown = Grown(place=place, mark=mark, memory=memory, arrays=arrays, stack=stack)
+    grown = Grown(place=place, mark=mark, journal=journal, arrays=arrays, stack=stack)
     _check_whole(grown)
     return grown
 
@@ -115,7 +118,7 @@ def _check_whole(grown: Grown) -> None:
         raise DamagedCube(f"The cube in {grown.place.name} is damaged: {error} {_MEND}") from error
     layout = grown.mark.layout
     wrong = [key for key in layout if cube.layout.get(key) != layout[key]]
-    wrong += ["id or time"] if cube.items != grown.memory.items else []
+    wrong += ["id or time"] if cube.items != grown.journal.items else []
     if wrong:
         words = f"{', '.join(wrong)} is not what was written."
         raise DamagedCube(f"The cube in {grown.place.name} is damaged: {words} {_MEND}")
@@ -150,12 +153,12 @@ def write_behind(aligned: xr.DataArray, grown: Grown) -> list[int]:
     if changed:
         words = "; ".join(f"{key}: {there[key]} there, {cube.layout.get(key)} now" for key in changed)
         raise OutputConflict(f"The dates do not fit the cube ({words}).")
-    slots, memory = _slots(cube, grown.memory)
-    remove_unfinished(place, memory, [name for name in (cube.name, CLEAR) if name in grown.arrays])
-    grow(place, grown.arrays, len(memory.items))
+    slots, journal = _slots(cube, grown.journal)
+    remove_unfinished(place, journal, [name for name in (cube.name, CLEAR) if name in grown.arrays])
+    grow(place, grown.arrays, len(journal.items))
     with writing(place):
         _write_series(cube, grown.arrays, slots)
-    mark, record = start_run(place, memory, slots, replace(grown.mark, version=__version__))
+    mark, record = start_run(place, journal, slots, replace(grown.mark, version=__version__))
     with writing(place):
         consolidate(open_root(place, "r+"))
     target = Target(place=place, name=cube.name, arrays=grown.arrays, record=record, run=mark.run)
@@ -163,15 +166,15 @@ def write_behind(aligned: xr.DataArray, grown: Grown) -> list[int]:
     return slots
 
 
-def _slots(cube: Cube, memory: Memory) -> tuple[list[int], Memory]:
-    items, done = list(memory.items), list[Done | None](memory.done)
+def _slots(cube: Cube, journal: Journal) -> tuple[list[int], Journal]:
+    items, done = list(journal.items), list[Done | None](journal.done)
     slots = []
     for item in cube.items:
         if item not in items:
             items.append(item)
             done.append(None)
         slots.append(items.index(item))
-    return slots, Memory(items=items, done=done)
+    return slots, Journal(items=items, done=done)
 
 
 def _like(aligned: xr.DataArray, grown: Grown) -> xr.DataArray:

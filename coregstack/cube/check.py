@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 
 from coregstack.cube.claim import is_lock
+from coregstack.cube.journal import Journal, is_timed, objects_of_dates, read_journal, same_values, stored
 from coregstack.cube.mark import (
     DATE,
     ITEM,
@@ -26,9 +27,8 @@ from coregstack.cube.mark import (
     open_array,
     read_mark,
 )
-from coregstack.cube.memory import Memory, is_timed, objects_of_dates, read_memory, same_values, stored
 from coregstack.cube.place import DamagedCube, Place, names_in, place_of, read
-from coregstack.cube.template import CLEAR, MEMORY
+from coregstack.cube.template import CLEAR, JOURNAL
 from coregstack.cube.write import cube_of
 from coregstack.errors import CoregError, MissingFile
 from coregstack.model import Status
@@ -56,11 +56,11 @@ def is_cube(store: Any) -> bool:
     place = place_of(store)
     if place.local is None:
         return True
-    return bool({METADATA, MEMORY} & set(names_in(place)))
+    return bool({METADATA, JOURNAL} & set(names_in(place)))
 
 
 def verify_cube(store: Any, storage_options: dict[str, Any] | None = None) -> tuple[CubeProblem, ...]:
-    """Hold a cube against what its memory says was written; nothing is changed.
+    """Compare a cube with its journal; nothing is changed.
 
     Checked are the metadata of every array, that each date is finished and has the objects that were written,
     that all chunks can be decoded (each carries a checksum), that the coordinates are those of the grid and the
@@ -104,17 +104,17 @@ def verify_cube(store: Any, storage_options: dict[str, Any] | None = None) -> tu
             check_free(place)
             raise MissingFile(f"There is no cube in {place.name}. Check the name.")
     except DamagedCube as error:
-        return (CubeProblem(path=f"{MEMORY}/{METADATA}", message=str(error)),)
+        return (CubeProblem(path=f"{JOURNAL}/{METADATA}", message=str(error)),)
     if not mark.ready:
         message = "The cube was begun and not written. Run the command that writes it again."
-        return (CubeProblem(path=f"{MEMORY}/{METADATA}", message=message),)
+        return (CubeProblem(path=f"{JOURNAL}/{METADATA}", message=message),)
     arrays, problems = _members(place, mark)
     problems += _others(place, mark)
-    memory = read_memory(place)
-    problems += _dates(place, mark, memory, arrays)
-    problems += _quality(place, memory, arrays)
+    journal = read_journal(place)
+    problems += _dates(place, mark, journal, arrays)
+    problems += _quality(place, journal, arrays)
     if not problems:
-        problems += _coordinates(place, mark, memory)
+        problems += _coordinates(place, mark, journal)
     return tuple(problems)
 
 
@@ -146,38 +146,38 @@ def _gathered(place: Place, mark: Mark) -> list[CubeProblem]:
 
 
 def _others(place: Place, mark: Mark) -> list[CubeProblem]:
-    """What lies in the cube and is no part of it."""
-    foreign = set(names_in(place)) - {METADATA, MEMORY, *mark.members}
-    found = [CubeProblem(path=name, message="It is no part of the cube.") for name in sorted(foreign)]
-    for name in names_in(place, MEMORY):
-        path = f"{MEMORY}/{name}"
+    """Files in the cube that do not belong to it."""
+    foreign = set(names_in(place)) - {METADATA, JOURNAL, *mark.members}
+    found = [CubeProblem(path=name, message="It does not belong to the cube.") for name in sorted(foreign)]
+    for name in names_in(place, JOURNAL):
+        path = f"{JOURNAL}/{name}"
         if name == RECORD:
             found.append(CubeProblem(path=path, message="A run was interrupted. Run the same command again."))
         elif is_lock(name) and place.local is None:
             found.append(CubeProblem(path=path, message="A run has claimed the cube, or was killed."))
         elif name not in (METADATA, ITEM, DATE) and not is_lock(name):
-            found.append(CubeProblem(path=path, message="It is no part of the cube."))
+            found.append(CubeProblem(path=path, message="It does not belong to the cube."))
     return found
 
 
-def _dates(place: Place, mark: Mark, memory: Memory, arrays: dict[str, Any]) -> list[CubeProblem]:
+def _dates(place: Place, mark: Mark, journal: Journal, arrays: dict[str, Any]) -> list[CubeProblem]:
     """Dates that are not finished, or whose objects or chunks are not what was written."""
-    count = len(memory.items)
+    count = len(journal.items)
     problems = [
-        CubeProblem(path=name, message=f"It holds {array.shape[0]} dates, the memory {count}.")
+        CubeProblem(path=name, message=f"It holds {array.shape[0]} dates, its journal {count}.")
         for name, array in arrays.items()
         if is_timed(array) and array.shape[0] != count
     ]
     names = [name for name in (mark.layout.get("variable"), CLEAR) if name in arrays]
     there = objects_of_dates(place, names)
     problems += [
-        CubeProblem(path=key, message="It is of no date of the cube.")
+        CubeProblem(path=key, message="It belongs to no date of the cube.")
         for slot in sorted(there)
         if slot >= count
         for key in there[slot]
     ]
     whole = []
-    for slot, (item, done) in enumerate(zip(memory.items, memory.done, strict=True)):
+    for slot, (item, done) in enumerate(zip(journal.items, journal.done, strict=True)):
         if done is None:
             words = "The date is not finished. Run the command that wrote it again."
             problems.append(CubeProblem(path=item or f"position {slot}", message=words))
@@ -192,7 +192,7 @@ def _dates(place: Place, mark: Mark, memory: Memory, arrays: dict[str, Any]) -> 
         decoded = pool.map(lambda one: _undecodable(place, one[0], arrays[one[0]], one[1]), whole)
         for (name, slot), error in zip(whole, decoded, strict=True):
             if error:
-                problems.append(CubeProblem(path=f"{name}, {memory.items[slot]}", message=error))
+                problems.append(CubeProblem(path=f"{name}, {journal.items[slot]}", message=error))
     return problems
 
 
@@ -215,22 +215,24 @@ def _objects(array: Any) -> Iterator[tuple[slice, ...]]:
         yield tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True))
 
 
-def _quality(place: Place, memory: Memory, arrays: dict[str, Any]) -> list[CubeProblem]:
+def _quality(place: Place, journal: Journal, arrays: dict[str, Any]) -> list[CubeProblem]:
     """Coordinates on time that are not what was found of the finished dates."""
     problems = []
-    names = sorted({name for done in memory.done if done is not None for name in done.values})
+    names = sorted({name for done in journal.done if done is not None for name in done.values})
     for name in names:
-        if name not in arrays or arrays[name].shape != (len(memory.items),):
+        if name not in arrays or arrays[name].shape != (len(journal.items),):
             continue
         values = stored(place, name, arrays[name])
         wanted = values.copy()
-        for slot, done in enumerate(memory.done):
+        for slot, done in enumerate(journal.done):
             if done is not None and name in done.values:
                 value = done.values[name]
                 wanted[slot] = "" if value is None else value
         wrong = [k for k in range(len(values)) if not same_values(values[k : k + 1], wanted[k : k + 1])]
         if wrong:
-            words = f"It is {values[wrong[0]]} at {memory.items[wrong[0]]!r}, {wanted[wrong[0]]} was written."
+            words = (
+                f"It is {values[wrong[0]]} at {journal.items[wrong[0]]!r}, {wanted[wrong[0]]} was written."
+            )
             problems.append(
                 CubeProblem(path=name, message=f"{words} Run the command that wrote the cube again.")
             )
@@ -239,7 +241,7 @@ def _quality(place: Place, memory: Memory, arrays: dict[str, Any]) -> list[CubeP
     return problems
 
 
-def _coordinates(place: Place, mark: Mark, memory: Memory) -> list[CubeProblem]:
+def _coordinates(place: Place, mark: Mark, journal: Journal) -> list[CubeProblem]:
     """Whether the cube opens, on the grid and with the dates that were written."""
     options: Any = {"decode_coords": "all", "mask_and_scale": False, "chunks": {}}
     try:
@@ -249,12 +251,14 @@ def _coordinates(place: Place, mark: Mark, memory: Memory) -> list[CubeProblem]:
     except CoregError as error:
         return [CubeProblem(path=place.name, message=str(error))]
     wrong = [key for key, told in mark.layout.items() if cube.layout.get(key) != told]
-    if cube.items != memory.items:
+    if cube.items != journal.items:
         wrong.append("id or time")
     if len(set(cube.items)) < len(cube.items):
-        wrong.append("a date that is there twice")
+        wrong.append("a date that appears twice")
     if (cube.array.coords["x"].ndim, cube.array.coords["y"].ndim) == (1, 1):
         steps = [np.diff(cube.array.coords[name].values) for name in ("x", "y")]
         wrong += ["x or y"] if not all(np.isfinite(step).all() and step.all() for step in steps) else []
-    words = "Not what was written: {}. Run the command that wrote the cube again, which mends coordinates."
+    words = (
+        "Not what was written: {}. Run the command that wrote the cube again, which repairs the coordinates."
+    )
     return [CubeProblem(path="coordinates", message=words.format(", ".join(wrong)))] if wrong else []

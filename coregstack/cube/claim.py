@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from coregstack.cube.place import Place, create, names_in, read, remove, write
-from coregstack.cube.template import MEMORY
+from coregstack.cube.template import JOURNAL
 from coregstack.errors import CoregError, OutputConflict
 from coregstack.export.files import WriteError
 from coregstack.export.lock import LOCK, locked_file
@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holder:
-    """Who has claimed a cube, as the claim tells it."""
+    """Who has claimed a cube, as the claim says."""
 
     mark: str
     """Text that no other claim has."""
@@ -46,7 +46,7 @@ class Holder:
 
     @property
     def gone(self) -> bool:
-        """Whether it is known to have ended: a process of this machine that is no more."""
+        """Whether it is known to have ended: a process of this machine that does not exist any more."""
         if os.name != "posix" or self.space != _space() or self.mark in _KEPT:
             return False
         if self.process == os.getpid():
@@ -86,12 +86,12 @@ def claimed(place: Place) -> Iterator[None]:
     """
     if place.local is not None:
         try:
-            (place.local / MEMORY).mkdir(parents=True, exist_ok=True)
+            (place.local / JOURNAL).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise WriteError(
                 f"{str(place.local)!r} cannot be made ({error.strerror}). Choose another folder."
             ) from error
-        with locked_file(place.local / MEMORY / LOCK, place.local):
+        with locked_file(place.local / JOURNAL / LOCK, place.local):
             yield
         return
     mine = Holder(
@@ -114,7 +114,7 @@ def claimed(place: Place) -> Iterator[None]:
 
 
 def is_lock(name: str) -> bool:
-    """Whether an object of a cube's memory is a lock or a claim."""
+    """Whether an object of a cube's journal is a lock or a claim."""
     return name == LOCK or CLAIM.fullmatch(name) is not None
 
 
@@ -134,10 +134,11 @@ def _claim(place: Place, mine: Holder) -> str:
     made = create(place, key, data)
     if made is False:
         raise _taken(place, number, claims(place).get(number))
-    # what makes an object twice does not keep runs apart
+    # a store that creates an object twice does not separate runs
     if made is None or create(place, key, data + b" ") is not False:
         log.warning(
-            "%s cannot make an object only where there is none; do not start a second run on it", place.name
+            "%s cannot create an object only if there is none yet; do not start a second run on it",
+            place.name,
         )
         write(place, key, data)
     found = claims(place)
@@ -150,11 +151,11 @@ def _claim(place: Place, mine: Holder) -> str:
 
 
 def claims(place: Place) -> dict[int, Holder | None]:
-    """Who has claimed a cube, by the number of the claim; None where the claim does not tell."""
+    """Who has claimed a cube, by the number of the claim; None where the claim does not say."""
     found = {}
-    for name in names_in(place, MEMORY):
+    for name in names_in(place, JOURNAL):
         if match := CLAIM.fullmatch(name):
-            data = read(place, place.key(MEMORY, name))
+            data = read(place, place.key(JOURNAL, name))
             if data is not None:
                 found[int(match[1])] = _holder(data)
     return found
@@ -174,13 +175,13 @@ def _holder(data: bytes) -> Holder | None:
 
 
 def _key(place: Place, number: int) -> str:
-    return place.key(MEMORY, f"{LOCK}.{number}")
+    return place.key(JOURNAL, f"{LOCK}.{number}")
 
 
 def _taken(place: Place, number: int, holder: Holder | None) -> OutputConflict:
     return OutputConflict(
-        f"Another run ({holder or 'it does not tell which'}) has claimed the cube in {place.name}. Wait for its end. "
-        f"If it is no more, remove its claim {_key(place, number)!r} from the store and run again."
+        f"Another run ({holder or 'it is not known which'}) has claimed the cube in {place.name}. Wait for its end. "
+        f"If it has ended already, remove its claim {_key(place, number)!r} from the store and run again."
     )
 
 

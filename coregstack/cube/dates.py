@@ -12,7 +12,7 @@ from dask.core import flatten
 from dask.delayed import Delayed
 from dask.highlevelgraph import HighLevelGraph
 
-from coregstack.cube.memory import Done, check_run, finish_run, plain_values, record_date
+from coregstack.cube.journal import Done, check_run, finish_run, plain_values, record_date
 from coregstack.cube.place import Place, sizes, writing
 from coregstack.cube.template import CLEAR, Cube, known_coords
 from coregstack.model import Status
@@ -61,7 +61,7 @@ def write_dates(cube: Cube, target: Target, slots: list[int], *, mask: bool) -> 
     Returns
     -------
     Delayed
-        Computes to None once all dates are written and remembered.
+        Computes to None once all dates are written and noted in the journal.
     """
     array = target.arrays[target.name]
     sides = (array.shards or array.chunks)[-2:]
@@ -88,7 +88,7 @@ def write_dates(cube: Cube, target: Target, slots: list[int], *, mask: bool) -> 
 def _optimized(arrays: list[da.Array]) -> dict[Any, Any]:
     """One graph of some arrays, in which nothing that they share is computed twice.
 
-    The arrays are optimized together: one by one, each would swallow a copy of what they share.
+    The arrays are optimized together: one by one, each would contain a copy of what they share.
     """
     graph = HighLevelGraph.merge(*(array.dask for array in arrays))
     return dict(da.optimize(graph, list(flatten([array.__dask_keys__() for array in arrays]))))
@@ -101,7 +101,7 @@ def _status(cube: Cube, lazy: dict[str, da.Array], date: int) -> Any:
 
 
 def _known(cube: Cube, date: int) -> dict[str, Any]:
-    """Coordinates on time of a date that are known already, without the times, which the memory has with the id."""
+    """Coordinates on time of a date that are known already, without the times, which the journal has with the id."""
     found = {
         name: coord.values[date]
         for name, coord in known_coords(cube).items()

@@ -1,4 +1,7 @@
-"""What each date of a lazy stack is made from, as one short text: equal again in another process."""
+"""What each date of a lazy stack is made from, as one short text: equal again in another process.
+
+What a task does is read from dask's classes for tasks, which have no public names: `dask._task_spec`.
+"""
 
 from __future__ import annotations
 

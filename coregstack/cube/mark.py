@@ -1,4 +1,4 @@
-"""What proves that a cube is ours: the mark in its memory, without which nothing of a store is replaced or removed."""
+"""The mark in a cube's journal. Without it nothing of a store is replaced or removed."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from coregstack.cube.place import (
     sizes,
     write,
 )
-from coregstack.cube.template import MEMORY
+from coregstack.cube.template import JOURNAL
 from coregstack.errors import CoregError, MissingFile, OutputConflict
 
 METADATA = "zarr.json"
 ITEM, DATE, RECORD = "item", "date", "record"
-"""Arrays of the memory: the dates, what of them is finished, and what a run has finished of them meanwhile."""
+"""Arrays of the journal: all dates, the finished ones, and those that the present run has finished."""
 _OBJECT = re.compile(r"(zarr\.json|c(/\d+)*)|(zarr|c(/\d+)*)\.[0-9a-f]{32}\.partial")
 """Objects that Zarr writes for an array, below its folder."""
 _FORM = (
@@ -45,7 +45,7 @@ _ANEW = "Write the cube anew with overwrite=True (--overwrite), or choose anothe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mark:
-    """The mark of a cube, kept with its memory; plain JSON."""
+    """The mark of a cube, kept with its journal; plain JSON."""
 
     ready: bool = False
     """Whether all metadata are written, so that dates may be."""
@@ -75,7 +75,7 @@ def read_mark(place: Place) -> Mark | None:
     DamagedCube
         If it is there, but not as it was written.
     """
-    data = read(place, place.key(MEMORY, METADATA))
+    data = read(place, place.key(JOURNAL, METADATA))
     if data is None:
         return None
     try:
@@ -87,7 +87,8 @@ def read_mark(place: Place) -> Mark | None:
         sound = False
     if not sound:
         raise DamagedCube(
-            f"The memory of the cube in {place.name} is damaged or of another kind ({MEMORY}/{METADATA}), so what "
+            f"The journal of the cube in {place.name} is damaged or of another kind ({JOURNAL}/{METADATA}), so "
+            "what "
             "is there may not be replaced. Choose another store, or remove this one by hand."
         )
     return Mark(**known)
@@ -97,7 +98,7 @@ def _is_member(entry: tuple[Any, Any]) -> bool:
     name, form = entry
     return (
         isinstance(form, str)
-        and name != MEMORY
+        and name != JOURNAL
         and re.fullmatch(r"[^/\\]+", name) is not None
         and name[0] != "."
     )
@@ -106,7 +107,7 @@ def _is_member(entry: tuple[Any, Any]) -> bool:
 def write_mark(place: Place, mark: Mark) -> None:
     """Write the mark whole."""
     document = {"zarr_format": 3, "node_type": "group", "attributes": asdict(mark)}
-    write(place, place.key(MEMORY, METADATA), json.dumps(document).encode())
+    write(place, place.key(JOURNAL, METADATA), json.dumps(document).encode())
 
 
 def find_cube(place: Place, *, overwrite: bool) -> Mark | None:
@@ -119,7 +120,7 @@ def find_cube(place: Place, *, overwrite: bool) -> Mark | None:
     OutputConflict
         If the place holds anything else.
     DamagedCube
-        If it holds a cube whose memory does not say what of it is ours, or, unless `overwrite`, has lost that
+        If it holds a cube whose journal does not say what of it is ours, or, unless `overwrite`, has lost that
         it is ready.
     """
     check_writable(place)
@@ -128,11 +129,12 @@ def find_cube(place: Place, *, overwrite: bool) -> Mark | None:
         check_free(place)
         return None
     _check_links(place, mark.members)
-    written = set(names_in(place, MEMORY)) & {ITEM, DATE, RECORD}
+    written = set(names_in(place, JOURNAL)) & {ITEM, DATE, RECORD}
     if not (mark.ready or mark.clearing or overwrite) and written:
         raise DamagedCube(
-            f"The memory of the cube in {place.name} is damaged: it holds dates, but not the mark that it is ready. "
-            f"{_ANEW}"
+            f"The journal of the cube in {place.name} is damaged: it holds dates, but not the mark that the "
+            "cube is "
+            f"ready. {_ANEW}"
         )
     return mark
 
@@ -162,13 +164,14 @@ def check_free(place: Place) -> None:
     ------
     OutputConflict, DamagedCube
     """
-    names = [name for name in names_in(place) if name != MEMORY]
-    inside = names_in(place, MEMORY)
+    names = [name for name in names_in(place) if name != JOURNAL]
+    inside = names_in(place, JOURNAL)
     if not names and all(is_lock(name) or LEFT.search(name) for name in inside):
         return
     if ITEM in inside or DATE in inside:
         raise DamagedCube(
-            f"The cube in {place.name} has lost its memory ({MEMORY}/{METADATA}), so what is there may not be "
+            f"The cube in {place.name} has lost its journal ({JOURNAL}/{METADATA}), so what is there may not "
+            "be "
             "replaced. Choose another store, or remove this one by hand."
         )
     if {METADATA, ".zgroup", ".zarray"} & set(names):
@@ -182,7 +185,7 @@ def check_free(place: Place) -> None:
 
 
 def _check_links(place: Place, members: Collection[str]) -> None:
-    names = [MEMORY, *members]
+    names = [JOURNAL, *members]
     links = [name for name in names if place.local is not None and (place.local / name).is_symlink()]
     links += [link for name in names if name not in links for link in linked_folders(place, name)]
     if links:
@@ -220,7 +223,7 @@ def begin_cube(place: Place, mark: Mark | None, members: Collection[str]) -> Non
         for name in mark.members:
             remove_array(place, name)
         for name in (ITEM, DATE, RECORD):
-            remove_array(place, MEMORY, name)
+            remove_array(place, JOURNAL, name)
         root = [name for name in names_in(place) if name == METADATA or _OBJECT.fullmatch(name)]
         remove(place, [place.key(name) for name in root])
     write_mark(place, Mark(members=dict.fromkeys(members, "")))
@@ -238,8 +241,8 @@ def sweep(place: Place, mark: Mark) -> None:
     if place.local is None:
         return
     left = [place.key(name) for name in names_in(place) if _is_left(name)]
-    left += [place.key(MEMORY, name) for name in names_in(place, MEMORY) if _is_left(name)]
-    for under in ((MEMORY, ITEM), (MEMORY, DATE), (MEMORY, RECORD), *((name,) for name in mark.members)):
+    left += [place.key(JOURNAL, name) for name in names_in(place, JOURNAL) if _is_left(name)]
+    for under in ((JOURNAL, ITEM), (JOURNAL, DATE), (JOURNAL, RECORD), *((name,) for name in mark.members)):
         prefix = place.key(*under, "x")[:-1]
         left += [key for key in sizes(place, *under) if _is_left(key.removeprefix(prefix))]
     remove(place, left)
@@ -250,7 +253,8 @@ def _is_left(name: str) -> bool:
 
 
 def form_of(place: Place, name: str) -> str:
-    """Digest of what the metadata of an array say of its chunks, whatever its length along time and its attributes.
+    """Digest of the metadata that describe an array's chunks, without its length along time and its
+    attributes.
 
     Raises
     ------
@@ -321,7 +325,7 @@ def write_group(place: Place, attributes: dict[str, Any]) -> None:
 
 @contextmanager
 def intact(place: Place, what: str) -> Iterator[None]:
-    """Tell of whatever damage ends in while a cube's metadata or chunks are read."""
+    """Turn any error of damage, while a cube's metadata or chunks are read, into one with a plain message."""
     with reaching(place):
         try:
             yield

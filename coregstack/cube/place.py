@@ -25,11 +25,11 @@ _URL = re.compile(r"\w+://[^\s'\")]+")
 
 
 class _NotSupported(Exception):
-    """What no store raises, where obstore is not installed."""
+    """Stands in for the error of obstore where it is not installed; no store raises it."""
 
 
 STORE_ERRORS: tuple[type[Exception], ...] = (OSError,)
-"""What stores raise on their own, beside what damage ends in: that of obstore is no built-in."""
+"""Errors of stores, beside those of damaged data; that of obstore is not a built-in."""
 with suppress(ImportError):
     from obstore.exceptions import BaseError
     from obstore.exceptions import NotSupportedError as _NotSupported  # type: ignore[assignment]
@@ -38,12 +38,12 @@ with suppress(ImportError):
 
 
 class DamagedCube(UnreadableFile):
-    """A cube whose metadata, memory or chunks are not what was written."""
+    """A cube whose metadata, journal or chunks are not what was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Place:
-    """Where a cube lies, or may be made; another process can be told of it as it is."""
+    """Where a cube lies, or may be made; it can be sent to another process."""
 
     store: Store
     """Store that the cube's keys belong to, or lie in below `path`."""
@@ -107,7 +107,7 @@ def _store_of(store: Any, options: dict[str, Any] | None) -> Store:
         try:
             found = FsspecStore.from_url(text, storage_options=options)
         except (ImportError, ValueError) as error:
-            # fsspec misses the package for a kind of URL, or knows no such kind
+            # fsspec lacks the package for a kind of URL, or does not know the kind
             raise InvalidRequest(f"{shown(text)} cannot be opened as a Zarr store: {error}.") from error
         folder = _folder_of(found)
         return found if folder is None else LocalStore(folder)
@@ -139,7 +139,7 @@ def _inner(store: Store) -> Store:
 
 
 def _folder_of(store: Store) -> Path | None:
-    """The folder of this machine that a store stands for, whatever it is reached by."""
+    """The folder of this machine that a store stands for, by any kind of address."""
     if isinstance(store, LocalStore):
         return Path(store.root)
     if isinstance(store, FsspecStore):
@@ -259,6 +259,7 @@ def _local_sizes(place: Place, folder: Path, prefix: str) -> Iterator[tuple[str,
 async def _fsspec_sizes(store: FsspecStore, prefix: str) -> dict[str, int]:
     root = _path(store, "")
     with suppress(FileNotFoundError):
+        # fsspec calls its asynchronous methods by names with an underscore
         found = await store.fs._find(_path(store, prefix), detail=True)
         return {
             path.removeprefix(root): int(info["size"])
@@ -269,6 +270,7 @@ async def _fsspec_sizes(store: FsspecStore, prefix: str) -> dict[str, int]:
 
 
 async def _object_sizes(store: Any, prefix: str) -> dict[str, int]:
+    # `list` of Zarr's obstore store gives keys without sizes; `_list`, from which it takes them, gives both
     return {found["path"]: found["size"] async for found in store._list(prefix=prefix)}
 
 
@@ -315,7 +317,7 @@ def check_writable(place: Place) -> None:
 
 @contextmanager
 def reaching(place: Place) -> Iterator[None]:
-    """Tell that a store cannot be reached in words, whatever it raises."""
+    """Turn any error of a store that cannot be reached into one with a plain message."""
     try:
         yield
     except CoregError:
@@ -326,7 +328,7 @@ def reaching(place: Place) -> Iterator[None]:
 
 @contextmanager
 def writing(place: Place) -> Iterator[None]:
-    """Tell that a store cannot be written to in words, whatever it raises."""
+    """Turn any error of a store that cannot be written to into one with a plain message."""
     try:
         yield
     except CoregError:

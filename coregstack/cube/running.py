@@ -1,4 +1,4 @@
-"""Dates computed on whatever scheduler is active, and what is said when it fails."""
+"""Dates computed on the active scheduler, and the errors when it fails."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from dask.delayed import Delayed
 
-from coregstack.cube.memory import read_memory
+from coregstack.cube.journal import read_journal
 from coregstack.cube.place import Place
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.files import WriteError
@@ -28,7 +28,7 @@ def compute_dates(writing: Delayed, place: Place, items: Sequence[str]) -> None:
     place : Place
         Of the cube.
     items : sequence of str
-        The dates that are written, as the cube's memory names them.
+        The dates that are written, as the cube's journal names them.
 
     Raises
     ------
@@ -61,14 +61,14 @@ def _cluster_errors() -> tuple[tuple[type[BaseException], ...], tuple[type[BaseE
     if "distributed" not in sys.modules:
         return cancelled, ()
     from distributed import KilledWorker
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     return (*cancelled, CommClosedError), (KilledWorker,)
 
 
 def _undone(place: Place, items: Sequence[str]) -> str:
-    memory = read_memory(place)
-    done = {item for item, known in zip(memory.items, memory.done, strict=True) if known is not None}
+    journal = read_journal(place)
+    done = {item for item, known in zip(journal.items, journal.done, strict=True) if known is not None}
     left = [item for item in items if item not in done]
     more = f" and {len(left) - _NAMED} more" if len(left) > _NAMED else ""
     return (

@@ -1,4 +1,4 @@
-"""The cube before any pixel is in it: its arrays, coordinates, CRS and what it remembers of its dates."""
+"""The cube before any pixel is in it: its arrays, coordinates, CRS and journal."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _SHARD_BYTES = 2**27
 _SERIES_CHUNK = 4096
 _UNITS = {"ns": "nanoseconds", "us": "microseconds", "ms": "milliseconds", "s": "seconds"}
 CLEAR = "clear"
-MEMORY = "_coregstack"
-"""Group inside the cube that remembers which dates are finished; readers of the cube do not see it."""
+JOURNAL = "_coregstack"
+"""Group inside the cube that holds its journal; readers of the cube do not see it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -151,7 +151,7 @@ def consolidate(root: zarr.Group) -> None:
 
 @contextmanager
 def _without_notes() -> Iterator[None]:
-    """Silence what Zarr says about two things that are as they should be.
+    """Silence two warnings of Zarr about things that are intended.
 
     Gathered metadata are not in the specification of Zarr 3 yet, but every reader may ignore them;
     and some stores keep empty folders of a cube that was overwritten.
@@ -264,7 +264,7 @@ def _encodings(cube: Cube, dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
         for name, v in dataset.variables.items()
         if v.dims == ("time",)
     }
-    # what is damaged without being cut is noticed by whoever reads it
+    # damage that does not change the size is detected when the object is read
     codecs = [codec, Crc32cCodec()]
     pixels: dict[str, Any] = {"shards": shards, "chunks": chunks, "compressors": codecs}
     if cube.nodata is not None:

@@ -6,9 +6,9 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
+from dask.base import compute
 from dask.highlevelgraph import HighLevelGraph, MaterializedLayer
 from numpy.typing import NDArray
 
@@ -58,7 +58,7 @@ def _known(cube: Cube, dates: list[int]) -> tuple[Cube, NDArray[Any]]:
     """
     blocks = {name: _blocks_of(values, dates) for name, values in cube.lazy.items()}
     keys = {name: [(cube.lazy[name].name, block) for block in blocks[name]] for name in blocks}
-    parts = dask.compute({name: [cube.lazy[name].blocks[b] for b in blocks[name]] for name in blocks})[0]
+    parts = compute({name: [cube.lazy[name].blocks[b] for b in blocks[name]] for name in blocks})[0]
     known = {cube.lazy[name].name: dict(zip(keys[name], parts[name], strict=True)) for name in blocks}
     coords: dict[str, Any] = {}
     for name in (*cube.lazy, *({CLEAR} & set(cube.array.coords))):
@@ -89,4 +89,5 @@ def _with_values(array: da.Array, known: dict[str, dict[Any, Any]]) -> da.Array:
         for name, others in graph.dependencies.items()
     }
     culled = HighLevelGraph(layers, needed).cull_layers([array.name])
+    # dask gives the kind of an array's blocks by no public name
     return da.Array(culled, array.name, array.chunks, meta=array._meta)

@@ -13,6 +13,18 @@ from coregstack._version import __version__
 from coregstack.cube.claim import claimed
 from coregstack.cube.dates import Target, write_dates
 from coregstack.cube.fingerprint import date_fingerprints
+from coregstack.cube.journal import (
+    Journal,
+    check_same,
+    grow,
+    publish,
+    read_journal,
+    remove_unfinished,
+    same_values,
+    start_run,
+    stored,
+    without_lost,
+)
 from coregstack.cube.mark import (
     Mark,
     begin_cube,
@@ -23,18 +35,6 @@ from coregstack.cube.mark import (
     open_root,
     sweep,
     write_group,
-)
-from coregstack.cube.memory import (
-    Memory,
-    check_same,
-    grow,
-    publish,
-    read_memory,
-    remove_unfinished,
-    same_values,
-    start_run,
-    stored,
-    without_lost,
 )
 from coregstack.cube.place import Place, place_of, writing
 from coregstack.cube.running import compute_dates
@@ -87,8 +87,8 @@ def to_zarr(
         they are, left out, or written with all pixels nodata. "drop" computes the quality of new
         dates at once, because the cube's length depends on it.
     overwrite : bool
-        Start anew where there is a cube, whatever it holds: what its memory says is its own is removed,
-        nothing else. Otherwise only dates that are missing, damaged or changed are written: their
+        Start anew where there is a cube, whatever it holds: files that its journal lists are removed, nothing
+        else. Otherwise only dates that are missing, damaged or changed are written: their
         inputs, options and the package version are compared, and the sizes of their objects. New dates
         may follow those that are there; another anchor or other dates need this option.
     compute : bool
@@ -112,7 +112,7 @@ def to_zarr(
     OutputConflict
         If the store holds something else, another cube, or one that another run is writing to.
     UnreadableFile
-        If the cube that is there is damaged in a way that writing dates does not mend, or cannot be
+        If the cube that is there is damaged in a way that writing dates does not repair, or cannot be
         written; the message says what to do.
     SchedulerLost
         If the cluster's scheduler is gone; what was written until then stays.
@@ -151,7 +151,7 @@ def to_zarr(
 
 
 def _without_unaligned(cube: Cube, place: Place, mark: Mark | None) -> tuple[Cube, dict[str, str]]:
-    done = [] if mark is None or not mark.ready else read_memory(place).fingerprints
+    done = [] if mark is None or not mark.ready else read_journal(place).fingerprints
     known = {} if mark is None else mark.dropped
     cube, dropped = drop_unaligned(cube, kept=set(filter(None, done)), dropped=known)
     if not cube.items:
@@ -166,28 +166,28 @@ def _prepared(
     template = template_of(cube)
     if mark is None or overwrite or not mark.ready:
         begin_cube(place, mark, [str(name) for name in template.variables])
-        memory = Memory(items=[], done=[])
+        journal = Journal(items=[], done=[])
         with writing(place):
             write_template(cube, template, open_root(place, "a"))
         mark = Mark(members={str(name): form_of(place, str(name)) for name in template.variables})
         arrays = open_members(place, mark)
     else:
-        memory = read_memory(place)
-        check_same(place, mark, cube.layout, memory, cube.items)
+        journal = read_journal(place)
+        check_same(place, mark, cube.layout, journal, cube.items)
         arrays = open_members(place, mark)
         if not is_group(place):
             write_group(place, template.attrs)
-        memory = without_lost(place, memory, _of_dates(cube))
+        journal = without_lost(place, journal, _of_dates(cube))
         sweep(place, mark)
-        remove_unfinished(place, memory, _of_dates(cube))
+        remove_unfinished(place, journal, _of_dates(cube))
         grow(place, arrays, len(cube.items))
-        publish(place, arrays, memory)
+        publish(place, arrays, journal)
         _write_known(cube, place, arrays)
-    known = dict(enumerate(memory.fingerprints))
+    known = dict(enumerate(journal.fingerprints))
     slots = [slot for slot, text in enumerate(cube.fingerprints) if known.get(slot) != text]
-    done = memory.done + [None] * (len(cube.items) - len(memory.done))
+    done = journal.done + [None] * (len(cube.items) - len(journal.done))
     mark = Mark(members=mark.members, layout=cube.layout, dropped=dropped, version=__version__)
-    mark, record = start_run(place, Memory(items=cube.items, done=done), slots, mark)
+    mark, record = start_run(place, Journal(items=cube.items, done=done), slots, mark)
     with writing(place):
         consolidate(open_root(place, "r+"))
     return Target(place=place, name=cube.name, arrays=arrays, record=record, run=mark.run), slots
@@ -240,7 +240,7 @@ def cube_of(aligned: xr.DataArray, unaligned: Unaligned) -> Cube:
 
 def _name(aligned: xr.DataArray) -> str:
     name = str(aligned.name or "")
-    # xarray names an array after its dask graph where nobody gave it a name
+    # xarray names an array after its dask graph if it has no other name
     usable = name and name not in aligned.coords and not re.search("-[0-9a-f]{32}$", name)
     return name if usable else "image"
 

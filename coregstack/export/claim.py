@@ -1,7 +1,7 @@
 """Which run an output folder belongs to: work of a run that has ended is not written any more.
 
 A lock ends with its process, but a cluster may still be at work for a run that was interrupted or killed, or whose
-scheduler was lost. What it finishes must neither meet the files of the next run, nor take their place.
+scheduler was lost. What it finishes must not be mixed with the files of the next run, nor replace them.
 """
 
 from __future__ import annotations
@@ -13,8 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from coregstack.errors import CoregError
-from coregstack.export.evidence import STATE
-from coregstack.export.files import staged, while_held
+from coregstack.export.files import STATE, staged, while_held
 
 CLAIM = "run"
 """Name of the file that names the present run, in the folder where runs keep their notes."""
@@ -46,7 +45,7 @@ def claim(output: Path) -> str:
 
 
 def release(output: Path) -> None:
-    """End the claim of a run; what of it is still at work writes nothing more."""
+    """End the claim of a run; tasks of it that still run write nothing more."""
     with suppress(CoregError):
         _write(output, _ENDED)
 

@@ -1,4 +1,5 @@
-"""One item delivered: all its files moved or copied, its sidecar last, and a note of what was done."""
+"""Delivery of one item: all its files are moved or copied, its sidecar last, and a note records what was
+done."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from coregstack.geometry.lattice import epsg_code, same_crs
 from coregstack.geometry.validarea import placed_area
 from coregstack.matching.decision import Treatment, failure, lacks_displacement, treat
 from coregstack.model import NO_SHIFT, Displacement, ItemQuality, Shift, Status, ValidArea
-from coregstack.pixels.held import Held
+from coregstack.pixels.bandcache import BandCache
 from coregstack.pixels.raster import read_header
 from coregstack.untrusted.names import safe_relative
 
@@ -37,7 +38,7 @@ log = logging.getLogger(__name__)
 
 
 def deliver_item(
-    plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings, held: Held | None = None
+    plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings, cache: BandCache | None = None
 ) -> ItemReport:
     """Write all files of an item.
 
@@ -51,7 +52,7 @@ def deliver_item(
         What was decided for it.
     settings : DeliverySettings
         What holds for the whole run.
-    held : Held, optional
+    cache : BandCache, optional
         The item's image, if it is open and in memory already.
 
     Returns
@@ -60,9 +61,9 @@ def deliver_item(
         Problems are named in it; nothing is raised for a damaged file or a full disk.
     """
     try:
-        report = _dry(plan, quality) if settings.dry_run else _delivered(plan, quality, settings, held)
+        report = _dry(plan, quality) if settings.dry_run else _delivered(plan, quality, settings, cache)
     except RunEnded as error:
-        # nobody waits for it any more; a run that does is told by its report
+        # the run that asked for it has ended; one that still waits gets this report
         log.info("item %s: %s", plan.id, error, extra={"item": plan.id})
         return _undelivered(plan, quality, str(error))
     log_report(report)
@@ -70,7 +71,7 @@ def deliver_item(
 
 
 def log_report(report: ItemReport) -> None:
-    """Tell the log what became of an item; the record's attribute `item` is its id."""
+    """Log what became of an item; the record's attribute `item` is its id."""
     words = "; ".join(dict.fromkeys((report.quality.details, *report.problems))).replace("\n", " ")
     log.log(
         logging.WARNING if report.problems else logging.INFO,
@@ -90,15 +91,15 @@ def _dry(plan: ItemPlan, quality: ItemQuality) -> ItemReport:
 
 
 def _delivered(
-    plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings, held: Held | None
+    plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings, cache: BandCache | None
 ) -> ItemReport:
     try:
         with claim.under(Path(settings.output), settings.claim):
-            return _deliver(plan, quality, settings, held)
+            return _deliver(plan, quality, settings, cache)
     except RunEnded:
         raise
     except Exception as error:
-        # whatever it is, it must not stop the other items
+        # no error of one item may stop the others
         log.exception("item %s: not delivered", plan.id, extra={"item": plan.id})
         words = f"An unexpected error stopped it ({type(error).__name__}: {error}); please report it."
         return _undelivered(plan, quality, words)
@@ -110,14 +111,14 @@ def _undelivered(plan: ItemPlan, quality: ItemQuality, words: str) -> ItemReport
 
 
 def _deliver(
-    plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings, held: Held | None
+    plan: ItemPlan, quality: ItemQuality, settings: DeliverySettings, cache: BandCache | None
 ) -> ItemReport:
     problems = [quality.details] if quality.unreadable else []
     superseded = own_files(plan, settings)
     before = made_from(plan, settings)
     sources = dict(settings.references)
     files: list[WrittenFile] = []
-    box = held.header.box if held is not None else _box_of(plan)
+    box = cache.header.box if cache is not None else _box_of(plan)
     try:
         for asset in plan.assets:
             if digest := check_source(asset, digest=settings.check):
@@ -130,7 +131,7 @@ def _deliver(
             )
         treatment = treat(quality, same_crs=_has_crs(plan, box, quality, settings.anchor))
         for asset in plan.assets:
-            files.append(_write(asset, treatment, settings, held))  # noqa: PERF401 (what was written has to be known)
+            files.append(_write(asset, treatment, settings, cache))  # noqa: PERF401 (what was written has to be known)
         if isinstance(treatment.move, Displacement):
             files.append(_write_displacement(plan, treatment.move, settings))
     except RunEnded:
@@ -227,7 +228,7 @@ def _has_crs(plan: ItemPlan, box: GeoBox | None, quality: ItemQuality, anchor: G
 
 
 def _write(
-    asset: Asset, treatment: Treatment, settings: DeliverySettings, held: Held | None = None
+    asset: Asset, treatment: Treatment, settings: DeliverySettings, cache: BandCache | None = None
 ) -> WrittenFile:
     suffix = "" if asset.content is None else treatment.suffix
     target = inside(settings.output, asset.folder, asset.named(suffix))
@@ -239,8 +240,9 @@ def _write(
             move=treatment.move,
             resampling=settings.resampling,
             cog=settings.cog,
+            nearest=settings.nearest,
         )
-        own = held if held is not None and held.header.path == asset.source else None
+        own = cache if cache is not None and cache.header.path == asset.source else None
         write_moved(asset.source, target, asset.content, movement, own)
     return written(target, settings.output, dict(asset.annotations), digested=settings.digests)
 

@@ -1,4 +1,5 @@
-"""What an earlier run has made of items: what of it still holds, why the rest is done again, what no longer belongs."""
+"""What an earlier run has made of items: what is still valid, why the rest is done again, and what no longer
+belongs."""
 
 from __future__ import annotations
 
@@ -15,8 +16,7 @@ from typing import Any
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError
-from coregstack.export.evidence import STATE
-from coregstack.export.files import file_digest, inside, sample_digest
+from coregstack.export.files import STATE, file_digest, inside, sample_digest
 from coregstack.export.notes import read_note, read_notes, write_note
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport, WrittenFile
 from coregstack.matching.quality import plain_values, quality_of
@@ -27,12 +27,12 @@ _NAMED = 5
 
 _CHANGED = {
     "version": "they are of another version of coregstack",
-    "anchor": "the anchor is another or was changed",
-    "options": "an option is another",
-    "scenes": "the scenes of the network are others or were changed",
-    "quality": "the shifts are others",
-    "writing": "they are to be written in another way",
-    "inputs": "their own inputs were changed",
+    "anchor": "the anchor is another one or has changed",
+    "options": "an option has changed",
+    "scenes": "the scenes of the network have changed",
+    "quality": "the shifts have changed",
+    "writing": "the options for writing have changed",
+    "inputs": "their own inputs have changed",
 }
 """In words, what an item depends on has changed."""
 
@@ -56,7 +56,7 @@ def made_from(plan: ItemPlan, settings: DeliverySettings) -> dict[str, str]:
     return {
         "version": __version__,
         **dict(settings.fingerprint),
-        "writing": f"{settings.resampling}, {settings.cog}",
+        "writing": ", ".join(map(str, (settings.resampling, settings.cog, *settings.nearest))),
         "inputs": _token([plan.id, inputs]),
     }
 
@@ -92,7 +92,7 @@ def all_earlier(plans: Sequence[ItemPlan], settings: DeliverySettings) -> dict[s
 def own_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:
     """Files that an earlier run has noted of an item, as far as the item may have them.
 
-    A note may be a copy of another item's, or be changed: names that the plan would not give are not believed.
+    A note may be a copy of another item's, or be changed: names that the plan would not give are ignored.
     """
     try:
         noted = {file["path"] for file in read_note(note_path(plan, settings))["files"]}
@@ -168,13 +168,13 @@ def words_of_left(paths: Sequence[str]) -> tuple[str, ...]:
     Examples
     --------
     >>> words_of_left(["a.tif", "b.tif"])
-    ('Of earlier runs, no part of this one, and left as they are: a.tif, b.tif.',)
+    ('Files of earlier runs that do not belong to this run were left as they are: a.tif, b.tif.',)
     """
     if not paths:
         return ()
     more = f" and {len(paths) - _NAMED} more" if len(paths) > _NAMED else ""
     named = ", ".join(paths[:_NAMED])
-    return (f"Of earlier runs, no part of this one, and left as they are: {named}{more}.",)
+    return (f"Files of earlier runs that do not belong to this run were left as they are: {named}{more}.",)
 
 
 def _changed(note: Mapping[str, Any], plan: ItemPlan, settings: DeliverySettings) -> str:
@@ -189,17 +189,18 @@ def _changed(note: Mapping[str, Any], plan: ItemPlan, settings: DeliverySettings
 
 
 def _harmed(files: Sequence[WrittenFile], noted: int, plan: ItemPlan, settings: DeliverySettings) -> str:
-    """What has happened to an item's files since `noted` (ns since the epoch), as far as sizes and times tell."""
+    """What has happened to an item's files since `noted` (ns since the epoch), as far as sizes and times
+    show."""
     if not {file.path for file in files} <= plan.targets:
-        return "their notes name files of others"
+        return "their notes name files of other items"
     if settings.digests and not all(file.sha256 for file in files):
-        return "their digests were not noted"
+        return "their digests were not recorded"
     try:
         found = [inside(settings.output, file.path).stat() for file in files]
     except (OSError, ValueError):
-        return "files of theirs were removed"
+        return "some of their files were removed"
     same = all(s.st_size == f.size and s.st_mtime_ns <= noted for s, f in zip(found, files, strict=True))
-    return "" if same else "files of theirs were changed"
+    return "" if same else "some of their files have changed"
 
 
 def _unlike(
@@ -208,16 +209,16 @@ def _unlike(
     """Which bytes, read or written, are no longer those that were noted, in words."""
     noted: Mapping[str, str] = note["sources"]
     if any(noted.get(path) != digest for path, digest in settings.references):
-        return "the digest of the anchor is another or was not noted"
+        return "the digest of the anchor has changed or was not recorded"
     try:
         for asset in plan.assets:
             if noted.get(asset.source) != file_digest(Path(asset.source), "sha256"):
-                return "the digest of an input is another or was not noted"
+                return "the digest of an input has changed or was not recorded"
         for file in files:
             if file.sha256 != file_digest(inside(settings.output, file.path), "sha256"):
-                return "the digest of a file of theirs is another"
+                return "the digest of one of their files has changed"
     except CoregError:
-        return "files of theirs cannot be read"
+        return "some of their files cannot be read"
     return ""
 
 

@@ -14,13 +14,10 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export.files import inside, staged
+from coregstack.export.files import STATE, inside, staged
 from coregstack.model import Evidence, Shift, TiePoints, ValidArea
 from coregstack.untrusted.crstext import crs_fault
 from coregstack.untrusted.jsonfile import read_small_json
-
-STATE = ".coregstack"
-"""Folder in an output folder that remembers what was done with each item, and from what."""
 
 _LONGEST = 2**31
 """No raster has more rows or columns."""
@@ -111,7 +108,7 @@ def _evidence_as_json(evidence: Evidence) -> dict[str, Any]:
 
 def _evidence_from_json(value: dict[str, Any]) -> Evidence:
     ties = {name: np.array(value["ties"][name], _WHOLE.get(name, float)) for name in TiePoints.__slots__}
-    residuals = {name: np.array(value[name], float) for name in _RESIDUALS if name in value}
+    residuals: dict[str, Any] = {name: np.array(value[name], float) for name in _RESIDUALS if name in value}
     columns = [*ties.values(), *residuals.values()]
     if len({column.shape for column in columns}) != 1 or ties["band"].ndim != 1:
         raise ValueError("windows have as many values of one kind as of another")

@@ -14,6 +14,9 @@ from typing import BinaryIO
 
 from coregstack.errors import CoregError, MissingFile, UnreadableFile, UnsafePath
 
+STATE = ".coregstack"
+"""Folder in an output folder that remembers what was done with each item, and from what."""
+
 PART = ".part"
 """Ending of files that are being written; what a killed run leaves of them is removed by the next."""
 
@@ -55,7 +58,7 @@ def check_held() -> None:
     """
     if not _held.get()():
         raise RunEnded(
-            "The run that asked for it has ended, or another has taken its place: it was not written."
+            "It was not written: the run that asked for it has ended, or another run has taken over."
         )
 
 
@@ -146,7 +149,7 @@ def staged(path: Path) -> Iterator[Path]:
     except CoregError as error:
         # the next run clears away what this one was writing: no fault of the disk
         check_held()
-        # nobody knows the file by its hidden name
+        # the error names the final file, not the hidden one
         if temporary.name in str(error):
             raise WriteError(str(error).replace(temporary.name, path.name)) from error
         raise
@@ -193,7 +196,8 @@ def copy_file(source: Path, target: Path) -> None:
 
 
 def flush(path: Path) -> None:
-    """Make sure that what was written has reached the disk: only then does a full or failing disk tell."""
+    """Make sure that what was written has reached the disk: only then does a full or failing disk raise an
+    error."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
 
@@ -240,7 +244,8 @@ def file_digest(path: Path, algorithm: str) -> str:
 def sample_digest(path: Path) -> str:
     """SHA-256 of pieces that are spread evenly over a file, of all of it if it is small; empty if it cannot be read.
 
-    It tells another file of the same size and time at little cost; single changed bytes of a large file it does not.
+    It detects another file of the same size and time at little cost, but not single changed bytes of a large
+    file.
     """
     found = hashlib.sha256()
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,11 @@ from coregstack.errors import InvalidRequest, UnreadableFile
 from coregstack.export.files import copy_file, staged
 from coregstack.export.plan import Content
 from coregstack.geometry.lattice import frame_bounds, lattice_like, moved, same_place
+from coregstack.matching.bands import Bands, band_classes, image_bands
 from coregstack.model import Displacement, Move
 from coregstack.pixels import newraster, raster
+from coregstack.pixels.bandcache import BandCache, file_of
 from coregstack.pixels.georeference import translate_georeference
-from coregstack.pixels.held import Held, file_of
 from coregstack.pixels.places import footprint, scaled_move
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
@@ -46,6 +47,8 @@ class Movement:
     """A kernel of `coregstack.pixels.warp.RESAMPLING`, or "none": only the geotransform is changed."""
     cog: bool = False
     """Whether the output is written as cloud-optimised GeoTIFF with overviews."""
+    nearest: tuple[str | int, ...] = ()
+    """Names or positions of bands of images that hold classes, beside those that tell so."""
 
     def __post_init__(self) -> None:
         if self.resampling == "none" and isinstance(self.move, Displacement):
@@ -61,7 +64,7 @@ def write_moved(
     target: Path,
     content: Content,
     movement: Movement,
-    held: Held | None = None,
+    cache: BandCache | None = None,
 ) -> None:
     """Write a raster onto the anchor's lattice, moved, in one interpolation.
 
@@ -79,7 +82,7 @@ def write_moved(
         What the raster holds.
     movement : Movement
         Where it goes.
-    held : Held, optional
+    cache : BandCache, optional
         The open source, of which pixels are in memory already.
 
     Raises
@@ -87,14 +90,15 @@ def write_moved(
     UnreadableFile, MissingFile
         If the source cannot be read, or the target cannot be written.
     """
-    header = raster.read_header(source) if held is None else held.header
+    header = raster.read_header(source) if cache is None else cache.header
     with staged(target) as temporary:
         if movement.resampling == "none":
             _write_georeference(header, temporary, movement)
         else:
-            _write_pixels(header, temporary, content, movement, held)
+            _write_pixels(header, temporary, content, movement, cache)
         if movement.cog:
-            _make_cloud_optimised(temporary, header, content)
+            averaged = content is Content.IMAGE and not class_bands(header, movement.nearest)
+            make_cloud_optimised(temporary, averaged=averaged)
 
 
 def output_name(path: Path) -> str:
@@ -118,13 +122,22 @@ def fill_values(header: RasterHeader, content: Content) -> list[float]:
     return [0.0 if header.nodata is None or k == header.alpha else header.nodata for k in range(header.count)]
 
 
+def class_bands(header: RasterHeader, asked: Sequence[str | int]) -> tuple[int, ...]:
+    """Bands of an image file, counted from 0, that hold classes: they tell so, or `asked` names them."""
+    positions = [k for k in range(header.count) if k != header.alpha]
+    names = image_bands(header)
+    told = Bands.of(names, band_classes(header, names)).asked(asked)
+    return tuple(positions[k] for k in told.nearest)
+
+
 def _write_pixels(
-    header: RasterHeader, path: Path, content: Content, movement: Movement, held: Held | None
+    header: RasterHeader, path: Path, content: Content, movement: Movement, cache: BandCache | None
 ) -> None:
     lattice, box, move = output_box(header, movement)
     image = content is Content.IMAGE
+    classes = class_bands(header, movement.nearest) if image else ()
     top, _, left, _ = frame_bounds(box, lattice)
-    with file_of(header, held) as dataset, newraster.created(str(path), dataset, box) as out:
+    with file_of(header, cache) as dataset, newraster.created(str(path), dataset, box) as out:
         for row, col, height, width in _blocks((box.shape[0], box.shape[1]), out):
             window = int(top) + row, int(left) + col, height, width
             values = placed(
@@ -137,7 +150,8 @@ def _write_pixels(
                 resampling=movement.resampling if image else "nearest",
                 nodata=header.nodata if image else None,
                 fill=fill_values(header, content),
-                held=held,
+                nearest=classes,
+                cache=cache,
             )
             inside = Window(col, row, width, height)
             out.write(values, window=inside)
@@ -170,7 +184,21 @@ def _write_georeference(header: RasterHeader, path: Path, movement: Movement) ->
             out.write(values, window=Window(col, row, width, height))
 
 
-def _make_cloud_optimised(path: Path, header: RasterHeader, content: Content) -> None:
+def make_cloud_optimised(path: Path, *, averaged: bool) -> None:
+    """Turn a GeoTIFF that was written into a cloud-optimised one with overviews, in place.
+
+    Parameters
+    ----------
+    path : Path
+        GeoTIFF.
+    averaged : bool
+        Whether pixels of overviews are means; else, as for classes, one of the pixels is picked.
+
+    Raises
+    ------
+    UnreadableFile
+        If it cannot be written.
+    """
     plain = path.with_name(path.name + ".plain.part")
     path.rename(plain)
     try:
@@ -182,7 +210,7 @@ def _make_cloud_optimised(path: Path, header: RasterHeader, content: Content) ->
                 driver="COG",
                 compress=codec if codec in newraster.LOSSLESS - {"PACKBITS"} else "DEFLATE",
                 predictor="YES",
-                overview_resampling="AVERAGE" if content is Content.IMAGE else "NEAREST",
+                overview_resampling="AVERAGE" if averaged else "NEAREST",
                 bigtiff="IF_SAFER",
                 num_threads="1",
             )

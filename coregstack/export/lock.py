@@ -11,8 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from coregstack.errors import OutputConflict
-from coregstack.export.evidence import STATE
-from coregstack.export.files import WriteError, inside
+from coregstack.export.files import STATE, WriteError, inside
 
 try:
     import fcntl
@@ -88,7 +87,7 @@ def locked_file(path: Path, target: Path) -> Iterator[None]:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise _unusable(path, "it is no file")
         _acquire(descriptor, target)
-        # who holds the lock is only told to others: a full disk does not undo the lock
+        # the name of the holder is only information for others: the lock holds on a full disk too
         with suppress(OSError):
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"process {os.getpid()} on {socket.gethostname()}".encode())

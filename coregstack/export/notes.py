@@ -1,4 +1,4 @@
-"""Notes of what a run has done with an item, which later runs believe only where a run can have written them."""
+"""Notes of what a run has done with an item; later runs use them only where a run can have written them."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from coregstack.errors import CoregError, UnreadableFile
-from coregstack.export.evidence import STATE
-from coregstack.export.files import staged
+from coregstack.export.files import STATE, staged
 from coregstack.matching.quality import plain_values, quality_of
 from coregstack.untrusted.jsonfile import read_small_json
 from coregstack.untrusted.names import safe_relative
@@ -53,7 +52,7 @@ def read_note(path: Path) -> dict[str, Any]:
     note = read_small_json(path)
     try:
         sound = note.pop("check") == _digest(note)
-        # whoever changes a note can sign it too
+        # the digest detects damage, not forgery
         sound = sound and [_file(entry) for entry in note["files"]] == note["files"]
         sound = sound and plain_values(quality_of(note["quality"])) == note["quality"]
         sound = sound and _text(note["quality"]["details"]) == note["quality"]["details"]
@@ -67,7 +66,7 @@ def read_note(path: Path) -> dict[str, Any]:
 
 
 def read_notes(output: Path) -> dict[str, dict[str, Any]]:
-    """What runs have noted of the items of an output folder, by id; damaged notes are as none."""
+    """What runs have recorded of the items of an output folder, by id; damaged notes are ignored."""
     found = {}
     for path in sorted((output / STATE).glob("*.json")):
         with suppress(CoregError):

@@ -107,10 +107,12 @@ class DeliverySettings:
     """Whether moved rasters are written as COG."""
     fingerprint: tuple[tuple[str, str], ...]
     """What all items of the run depend on: the name of each (as "anchor") and a token that stands for it."""
+    nearest: tuple[str | int, ...] = ()
+    """Names or positions of bands of images that hold classes, beside those that tell so."""
     method: str = "direct"
     """How the shifts were found: ``direct`` or ``network``."""
     digests: bool = False
-    """Whether reports tell the digests of what was written."""
+    """Whether reports hold the digests of written files."""
     check: bool = False
     """Whether the digests of what was read are noted too, and compared before an item is taken for done."""
     references: tuple[tuple[str, str], ...] = ()
@@ -129,9 +131,9 @@ class WrittenFile:
     """Relative to the output's root, with ``/``."""
     size: int
     md5: str = ""
-    """Hexadecimal; empty where nobody asked for digests."""
+    """Hexadecimal; empty if no digests were asked for."""
     sha256: str = ""
-    """Hexadecimal; empty where nobody asked for digests."""
+    """Hexadecimal; empty if no digests were asked for."""
     annotations: dict[str, str] = field(default_factory=dict)
 
 

@@ -20,7 +20,7 @@ from coregstack.untrusted.names import check_item_id
 class QualityRecord:
     """Content of a sidecar. Its JSON keys are the names of its fields.
 
-    Sidecars of the hosted tool are read too: what they do not tell is None.
+    Sidecars of the hosted tool are read too: fields that they lack are None.
     """
 
     coreg_method: str | None
@@ -242,6 +242,6 @@ def _is_number(key: str) -> bool:
 
 
 def _files(value: Any) -> tuple[str, ...]:
-    """File names in a list, or in an object that tells scene and mask apart."""
+    """File names in a list, or in an object that separates scene and mask."""
     names = list(value.values()) if isinstance(value, Mapping) else value
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()

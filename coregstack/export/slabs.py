@@ -16,6 +16,7 @@ from coregstack.errors import CoregError
 from coregstack.export import claim
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import WriteError, check_held, staged
+from coregstack.export.geotiff import make_cloud_optimised
 from coregstack.export.plan import ItemReport, WrittenFile, written
 from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.geometry.lattice import crs_of, epsg_code
@@ -43,6 +44,10 @@ class SlabWriter:
     """Band names, written as descriptions."""
     scaling: tuple[float, float]
     """Scale and offset of the numbers."""
+    classes: tuple[str, ...]
+    """For each band what tells that it holds classes, or nothing."""
+    cog: bool
+    """Whether shifted items are written as cloud-optimised GeoTIFF."""
     method: str
     """How the shifts were found: ``direct`` or ``network``."""
 
@@ -61,9 +66,12 @@ class SlabWriter:
     def _files(self, item_id: str, quality: ItemQuality, values: NDArray[Any]) -> Iterator[WrittenFile]:
         """Write one file after the other."""
         folder = Path(self.output)
-        path = folder / f"{item_id}{treat(quality, same_crs=True).suffix}.tif"
+        treatment = treat(quality, same_crs=True)
+        path = folder / f"{item_id}{treatment.suffix}.tif"
         with staged(path) as temporary:
             self._write(temporary, values)
+            if self.cog and treatment.placed:
+                make_cloud_optimised(temporary, averaged=not any(self.classes))
         yield written(path, self.output)
         if quality.status is not Status.ANCHOR:
             yield written(self._sidecar(folder, item_id, quality, path.name), self.output)

@@ -30,6 +30,7 @@ from coregstack.pixels.raster import RasterHeader
 
 if TYPE_CHECKING:
     import pystac
+    from pystac import Asset, Collection, Item
 
 FOLDER = "stac"
 """Folder in an output folder that holds the collection and its items."""
@@ -165,7 +166,7 @@ def _item(
     kept = kept_evidence(root, report.id)
     area = None if kept is None else kept.area
     geometry, bbox = (None, None) if image is None or image.box.crs is None else _extent(image, area)
-    item = pystac.Item(
+    item: Item = pystac.Item(
         id=report.id,
         geometry=geometry,
         bbox=bbox,
@@ -218,7 +219,8 @@ def _asset(pystac: Any, key: str, file: WrittenFile, header: RasterHeader | None
         if roles == ["data"] and all(header.names):
             # loaders such as odc-stac find bands of one file by these names
             fields["eo:bands"] = [{"name": name} for name in header.names]
-    return pystac.Asset(href, media_type=_media(file.path), roles=roles, extra_fields=fields)
+    asset: Asset = pystac.Asset(href, media_type=_media(file.path), roles=roles, extra_fields=fields)
+    return asset
 
 
 def _bands(header: RasterHeader) -> list[dict[str, Any]]:
@@ -293,7 +295,7 @@ def _collection(
     box = list(bounds([item.bbox for item in items if item.bbox is not None] or [[-180, -90, 180, 90]]))
     times = sorted(item.datetime for item in items if item.datetime is not None)
     software = {"processing:software": {"coregstack": __version__}}
-    collection = pystac.Collection(
+    collection: Collection = pystac.Collection(
         id=collection_id,
         title=f"{collection_id}, aligned to {anchor}",
         description=f"{len(items)} scenes, aligned to the anchor {anchor} by coregstack {__version__}.",

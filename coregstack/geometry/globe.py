@@ -204,7 +204,7 @@ def _placed(box: GeoBox) -> ValidArea:
 
 
 def _counterclockwise(ring: Ring) -> Ring:
-    """A ring that has what it encloses on its left, which tells the pole that it goes round."""
+    """A ring with its inside on the left; so a ring around a pole shows which pole it encloses."""
     x, y = np.transpose(ring)
     return ring if np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y) > 0 else ring[::-1]
 

@@ -45,7 +45,29 @@ def same_pixels(box: GeoBox, anchor: GeoBox) -> bool:
     relative = ~anchor.affine * box.affine
     reach = max(*box.shape, *anchor.shape, 1)
     drift = max(abs(relative.a - 1), abs(relative.b), abs(relative.d), abs(relative.e - 1)) * reach
-    return drift < LATTICE_DRIFT
+    return bool(drift < LATTICE_DRIFT)
+
+
+def turn(box: GeoBox, anchor: GeoBox) -> float:
+    """Whole turns, in degrees, that bring longitudes of a box next to the anchor's.
+
+    For one that counts 0 to 360 beside one that counts -180 to 180. 0 unless both have one geographic CRS in degrees.
+
+    Examples
+    --------
+    >>> from affine import Affine
+    >>> from odc.geo.geobox import GeoBox
+    >>> west, east = (GeoBox((4, 4), Affine(0.1, 0, x, 0, -0.1, 10), "EPSG:4326") for x in (-60, 300))
+    >>> turn(east, west), turn(west, west)
+    (-360.0, 0.0)
+    """
+    if not same_crs(box, anchor) or not crs_of(box).geographic:
+        return 0.0
+    own, other = (one.affine * (one.shape[1] / 2, one.shape[0] / 2) for one in (box, anchor))
+    turns = round((other[0] - own[0]) / 360)
+    if turns == 0 or not str(crs_of(box).units[1]).startswith("degree"):
+        return 0.0
+    return 360.0 * turns
 
 
 def offset(box: GeoBox, anchor: GeoBox) -> Shift:
@@ -59,7 +81,7 @@ def offset(box: GeoBox, anchor: GeoBox) -> Shift:
     >>> offset(GeoBox((4, 4), Affine(3, 0, 304.5, 0, -3, 897), "EPSG:32633"), anchor)
     Shift(y=1.0, x=1.5)
     """
-    col, row = ~anchor.affine * (box.affine.c, box.affine.f)
+    col, row = ~anchor.affine * (box.affine.c + turn(box, anchor), box.affine.f)
     return Shift(_whole(row), _whole(col))
 
 
@@ -91,9 +113,10 @@ def frame_bounds(box: GeoBox, anchor: GeoBox) -> tuple[float, float, float, floa
             "check that both CRSs are right and cover the same part of the world."
         )
     if not same_crs(box, anchor) and crs_of(anchor).geographic:
-        # longitudes begin anew at the antimeridian, pixels do not
+        # longitudes jump at the antimeridian, pixels do not
         middle, _ = anchor.affine * (anchor.shape[1] / 2, anchor.shape[0] / 2)
         x = x + 360 * np.round((middle - x) / 360)
+    x = x + turn(box, anchor)
     cols, rows = _at(~anchor.affine, np.asarray(x), np.asarray(y))
     edges = rows.min(), rows.max(), cols.min(), cols.max()
     if not np.isfinite(edges).all():

@@ -41,7 +41,8 @@ def looks(shape: tuple[int, int]) -> tuple[int, int]:
 
 
 def looked_at(plane: NDArray[Any]) -> NDArray[Any]:
-    """The pixels of a plane, shape (y, x), that its valid area is told from: a view of at most `SIDE` by `SIDE`.
+    """The pixels of a plane, shape (y, x), from which its valid area is found: a view of at most `SIDE` by
+    `SIDE`.
 
     Examples
     --------
@@ -215,7 +216,7 @@ def _parts(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     largest = np.argsort(sizes, kind="stable")[::-1][:_MAX_PARTS]
     kept = np.zeros(count + 1, bool)
     kept[largest] = sizes[largest] >= max(1, _SMALL * sizes.max())
-    return kept[labels]
+    return np.asarray(kept[labels])
 
 
 def _from_a_corner(ring: list[tuple[float, float]]) -> list[tuple[float, float]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.array as da
 import numpy as np
@@ -11,9 +11,16 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from coregstack.pixels.scene import PlacedScene
+if TYPE_CHECKING:
+    from coregstack.pixels.scene import PlacedScene
+
 
 SCENES = "coregstack-scenes-"
+ALIGNED = "coregstack-aligned-"
+FIELD = "coregstack-field-"
+DELIVERY = "coregstack-delivery-"
+PIXELS = "coregstack-pixels-"
+CLEAR = "coregstack-clear-"
 SELECTIONS = ("getitem-", "rechunk-merge-", "rechunk-split-", "concatenate-", "transpose-")
 
 
@@ -44,18 +51,22 @@ def literal(task: Any) -> Any:
 
 def by_time(values: Any) -> da.Array:
     """A variable along time, lazy or not, in blocks of one."""
-    return values.rechunk(1) if isinstance(values, da.Array) else da.from_array(np.asarray(values), chunks=1)
+    known = isinstance(values, da.Array)
+    blocks: da.Array = values.rechunk(1) if known else da.from_array(np.asarray(values), chunks=1)
+    return blocks
 
 
 def without_classes(values: da.Array, classes: Sequence[int], clear: da.Array | None) -> da.Array:
     """Where the values of a band of classes are none of some classes, and `clear` where that is given."""
-    usable = ~da.isin(values, np.asarray(classes))
-    return usable if clear is None else usable & clear
+    usable: da.Array = ~da.isin(values, np.asarray(classes))
+    both: da.Array = usable if clear is None else usable & clear
+    return both
 
 
 def flags(count: int, anchor: int | None) -> da.Array:
     """Whether each of `count` items is the anchor, one in each block."""
-    return da.from_array(np.arange(count) == (-1 if anchor is None else anchor), chunks=1)
+    chosen: da.Array = da.from_array(np.arange(count) == (-1 if anchor is None else anchor), chunks=1)
+    return chosen
 
 
 def window(rows: NDArray[np.int64], cols: NDArray[np.int64]) -> tuple[int, int, int, int]:

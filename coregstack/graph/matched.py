@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
-from dask.delayed import Delayed
+from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
-from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export.displacement import read_displacement
-from coregstack.graph.blocks import boxed, flags, object_array
-from coregstack.kernels.lattice import Lattice
-from coregstack.matching.assess import Reference, anchor_quality, assess, prepare
-from coregstack.matching.decision import ANCHOR_QUALITY, failure
+from coregstack.graph.blocks import FIELD, boxed, flags, object_array
+from coregstack.matching.assess import (
+    Reference,
+    assess,
+    prepare,
+    reference_quality,
+    unmatched,
+)
+from coregstack.matching.decision import failure
 from coregstack.matching.items import ArrayItem, MatchItem, SceneItem
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.quality import BY_NAME, Field, column
 from coregstack.model import NO_SHIFT, ItemQuality, Shift
 from coregstack.pixels.scene import PlacedScene
-
-log = logging.getLogger(__name__)
-
-FIELD = "coregstack-field-"
 
 
 def scene_items(scenes: Sequence[PlacedScene], corner: Shift = NO_SHIFT) -> da.Array:
@@ -69,10 +64,11 @@ def array_items(
     """
     planes = [values.rechunk((1, -1, -1, -1)), "tbyx"]
     planes += [] if clear is None else [clear.rechunk((1, -1, -1)), "tyx"]
-    return da.blockwise(
+    items: da.Array = da.blockwise(
         _array_item, "t", object_array("coregstack-ids-", list(ids)), "t", *planes,
         nodata=nodata, origin=origin, concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
     )  # fmt: skip
+    return items
 
 
 def reference(
@@ -80,74 +76,27 @@ def reference(
 ) -> Delayed:
     """The anchor, prepared in one task; `item` is the anchor, or an array of it alone; `stable` as in `prepare`."""
     known = item.to_delayed().item() if isinstance(item, da.Array) else item
-    return dask.delayed(_prepare, pure=True)(known, options, stable)
+    prepared: Delayed = delayed(_prepare, pure=True)(known, options, stable)
+    return prepared
 
 
 def records(items: da.Array, anchor: int | None, reference: Delayed, options: MatchOptions) -> da.Array:
     """An `ItemQuality` for each item, one task each; `anchor` is its position, None where it is none of them."""
-    return da.map_blocks(
+    assessed: da.Array = da.map_blocks(
         _assess, items, flags(items.shape[0], anchor), reference=reference, options=options,
         dtype=object, meta=np.empty(0, object),
         name="coregstack-quality-" + tokenize(items.name, anchor, reference.key),
     )  # fmt: skip
+    return assessed
 
 
 def field_values(records: da.Array, told: Field) -> da.Array:
     """One quality variable out of the records."""
-    return da.map_blocks(
+    values: da.Array = da.map_blocks(
         _values, records, told=told.name, dtype=told.dtype, meta=np.empty(0, told.dtype),
         name=f"{FIELD}{told.name}-{tokenize(records.name, told.name)}",
     )  # fmt: skip
-
-
-def displacement_planes(found: da.Array, nodes: tuple[int, int]) -> da.Array:
-    """Displacement of each record at the nodes of the control lattice: dims (time, 3, y, x) of dy, dx and sigma, px.
-
-    An item that is displaced as one has its shift at every node, one whose shift is not known NaN.
-    """
-    return da.blockwise(
-        _planes, "tcyx", found, "t", nodes=nodes, new_axes={"c": 3, "y": nodes[0], "x": nodes[1]},
-        dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
-    )  # fmt: skip
-
-
-def displacement_files(
-    paths: Sequence[str | None], qualities: Sequence[ItemQuality], anchor: GeoBox
-) -> da.Array:
-    """The same as `displacement_planes`, of items whose displacement lies in a file; each is read by its own task.
-
-    Parameters
-    ----------
-    paths : sequence of str or None
-        The file of each item, None where it was moved as one.
-    qualities : sequence of ItemQuality
-        What is known of each item.
-    anchor : GeoBox
-        The anchor's box.
-    """
-    nodes = Lattice.of((anchor.shape[0], anchor.shape[1])).shape
-    return da.blockwise(
-        _file_planes, "tcyx", object_array("coregstack-displaced-", list(zip(paths, qualities, strict=True))), "t",
-        anchor=anchor, nodes=nodes, new_axes={"c": 3, "y": nodes[0], "x": nodes[1]},
-        dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
-    )  # fmt: skip
-
-
-def _file_planes(known: NDArray[np.object_], anchor: GeoBox, nodes: tuple[int, int]) -> NDArray[np.float32]:
-    path, quality = known[0]
-    found = None if path is None else read_displacement(Path(path), anchor)
-    return _planes(boxed(replace(quality, displacement=found)), nodes)
-
-
-def _planes(found: NDArray[np.object_], nodes: tuple[int, int]) -> NDArray[np.float32]:
-    record: ItemQuality = found[0]
-    if record.displacement is not None:
-        one = record.displacement
-        return np.stack([one.y, one.x, one.sigma])[None].astype(np.float32)
-    y, x = record.shift or (np.nan, np.nan)
-    sigma = np.nan if record.sigma is None else max(record.sigma)
-    planes = np.array([y, x, sigma], np.float32)[None, :, None, None]
-    return np.broadcast_to(planes, (1, 3, *nodes)).copy()
+    return values
 
 
 def _values(records: NDArray[np.object_], told: str) -> NDArray[Any]:
@@ -193,19 +142,3 @@ def _assess(
         return boxed(assess(reference, item.load(options), options))
     except Exception as error:
         return boxed(unmatched(item.id, error))
-
-
-def reference_quality(reference: Reference | ItemQuality) -> ItemQuality:
-    """What is said of the anchor itself, which may have become unreadable."""
-    if isinstance(reference, ItemQuality):
-        return replace(ANCHOR_QUALITY, details=reference.details, unreadable=True)
-    return anchor_quality(reference)
-
-
-def unmatched(item: str, error: Exception) -> ItemQuality:
-    """What becomes of an item whose matching was stopped, so that it stops no other."""
-    if isinstance(error, CoregError):
-        return failure(str(error), unreadable=True)
-    log.error("item %s: not matched", item, exc_info=error, extra={"item": item})
-    words = f"An unexpected error stopped its matching ({type(error).__name__}: {error}); please report it."
-    return failure(words, unreadable=True)

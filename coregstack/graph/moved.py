@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import dask.array as da
@@ -10,11 +10,9 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from coregstack.graph.blocks import boxed, by_time, scene_array, window
-from coregstack.graph.opened import ALIGNED
-from coregstack.kernels.displacement import rescaled
+from coregstack.graph.blocks import ALIGNED, boxed, by_time, scene_array, window
 from coregstack.kernels.moving import move_image, move_mask
-from coregstack.model import NO_SHIFT, Displacement, Shift, Status
+from coregstack.model import NO_SHIFT, Shift, Status
 from coregstack.pixels.scene import PlacedScene, read_block
 
 
@@ -26,39 +24,14 @@ def moves(
     `displacement` holds a `Displacement` for each time, or None where the shift is the same everywhere.
     """
     given = (status, shift_y, shift_x) if displacement is None else (status, shift_y, shift_x, displacement)
-    return da.blockwise(
+    applied: da.Array = da.blockwise(
         _moves,
         "t",
         *(part for a in given for part in (by_time(a), "t")),
         dtype=object,
         meta=np.empty(0, object),
     )
-
-
-def displacements(
-    model: Any, planes: Sequence[Any], origin: Shift, step: float, scale: Shift, first: Shift
-) -> da.Array:
-    """A `Displacement` for each time, in the frame of a stack; None where an item is displaced as one.
-
-    Parameters
-    ----------
-    model : array, dims (time)
-        What `ItemQuality.model` says of each item.
-    planes : sequence of array, dims (time, y, x)
-        Displacement down, along, and its sigma at the nodes of the control lattice, px of the lattice measured on.
-    origin, step
-        Of the nodes, in the frame measured in.
-    scale, first : Shift
-        As `coregstack.kernels.displacement.rescaled` takes them.
-    """
-    parts: list[Any] = [by_time(model), "t"]
-    for plane in planes:
-        known = plane if isinstance(plane, da.Array) else da.from_array(np.asarray(plane))
-        parts += [known.rechunk((1, -1, -1)), "tyx"]
-    return da.blockwise(
-        _displacement, "t", *parts, origin=origin, step=step, scale=scale, first=first,
-        concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
-    )  # fmt: skip
+    return applied
 
 
 def move_scenes(
@@ -67,37 +40,47 @@ def move_scenes(
     """Pixels of scenes, each moved, read from its file in one interpolation."""
     rows, cols = _chunked_indexes(chunks[2]), _chunked_indexes(chunks[3])
     first = items[0]
-    return da.blockwise(
+    pixels: da.Array = da.blockwise(
         _read_moved, "tbyx", scene_array(items), "t", move, "t", rows, "y", cols, "x",
         resampling=resampling, new_axes={"b": len(first.bands)}, concatenate=True, align_arrays=False,
         dtype=np.dtype(first.dtype), meta=np.empty((0, 0, 0, 0), first.dtype),
         name=ALIGNED + tokenize(items, move.name, chunks, resampling),
     )  # fmt: skip
+    return pixels
 
 
-def move_arrays(values: da.Array, move: da.Array, resampling: str, nodata: float | None) -> da.Array:
-    """Pixels of an array of dims (time, band, y, x), moved plane by plane; chunks as before."""
+def move_arrays(
+    values: da.Array, move: da.Array, resampling: str, nodata: float | None, nearest: Collection[int] = ()
+) -> da.Array:
+    """Pixels of an array of dims (time, band, y, x), moved plane by plane; chunks as before.
+
+    Bands of positions in `nearest` are moved by nearest neighbour.
+    """
     planes = values.rechunk((1, 1, -1, -1))
+    kernels = ["nearest" if k in nearest else resampling for k in range(values.shape[1])]
     out = da.blockwise(
-        _move_planes, "tbyx", planes, "tbyx", move, "t",
-        resampling=resampling, nodata=nodata, concatenate=True, align_arrays=False,
+        _move_planes, "tbyx", planes, "tbyx", move, "t", da.from_array(np.array(kernels, object), chunks=1), "b",
+        nodata=nodata, concatenate=True, align_arrays=False,
         dtype=values.dtype, meta=np.empty((0, 0, 0, 0), values.dtype),
     )  # fmt: skip
-    return out.rechunk(values.chunks)
+    moved: da.Array = out.rechunk(values.chunks)
+    return moved
 
 
 def move_clear(clear: da.Array, move: da.Array) -> da.Array:
     """A mask of dims (time, y, x), moved by nearest neighbour."""
-    out = da.blockwise(
+    out: da.Array = da.blockwise(
         _move_mask, "tyx", clear.rechunk((1, -1, -1)), "tyx", move, "t",
         concatenate=True, align_arrays=False, dtype=bool, meta=np.empty((0, 0, 0), bool),
     )  # fmt: skip
-    return out.rechunk(clear.chunks)
+    moved: da.Array = out.rechunk(clear.chunks)
+    return moved
 
 
 def _chunked_indexes(sizes: Iterable[int]) -> da.Array:
     sizes = tuple(sizes)
-    return da.arange(sum(sizes), chunks=(sizes,))
+    indexes: da.Array = da.arange(sum(sizes), chunks=(sizes,))
+    return indexes
 
 
 def _moves(
@@ -113,24 +96,6 @@ def _moves(
     return boxed(Shift(float(shift_y[0]), float(shift_x[0])))
 
 
-def _displacement(
-    model: NDArray[np.object_],
-    y: NDArray[np.floating],
-    x: NDArray[np.floating],
-    sigma: NDArray[np.floating],
-    origin: Shift,
-    step: float,
-    scale: Shift,
-    first: Shift,
-) -> NDArray[np.object_]:
-    if str(model[0]) not in ("affine", "field"):
-        return boxed(None)
-    planes = (plane[0].astype(np.float32) for plane in (y, x, sigma))
-    down, along, uncertain = planes
-    known = Displacement(origin=origin, step=step, y=down, x=along, sigma=uncertain)
-    return boxed(rescaled(known, scale, first))
-
-
 def _read_moved(
     scenes: NDArray[np.object_], move: NDArray[np.object_], rows: Any, cols: Any, resampling: str
 ) -> NDArray[Any]:
@@ -138,11 +103,11 @@ def _read_moved(
 
 
 def _move_planes(
-    values: NDArray[Any], move: NDArray[np.object_], resampling: str, nodata: float | None
+    values: NDArray[Any], move: NDArray[np.object_], kernels: NDArray[np.object_], nodata: float | None
 ) -> NDArray[Any]:
     if move[0] == NO_SHIFT:
         return values
-    return move_image(values[0], move[0], resampling, nodata)[None]
+    return move_image(values[0], move[0], kernels[0], nodata)[None]
 
 
 def _move_mask(clear: NDArray[np.bool_], move: NDArray[np.object_]) -> NDArray[np.bool_]:

@@ -22,21 +22,19 @@ from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
 from coregstack.errors import CoregError
-from coregstack.geometry.lattice import frame_bounds, offset, union
+from coregstack.geometry.lattice import frame_bounds
 from coregstack.graph.blocks import boxed, object_array
-from coregstack.graph.matched import reference as prepared
-from coregstack.graph.matched import reference_quality, scene_items
 from coregstack.graph.sketches import item_sketches, network_frame
-from coregstack.matching.assess import Reference
+from coregstack.matching.assess import Reference, reference_quality
 from coregstack.matching.decision import failure
-from coregstack.matching.items import MatchItem, SceneItem
+from coregstack.matching.items import MatchItem
 from coregstack.matching.options import MatchOptions
 from coregstack.model import ItemQuality
+from coregstack.network.sketch import Sketch
 from coregstack.network.steps import (
     PairMatch,
     Place,
     Plan,
-    Sketch,
     conclude,
     match_with_anchor,
     match_with_partners,
@@ -52,7 +50,7 @@ _NO_OBJECTS = np.empty(0, object)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Items:
-    """What the tasks of a network know of all items."""
+    """Properties of all items that the tasks of a network need."""
 
     names: tuple[str, ...]
     """Ids; that of an anchor from outside the stack comes last."""
@@ -70,35 +68,32 @@ class Items:
 
 
 def scene_network(
+    items: da.Array,
     scenes: Sequence[PlacedScene],
     known: Items,
+    reference: Delayed,
     options: MatchOptions,
-    stable: NDArray[np.bool_] | None = None,
 ) -> da.Array:
     """An `ItemQuality` for each scene, from all of them together.
 
     Parameters
     ----------
+    items : dask Array
+        A `SceneItem` for each scene.
     scenes : sequence of PlacedScene
-        The anchor among them; on whatever box of the anchor's lattice.
+        The same scenes, the anchor among them, placed by `network_place`.
     known : Items
         What they are called, and when they were taken.
+    reference : Delayed
+        The anchor, prepared.
     options : MatchOptions
-    stable : ndarray, optional
-        True on ground that may drive a displacement, shape of the anchor's frame.
     """
-    own = scenes[known.anchor].scene.image.box
-    frame = union([scene.scene.image.box for scene in scenes], own)
-    placed = [scene.on(frame) for scene in scenes]
-    bounds = [frame_bounds(scene.scene.image.box, frame) for scene in placed]
+    bounds = [frame_bounds(scene.scene.image.box, scene.lattice) for scene in scenes]
     # bounds are rounded to whole pixels, of which a very small scene has none
     corners = [
         (top, left, max(bottom, np.nextafter(top, np.inf)), max(right, np.nextafter(left, np.inf)))
         for top, bottom, left, right in bounds
     ]
-    corner = offset(own, frame)
-    items = scene_items(placed, corner)
-    reference = prepared(SceneItem(scene=placed[known.anchor], corner=corner), options, stable)
     # what lies far away would leave hardly a pixel of a sketch to the others
     sketches = item_sketches(items, options, network_frame(scenes, known.anchor)).rechunk(-1)
     plan = da.map_blocks(
@@ -155,12 +150,13 @@ def _by_item(
     known: Items,
     options: MatchOptions,
 ) -> da.Array:
-    """One task for each item, which takes what is told of it (index "t") or of all (index "p")."""
-    return da.blockwise(
+    """One task for each item, which takes the values of the item (index "t") or of all items (index "p")."""
+    results: da.Array = da.blockwise(
         function, "t", da.arange(len(known.names), chunks=1), "t", told, index, everyone, "s",
         reference=reference, known=known, options=options,
         concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
     )  # fmt: skip
+    return results
 
 
 def _with_partners(
@@ -219,10 +215,11 @@ def _partners(plan: Plan, anchor: int) -> list[list[int]]:
 def _places(matches: da.Array, sketches: da.Array, known: Items, options: MatchOptions) -> da.Array:
     """A `Place` for each item but an anchor from outside, all computed in one task."""
     count = sketches.shape[0]
-    return da.blockwise(
+    places: da.Array = da.blockwise(
         _solve, "t", matches.rechunk(-1), "m", sketches, "t", known=known, options=options,
         adjust_chunks={"t": (count,)}, concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
     )  # fmt: skip
+    return places
 
 
 def _plan(

@@ -11,12 +11,9 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
-from coregstack.graph.blocks import SCENES, SELECTIONS, literal, scene_array, window
+from coregstack.graph.blocks import CLEAR, PIXELS, scene_array, window
 from coregstack.pixels.scene import PlacedScene, read_block, read_clear
 
-PIXELS = "coregstack-pixels-"
-CLEAR = "coregstack-clear-"
-ALIGNED = "coregstack-aligned-"
 _INDEX = "coregstack-index-"
 
 
@@ -24,49 +21,22 @@ def open_pixels(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> da.Arr
     """Lazy pixels of scenes, dims (time, band, y, x), one time and all bands in a block."""
     first = items[0]
     scenes, rows, cols = _inputs(items, chunks)
-    return da.blockwise(
+    pixels: da.Array = da.blockwise(
         _read_pixels, "tbyx", scenes, "t", rows, "y", cols, "x",
         new_axes={"b": len(first.bands)}, dtype=np.dtype(first.dtype), align_arrays=False,
         meta=np.empty((0, 0, 0, 0), first.dtype), name=PIXELS + tokenize(items, chunks),
     )  # fmt: skip
+    return pixels
 
 
 def open_clear(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> da.Array:
     """Lazy mask of usable pixels of scenes, dims (time, y, x)."""
     scenes, rows, cols = _inputs(items, chunks)
-    return da.blockwise(
+    clear: da.Array = da.blockwise(
         _read_clear, "tyx", scenes, "t", rows, "y", cols, "x",
         dtype=bool, align_arrays=False, meta=np.empty((0, 0, 0), bool), name=CLEAR + tokenize(items, chunks),
     )  # fmt: skip
-
-
-def origin_scenes(array: da.Array, *, moved: bool) -> list[PlacedScene] | None:
-    """The scenes whose pixels an array holds unchanged, or None if it was computed upon.
-
-    An array is unchanged if its graph does nothing but read scenes, select, join and rechunk; and, where
-    `moved` says so, move them.
-    """
-    readers = (PIXELS, CLEAR, ALIGNED) if moved else (PIXELS, CLEAR)
-    graph = array.__dask_graph__()
-    if not isinstance(graph, HighLevelGraph):
-        return None
-    found: list[PlacedScene] = []
-    queue, seen = [array.name], set()
-    while queue:
-        name = queue.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        if name.startswith(SCENES):
-            layer = graph.layers[name]
-            found += [literal(layer[key])[0] for key in sorted(layer)]
-        elif name.startswith(readers):
-            queue += [dep for dep in graph.dependencies[name] if dep.startswith(SCENES)]
-        elif name.startswith(SELECTIONS):
-            queue += graph.dependencies[name]
-        else:
-            return None
-    return found or None
+    return clear
 
 
 def _inputs(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> tuple[da.Array, da.Array, da.Array]:
@@ -75,7 +45,7 @@ def _inputs(items: Sequence[PlacedScene], chunks: tuple[int, int]) -> tuple[da.A
 
 
 def _indexes(size: int, chunk: int) -> da.Array:
-    """0 to size - 1 in blocks: tells a task which rows or columns are its own."""
+    """0 to size - 1 in blocks: the rows or columns of each task."""
     starts = range(0, size, chunk)
     name = _INDEX + tokenize(size, chunk)
     blocks: dict[Any, Any] = {

@@ -12,9 +12,10 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
 from coregstack.geometry.globe import together
-from coregstack.geometry.lattice import union
+from coregstack.geometry.lattice import offset, union
 from coregstack.graph.blocks import boxed
 from coregstack.matching.options import MatchOptions
+from coregstack.model import Shift
 from coregstack.network.sketch import SKETCH_SIDE, sketch
 from coregstack.pixels.scene import PlacedScene
 
@@ -27,6 +28,13 @@ def network_frame(items: Sequence[PlacedScene], anchor: int) -> GeoBox:
     numbers = together(boxes)
     linked = [box for box, number in zip(boxes, numbers, strict=True) if number == numbers[anchor]]
     return union(linked, boxes[anchor])
+
+
+def network_place(scenes: Sequence[PlacedScene], anchor: int) -> tuple[list[PlacedScene], Shift]:
+    """Scenes on the box of the anchor's lattice that holds them all, and the anchor's first pixel in that box."""
+    own = scenes[anchor].scene.image.box
+    frame = union([scene.scene.image.box for scene in scenes], own)
+    return [scene.on(frame) for scene in scenes], offset(own, frame)
 
 
 def item_sketches(items: da.Array, options: MatchOptions, area: GeoBox | None = None) -> da.Array:
@@ -42,10 +50,11 @@ def item_sketches(items: da.Array, options: MatchOptions, area: GeoBox | None = 
         What the reduced images of scenes behind files cover.
     """
     place = None if area is None else (area.shape, tuple(area.affine), str(area.crs))
-    return da.map_blocks(
+    sketches: da.Array = da.map_blocks(
         _sketch, items, options=options, area=area, dtype=object, meta=_NO_OBJECTS,
         name="coregstack-sketch-" + tokenize(items.name, options, place),
     )  # fmt: skip
+    return sketches
 
 
 def _sketch(items: NDArray[np.object_], options: MatchOptions, area: GeoBox | None) -> NDArray[np.object_]:

@@ -14,15 +14,21 @@ from numpy.typing import NDArray
 
 from coregstack.export.deliver import deliver_item
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
-from coregstack.graph.blocks import SELECTIONS, boxed, by_time, flags, object_array, scene_array
-from coregstack.graph.matched import FIELD, reference_quality, unmatched
-from coregstack.matching.assess import Reference, assess
+from coregstack.graph.blocks import (
+    DELIVERY,
+    FIELD,
+    SELECTIONS,
+    boxed,
+    by_time,
+    flags,
+    object_array,
+    scene_array,
+)
+from coregstack.matching.assess import Reference, assess, reference_quality, unmatched
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.quality import quality_of
 from coregstack.model import ItemQuality
-from coregstack.pixels.scene import PlacedScene, held_image, load_match
-
-DELIVERY = "coregstack-delivery-"
+from coregstack.pixels.scene import PlacedScene, cached_image, load_match
 
 
 def records_of(fields: Mapping[str, Any]) -> da.Array:
@@ -74,10 +80,11 @@ def _needed_blocks(array: da.Array, key: tuple[str, int]) -> list[tuple[str, int
 def deliveries(plans: Sequence[ItemPlan], records: da.Array, settings: DeliverySettings) -> da.Array:
     """An `ItemReport` for each item, whose files one task writes."""
     boxes = object_array("coregstack-plans-", plans)
-    return da.map_blocks(
+    reports: da.Array = da.map_blocks(
         _deliver, boxes, records.rechunk(1), settings=settings,
         dtype=object, meta=np.empty(0, object), name=DELIVERY + tokenize(boxes.name, records.name, settings),
     )  # fmt: skip
+    return reports
 
 
 def scene_deliveries(
@@ -91,11 +98,12 @@ def scene_deliveries(
     """An `ItemReport` for each scene, which one task matches and writes, so that it is decoded once."""
     boxes, scenes = object_array("coregstack-plans-", plans), scene_array(items)
     token = tokenize(boxes.name, scenes.name, anchor, reference.key, settings)
-    return da.map_blocks(
+    reports: da.Array = da.map_blocks(
         _match_and_deliver, boxes, scenes, flags(len(items), anchor),
         reference=reference, options=options, settings=settings,
         dtype=object, meta=np.empty(0, object), name=DELIVERY + token,
     )  # fmt: skip
+    return reports
 
 
 def slab_deliveries(
@@ -103,11 +111,12 @@ def slab_deliveries(
 ) -> da.Array:
     """An `ItemReport` for each time of an array of dims (time, band, y, x) that has no files behind it."""
     names = da.from_array(np.array(ids, object), chunks=1)
-    return da.blockwise(
+    reports: da.Array = da.blockwise(
         _deliver_slab, "t", names, "t", records.rechunk(1), "t", values.rechunk((1, -1, -1, -1)), "tbyx",
         write=write, concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
         name=DELIVERY + tokenize(values.name, records.name, ids, write),
     )  # fmt: skip
+    return reports
 
 
 def _join_fields(*fields: NDArray[Any], names: tuple[str, ...]) -> NDArray[np.object_]:
@@ -134,14 +143,14 @@ def _match_and_deliver(
     if isinstance(reference, ItemQuality):
         return boxed(deliver_item(plan, reference, settings))
     try:
-        with held_image(scene, options.bands) as held:
+        with cached_image(scene, options.bands) as cache:
             # what is only matched with is let go before anything is written
             quality = assess(
                 reference,
-                load_match(scene, options.bands, mean=options.mean, reach=options.max_shift, held=held),
+                load_match(scene, options.bands, mean=options.mean, reach=options.max_shift, cache=cache),
                 options,
             )
-            return boxed(deliver_item(plan, quality, settings, held))
+            return boxed(deliver_item(plan, quality, settings, cache))
     except Exception as error:
         return boxed(deliver_item(plan, unmatched(plan.id, error), settings))
 

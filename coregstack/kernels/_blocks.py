@@ -4,14 +4,16 @@ A row of blocks is worked on at once, in strips of 8 rows whose columns lie side
 neighbours in memory, so that the compiler can do many at a time. Nowhere may it change the order of sums
 (`fastmath`): it would not choose the same order in every process, and workers would not agree to the bit.
 """
-# mypy: disable-error-code="no-untyped-def"
+# numba finds the types of what it compiles
+# mypy: disable-error-code="no-untyped-def, no-any-return"
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coregstack.kernels.compiling import compiled
-from coregstack.kernels.match_image import smooth_into
+from coregstack.kernels.smoothing import smooth_into
 
 BLOCK = 8
 """Side of a block, px."""
@@ -76,7 +78,7 @@ def block_weights(anchor, item, usable, margin, taps, noise, offsets, out) -> No
 
 
 @compiled
-def scratch_for(across):
+def scratch_for(across) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
     """Room for a row of blocks: strips (8, 8 rows x columns), planes (9, block) and facts (5, block).
 
     The strips are mask, anchor, item, their slope down and along, scratch, and a pixel's row and column in its

@@ -5,7 +5,8 @@ moved by a displacement of its own. What the displacement varies by inside a blo
 slope, to first order. A row of blocks is worked on at once, laid side by side, each with the rim that its taps
 need. Nowhere may the compiler change the order of sums (`fastmath`).
 """
-# mypy: disable-error-code="no-untyped-def"
+# numba finds the types of what it compiles
+# mypy: disable-error-code="no-untyped-def, no-any-return"
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from coregstack.kernels._blocks import BLOCK, add_up_equations, scale_blocks, scratch_for, weigh
 from coregstack.kernels.compiling import compiled
-from coregstack.kernels.match_image import smooth_into
+from coregstack.kernels.smoothing import smooth_into
 
 _RADIUS = 4
 _TAPS = 2 * _RADIUS + 1

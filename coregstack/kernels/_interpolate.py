@@ -7,7 +7,8 @@ sums as zeros, and only then is the sum divided by the weight that is left.
 What is compiled is compiled for few kinds of arrays: sums are float32 or float64 whatever the pixels are, numpy makes
 room for them, and it does what only compares and copies.
 """
-# mypy: disable-error-code="no-untyped-def"
+# numba finds the types of what it compiles
+# mypy: disable-error-code="no-untyped-def, no-any-return"
 
 from __future__ import annotations
 
@@ -134,7 +135,7 @@ def interpolate(
 
 
 @compiled
-def _all_full(full, row, rows, left, span):
+def _all_full(full, row, rows, left, span) -> bool:
     """Whether all blocks that a row of output reads are full."""
     for i in range(row, row + rows):
         for k in range(left // BLOCK, (left + span + BLOCK - 1) // BLOCK):
@@ -210,7 +211,7 @@ def _divide(sums, share, missing, taps, nearest, left) -> None:
 
 
 @compiled
-def completed(total, share, nearest):
+def completed(total, share, nearest) -> float:
     """A sum of which taps are missing: divided by the weight that is left, else the nearest pixel as it is."""
     return total / share if share >= _LEAST_WEIGHT else type(total)(nearest)
 

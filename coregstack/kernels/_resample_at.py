@@ -5,7 +5,8 @@ As in `_interpolate`, a pixel is always computed by the same operations in the s
 the next, so that whole runs of output pixels share the offset of their taps; such a run is summed up side by side
 along contiguous rows, what is left pixel by pixel. All three ways add in the same order.
 """
-# mypy: disable-error-code="no-untyped-def"
+# numba finds the types of what it compiles
+# mypy: disable-error-code="no-untyped-def, no-any-return"
 
 from __future__ import annotations
 
@@ -120,7 +121,7 @@ def _weigh(axis, share, weights) -> None:
 
 
 @compiled
-def _reach(row, col, weights, shape):
+def _reach(row, col, weights, shape) -> tuple[int, int, int, int, bool]:
     """Rows and columns that the taps of some pixels take, cut to the source, and whether they lie inside."""
     top, left = row.min(), col.min()
     bottom, right = row.max() + weights[0].shape[0], col.max() + weights[1].shape[0]
@@ -129,7 +130,7 @@ def _reach(row, col, weights, shape):
 
 
 @compiled
-def _holds(usable, row, col):
+def _holds(usable, row, col) -> bool:
     """Whether a source pixel is there and usable."""
     return 0 <= row < usable.shape[0] and 0 <= col < usable.shape[1] and usable[row, col]
 
@@ -202,7 +203,7 @@ def _sum_run(values, row, col, weights, run, line, sums) -> None:
 
 
 @compiled
-def _sum_pixel(values, row, col, weights, taps, j):
+def _sum_pixel(values, row, col, weights, taps, j) -> float:
     """Sum of one pixel."""
     down, along = weights
     real = down.dtype.type
@@ -230,7 +231,7 @@ def _sum_usable(values, usable, row, col, near_row, near_col, weights, piece, su
 
 
 @compiled
-def _sum_some(values, usable, row, col, weights, j):
+def _sum_some(values, usable, row, col, weights, j) -> tuple[float, float, bool]:
     """Sum over the usable taps of a pixel, their share of the weight, and whether any is missing."""
     down, along = weights
     real = down.dtype.type

@@ -1,5 +1,6 @@
 """Compiled products with splines along both axes: four neighbouring coefficients tell each block."""
-# mypy: disable-error-code="no-untyped-def"
+# numba finds the types of what it compiles
+# mypy: disable-error-code="no-untyped-def, no-any-return"
 
 from __future__ import annotations
 

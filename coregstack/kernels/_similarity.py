@@ -1,5 +1,6 @@
 """Compiled sums of the matching score: kept row by row, so that they do not depend on strips."""
-# mypy: disable-error-code="no-untyped-def"
+# numba finds the types of what it compiles
+# mypy: disable-error-code="no-untyped-def, no-any-return"
 
 from __future__ import annotations
 
@@ -209,6 +210,6 @@ def count_low(values, usable, high, counts) -> None:
 
 
 @compiled
-def _ordered(bits):
+def _ordered(bits) -> int:
     """Turn the bits of a float32 into an integer of the same order."""
     return ~bits if bits >> np.uint32(31) else bits | np.uint32(0x80000000)

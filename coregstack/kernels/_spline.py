@@ -1,5 +1,6 @@
 """Natural cubic splines on a lattice of nodes: second derivatives at the nodes, and compiled evaluation."""
-# mypy: disable-error-code="no-untyped-def"
+# numba finds the types of what it compiles
+# mypy: disable-error-code="no-untyped-def, no-any-return"
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ def _curvature(nodes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 @compiled
-def _place(position, nodes):
+def _place(position, nodes) -> tuple[int, float]:
     """Node before a place, and the share of the way to the next one; the nearest end outside."""
     clamped = min(max(position, 0.0), nodes - 1.0)
     first = max(min(int(clamped), nodes - 2), 0)
@@ -37,13 +38,13 @@ def _place(position, nodes):
 
 
 @compiled
-def _powers(here, there, bend, further):
+def _powers(here, there, bend, further) -> tuple[float, float, float, float]:
     """Coefficients of the powers of the way between two nodes, from values and second derivatives at both."""
     return here, (there - here) - (2 * bend + further) / 6, bend / 2, (further - bend) / 6
 
 
 @compiled
-def _cubic(here, there, bend, further, share):
+def _cubic(here, there, bend, further, share) -> float:
     a, b, c, d = _powers(here, there, bend, further)
     return a + share * (b + share * (c + share * d))
 
@@ -92,7 +93,7 @@ def evaluate_points(table, rows, cols, out) -> None:
 
 
 @compiled
-def _down(table, first, after, column, share):
+def _down(table, first, after, column, share) -> tuple[float, float]:
     """Value, and second derivative along the columns, of the spline down one column of nodes."""
     value = _cubic(
         table[0, first, column],

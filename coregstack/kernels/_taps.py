@@ -139,12 +139,15 @@ def _check(kernel: str) -> None:
 
 
 def _triangle(distance: NDArray[np.floating]) -> NDArray[np.floating]:
-    return np.maximum(1 - np.abs(distance), 0)
+    weights: NDArray[np.floating] = np.maximum(1 - np.abs(distance), 0)
+    return weights
 
 
 def _keys(distance: NDArray[np.floating]) -> NDArray[np.floating]:
     d = np.minimum(np.abs(distance), 2)
-    return np.where(d < 1, 1 + d * d * (3 * d - 5) / 2, 2 + d * (-4 + d * (5 - d) / 2))
+    near, far = 1 + d * d * (3 * d - 5) / 2, 2 + d * (-4 + d * (5 - d) / 2)
+    weights: NDArray[np.floating] = np.where(d < 1, near, far)
+    return weights
 
 
 def _windowed_sinc(distance: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -224,7 +227,8 @@ def _exact_on_ramps(weights: NDArray[np.floating], distance: NDArray[np.floating
     moments = [(taper * distance**power).sum() for power in range(3)]
     missing = [1 - weights.sum(), -(weights * distance).sum()]
     level, slope = np.linalg.solve([moments[:2], moments[1:]], missing)
-    return weights + taper * (level + slope * distance)
+    exact: NDArray[np.float64] = weights + taper * (level + slope * distance)
+    return exact
 
 
 _SHAPES: dict[str, Callable[[float], tuple[int, NDArray[np.float64]]]] = {

@@ -182,7 +182,7 @@ def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
     sigma = np.sqrt(np.square(weight @ noise) + alike + np.square(held))
     tell = away > np.maximum(_TOLD, 3 * np.hypot(*noise.T))
     remarks = [
-        f"band {b + 1} says ({dy:+.2f}, {dx:+.2f}) px from the others"
+        f"the shift of band {b + 1} differs by ({dy:+.2f}, {dx:+.2f}) px from the others"
         for b, (dy, dx), apart in zip(bands, lags - lag, tell, strict=True)
         if apart
     ]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.gaps import eroded, fill
-from coregstack.kernels.match_image import REACH, smooth_into, smooth_taps
+from coregstack.kernels.smoothing import REACH, smooth_into, smooth_taps
 
 _ENOUGH = 0.6
 """Part of the usable pixels that may be left without rims; where fewer are, gaps are bridged."""

@@ -21,7 +21,7 @@ from coregstack.kernels.overview import OVERVIEW, Look, PreparedAnchor, factor_f
 from coregstack.kernels.windows import Box, Lag, cells, grown, moved, overlap, read_pair, spread, window_size
 from coregstack.model import PixelSource
 
-_LEAST_LEAD = 6.0
+LEAST_LEAD = 6.0
 """Peaks of the search that are higher than the next by less may be chance: wrong ones hardly
 reach 3, right ones mostly exceed 12 (`benchmarks/peaks.py`)."""
 _AMBIGUOUS = 0.8
@@ -182,7 +182,7 @@ def _unrivalled(surface: Surface) -> Peak | Refusal:
     peak = surface.peak(max(_LEAST_PAIRS, 0.1 * most))
     # Furrows that run one way over the whole scene agree along a ridge, and even a perfect peak stands out little from
     # a surface that holds one: what tells is that no other place comes near to it.
-    if peak is None or peak.lead < _LEAST_LEAD:
+    if peak is None or peak.lead < LEAST_LEAD:
         return Refusal(
             "no common texture: nothing within the searched shifts matches better than chance "
             "(cloud, water, another place, or a larger shift)"
@@ -231,12 +231,12 @@ def _vote(
     if peak is None or peak.rival > _AMBIGUOUS:
         raise Refusal("the overviews match, but at full resolution no window does")
     if max(abs(peak.y), abs(peak.x)) > factor + 1:
-        raise Refusal("the overviews match, but windows at full resolution say otherwise")
+        raise Refusal("the overviews match, but windows at full resolution show another shift")
     own = [surface.peak(_LEAST_PAIRS) for surface in surfaces]
     sure = [p for p in own if p and p.significance > _SURE and p.rival < _AMBIGUOUS]
     apart = sum(np.hypot(p.y - peak.y, p.x - peak.x) > _APART for p in sure)
     if apart > _DISSENT * len(sure):
         raise Refusal(
-            f"the windows disagree: {apart} of {len(sure)} lie more than {_APART:g} px off what the others say"
+            f"the windows disagree: {apart} of {len(sure)} differ by more than {_APART:g} px from the others"
         )
     return start.whole_y + peak.y, start.whole_x + peak.x

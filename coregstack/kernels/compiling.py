@@ -1,13 +1,19 @@
 """How kernels are compiled, and how what was compiled is kept for the next process.
 
-numba keeps the kinds of a function, one for each set of argument types, in files numbered 1, 2, 3 and an
-index of them. Two processes that compile different kinds at once both call theirs 1, and a third may then be
-given the one for the other, whose numbers it returns without a word. Workers start all at once and compile
-all at once. So here every kind has a file of its own name, and there is no index; and of processes that want the
-same kind, one compiles it and the others wait for its file. What was compiled when the package was built comes with it,
+numba keeps the variants of a function, one for each set of argument types, in files numbered 1, 2, 3 and an
+index of them. Two processes that compile different variants at once both use the number 1, and a third may
+then load the wrong one, which returns wrong numbers without an error. Workers start all at once and compile
+all at once. So here every variant has a file of its own name, and there is no index. Of processes that need
+the same variant, one compiles it and the others wait for its file. What was compiled when the package was
+built comes with it,
 and is used where Python, numba and the processor are the same as there. Where the files lie, and which
-of them are believed, is told by `coregstack.kernels.keeping`.
+of them are believed, is in `coregstack.kernels.keeping`.
+
+numba has no public way to give a function another cache, so the private classes of its own cache are extended here.
+The tests run with the oldest numba that the package allows and with the newest.
 """
+# numba's classes carry no types
+# mypy: disable-error-code="no-untyped-call"
 
 from __future__ import annotations
 
@@ -19,7 +25,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from numba import njit
 from numba.core import event
@@ -28,13 +34,15 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataC
 from coregstack.kernels.keeping import ignore_current_folder, kept_in, read_kept, read_packaged, sealed
 from coregstack.kernels.turns import Turn, take_turn
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 PACKAGED = Path(__file__).parent / "packaged"
 """Folder of what was compiled when the package was built; it need not be there."""
 
 ignore_current_folder()
 
 
-def compiled(function: Callable[..., Any]) -> Any:
+def compiled(function: F) -> F:
     """Compile a function of arrays and numbers when it is first called, and keep it for other processes.
 
     It runs without Python's lock, divides by zero as numpy does, and adds in the order that is written: with
@@ -48,7 +56,8 @@ def compiled(function: Callable[..., Any]) -> Any:
 
     Returns
     -------
-    numba dispatcher
+    callable
+        numba's dispatcher, typed as `function` is.
 
     Examples
     --------
@@ -62,11 +71,11 @@ def compiled(function: Callable[..., Any]) -> Any:
     # without a file behind it, or without a folder that can be written, it is compiled in every process
     with suppress(RuntimeError, OSError):
         dispatcher._cache = _Cache(function)
-    return dispatcher
+    return cast("F", dispatcher)
 
 
 @contextmanager
-def compiling_told(tell: Callable[[], None]) -> Iterator[None]:
+def notify_compiling(tell: Callable[[], None]) -> Iterator[None]:
     """Call `tell` each time that this process begins to compile, for what was kept is not compiled.
 
     Parameters
@@ -79,17 +88,17 @@ def compiling_told(tell: Callable[[], None]) -> Iterator[None]:
     >>> @compiled
     ... def double(value):
     ...     return 2 * value
-    >>> with compiling_told(lambda: print("compiling")):
+    >>> with notify_compiling(lambda: print("compiling")):
     ...     double(1), double(2)
     compiling
     (2, 4)
     """
-    with event.install_listener("numba:compile", _Told(tell)):
+    with event.install_listener("numba:compile", _Listener(tell)):
         yield
 
 
-class _Told(event.Listener):  # type: ignore[misc]
-    """Hears what numba does, and tells of each beginning."""
+class _Listener(event.Listener):
+    """Calls a function each time that numba begins to compile."""
 
     def __init__(self, tell: Callable[[], None]) -> None:
         self._tell = tell
@@ -101,7 +110,7 @@ class _Told(event.Listener):  # type: ignore[misc]
         pass
 
 
-class _Place(_CacheLocator):  # type: ignore[misc]
+class _Place(_CacheLocator):
     """Where a function is kept; numba would ask its settings, and so the current folder."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -123,7 +132,7 @@ class _Place(_CacheLocator):  # type: ignore[misc]
         return str(self._line)
 
 
-class _Impl(CompileResultCacheImpl):  # type: ignore[misc]
+class _Impl(CompileResultCacheImpl):
     """What numba keeps of a function, in a place that is ours."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -133,7 +142,7 @@ class _Impl(CompileResultCacheImpl):  # type: ignore[misc]
         self._filename_base = self.get_filename_base(name, getattr(sys, "abiflags", ""))
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     """What was compiled of one function; a folder that is full or gone costs time, not the result."""
 
     _impl_class = _Impl
@@ -152,7 +161,7 @@ class _Cache(FunctionCache):  # type: ignore[misc]
             self._files.end_turn(self._index_key(sig, data.codegen))
 
 
-class _Files(IndexDataCacheFile):  # type: ignore[misc]
+class _Files(IndexDataCacheFile):
     """One file for each kind, named by all that it depends on."""
 
     def __init__(self, *arguments: Any) -> None:

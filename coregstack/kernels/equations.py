@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from coregstack.kernels._blocks import BLOCK
 from coregstack.kernels._displaced import SUMS, displaced_sums
 from coregstack.kernels.gaps import eroded
-from coregstack.kernels.match_image import high_pass, smooth_taps
+from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.refine import halved
+from coregstack.kernels.smoothing import smooth_taps
 from coregstack.kernels.symmetric import inverse, product, squared
 from coregstack.kernels.windows import Box, Lag, grown, read_pair
 from coregstack.model import PixelSource
@@ -41,7 +42,7 @@ class Grid:
     @classmethod
     def of(cls, shape: tuple[int, int], pitch: int) -> Grid:
         """Blocks that cover a frame."""
-        rows, cols = ((np.arange(-(-n // pitch)) + 0.5) * pitch - 0.5 for n in shape)
+        rows, cols = ((np.arange(-(-n // pitch), dtype=np.float64) + 0.5) * pitch - 0.5 for n in shape)
         return cls(pitch=pitch, rows=rows, cols=cols)
 
     @property
@@ -252,4 +253,5 @@ def _flatness(
             )
     if not typical:
         return None
-    return _FLAT * np.median(typical, axis=0) + 1e-12
+    least: NDArray[np.float64] = _FLAT * np.median(typical, axis=0) + 1e-12
+    return least

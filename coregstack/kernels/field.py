@@ -115,7 +115,7 @@ def estimate_displacement(
     state = search.run()
     if state is None:
         return as_one_shift(found)
-    return _told(state, found)
+    return _result(state, found)
 
 
 def as_one_shift(found: ShiftEstimate) -> DisplacementEstimate:
@@ -245,7 +245,7 @@ def _trust(equations: Equations, displacement: NDArray[np.float64]) -> tuple[NDA
     return np.where(equations.heard, (_NU + 2) / (_NU + misfit / noise), 0.0), noise
 
 
-def _told(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
+def _result(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
     """Everything that is handed on of the last step."""
     usable = state.plain.usable * state.plain.heard
     total = usable.sum()
@@ -345,13 +345,15 @@ def _field_variance(basis: Basis, matrix: NDArray[np.float64], large: Large) -> 
     if large.scale.size <= DENSE:
         normal = Normal.of(basis.dense(), matrix.reshape(-1, 3), np.zeros((matrix[..., 0].size, 2)))
         posterior = normal.posterior(np.concatenate([np.full(3, np.inf), large.scale.ravel()[1:]]))
-        return posterior.variance(at_nodes.dense()).mean(axis=1).reshape(lattice.shape)
+        exact: NDArray[np.float64] = posterior.variance(at_nodes.dense()).mean(axis=1).reshape(lattice.shape)
+        return exact
     rng = np.random.default_rng(0)
     squares = np.zeros(lattice.shape)
     for _ in range(_SAMPLES):
         sample = large.sample(rng)
         squares += np.square(at_nodes.blocks(sample.linear, sample.nodes)).mean(axis=-1) / _SAMPLES
-    return gaussian_filter(squares, 1.0, mode="nearest")
+    smoothed: NDArray[np.float64] = gaussian_filter(squares, 1.0, mode="nearest")
+    return smoothed
 
 
 def _windows(state: _State) -> tuple[TiePoints, NDArray[np.float64]]:
@@ -395,9 +397,10 @@ def _windows(state: _State) -> tuple[TiePoints, NDArray[np.float64]]:
     return ties, step[good]
 
 
-def _blocked(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+def _blocked(values: NDArray[np.float64] | NDArray[np.bool_], side: int) -> NDArray[np.float64]:
     """Sums over squares of blocks, shape (down, across, k)."""
     down, across = (-(-n // side) for n in values.shape[:2])
     padded = np.zeros((down * side, across * side, values.shape[2]))
     padded[: values.shape[0], : values.shape[1]] = values
-    return padded.reshape(down, side, across, side, -1).sum(axis=(1, 3))
+    sums: NDArray[np.float64] = padded.reshape(down, side, across, side, -1).sum(axis=(1, 3))
+    return sums

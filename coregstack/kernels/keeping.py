@@ -1,7 +1,7 @@
-"""Where what is compiled is kept for the next process, and what of it is believed.
+"""Where compiled code is kept for the next process, and which files of it are trusted.
 
-It is code. So it lies where nobody else writes, in a place that no file of the current folder chooses, and is loaded
-only if it is what was written there.
+It is code. So it lies where no other user can write, in a place that no file of the current folder chooses,
+and is loaded only if it is unchanged.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
 
 def ignore_current_folder() -> None:
-    """Make numba blind to ``.numba_config.yaml`` in the current folder, by which a file chooses what is compiled how.
+    """Make numba ignore ``.numba_config.yaml`` in the current folder, by which a file could change how it
+    compiles.
 
     What is set by environment variables stays.
     """

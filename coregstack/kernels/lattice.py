@@ -60,8 +60,8 @@ class Lattice:
     def nodes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Frame rows and columns of the nodes."""
         return (
-            self.origin.y + self.step * np.arange(self.shape[0]),
-            self.origin.x + self.step * np.arange(self.shape[1]),
+            self.origin.y + self.step * np.arange(self.shape[0], dtype=np.float64),
+            self.origin.x + self.step * np.arange(self.shape[1], dtype=np.float64),
         )
 
     def linear(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ where those point to; the map is what most of the sure ones agree on.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeGuard
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,7 +139,7 @@ def _from_windows(
     return _agreed(lattice, places, lags, item, _NEAR)
 
 
-def _is_sure(peak: Peak | None) -> bool:
+def _is_sure(peak: Peak | None) -> TypeGuard[Peak]:
     return peak is not None and peak.significance > _SURE and peak.rival < _AMBIGUOUS
 
 
@@ -182,10 +183,12 @@ def _agreed(
         best = _close(functions, shifts, linear, near)
     if np.abs(linear[1:] / np.array(lattice.frame)[:, None]).max() > _STEEPEST:
         return None
-    return linear.T
+    by_axis: NDArray[np.float64] = linear.T
+    return by_axis
 
 
 def _close(
     functions: NDArray[np.float64], shifts: NDArray[np.float64], linear: NDArray[np.float64], near: float
 ) -> NDArray[np.bool_]:
-    return np.hypot(*(functions @ linear - shifts).T) < near
+    close: NDArray[np.bool_] = np.hypot(*(functions @ linear - shifts).T) < near
+    return close

@@ -6,26 +6,18 @@ that are not usable take no part in either.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.compiling import compiled
 from coregstack.kernels.gaps import fill
 from coregstack.kernels.lines import straighten
+from coregstack.kernels.smoothing import TREND_RADIUS, convolver, gauss
 
-SMOOTH = 1.0
-"""Standard deviation of the smoothing, px: low enough in high frequencies to be shifted exactly."""
 TREND = 2.0
 """Standard deviation of the local mean that is subtracted, px."""
 _SPARSE = 0.6
 """Where fewer of the usable pixels than this have usable neighbours, gaps are filled in."""
-_TREND_RADIUS = 6
-_SMOOTH_RADIUS = 4
-REACH = _TREND_RADIUS + _SMOOTH_RADIUS
-"""Pixels round a window that its band-passed values depend on."""
 
 
 def orientation(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.complex64]:
@@ -94,70 +86,7 @@ def _doubled(down: NDArray[np.float32], along: NDArray[np.float32]) -> NDArray[n
     return result
 
 
-def _convolver(radius: int) -> Callable[..., Any]:
-    """A compiled separable correlation with taps of one radius; zero beyond the edge.
-
-    With the number of taps known, the compiler keeps the sums in registers: ten times as fast.
-    """
-    count = 2 * radius + 1
-
-    @compiled
-    def convolve(
-        image: NDArray[np.float32],
-        down: NDArray[np.float32],
-        along: NDArray[np.float32],
-        out: NDArray[np.float32],
-    ) -> None:
-        height, width = image.shape
-        row = np.zeros(width + 2 * radius, np.float32)
-        for y in range(height):
-            if radius <= y < height - radius:
-                for x in range(width):
-                    total = np.float32(0)
-                    for k in range(count):
-                        total += down[k] * image[y - radius + k, x]
-                    row[radius + x] = total
-            else:
-                row[:] = 0
-                for k in range(max(-radius, -y), min(radius, height - 1 - y) + 1):
-                    for x in range(width):
-                        row[radius + x] += down[k + radius] * image[y + k, x]
-            for x in range(width):
-                total = np.float32(0)
-                for k in range(count):
-                    total += along[k] * row[x + k]
-                out[y, x] = total
-
-    return convolve
-
-
-smooth_into = _convolver(_SMOOTH_RADIUS)
-"""Fill an image (its last argument) with another one, smoothed down and along by `smooth_taps`."""
-_trend_into = _convolver(_TREND_RADIUS)
-
-
-def _gauss(sigma: float, radius: int, at: float = 0.0) -> NDArray[np.float32]:
-    """Gaussian taps round position `at`, which sum to 1."""
-    taps = np.exp(-0.5 * ((np.arange(-radius, radius + 1) - at) / sigma) ** 2)
-    return (taps / taps.sum()).astype(np.float32)
-
-
-def smooth_taps(at: float) -> NDArray[np.float32]:
-    """Taps that smooth by a Gaussian of `SMOOTH` px and read the image `at` pixels further on.
-
-    Smoothing and moving are one step: taps of a Gaussian that sits between pixels. An interpolating
-    kernel of few taps moves high frequencies by too little or too much (a cubic one makes 0.04 px of
-    0.33); a Gaussian of 1 px has next to nothing left there that could be moved wrongly.
-
-    Examples
-    --------
-    >>> ramp = np.tile(np.arange(30, dtype=np.float32), (30, 1))
-    >>> out = np.empty_like(ramp)
-    >>> smooth_into(ramp, smooth_taps(0.0), smooth_taps(0.25), out)
-    >>> round(float(out[15, 15]), 3)
-    15.25
-    """
-    return _gauss(SMOOTH, _SMOOTH_RADIUS, at)
+_trend_into = convolver(TREND_RADIUS)
 
 
 def high_pass(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -180,7 +109,7 @@ def high_pass(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray
     True
     """
     out = np.empty(values.shape, np.float32)
-    taps = _gauss(TREND, _TREND_RADIUS)
+    taps = gauss(TREND, TREND_RADIUS)
     # What the taps find of a line that is usable throughout: less than 1 near its ends.
     edge_y, edge_x = (np.convolve(np.ones(n), taps, "same").astype(np.float32) for n in values.shape[1:])
     _high_pass(values, usable, taps, edge_y, edge_x, out)

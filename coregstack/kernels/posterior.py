@@ -174,7 +174,8 @@ class Large:
         self.flat = la.cho_factor(normal + 1e-12 * np.trace(normal) * np.eye(2 * _LINEAR))
 
     def _nodes(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
-        return idctn(z * self.scale, axes=(1, 2), norm="ortho")
+        nodes: NDArray[np.float64] = idctn(z * self.scale, axes=(1, 2), norm="ortho")
+        return nodes
 
     def _pull(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         linear, nodes = self.basis.adjoint(values)

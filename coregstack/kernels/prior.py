@@ -31,7 +31,8 @@ class Prior:
         """
         decay = self.decay(shape, step)
         seen = decay * response(shape[0])[:, None] * response(shape[1])[None]
-        return decay * (self.power / seen.mean())
+        power: NDArray[np.float64] = decay * (self.power / seen.mean())
+        return power
 
     def beyond(self, shape: tuple[int, int], step: float) -> float:
         """Variance of detail up to twice as fine as the lattice can follow, in the unit of `power`."""
@@ -44,11 +45,14 @@ class Prior:
         down, across = (np.pi * np.arange(n) / n for n in shape)
         square = (step / self.length) ** 2 + np.square(down)[:, None] + np.square(across)[None]
         square[0, 0] = np.inf
-        return square ** (-self.slope / 2)
+        power: NDArray[np.float64] = square ** (-self.slope / 2)
+        return power
 
 
 def response(nodes: int) -> NDArray[np.float64]:
     """Mean square over a step of the spline whose coefficients are each cosine of the transform, against their own."""
     angle = np.pi * np.arange(nodes) / nodes
     # autocorrelation of the cubic B-spline: values of the one of degree 7 at whole numbers
-    return (2416 + 2 * (1191 * np.cos(angle) + 120 * np.cos(2 * angle) + np.cos(3 * angle))) / 5040
+    cosines = 1191 * np.cos(angle) + 120 * np.cos(2 * angle) + np.cos(3 * angle)
+    square: NDArray[np.float64] = (2416 + 2 * cosines) / 5040
+    return square

@@ -20,7 +20,8 @@ from coregstack.kernels.bridge import bridge
 from coregstack.kernels.compiling import compiled
 from coregstack.kernels.gaps import eroded
 from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
-from coregstack.kernels.match_image import REACH, high_pass, smooth_taps
+from coregstack.kernels.match_image import high_pass
+from coregstack.kernels.smoothing import REACH, smooth_taps
 from coregstack.kernels.symmetric import inverse, product
 from coregstack.kernels.windows import Box, Lag, centre, grown, read_pair
 from coregstack.model import PixelSource

@@ -14,16 +14,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.equations import Equations
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.posterior import Basis, Large, Normal, Solution
 from coregstack.kernels.prior import Prior
 from coregstack.kernels.symmetric import squared
 from coregstack.model import Shift
+
+if TYPE_CHECKING:
+    from coregstack.kernels.equations import Equations
 
 SHIFT, AFFINE, FIELD = "shift", "affine", "field"
 _FOLDS = 4
@@ -184,7 +187,9 @@ class Evidence:
             volume += posterior.log_det
         if not self.parts:
             return 0.0
-        return -0.5 * count * np.log(rest / count) - 0.5 * volume - (_OCCAM if prior is not None else 0.0)
+        return (
+            float(-0.5 * count * np.log(rest / count)) - 0.5 * volume - (_OCCAM if prior is not None else 0.0)
+        )
 
     def best_prior(self, start: Prior | None) -> Prior:
         """The prior of most evidence."""
@@ -232,7 +237,7 @@ def left_out(weighed: Weighed, candidates: Sequence[tuple[str, Prior | None]], s
             each = squared(equations.matrix, away) - 2 * (equations.vector * away).sum(axis=-1)
             loss[out] = each[out]
         told = equations.heard & (fold < turns)
-        sums = np.bincount(np.searchsorted(ids, region[told]), loss[told], ids.size)
+        sums = np.asarray(np.bincount(np.searchsorted(ids, region[told]), loss[told], ids.size), np.float64)
         found.append(Candidate(model=model, prior=prior, loss=sums[np.isin(ids, region[told])]))
     return found
 

@@ -25,7 +25,7 @@ _BUDGET = 36 * 128 * 128
 _ASTRAY = 2.0
 """A fit that ends further than this from where the search put it has not found what it started from, px."""
 _UNSURE = 0.5
-"""A shift with a larger sigma is no knowledge, px."""
+"""Largest sigma, px, with which a shift counts as known."""
 _LEAD = 4.0
 """Standard deviations by which a match must be better than a few pixels away from it."""
 _LEAST_BLOCKS = 10
@@ -109,7 +109,7 @@ def estimate_shift(
         _check(found, fits, joint)
         if abs(shift.y) > limit[0] + 0.5 or abs(shift.x) > limit[1] + 0.5:
             raise Refusal(
-                f"the shift found, ({shift.y:.1f}, {shift.x:.1f}) px, is beyond the largest one believed, "
+                f"the shift found, ({shift.y:.1f}, {shift.x:.1f}) px, is larger than allowed, "
                 f"({limit[0]:g}, {limit[1]:g}) px: raise max_shift if it is right"
             )
         square, error = np.mean([one.shared for one in fits.values()], axis=0)
@@ -207,8 +207,8 @@ def _check(found: Sequence[Found], fits: dict[int, Fit], joint: Joint) -> None:
         raise Refusal(f"the windows disagree: only {best.agreeing:.0%} of their weight supports one shift")
     if best.minor**2 * best.opposed > _TORN:
         raise Refusal(
-            "the windows disagree: what kept its contrast and what reversed it lie "
-            f"{best.opposed:.1f} px apart, as in a texture that changed with light or season"
+            "the windows disagree: areas that kept their contrast and areas that reversed it differ in shift by "
+            f"{best.opposed:.1f} px, as in a texture that changed with light or season"
         )
     away = max(float(np.hypot(*(fits[f.band].lag - f.lag))) for f in found if f.band in fits)
     if not away < _ASTRAY:

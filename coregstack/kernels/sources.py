@@ -45,7 +45,7 @@ class ArraySource:
     @property
     def bands(self) -> int:
         """Number of match bands."""
-        return self.values.shape[0]
+        return int(self.values.shape[0])
 
     def read(self, band: int, rows: slice, cols: slice) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Pixels and usable-mask of a window; pixels that are not usable hold 0."""

@@ -52,7 +52,8 @@ def squared(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray
     >>> float(squared(np.array([2.0, 1.0, 4.0]), np.array([1.0, 1.0])))
     8.0
     """
-    return (product(matrix, vector) * vector).sum(axis=-1)
+    lengths: NDArray[np.float64] = (product(matrix, vector) * vector).sum(axis=-1)
+    return lengths
 
 
 def with_spread(matrix: NDArray[np.float64], noise: float, spread: float) -> NDArray[np.float64]:

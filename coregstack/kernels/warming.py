@@ -105,8 +105,8 @@ def warm(processes: int | None = None) -> None:
             running.append(_started(left.pop(0)))
     if failed:
         raise CompilingFailed(
-            f"{failed} of {len(PARTS)} processes that compile kernels failed; they have said why. "
-            "A run compiles what it needs by itself."
+            f"{failed} of {len(PARTS)} processes that compile kernels failed; their output says why. "
+            "A run compiles the kernels that it needs."
         )
 
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coregstack.errors import CoregError
 from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.matching.decision import ANCHOR_QUALITY, decide
+from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
 from coregstack.model import ItemQuality, ValidArea
-from coregstack.pixels.scene import MatchPixels
+
+if TYPE_CHECKING:
+    from coregstack.pixels.scene import MatchPixels
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -86,3 +93,19 @@ def anchor_quality(reference: Reference) -> ItemQuality:
     """The anchor's own quality, with its picture."""
     evidence = replace(picture_alone(reference.source, reference.source.usable), area=reference.area)
     return replace(ANCHOR_QUALITY, evidence=evidence)
+
+
+def reference_quality(reference: Reference | ItemQuality) -> ItemQuality:
+    """What is said of the anchor itself, which may have become unreadable."""
+    if isinstance(reference, ItemQuality):
+        return replace(ANCHOR_QUALITY, details=reference.details, unreadable=True)
+    return anchor_quality(reference)
+
+
+def unmatched(item: str, error: Exception) -> ItemQuality:
+    """What becomes of an item whose matching was stopped, so that it stops no other."""
+    if isinstance(error, CoregError):
+        return failure(str(error), unreadable=True)
+    log.error("item %s: not matched", item, exc_info=error, extra={"item": item})
+    words = f"An unexpected error stopped its matching ({type(error).__name__}: {error}); please report it."
+    return failure(words, unreadable=True)

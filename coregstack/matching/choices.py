@@ -1,11 +1,14 @@
-"""What may be asked for, and what is taken where nothing is said: names and numbers that need nothing loaded."""
+"""Values of the options and their defaults; this module imports nothing heavy."""
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Literal, TypeAlias, get_args
 
 Method = Literal["direct", "network"]
 """Ways to estimate: each item with the anchor only, or with some others as well, and all pairs adjusted."""
+
+Band: TypeAlias = str | int | tuple[str | int, str | int]
+"""A band by name or position; "mean" for the mean of all; or two, of the anchor and of the items."""
 
 Resampling = Literal["cubic", "bilinear", "lanczos", "nearest", "none"]
 """How pixels are moved; with "none" only geotransforms are."""

@@ -21,7 +21,7 @@ ANCHOR_QUALITY = ItemQuality(
 
 
 def failure(reason: str, *, unreadable: bool = False) -> ItemQuality:
-    """Quality of an item that cannot be matched at all.
+    """Quality of an item that cannot be matched.
 
     Parameters
     ----------
@@ -47,7 +47,7 @@ SIGNIFICANT = 2.0
 LEAST_SHIFT = 0.02
 """Displacements of a smaller rms length are not worth an interpolation, px."""
 WORTH_TELLING = 0.1
-"""Rms length from which a displacement that stays unapplied is told, px."""
+"""Rms length, px, from which a displacement that is not applied is mentioned in `details`."""
 
 
 def decide(
@@ -64,7 +64,7 @@ def decide(
     settings : MatchSettings
         By what is decided, when an item counts as aligned, and as improved.
     remark : str
-        What a user should know besides.
+        A further remark for the user.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def decide(
         residual = _length(estimate)
         if settings.decide == "score" and residual > WORTH_TELLING and _significant(estimate):
             y, x = estimate.shift
-            words += f" A shift of ({y:+.2f}, {x:+.2f}) px is known and stays: decide='evidence' applies it."
+            words += f" A shift of ({y:+.2f}, {x:+.2f}) px was found but is not applied: decide='evidence' applies it."
     parts = (_sentence(estimate.details), _sentence(remark), words)
     return ItemQuality(
         shift=estimate.shift,
@@ -117,7 +117,7 @@ def lacks_displacement(quality: ItemQuality) -> bool:
 
 
 def stays_unapplied(quality: ItemQuality) -> bool:
-    """Whether a displacement worth telling is known of an item, and the rule leaves it as it is."""
+    """Whether an item has a displacement worth mentioning that the rule does not apply."""
     if quality.status not in (Status.ALREADY_ALIGNED, Status.NO_IMPROVEMENT) or quality.shift is None:
         return False
     known = quality.sigma is not None and any(
@@ -150,7 +150,7 @@ def _by_score(estimate: DisplacementEstimate, scores: Scores, settings: MatchSet
 def _by_evidence(
     estimate: DisplacementEstimate, scores: Scores, settings: MatchSettings
 ) -> tuple[Status, str]:
-    """What is known and significant is applied, whatever the score says."""
+    """A shift that is known and significant is applied, whatever its score."""
     if estimate.shift is None or estimate.sigma is None:
         return Status.FAILED, "" if estimate.details else "No shift could be found."
     (y, x), (sigma_y, sigma_x) = estimate.shift, estimate.sigma
@@ -166,7 +166,7 @@ def _significant(estimate: DisplacementEstimate) -> bool:
     if estimate.shift is None or estimate.sigma is None or _length(estimate) <= LEAST_SHIFT:
         return False
     pairs = zip(estimate.shift, estimate.sigma, strict=True)
-    # a model beyond one shift was chosen for the evidence asks for it
+    # a model beyond one shift was chosen because the evidence asks for it
     bent = estimate.displacement is not None and (estimate.spread or 0.0) > LEAST_SHIFT
     return bent or any(abs(value) > SIGNIFICANT * sigma for value, sigma in pairs)
 

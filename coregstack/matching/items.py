@@ -1,4 +1,4 @@
-"""Items as they are matched: what they are is known before, their pixels are read inside the task that needs them."""
+"""Items to match: described before, their pixels are read inside the task that needs them."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ from odc.geo.geobox import GeoBox
 from coregstack.kernels.sources import ArraySource, block_means
 from coregstack.matching.options import MatchOptions
 from coregstack.model import NO_SHIFT, Shift
-from coregstack.pixels.overview import load_overview
 from coregstack.pixels.raster import valid_values
-from coregstack.pixels.scene import MatchPixels, PlacedScene, band_mean, load_match
+from coregstack.pixels.scene import MatchPixels, PlacedScene, band_mean, load_match, load_overview
 
 
 class Reduced(NamedTuple):
@@ -114,7 +113,7 @@ class ArrayItem:
     """Position of its first pixel in the frame that counts from the anchor's first pixel."""
 
     def load(self, options: MatchOptions) -> MatchPixels:
-        """Tell which of its values are valid and usable."""
+        """Find which of its values are valid and usable."""
         values = self.values
         valid = valid_values(values, self.nodata)
         usable = valid if self.clear is None else valid & self.clear

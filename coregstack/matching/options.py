@@ -14,13 +14,15 @@ from coregstack.matching.choices import (
     MIN_IMPROVEMENT,
     MODELS,
     SCORE_THRESHOLD,
+    Band,
     Decide,
     Method,
     Model,
 )
+from coregstack.untrusted.bandnames import common_names, find_band
 
-RED_NAMES = ("red", "b04", "b4", "r")
-"""What the band is called, in lower case, that is scored unless another is asked for."""
+RED_NAMES = ("b4", "sr_b4")
+"""What the band may be called, in lower case, that is scored unless another is asked for or one is known to be red."""
 
 MATCH_BANDS = 4
 """The estimator uses at most this many bands."""
@@ -40,8 +42,9 @@ class MatchSettings:
         If an option lies outside its range.
     """
 
-    band: str | int | None = None
-    """Band that is scored: name, position, "mean" for the mean of all, or None for red where a name tells it."""
+    band: Band | None = None
+    """Band that is scored: name, position, "mean" for the mean of all, or None for red where the bands have names. A
+    pair of names or positions is the one band of the anchor and the one of the items that are matched."""
     max_shift: float | None = None
     """Largest shift that is looked for along each axis, px; None for a quarter of the overlap."""
     threshold: float = SCORE_THRESHOLD
@@ -50,12 +53,16 @@ class MatchSettings:
     """A shift is applied only if it improves the score by at least this much, 0 to 1."""
     method: Method = "direct"
     """One of `coregstack.matching.choices.METHODS`."""
+    nearest: Sequence[str | int] = ()
+    """Names or positions of bands that hold classes, beside those that tell so: they are never matched."""
     model: Model = "shift"
     """One of `coregstack.matching.choices.MODELS`."""
     decide: Decide = "score"
     """One of `coregstack.matching.choices.DECISIONS`."""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "nearest", checked_nearest(self.nearest))
+        object.__setattr__(self, "band", _checked_band(self.band))
         for name, known in (("method", METHODS), ("model", MODELS), ("decide", DECISIONS)):
             if getattr(self, name) not in known:
                 raise InvalidRequest(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}.")
@@ -85,6 +92,8 @@ class MatchSettings:
         >>> MatchSettings(max_shift=5).bound(["blue", "green", "red"]).bands
         (2, 0, 1)
         """
+        if isinstance(self.band, tuple):
+            raise InvalidRequest(f"One band was expected here, but two were given: {self.band!r}.")
         positions, mean = match_bands(bands, self.band)
         others = {field.name: getattr(self, field.name) for field in fields(MatchSettings)}
         return MatchOptions(**others | {"band": "mean" if mean else positions[0]}, bands=positions)
@@ -103,6 +112,37 @@ class MatchOptions(MatchSettings):
         return self.band == "mean"
 
 
+def checked_nearest(nearest: Sequence[str | int]) -> tuple[str | int, ...]:
+    """Names or positions of bands of classes, as a tuple.
+
+    Raises
+    ------
+    InvalidRequest
+        If they are something else.
+    """
+    found = [nearest] if isinstance(nearest, str | int) else nearest
+    wrong = not isinstance(found, list | tuple)
+    if wrong or any(isinstance(band, bool) or not isinstance(band, str | int | np.integer) for band in found):
+        raise InvalidRequest(
+            f"nearest has to be a list of names or positions of bands, as ['scl', 'qa_pixel'], not {nearest!r}."
+        )
+    return tuple(band if isinstance(band, str) else int(band) for band in found)
+
+
+def _checked_band(band: object) -> Band | None:
+    one = str | int | np.integer
+    if band is None or (isinstance(band, one) and not isinstance(band, bool)):
+        return band if band is None or isinstance(band, str) else int(band)
+    if isinstance(band, tuple | list) and len(band) == 2:
+        parts = [part if isinstance(part, str) else int(part) for part in band if isinstance(part, one)]
+        if len(parts) == 2 and not any(isinstance(part, bool) for part in band) and "mean" not in parts:
+            return parts[0], parts[1]
+    raise InvalidRequest(
+        "band has to be the name or position of a band, 'mean', or a pair of the anchor's band and the items' band, as "
+        f"('pan', 'red'), not {band!r}."
+    )
+
+
 def match_bands(bands: Sequence[str], band: str | int | None) -> tuple[tuple[int, ...], bool]:
     """Bands that are matched, the one of the score first, and whether their mean is the match image.
 
@@ -111,8 +151,8 @@ def match_bands(bands: Sequence[str], band: str | int | None) -> tuple[tuple[int
     bands : sequence of str
         Names of the stack's bands.
     band : str, int or None
-        Name or position (from 0) of the band that is scored; "mean" for the mean of all bands; None for
-        red where a name tells it, else the middle band.
+        Name or position (from 0) of the band that is scored; "mean" for the mean of all bands; None for red
+        where the bands have names, else the middle band.
 
     Returns
     -------
@@ -126,15 +166,21 @@ def match_bands(bands: Sequence[str], band: str | int | None) -> tuple[tuple[int
         If there is no such band.
     """
     names = [name.lower() for name in bands]
+    common = common_names(bands)
     count = len(names)
     if band == "mean":
         return tuple(range(count)), True
     if band is None:
-        first = next((names.index(red) for red in RED_NAMES if red in names), count // 2)
+        known = "red" in common
+        first = (
+            common.index("red")
+            if known
+            else next((names.index(r) for r in RED_NAMES if r in names), count // 2)
+        )
     elif isinstance(band, int | np.integer) and not isinstance(band, bool) and -count <= band < count:
         first = int(band) % count
-    elif isinstance(band, str) and band.lower() in names:
-        first = names.index(band.lower())
+    elif isinstance(band, str) and (found := find_band(bands, band)) is not None:
+        first = found
     else:
         raise InvalidRequest(
             f"There is no band {band!r}: the stack has {', '.join(bands)} "

@@ -24,7 +24,7 @@ _OVERVIEW_ALONE = 3 * CHIP
 _QUALITY = 65
 _PLACES = 5
 _SPARSE = 4
-"""Every so many pixels are looked at to tell how well a place serves."""
+"""Step, px, between the pixels that are sampled to rate a place for the chips."""
 
 
 def picture_item(
@@ -74,7 +74,7 @@ def picture_item(
 
 
 def picture_alone(item: ArraySource, valid: NDArray[np.bool_]) -> Evidence:
-    """Show an item that nothing is known beside, such as the anchor: its overview alone, larger.
+    """Show an item without a partner, such as the anchor: its overview alone, larger.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def _merit(
     seen = _plane(anchor.usable)[row : row + CHIP : _SPARSE, col : col + CHIP : _SPARSE]
     row, col = (max(int(v), 0) for v in np.rint(corner - moved))
     share = _plane(item.usable)[row : row + CHIP : _SPARSE, col : col + CHIP : _SPARSE].sum() / seen.size
-    # a place that is clear only in part has to be far richer to be chosen
+    # a place that is only partly clear needs much more contrast to be chosen
     return float(values[seen].astype(np.float64).std() * share**2) if seen.sum() > seen.size / 2 else 0.0
 
 
@@ -189,7 +189,7 @@ def _plane(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _limits(values: NDArray[np.float32]) -> tuple[float, float]:
-    """1st and 99th percentile of what is there."""
+    """1st and 99th percentile of the values."""
     there = values[np.isfinite(values)]
     if there.size == 0:
         return 0.0, 1.0

@@ -1,4 +1,5 @@
-"""Every field of a quality, once: its name, unit and meaning, how it is read from an item, and where it is told.
+"""Every field of a quality, once: its name, unit and meaning, how it is read from an item, and where it is
+shown.
 
 A new field is one row of `FIELDS` (and, where it is a new number, one field of `ItemQuality`). Datasets, coordinates
 of aligned stacks, tables, notes, sidecars, STAC items, the report and notebooks all follow this table.
@@ -42,9 +43,9 @@ class Field:
     required: bool = True
     """Whether every quality holds it; one of an earlier version may lack what is not required."""
     network: bool = False
-    """Whether only ``method="network"`` tells it."""
+    """Whether only ``method="network"`` gives it."""
     sidecar: str = ""
-    """Key in the sidecar; empty where the sidecar tells it in another form, or not at all."""
+    """Key in the sidecar; empty where the sidecar has it in another form, or not at all."""
     stac: str = ""
     """Key in the properties of a STAC item; empty as for `sidecar`."""
     page: str = ""
@@ -207,7 +208,7 @@ def quality_of(values: Mapping[str, Any]) -> ItemQuality:
     ----------
     values : mapping
         As `plain_values` gives it, or one entry of each variable of a quality Dataset. NaN, None and the empty text
-        stand for what is not known; what only a network tells may be missing.
+        stand for what is not known; fields of a network may be missing.
 
     Raises
     ------
@@ -276,8 +277,8 @@ def variables(columns: Mapping[Any, ArrayLike]) -> dict[str, tuple[str, NDArray[
     }
 
 
-def told_fields(qualities: Iterable[ItemQuality]) -> tuple[Field, ...]:
-    """The fields that a table of some items holds: what only a network tells is left out where none tells it."""
+def table_fields(qualities: Iterable[ItemQuality]) -> tuple[Field, ...]:
+    """The fields that a table of these items needs: fields of a network are left out if no item has them."""
     items = list(qualities)
     return tuple(f for f in FIELDS if not f.network or any(f.get(quality) is not None for quality in items))
 

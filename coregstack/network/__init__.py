@@ -1,4 +1,4 @@
-"""The stack knows more than its pairs: which to match, and what follows from all of them together."""
+"""The network of pairs: which pairs to match, and the shifts that follow from all of them together."""
 
 from coregstack.network.adjust import NetworkSolution, adjust, observations
 from coregstack.network.anchors import ANCHOR_WEIGHTS, AnchorScore, rank_anchors

@@ -1,4 +1,4 @@
-"""Shifts of all items from the shifts of their pairs: robust least squares with honest sigmas."""
+"""Shifts of all items from the shifts of their pairs, by robust least squares, with realistic sigmas."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from coregstack.kernels.selected_inverse import factorise, selected_inverse
 from coregstack.model import ShiftEstimate
 from coregstack.network.components import bias_share, item_variance, unlike_sigma
 from coregstack.network.consensus import PRIOR, Network, find_consensus
-from coregstack.network.standing import Standing, judge
+from coregstack.network.trust import Trust, judge
 
 SMALLEST_SIGMA = 1e-3
-"""No shift is believed to be known better than this, px."""
+"""Smallest sigma of a shift, px."""
 UNKNOWN_SIGMA = 0.1
-"""Sigma of a shift that came without one, px, where no other pair tells."""
+"""Sigma of a shift that came without one, px, where no other pair gives one."""
 UNCHECKED_WIDENING = 2.0
 """Factor on the sigma of a pair that no closed loop checks."""
 
@@ -36,7 +36,8 @@ class NetworkSolution:
     reached: NDArray[np.bool_]
     """Shape (n,): the item's shift is known."""
     checked: NDArray[np.bool_]
-    """Shape (n,): closed loops lead from the item to the anchor, so that no single pair can mislead it."""
+    """Shape (n,): closed loops lead from the item to the anchor, so that it does not depend on a single
+    pair."""
     redundancy: NDArray[np.float64]
     """Shape (n,): the item's share of the redundancy, in pairs beyond the one that is needed.
 
@@ -56,8 +57,8 @@ class NetworkSolution:
     variance_factor: float
     """Square of the factor by which residuals are longer than the sigmas of the pairs allow.
 
-    Above 1, all sigmas were raised by it. Below 1, pairs agree better than they can if each errs by itself:
-    what is missing was taken for errors that all pairs of an item share."""
+    Above 1, all sigmas were raised by it. Below 1, pairs agree better than independent errors allow: the
+    missing part is attributed to errors that all pairs of an item share."""
     bias_share: float
     """Share of the bias of unlike pairs (`components.UNLIKE_SIGMA`) that their loops allow, 0 to 1."""
 
@@ -120,9 +121,9 @@ def adjust(
     likeness : array_like, optional
         Shape (m,), -1 to 1, NaN where unknown: how alike the two items of a pair look, as
         `coregstack.kernels.descriptor.similarity` of their reduced images. What changed between two scenes
-        moves their match in a way that no sigma from within the pair, and no closure with pairs of the same
-        two seasons, can tell: `components.UNLIKE_SIGMA` is added to the pair's sigmas, or as much of it as loops with
-        surer pairs allow.
+        moves their match in a way that neither the sigma of the pair nor closures with pairs of the same two
+        seasons show: `components.UNLIKE_SIGMA` is added to the pair's sigmas, or as much of it as loops with
+        more precise pairs allow.
     names : sequence of str, optional
         Shape (n,): what to call the items in `reason`; their positions by default.
 
@@ -153,27 +154,27 @@ def adjust(
     network, origin = _connected(ends, observed, spread, count, anchor)
     doubt = np.zeros(len(origin)) if likeness is None else _bias(likeness, len(ends))[origin]
     doubted = _widened(network, doubt)
-    standing = judge(doubted, find_consensus(doubted))
-    share = bias_share(doubted, standing, doubt)
+    trust = judge(doubted, find_consensus(doubted))
+    share = bias_share(doubted, trust, doubt)
     if share < 1:
         doubted = _widened(network, share * doubt)
-        standing = judge(doubted, find_consensus(doubted))
-    solved = _solve(network, doubted, standing)
-    reached = standing.reached
+        trust = judge(doubted, find_consensus(doubted))
+    solved = _solve(network, doubted, trust)
+    reached = trust.reached
     shift = np.where(reached[:, None], solved.shift, np.nan)
     accepted = np.zeros(len(ends), bool)
-    accepted[origin] = standing.used & reached[network.pairs].all(axis=1)
-    path = tuple(standing.tree.way(k) if reached[k] else () for k in range(count))
+    accepted[origin] = trust.used & reached[network.pairs].all(axis=1)
+    path = tuple(trust.tree.way(k) if reached[k] else () for k in range(count))
     first, second = ends.T
     return NetworkSolution(
         shift=shift,
         sigma=np.where(reached[:, None], solved.sigma, np.nan),
         reached=reached,
-        checked=standing.checked,
+        checked=trust.checked,
         redundancy=np.where(reached, solved.redundancy, 0.0),
-        closure=np.where(reached, standing.closure, np.nan),
+        closure=np.where(reached, trust.closure, np.nan),
         path=path,
-        reason=_reasons(network, standing, path, names),
+        reason=_reasons(network, trust, path, names),
         accepted=accepted,
         residual=observed - (shift[second] - shift[first]),
         variance_factor=solved.variance_factor,
@@ -220,7 +221,7 @@ def _widened(network: Network, bias: NDArray[np.float64]) -> Network:
 def _connected(
     ends: NDArray[np.int64], shifts: NDArray[np.float64], sigmas: NDArray[np.float64], count: int, anchor: int
 ) -> tuple[Network, NDArray[np.int64]]:
-    """The part of the network that hangs together with the anchor, and where its pairs came from."""
+    """The part of the network that is connected with the anchor, and the origin of its pairs."""
     known = np.flatnonzero(np.isfinite(shifts).all(axis=1))
     turned = np.where(ends[:, :1] < ends[:, 1:], 1.0, -1.0)
     usual = np.isfinite(sigmas) & (sigmas >= 0)
@@ -251,15 +252,15 @@ class _Solved:
     variance_factor: float
 
 
-def _solve(plain: Network, network: Network, standing: Standing) -> _Solved:
+def _solve(plain: Network, network: Network, trust: Trust) -> _Solved:
     """Adjust the used pairs, each axis by its own sigmas, with the covariance of the result.
 
     The sigmas of `plain` are those within the pairs, those of `network` include the bias of unlike ones.
     """
-    tree, used = standing.tree, standing.used
+    tree, used = trust.tree, trust.used
     pairs, shifts = network.pairs[used], network.shifts[used]
     child = np.where(tree.parent[pairs[:, 0]] == pairs[:, 1], *pairs.T)
-    hanging = tree.member[used] & standing.bridge[child]
+    hanging = tree.member[used] & trust.bridge[child]
     sigmas = network.sigmas[used] * np.where(hanging, UNCHECKED_WIDENING, 1.0)[:, None]
     kept = replace(network, pairs=pairs, shifts=shifts, sigmas=sigmas)
     items = np.sort(tree.order[1:])
@@ -296,32 +297,30 @@ def _solve(plain: Network, network: Network, standing: Standing) -> _Solved:
 
 
 def _reasons(
-    network: Network, standing: Standing, path: tuple[tuple[int, ...], ...], names: Sequence[str] | None
+    network: Network, trust: Trust, path: tuple[tuple[int, ...], ...], names: Sequence[str] | None
 ) -> tuple[str, ...]:
     """How each item was reached, or why it was not."""
     labels = [f"item {k}" for k in range(network.count)] if names is None else names
     matched = np.bincount(network.pairs.ravel(), minlength=network.count)
-    agreeing = np.bincount(network.pairs[standing.used].ravel(), minlength=network.count)
+    agreeing = np.bincount(network.pairs[trust.used].ravel(), minlength=network.count)
     return tuple(
         "This item is the anchor."
         if k == network.anchor
-        else _reached_words(
-            standing, k, [labels[i] for i in path[k][1:-1]], int(agreeing[k]), int(matched[k])
-        )
-        if standing.reached[k]
+        else _reached_words(trust, k, [labels[i] for i in path[k][1:-1]], int(agreeing[k]), int(matched[k]))
+        if trust.reached[k]
         else _lost_words(int(matched[k]))
         for k in range(network.count)
     )
 
 
-def _reached_words(standing: Standing, item: int, between: list[str], agreeing: int, matched: int) -> str:
+def _reached_words(trust: Trust, item: int, between: list[str], agreeing: int, matched: int) -> str:
     how = "Placed by its match with the anchor"
     if between:
         how = f"Placed through {', then '.join(between)}"
     agree = f"{agreeing} of its {matched} matched pairs agree"
-    if standing.checked[item]:
+    if trust.checked[item]:
         return f"{how}; {agree}."
-    if standing.hanging[item]:
+    if trust.hanging[item]:
         return f"{how}, which no closed loop checks: its sigma is widened."
     return f"{how}; {agree}, but as many contradict it or its way to the anchor: unchecked."
 

@@ -58,8 +58,9 @@ def rank_anchors(
     texture in common with the other items, sharpness, how central the season is, how common the sensor, and
     whether the item was located by ground control. Each of those is relative to the best item.
 
-    What an anchor is for is that the others are known well, and of all parts only the texture in common tells
-    how well that will be. The sharpest items of a stack, and those of its largest season, often are not those
+    The purpose of an anchor is that the shifts of the others are known well, and of all parts only the
+    texture in common predicts that. The sharpest items of a stack, and those of its largest season, often are
+    not those
     that the others look like.
 
     Parameters
@@ -141,7 +142,8 @@ def _mean_similarity(values: NDArray[np.float64]) -> NDArray[np.float64]:
     if values.shape[0] != values.shape[1]:
         raise InvalidRequest(f"similarity has to be square, or one mean for each item, not {values.shape}.")
     others = np.where(np.eye(len(values), dtype=bool), 0, np.maximum(np.nan_to_num(values), 0))
-    return others.sum(axis=1) / max(len(values) - 1, 1)
+    mean: NDArray[np.float64] = others.sum(axis=1) / max(len(values) - 1, 1)
+    return mean
 
 
 def _centrality(times: NDArray[np.datetime64]) -> NDArray[np.float64]:
@@ -149,7 +151,8 @@ def _centrality(times: NDArray[np.datetime64]) -> NDArray[np.float64]:
     days = np.where(np.isnat(times), np.nan, times.astype(np.int64) / 86400)
     near = np.exp(-season_apart(np.abs(days[:, None] - days)) / _SEASON_DAYS)
     np.fill_diagonal(near, 0)
-    return near.sum(axis=1) / max(len(times) - 1, 1)
+    mean: NDArray[np.float64] = near.sum(axis=1) / max(len(times) - 1, 1)
+    return mean
 
 
 def _commonness(sensors: Sequence[str | None]) -> NDArray[np.float64]:

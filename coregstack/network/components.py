@@ -1,4 +1,4 @@
-"""Components of the pairs' variance that no pair knows by itself, told from the residuals of all together."""
+"""Components of the pairs' variance that do not show in single pairs, from the residuals of all together."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from numpy.typing import NDArray
 from scipy.special import chdtri
 
 from coregstack.network.consensus import Network
-from coregstack.network.standing import Standing
+from coregstack.network.trust import Trust
 
 UNLIKE_SIGMA = 0.03
 """Sigma of the bias, px, of a pair whose likeness is 0.6; e times that for every 1/9 less, to at most 3 px.
 
-From what a lasting line tells, the matches of one seasonal series were off, along the rows, by 0.1 px at a
+Measured against a road that does not change, the matches of one seasonal series were off, along the rows, by
+0.1 px at a
 likeness of 0.65, 0.3 at 0.45, and by more than 1 px under 0.3, where their own sigmas still said 0.25 px;
-along the columns by a third of that. The law lies between the two: part of the difference is the line's own.
+along the columns by a third of that. The law lies between the two: part of the difference is the error of the
+road's position.
 """
 HIDDEN = 3.0
 """How much larger the bias of unlike pairs may be than loops show.
@@ -23,7 +25,8 @@ Light and shadow of a season move all matches with it alike, and such loops clos
 the law of the bias comes from, what loops show differs by such factors with the anchor.
 """
 _SURER = 4.0
-"""A way tells of a pair's bias if its variance is smaller than the bias squared by this factor."""
+"""A loop shows a pair's bias if the variance of its other pairs is smaller than the bias squared by this
+factor."""
 _CONFIDENCE = 0.95
 
 
@@ -33,19 +36,19 @@ def unlike_sigma(likeness: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.minimum(UNLIKE_SIGMA * np.exp(9 * (0.6 - unlike)), 3.0)
 
 
-def bias_share(network: Network, standing: Standing, bias: NDArray[np.float64]) -> float:
-    """How much of the bias that unlike pairs may have they can have, by the loops that they close.
+def bias_share(network: Network, trust: Trust, bias: NDArray[np.float64]) -> float:
+    """Share of the possible bias of unlike pairs that the loops allow.
 
-    A pair tells if its bias would outweigh all else: its own sigmas, and what is not known about the most
-    trusted way round its loop. Seasons that only unlike pairs join are not told of by those pairs, however
-    well they close among each other.
+    A pair counts if its bias would exceed all other errors: its own sigmas, and the variance of the most
+    trusted way around its loop. Where only unlike pairs connect two seasons, these pairs show nothing about
+    the bias, however well they close among each other.
 
     Parameters
     ----------
     network : Network
         The pairs, their sigmas including the bias.
-    standing : Standing
-        What the loops say of them.
+    trust : Trust
+        Results of the loops.
     bias : NDArray
         Shape (m,), px: sigma of each pair's bias, at most `sigmas`.
 
@@ -53,16 +56,16 @@ def bias_share(network: Network, standing: Standing, bias: NDArray[np.float64]) 
     -------
     float
         Factor on `bias`, 0 to 1: upper limit, of 95 % confidence, of what loops show along the worse axis,
-        times `HIDDEN`. 1 if no pair tells.
+        times `HIDDEN`. 1 if no pair counts.
     """
-    tree = standing.tree
+    tree = trust.tree
     judged = np.flatnonzero(np.isfinite(tree.position[network.pairs]).all(axis=(1, 2)) & ~tree.member)
     closure, way = tree.closure(network.pairs[judged], network.shifts[judged])
     sigmas, squared = network.sigmas[judged], bias[judged] ** 2
     telling = (squared > sigmas.max(axis=1) ** 2 / 2) & (way.max(axis=1) < squared / _SURER)
     if not telling.any():
         return 1.0
-    # The larger a bias, the more its loop tells of it beside all else.
+    # The larger a bias, the better its loop shows it.
     weight = bias[judged][telling]
     shown = np.average((closure**2 / (sigmas**2 + way))[telling], axis=0, weights=weight).max()
     count = weight.sum() ** 2 / (weight**2).sum()
@@ -72,8 +75,8 @@ def bias_share(network: Network, standing: Standing, bias: NDArray[np.float64]) 
 def item_variance(network: Network) -> NDArray[np.float64]:
     """Variance of each item's own part in the errors of its pairs.
 
-    Noise, clouds that no mask knows and sampling of one item move all its matches. If pairs were known by
-    nothing else, each pair's variance would be the sum of those of its items.
+    Noise, unmasked clouds and sampling of one item move all its matches. If pairs had no other errors, each
+    pair's variance would be the sum of those of its items.
 
     Parameters
     ----------

@@ -2,7 +2,7 @@
 
 Robust stage of the adjustment. Redescending weights, lowered in scale step by step from a start that trusts
 pairs in loops which close (graduated non-convexity [1]_), find what most of the network agrees on; then each
-item may overrule it, if more of its own pairs agree on another place.
+item takes another place, if more of its own pairs agree on it.
 
 References
 ----------
@@ -25,9 +25,9 @@ from coregstack.network.loops import triple_closures
 CRITICAL = 3.72
 """Length of a two-dimensional normal residual, in sigmas, that is exceeded once in a thousand."""
 MAX_SCALE = 4.0
-"""Sigmas are believed to be too small by at most this factor: what fits less is wrong."""
+"""Largest factor by which sigmas may be too small: pairs with larger residuals are wrong."""
 PRIOR = 20.0
-"""Degrees of freedom with which stated sigmas are believed before residuals are seen."""
+"""Weight of the stated sigmas, in degrees of freedom, against the residuals."""
 _SCALES = CRITICAL * 2.0 ** np.arange(4, -1, -1)
 _ROUNDS = 6
 _UNTESTED, _OPEN = 1e-2, 1e-4
@@ -53,7 +53,9 @@ class Network:
         """Length of each pair's residual in sigmas, shape (m,), for items at `position`, shape (n, 2)."""
         first, second = self.pairs.T
         residual = self.shifts - (position[second] - position[first])
-        return np.hypot(*(residual / self.sigmas).T)
+        across, along = (residual / self.sigmas).T
+        length: NDArray[np.float64] = np.hypot(across, along)
+        return length
 
     def normal_matrix(self, weights: NDArray[np.float64], items: NDArray[np.int64]) -> sp.csc_matrix:
         """Normal matrix of the shifts of `items` for one weight a pair; the anchor is no unknown."""
@@ -82,7 +84,7 @@ class Network:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Consensus:
-    """What most of a network agrees on."""
+    """The pairs that most of a network agrees on."""
 
     accepted: NDArray[np.bool_]
     """Shape (m,): pairs that agree."""
@@ -95,7 +97,7 @@ class Consensus:
 
 
 def find_consensus(network: Network) -> Consensus:
-    """Find the pairs that agree, whatever the others say.
+    """Find the pairs that agree.
 
     Parameters
     ----------
@@ -149,7 +151,7 @@ def _trust_by_loops(network: Network) -> NDArray[np.float64]:
 
 
 def _descending(network: Network, position: NDArray[np.float64], limit: float) -> NDArray[np.float64]:
-    """Weights of Geman and McClure; never quite 0, so that the network stays in one piece."""
+    """Weights of Geman and McClure; never exactly 0, so that the network stays connected."""
     return np.maximum(1 / (1 + (network.misfit(position) / limit) ** 2) ** 2, 1e-9)
 
 
@@ -173,7 +175,7 @@ def _weighted(
 
 
 def _residual_scale(network: Network, position: NDArray[np.float64]) -> float:
-    """How much longer residuals are than their sigmas; 1 where there are too few to tell."""
+    """How much longer residuals are than their sigmas; 1 where there are too few."""
     misfit = network.misfit(position)
     near = misfit[misfit <= CRITICAL * MAX_SCALE]
     freedom = near.size - np.unique(network.pairs).size + 1

@@ -15,7 +15,7 @@ from coregstack.kernels.descriptor import similarity
 from coregstack.network.seasons import season_apart
 
 _DAYS = 30.0
-"""Items that are this many days apart, in date or in season, have lost a factor e of likeness."""
+"""Difference of date or season, in days, over which the likeness of items falls by a factor e."""
 _WEIGHTS = (0.2, 0.3, 0.5)
 """Weights of nearness in date, nearness in season and likeness of content."""
 _LEAST = 0.01
@@ -39,7 +39,8 @@ class _Items:
         high = np.minimum(self.boxes[rows, None, 2:], self.boxes[None, :, 2:])
         shared = np.maximum(high - low, 0).prod(axis=2)
         area = (self.boxes[:, 2:] - self.boxes[:, :2]).prod(axis=1)
-        return shared / np.minimum(area[rows, None], area)
+        share: NDArray[np.float64] = shared / np.minimum(area[rows, None], area)
+        return share
 
     def likeness(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         """How likely the items `rows` match each item, by all together, date, season and content.
@@ -58,7 +59,8 @@ class _Items:
             kinds.append(together)
         chance = np.sqrt(self.overlap(rows)) * self.clear[rows, None] * self.clear
         chance[np.arange(rows.size), rows] = 0
-        return np.maximum(np.stack([together, *kinds]), _LEAST) * chance
+        likely: NDArray[np.float64] = np.maximum(np.stack([together, *kinds]), _LEAST) * chance
+        return likely
 
 
 def choose_pairs(
@@ -73,9 +75,10 @@ def choose_pairs(
     """Choose the pairs of items to match for a network.
 
     Every item is paired with the anchor. The other pairs are those of the forest that joins all items by the
-    likeliest pairs, and for each item its likest partners by season, content and date in turn: `neighbours`
+    most likely pairs, and for each item its most similar partners by season, content and date in turn:
+    `neighbours`
     an item on average, so that there are at most ``(1 + neighbours / 2) n`` pairs. Season comes first, as two
-    dates of one season also agree in light and shadow, which move a match and do not show in content.
+    dates of one season also agree in light and shadow, which bias a match and do not show in content.
 
     Parameters
     ----------
@@ -168,7 +171,8 @@ def _row_blocks(count: int) -> Iterator[NDArray[np.int64]]:
 def _candidates(
     items: _Items, anchor: int, most: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Both directions of every pair that is among the `most` likest of one of its items, of any kind."""
+    """Both directions of every pair that is among the `most` most similar pairs of one of its items, of any
+    kind."""
     count = items.days.size
     keys, values = [], []
     for rows in _row_blocks(count):

@@ -1,4 +1,5 @@
-"""What a reduced image of an item tells: what it looks like, and how much of the stack's area it covers."""
+"""Description of an item by its reduced image: what it looks like, and how much of the stack's area it
+covers."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ SKETCH_SIDE = 384
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Sketch:
-    """What a reduced image tells of an item, over the area of the whole stack."""
+    """Description of an item by its reduced image, over the area of the whole stack."""
 
     descriptor: Descriptor
     """Its `clear` is the usable share of the stack's area."""

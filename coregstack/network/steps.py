@@ -1,7 +1,7 @@
 """All items together: which pairs to match, where the network of pairs puts each item, and its decision.
 
-Every item is matched with the anchor and with a few partners. What all pairs say together, adjusted by
-least squares (`coregstack.network`), tells the shift of each item. An item that shares too little with the
+Every item is matched with the anchor and with a few partners. The shift of each item follows from all pairs
+together, adjusted by least squares (`coregstack.network`). An item that shares too little with the
 anchor is reached through others, and then scored against the aligned item before it on that way.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -34,19 +35,21 @@ from coregstack.model import (
 from coregstack.network.adjust import NetworkSolution, adjust
 from coregstack.network.pairs import choose_pairs
 from coregstack.network.sketch import Sketch
-from coregstack.pixels.scene import MatchPixels
+
+if TYPE_CHECKING:
+    from coregstack.pixels.scene import MatchPixels
 
 NEIGHBOURS = 4
 """Partners beside the anchor that an item is matched with on average."""
 ALIKE = 0.5
-"""Where an item and the anchor are less alike, a score would tell the change of the ground, not the shift."""
+"""Likeness of item and anchor below which a score would measure the change of the ground, not the shift."""
 UNSURE = 0.5
-"""A shift with a larger sigma is no knowledge, px."""
+"""Largest sigma, px, with which a shift counts as known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairMatch:
-    """What two items say of each other."""
+    """The match of two items."""
 
     first: int
     """Position of the item that was taken as the anchor."""
@@ -61,7 +64,8 @@ class PairMatch:
     ties: TiePoints = field(default=NO_TIES, compare=False, repr=False)
     """The windows that were matched, in the frame that counts from the first pixel of `first`."""
     settled: bool = False
-    """Whether it was known before, from an adjustment of more pairs: it stands for any other of the two items."""
+    """Whether it was known before, from an adjustment of more pairs: it replaces any other pair of the two
+    items."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -264,7 +268,7 @@ def solve(
 
 
 def _with_windows(place: Place, match: PairMatch | None, item: int, names: Sequence[str]) -> Place:
-    """A place that knows what its item and the one it is scored against say of each other."""
+    """A place with the match of its item and the item that it is scored against."""
     if match is None:
         return replace(place, alone=True)
     return replace(
@@ -297,7 +301,11 @@ def _place(
     options: MatchOptions,
 ) -> Place:
     """Place of one item, of its match with the anchor and how alike the two are."""
-    alone = "" if direct is None or direct.shift is not None else f"The anchor itself: {direct.reason}."
+    alone = (
+        ""
+        if direct is None or direct.shift is not None
+        else f"Direct match with the anchor: {direct.reason}."
+    )
     path = solution.path[item]
     refusal = _refusal(solution, item, accepted, options)
     if refusal:
@@ -311,9 +319,7 @@ def _place(
     shift, sigma = Shift(*solution.shift[item].tolist()), Shift(*solution.sigma[item].tolist())
     if max(sigma) > UNSURE and direct is not None and direct.shift and direct.sigma:
         shift, sigma, partner = direct.shift, direct.sigma, None
-        words = [
-            "Its match with the anchor is all that tells its shift, though the two look unlike: unchecked."
-        ]
+        words = ["Its shift rests on its match with the anchor alone, and the two look unlike: unchecked."]
     closure = float(solution.closure[item])
     return Place(
         shift=shift,
@@ -331,12 +337,12 @@ def _refusal(solution: NetworkSolution, item: int, accepted: bool, options: Matc
     if not solution.reached[item]:
         return "It is left as it is."
     (y, x), sigma = solution.shift[item], solution.sigma[item]
-    # A match with the anchor that nothing speaks against is as good here as it is by itself.
+    # A match with the anchor that no loop contradicts is as good here as in direct matching.
     if not accepted and not sigma.max() <= UNSURE:
         return f"The shift is too uncertain: sigma ({sigma[0]:.2f}, {sigma[1]:.2f}) px."
     if options.max_shift is not None and max(abs(y), abs(x)) > options.max_shift + 0.5:
         return (
-            f"The shift found, ({y:.1f}, {x:.1f}) px, is beyond the largest one believed, "
+            f"The shift found, ({y:.1f}, {x:.1f}) px, is larger than allowed, "
             f"{options.max_shift:g} px: raise max_shift if it is right."
         )
     return ""
@@ -406,7 +412,7 @@ def _displacement(
 def _windows(place: Place, back: Shift) -> TiePoints:
     """An item's windows in the frame of the aligned item that it is scored against.
 
-    Each window's shift is what it says of the item's way to the anchor: the partner's own shift is part of it.
+    Each window's shift is the whole shift of the item to the anchor: the partner's own shift is added.
 
     Parameters
     ----------
@@ -418,7 +424,7 @@ def _windows(place: Place, back: Shift) -> TiePoints:
     ties, more = place.ties, place.partner_shift
     if not place.turned:
         return replace(ties, shift_y=ties.shift_y + more.y, shift_x=ties.shift_x + more.x)
-    # all is seen from the other side
+    # the pair was matched in the other direction
     own = place.shift or NO_SHIFT
     return replace(
         ties,

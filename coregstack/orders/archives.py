@@ -172,4 +172,6 @@ def _opened(archive: Path) -> ZipFile:
 
 
 def _too_large(archive: Path, found: str, limit: str) -> str:
-    return f"{archive} unpacks to {found}, more than {limit}: if it is to be trusted, unpack it, then give the folder."
+    return (
+        f"{archive} unpacks to {found}, more than {limit}: if you trust it, unpack it, then give the folder."
+    )

@@ -54,7 +54,7 @@ def band_names(name: AssetName, count: int) -> tuple[str, ...] | None:
     Returns
     -------
     tuple of str or None
-        One name a band; None where the product and the count do not tell.
+        One name a band; None where product and count do not determine them.
 
     Examples
     --------

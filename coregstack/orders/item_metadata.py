@@ -14,7 +14,7 @@ from coregstack.untrusted.times import time_from_text
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemMetadata:
-    """Properties of an item; what is not told is None."""
+    """Properties of an item; None where not known."""
 
     acquired: datetime | None = None
     """Acquisition time, UTC without a time zone."""
@@ -33,7 +33,7 @@ class ItemMetadata:
 def read_item_metadata(path: Path) -> ItemMetadata:
     """Read ``<id>_metadata.json``, or the STAC item ``<id>.json``.
 
-    Metadata only help: a file that is missing, broken or strange is as one that tells nothing.
+    Metadata are optional: a file that is missing or damaged, or has unknown content, counts as empty.
 
     Parameters
     ----------

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from coregstack.errors import MissingFile, UnsafePath
 from coregstack.orders.manifest import FileProblem, more_problems
 from coregstack.untrusted.folders import walked
+from coregstack.untrusted.limitedlist import LimitedList
 from coregstack.untrusted.names import safe_relative
-from coregstack.untrusted.told import Told
 
 _NOT_DATA = "__MACOSX"
 
@@ -43,7 +43,7 @@ def list_files(root: Path) -> tuple[dict[PurePosixPath, Path], tuple[FileProblem
         raise MissingFile(f"{root} has to be a folder, but there is none at this path.")
     base = Path(os.path.realpath(root))
     files: dict[PurePosixPath, Path] = {}
-    problems: Told[FileProblem] = Told()
+    problems: LimitedList[FileProblem] = LimitedList()
 
     def amiss(path: str, words: str) -> None:
         problems.append(FileProblem(path=_shown(os.path.relpath(path, base)), message=words))
@@ -80,5 +80,5 @@ def _regular(path: Path, base: Path) -> Path:
     if path.is_symlink() and not _within(path, base):
         raise UnsafePath("A link leads out of the folder: it is not followed.")
     if not path.is_file():
-        raise MissingFile("It is no regular file, or a link to nothing: it is left out.")
+        raise MissingFile("It is not a regular file, or it is a broken link: it is left out.")
     return path

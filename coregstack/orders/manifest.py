@@ -14,8 +14,8 @@ from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile, Unsaf
 from coregstack.orders.bundles import asset_type
 from coregstack.orders.naming import AssetName
 from coregstack.untrusted.jsonfile import read_json, write_json
+from coregstack.untrusted.limitedlist import LimitedList
 from coregstack.untrusted.names import safe_relative
-from coregstack.untrusted.told import Told
 
 MANIFEST_NAME = "manifest.json"
 ITEM_ID, ITEM_TYPE = "planet/item_id", "planet/item_type"
@@ -49,8 +49,8 @@ class FileProblem:
 
 
 def more_problems(more: int) -> FileProblem:
-    """What stands for problems that are not told one by one."""
-    return FileProblem(path="...", message=f"{more} more problems are not told here.")
+    """One entry in place of the problems that are not listed."""
+    return FileProblem(path="...", message=f"{more} more problems are not listed here.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Manifest:
 def annotations_of(
     name: AssetName, *, item_id: str | None = None, item_type: str | None = None, bundle: str | None = None
 ) -> dict[str, str]:
-    """Annotations for a file that no manifest describes, as far as its name tells them.
+    """Annotations for a file that no manifest describes, as far as its name gives them.
 
     Parameters
     ----------
@@ -225,7 +225,7 @@ def read_manifest(path: Path) -> Manifest:
     if not isinstance(files, list):
         raise UnreadableFile(f"{path} has to be an object with a list 'files', but it is not.")
     entries: dict[PurePosixPath, ManifestEntry] = {}
-    problems: Told[FileProblem] = Told()
+    problems: LimitedList[FileProblem] = LimitedList()
     for number, file in enumerate(files, start=1):
         try:
             entry = _entry(file)
@@ -235,7 +235,7 @@ def read_manifest(path: Path) -> Manifest:
             )
             continue
         if entries.setdefault(entry.path, entry) != entry:
-            message = "The manifest holds two different entries: the first one counts."
+            message = "The manifest holds two different entries: the first one is used."
             problems.append(FileProblem(path=entry.path.as_posix(), message=message))
     name = value.get("name")
     return Manifest(
@@ -264,7 +264,7 @@ def verify(path: Path) -> tuple[FileProblem, ...]:
         If the manifest itself cannot be read.
     """
     manifest = read_manifest(path)
-    problems: Told[FileProblem] = Told()
+    problems: LimitedList[FileProblem] = LimitedList()
     problems += manifest.problems
     for entry in manifest.entries:
         message = difference(path.parent, entry)

@@ -142,7 +142,7 @@ def output_name(name: str, suffix: str) -> str:
     """Name the file that a run writes for an input file.
 
     The suffix goes after the product part and after ``_harmonized`` and ``_toar``, before every other
-    known suffix. It always tells the outcome of this run: a ``_coreg`` or ``_anchor`` that an earlier
+    known suffix. It always gives the outcome of this run: a ``_coreg`` or ``_anchor`` that an earlier
     run has put there is replaced, or removed where there is none now. A name of no known pattern gets
     the suffix before its extension, and keeps whatever else its owner wrote.
 
@@ -194,7 +194,7 @@ def item_type_of(item_id: str) -> str | None:
 
 
 def item_time(item_id: str) -> datetime | None:
-    """Acquisition time that an item id tells, UTC without a time zone.
+    """Acquisition time in an item id, UTC without a time zone.
 
     PlanetScope ids hold hundredths of a second. Ids of PSOrthoTile, and the stem of RapidEye files,
     hold the day alone.

@@ -12,9 +12,9 @@ from typing import Any
 from coregstack.errors import InvalidRequest, UnreadableFile, UnsafePath, one_line
 from coregstack.orders.bundles import is_orthorectified
 from coregstack.untrusted.jsonfile import parse_json, read_text
+from coregstack.untrusted.limitedlist import LimitedList
 from coregstack.untrusted.limits import PAYLOAD_BYTES
 from coregstack.untrusted.names import check_item_id
-from coregstack.untrusted.told import Told
 
 TOOLS = (
     "bandmath",
@@ -143,7 +143,7 @@ def read_payload(payload: Mapping[str, Any] | str | PathLike[str]) -> Order:
     >>> order.anchor_item, order.cog, order.notes
     ('20200630_164149_0e3a', False, ())
     """
-    found = _Findings(problems=Told(), notes=Told())
+    found = _Findings(problems=LimitedList(), notes=LimitedList())
     value = _load(payload, found)
     if not isinstance(value, Mapping):
         found.wrong(None, f"A payload has to be a JSON object, but {_show(value)} came.")
@@ -166,8 +166,8 @@ def read_payload(payload: Mapping[str, Any] | str | PathLike[str]) -> Order:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Findings:
-    problems: Told[Problem]
-    notes: Told[str]
+    problems: LimitedList[Problem]
+    notes: LimitedList[str]
 
     def wrong(self, field: str | None, message: str) -> None:
         self.problems.append(Problem(field=field, message=message))
@@ -175,12 +175,12 @@ class _Findings:
     def all_problems(self) -> tuple[Problem, ...]:
         """What was found wrong; what goes beyond the limit is one more."""
         return self.problems.closed(
-            lambda more: Problem(field=None, message=f"{more} more problems are not told here.")
+            lambda more: Problem(field=None, message=f"{more} more problems are not listed here.")
         )
 
 
 def _more_notes(more: int) -> str:
-    return f"{more} more notes are not told here."
+    return f"{more} more notes are not listed here."
 
 
 def _load(payload: Mapping[str, Any] | str | PathLike[str], found: _Findings) -> Any:
@@ -193,7 +193,7 @@ def _load(payload: Mapping[str, Any] | str | PathLike[str], found: _Findings) ->
             text = read_text(Path(payload), limit=PAYLOAD_BYTES)
         elif len(text) > PAYLOAD_BYTES():
             raise ValueError(f"it is longer than {PAYLOAD_BYTES()} characters")
-        repeated: Told[str] = Told()
+        repeated: LimitedList[str] = LimitedList()
         value = parse_json(text.lstrip("\ufeff"), on_duplicate=repeated.append)
     except UnreadableFile as error:
         raise PayloadError((Problem(field=None, message=str(error)),)) from error
@@ -221,7 +221,7 @@ def _check_keys(value: Mapping[str, Any], found: _Findings) -> None:
         if key in _NOT_USED:
             found.notes.append(f"{key} is not used here: files are read from and written to local folders.")
         elif key not in _KEYS:
-            found.notes.append(f"{_show(key)} is no known part of a payload: it is not used.")
+            found.notes.append(f"{_show(key)} is not a known field of a payload: it is ignored.")
 
 
 def _products(value: Mapping[str, Any], found: _Findings) -> tuple[Product, ...]:

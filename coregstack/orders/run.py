@@ -18,7 +18,15 @@ from coregstack.export.files import copy_file, inside
 from coregstack.export.lock import locked
 from coregstack.export.plan import TABLE, Asset, ItemReport, WrittenFile, written
 from coregstack.export.stac import FOLDER
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.decision import failure
 from coregstack.matching.options import MatchSettings
 from coregstack.orders.archives import unpack
@@ -29,20 +37,21 @@ from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
 from coregstack.orders.scratch import scratch_folder
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
-from coregstack.run.execute import Progress
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, with_table
+from coregstack.run.scheduler import Progress
 from coregstack.run.targets import needed_names
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import stack_scenes, unreadable_files
 from coregstack.stack.placing import check_anchor
+from coregstack.untrusted.given import given_path
 
 if TYPE_CHECKING:
     import pystac
 
 
 class OrderResult(RunResult):
-    """What the run of an order has done; its manifest lists what is made of it later too."""
+    """Result of the run of an order; files made from it later are added to its manifest."""
 
     __slots__ = ()
 
@@ -88,8 +97,8 @@ def open_order(
 ) -> xr.DataArray:
     """Open a delivered order as one lazy stack on the anchor's lattice.
 
-    Any layout that orders are delivered in is understood; items are told apart by manifest and file
-    names. Every item is shown in the anchor's product where it has it, else in its own best one.
+    Any layout that orders are delivered in is understood; items are found by manifest and file names. Every
+    item is shown in the anchor's product where it has it, else in its own best one.
 
     Parameters
     ----------
@@ -120,7 +129,7 @@ def open_order(
     --------
     >>> stack = open_order("order_folder", anchor="20200630_164149_0e3a")  # doctest: +SKIP
     """
-    root = Path(folder)
+    root = given_path(folder, "folder")
     if os.path.isfile(root):
         raise InvalidRequest(f"{str(root)!r} is a file; a folder was expected. Unpack it, or use run_order.")
     delivery = scan_delivery(root)
@@ -141,11 +150,12 @@ def run_order(
     output: str | os.PathLike[str],
     zarr: Any = None,
     append: bool = False,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
+    nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
     resampling: Resampling = "cubic",
@@ -170,7 +180,7 @@ def run_order(
     append : bool
         Whether the items are appended to the cube that `zarr` holds, aligned to its own anchor; see
         `coregstack.append`. Items that it holds already are left alone.
-    band, max_shift, threshold, min_improvement, method, model, decide
+    band, max_shift, threshold, min_improvement, method, nearest, model, decide
         As in `coregstack.estimate`.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
@@ -184,12 +194,12 @@ def run_order(
     dry_run : bool
         Whether items are only matched and decided upon; nothing is written then.
     progress : callable, optional
-        Told how many items are done, and of how many.
+        Called with the number of items done, and of all items.
 
     Returns
     -------
     RunResult
-        What was done with every item, the problems, and notes on what of the payload was not run here.
+        What was done with every item, the problems, and notes on parts of the payload that were not run here.
 
     Raises
     ------
@@ -214,15 +224,18 @@ def run_order(
         threshold=threshold,
         min_improvement=min_improvement,
         method=method,
+        nearest=nearest,
         model=model,
         decide=decide,
     )
     order = read_payload(payload)
+    source = given_path(input, "input")
     request = RunRequest(
-        match=settings, output=Path(output), zarr=zarr, append=append, resampling=resampling, cog=order.cog,
+        match=settings, output=given_path(output, "output"), zarr=zarr, append=append, resampling=resampling,
+        cog=order.cog,
         overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
-    with _input_folders(Path(input)) as folders:
+    with _input_folders(source) as folders:
         delivery = scan_delivery(*folders, item_ids=order.item_ids)
         wanted = set(order.item_ids)
         there = [item for item in delivery.items if item.item_id in wanted]
@@ -232,8 +245,8 @@ def run_order(
             scenes=found.scenes,
             unusable=found.unusable,
             plans=found.plans,
-            anchor=_anchor(order, found, Path(input)),
-            inputs=(Path(input),),
+            anchor=_anchor(order, found, source),
+            inputs=(source,),
             missing=tuple(_missing(order, there)),
             notes=(*order.notes, *_notes(delivery, order)),
             also=(MANIFEST_NAME, *(target for asset in others for target in asset.targets)),
@@ -245,7 +258,8 @@ def run_order(
 def _finish(
     result: RunResult, *, order: Order, found: OrderScenes, others: Iterable[Asset], verify: bool
 ) -> RunResult:
-    """Write what concerns the whole order, and check the output; the items are delivered whatever fails here."""
+    """Write the files of the whole order, and check the output; a failure here does not undo the delivered
+    items."""
     target = Path(result.output)
     taken = {file.path for report in result.reports for file in report.files}
     copied, faults, left_out = _others(others, target, taken | needed_names(found.plans), verify=verify)

@@ -1,6 +1,6 @@
 """What a delivered order holds: its files, grouped into items.
 
-Folders say nothing here: orders come in many layouts. A file belongs to the item that a manifest names,
+Folder names are not used: orders come in many layouts. A file belongs to the item that a manifest names,
 else to the one that its own name begins with.
 """
 
@@ -37,8 +37,8 @@ from coregstack.orders.naming import (
     output_name,
     parse_name,
 )
+from coregstack.untrusted.limitedlist import LimitedList
 from coregstack.untrusted.names import check_item_id
-from coregstack.untrusted.told import Told
 
 _MASKS = (Kind.UDM2, Kind.UDM)
 _PAIRED_BY_STEM = ("SkySatCollect", "SkySatScene", "PelicanScene")
@@ -84,7 +84,7 @@ class DeliveredItem:
     item_id: str
     """Id of the item."""
     item_type: str | None
-    """For example ``PSScene``; None if nothing tells it."""
+    """For example ``PSScene``; None if not known."""
     images: tuple[DeliveredFile, ...]
     """Orthorectified images, one or more products."""
     masks: tuple[DeliveredFile, ...]
@@ -92,7 +92,7 @@ class DeliveredItem:
     passthrough: tuple[DeliveredFile, ...]
     """Files that go out as they are: XML, RPC, metadata, basic products."""
     metadata: ItemMetadata
-    """What the item's own JSON tells."""
+    """Properties from the item's own JSON."""
 
     @property
     def time(self) -> datetime | None:
@@ -127,7 +127,7 @@ class Delivery:
     others: tuple[DeliveredFile, ...]
     """Files of no item; they go out as they are."""
     problems: tuple[FileProblem, ...]
-    """What is amiss, file by file; nothing here stops the rest."""
+    """Problems, file by file; none of them stops the rest."""
 
 
 def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
@@ -147,7 +147,7 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     Returns
     -------
     Delivery
-        All items, and what is amiss.
+        All items, and the problems found.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     >>> item.item_id, item.images[0].product, [str(mask.kind) for mask in item.masks_of(item.images[0])]
     ('20200630_164149_0e3a', 'AnalyticMS', ['udm2'])
     """
-    problems: Told[FileProblem] = Told()
+    problems: LimitedList[FileProblem] = LimitedList()
     files = _files(folders, problems)
     listed = _listed(files, problems)
     collections = {path.parent / FOLDER for path in files if path.name == TABLE}
@@ -182,7 +182,7 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
             continue
         others.append(asset)
         if asset.is_raster:
-            problems.append(_problem(relative, "It belongs to no item that is known: it is passed through."))
+            problems.append(_problem(relative, "It belongs to no known item: it is passed through."))
     known = {item_key(item_id): item_id for item_id in item_ids}
     items = [_item(assets, known.get(key), problems) for key, assets in grouped.items()]
     return Delivery(
@@ -192,7 +192,7 @@ def scan_delivery(*folders: Path, item_ids: Iterable[str] = ()) -> Delivery:
     )
 
 
-def _files(folders: Iterable[Path], problems: Told[FileProblem]) -> dict[PurePosixPath, Path]:
+def _files(folders: Iterable[Path], problems: LimitedList[FileProblem]) -> dict[PurePosixPath, Path]:
     files: dict[PurePosixPath, Path] = {}
     for folder in folders:
         found, faults = list_files(folder)
@@ -204,9 +204,9 @@ def _files(folders: Iterable[Path], problems: Told[FileProblem]) -> dict[PurePos
 
 
 def _listed(
-    files: Mapping[PurePosixPath, Path], problems: Told[FileProblem]
+    files: Mapping[PurePosixPath, Path], problems: LimitedList[FileProblem]
 ) -> dict[PurePosixPath, ManifestEntry]:
-    """What manifests say of every file that they list."""
+    """The entry of every file that a manifest lists."""
     found: dict[PurePosixPath, ManifestEntry] = {}
     for relative, path in files.items():
         if relative.name != MANIFEST_NAME:
@@ -227,7 +227,7 @@ def _listed(
 
 
 def _asset(
-    relative: PurePosixPath, path: Path, entry: ManifestEntry | None, problems: Told[FileProblem]
+    relative: PurePosixPath, path: Path, entry: ManifestEntry | None, problems: LimitedList[FileProblem]
 ) -> DeliveredFile:
     name = parse_name(relative.name)
     annotations = {} if entry is None else entry.annotations
@@ -250,7 +250,9 @@ def _asset(
     )
 
 
-def _item(assets: list[DeliveredFile], known_id: str | None, problems: Told[FileProblem]) -> DeliveredItem:
+def _item(
+    assets: list[DeliveredFile], known_id: str | None, problems: LimitedList[FileProblem]
+) -> DeliveredItem:
     rasters = [asset for asset in assets if asset.is_raster and asset.orthorectified]
     rasters = _without_rivals(rasters, problems)
     images = tuple(asset for asset in rasters if asset.kind is Kind.IMAGE)
@@ -286,12 +288,14 @@ def _item_id(assets: Iterable[DeliveredFile]) -> str:
 
 
 def _metadata(assets: Iterable[DeliveredFile]) -> ItemMetadata:
-    """The first item metadata that tell the time, else the first."""
+    """The first item metadata with a time, else the first."""
     found = [read_item_metadata(asset.path) for asset in assets if asset.kind is Kind.ITEM_METADATA]
     return next((metadata for metadata in found if metadata.acquired), found[0] if found else ItemMetadata())
 
 
-def _without_rivals(rasters: Iterable[DeliveredFile], problems: Told[FileProblem]) -> list[DeliveredFile]:
+def _without_rivals(
+    rasters: Iterable[DeliveredFile], problems: LimitedList[FileProblem]
+) -> list[DeliveredFile]:
     """Leave out results of an earlier run that would be written under the name of another file."""
     kept: dict[PurePosixPath, DeliveredFile] = {}
     for asset in sorted(

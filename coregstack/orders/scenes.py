@@ -1,4 +1,4 @@
-"""From a delivered order to scenes that can be matched and plans of what to write."""
+"""Scenes to match, and plans of the files to write, from a delivered order."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import PurePosixPath
 
 from coregstack.errors import CoregError
 from coregstack.export.plan import Asset, Content, ItemPlan
+from coregstack.matching.bands import band_classes, image_bands
 from coregstack.orders.bundles import band_names
 from coregstack.orders.manifest import annotations_of
 from coregstack.orders.naming import Kind, output_name
 from coregstack.orders.scan import DeliveredFile, DeliveredItem
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.scene import Mask, MaskKind, Scene
-from coregstack.stack.opening import Unusable, image_bands, read_headers, to_datetime64
+from coregstack.stack.opening import Unusable, read_headers, to_datetime64
 
 PREFERENCE = ("analytic_sr", "analyticms_sr", "bgrn_sr", "analyticms", "analytic", "bgrn", "panchromatic")
 """Products that are matched in, best first, by the beginning of their names; any other comes after."""
@@ -141,11 +142,13 @@ def _scene(
     known = band_names(image.name, header.count)
     if known is not None and header.alpha is not None:
         known = tuple(name for k, name in enumerate(known) if k != header.alpha)
+    bands = known or image_bands(header)
     return Scene(
         id=item.item_id,
         time=to_datetime64(item.time),
         image=header,
-        bands=known or image_bands(header),
+        bands=bands,
+        classes=band_classes(header, bands),
         masks=tuple(
             Mask(header=mask_header, kind=_MASKS[mask.kind])
             for mask, mask_header in masks

@@ -13,12 +13,12 @@ from pathlib import Path
 
 try:
     import fcntl
-except ImportError:  # no POSIX system: what a killed run has left is not told from what is in use
+except ImportError:  # no POSIX system: folders of killed runs and those in use cannot be distinguished
     fcntl = None  # type: ignore[assignment]
 
 _PREFIX = "coregstack-"
 _MARK = "unpacked-by-coregstack"
-"""File in such a folder that says whose it is, locked for as long as the folder is in use."""
+"""File in such a folder that names its run, locked for as long as the folder is in use."""
 
 _MAX_MARK_BYTES = 300
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL
@@ -41,7 +41,7 @@ def scratch_folder() -> Iterator[Path]:
     with tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True) as name:
         mark = os.open(Path(name, _MARK), _NEW, 0o600)
         try:
-            # a lock that cannot be had leaves a folder that the next run does not take for a dead one's
+            # without the lock, the next run does not remove the folder
             if _locked(mark):
                 os.write(mark, _words())
             yield Path(name)
@@ -74,7 +74,7 @@ def _remove_dead(place: Path) -> None:
 
 
 def _is_dead(folder: Path) -> bool:
-    """Whether a folder is of a run of this user on this machine that is no more."""
+    """Whether a folder belongs to a run of this user on this machine that has ended."""
     if not stat.S_ISDIR(folder.lstat().st_mode):
         return False
     descriptor = os.open(folder / _MARK, _FOUND)

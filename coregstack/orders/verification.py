@@ -1,4 +1,4 @@
-"""Whether an output folder is whole: its digests, sidecars, lattices and pixels, and nothing left over."""
+"""Check of an output folder: digests, sidecars, lattices and pixels, and no file left over."""
 
 from __future__ import annotations
 
@@ -16,8 +16,7 @@ import jsonschema
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError, MissingFile, UnreadableFile
-from coregstack.export.evidence import STATE
-from coregstack.export.files import PART
+from coregstack.export.files import PART, STATE
 from coregstack.export.notes import delivered, read_notes
 from coregstack.export.sidecar import sidecar_name
 from coregstack.geometry.lattice import lattice_like, same_crs
@@ -35,8 +34,8 @@ from coregstack.orders.naming import RASTER_EXTENSIONS
 from coregstack.pixels.raster import RasterHeader, check_pixels, read_header
 from coregstack.untrusted.folders import walked
 from coregstack.untrusted.jsonfile import read_small_json
+from coregstack.untrusted.limitedlist import LimitedList
 from coregstack.untrusted.names import safe_relative
-from coregstack.untrusted.told import Told
 
 LATTICE_TOLERANCE = 1e-9
 """How far from the anchor's lattice the corner of a moved raster may lie, in pixels of the anchor."""
@@ -62,12 +61,12 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
     Returns
     -------
     tuple of FileProblem
-        What is amiss, sorted by path; empty if nothing is.
+        Problems, sorted by path; empty if there are none.
 
     Raises
     ------
     MissingFile
-        If there is no such folder, or nothing in it tells of a run.
+        If there is no such folder, or it is not the output of a run.
     UnreadableFile
         If its manifest cannot be read.
 
@@ -105,8 +104,8 @@ def verify_output(output: Path, *, pixels: bool = True) -> tuple[FileProblem, ..
     left = _left_behind(output, notes, listed)
     problems += left
     problems += _leftovers(output, {*listed, *(PurePosixPath(problem.path) for problem in left)})
-    # what is gone is missed by more than one check, in the same words
-    told: Told[FileProblem] = Told()
+    # more than one check reports a missing file, in the same words
+    told: LimitedList[FileProblem] = LimitedList()
     told += sorted(set(problems), key=str)
     return told.closed(more_problems)
 
@@ -152,7 +151,7 @@ def _sidecars(
             value = read_small_json(locate(output, path))
             _validator().validate(value)
             if path.name != sidecar_name(value["target_item"]):
-                raise UnreadableFile(f"It speaks of another item, {value['target_item']!r}.")
+                raise UnreadableFile(f"It describes another item, {value['target_item']!r}.")
             if missing := [name for name in value["output_item"] if name not in names]:
                 raise UnreadableFile(f"It names files that are not in the output: {', '.join(missing)}.")
         except jsonschema.ValidationError as error:
@@ -171,7 +170,8 @@ def _validator() -> jsonschema.Draft202012Validator:
 
 
 def _is_aligned(path: PurePosixPath, records: Mapping[str, dict[str, Any]]) -> bool:
-    """Whether a raster is the anchor's or one that lies on it; others are delivered as they came, damaged or not."""
+    """Whether a raster belongs to the anchor or lies on its lattice; others are delivered as they came,
+    damaged or not."""
     if path.suffix.lower() not in RASTER_EXTENSIONS:
         return False
     record = records.get(path.name)
@@ -240,9 +240,9 @@ def _off_lattice(header: RasterHeader, anchor: GeoBox) -> float:
 def _left_behind(
     output: Path, notes: Mapping[str, dict[str, Any]], listed: Mapping[PurePosixPath, ManifestEntry]
 ) -> list[FileProblem]:
-    """Files that an earlier run has noted, and that are no part of what the last one has listed."""
+    """Files that an earlier run has recorded, and that the last run does not list."""
     noted = {safe_relative(file["path"]) for note in notes.values() for file in note["files"]}
-    words = "An earlier run has written it; it is no part of the last one."
+    words = "An earlier run has written it, but the last run does not list it."
     return [
         FileProblem(path=path.as_posix(), message=words)
         for path in sorted(noted - set(listed))
@@ -251,9 +251,9 @@ def _left_behind(
 
 
 def _leftovers(output: Path, listed: Iterable[PurePosixPath]) -> tuple[FileProblem, ...]:
-    """Files that may be taken for a result and are none; what else lies in the folder is its owner's."""
+    """Files that look like results but are none; other files in the folder are the user's own."""
     known = set(listed)
-    problems: Told[FileProblem] = Told()
+    problems: LimitedList[FileProblem] = LimitedList()
 
     def amiss(path: str, words: str) -> None:
         problems.append(FileProblem(path=os.path.relpath(path, output), message=words))
@@ -264,6 +264,6 @@ def _leftovers(output: Path, listed: Iterable[PurePosixPath]) -> tuple[FileProbl
         result = entry.name.endswith(_SIDECAR) or path.suffix.lower() in RASTER_EXTENSIONS
         if path in known or not (half or result) or entry.is_dir():
             continue
-        words = "It was left half-written." if half else "No run has listed it."
+        words = "It was only partly written." if half else "No run has listed it."
         problems.append(FileProblem(path=str(path), message=words))
     return problems.closed(more_problems)

@@ -1,1 +1,1 @@
-"""The only door to files, and the pixels of scenes on a lattice."""
+"""Reading of raster files, and the pixels of scenes on a lattice."""

@@ -1,7 +1,7 @@
-"""What a raster file says of itself in its first bytes, looked at before GDAL opens it.
+"""What a raster file claims in its first bytes, checked before GDAL opens it.
 
-GDAL believes a file: it reads tags of any size, items of metadata in any number, in time that grows with their
-square, and hands texts that define a CRS to PROJ, which opens the files that they name.
+GDAL trusts a file: it reads tags of any size, and any number of metadata items in time that grows with the
+square of the number. It passes texts that define a CRS to PROJ, which opens the files that they name.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _MAX_NESTED_BOXES = 16
 
 @dataclass(slots=True, kw_only=True)
 class _Budget:
-    """What a file's metadata have taken of the limits so far."""
+    """How much of the limits a file's metadata have used so far."""
 
     path: str
     size: int = 0
@@ -77,7 +77,7 @@ def check_crs_bytes(path: str, data: bytes) -> None:
 def check_tiff(path: str) -> None:
     """Refuse a GeoTIFF whose tags claim more than the limits, or whose CRS is defined by a file.
 
-    What is damaged is left to GDAL, which says so.
+    Damage is left to GDAL, which reports it.
 
     Raises
     ------
@@ -163,7 +163,7 @@ def _check_tag(file: BinaryIO, layout: _Layout, budget: _Budget, tag: int, size:
 def check_boxes(path: str) -> None:
     """Make sure that the boxes of a JPEG 2000 file follow each other to its end, and claim no more than the limits.
 
-    GDAL walks them in search of metadata, and where one reaches beyond its parent, it may walk for ever.
+    GDAL searches them for metadata, and may search without end where one is longer than its parent.
 
     Raises
     ------
@@ -184,8 +184,8 @@ def check_boxes(path: str) -> None:
             end = position + size if size else ends[-1]
             if not position + header <= end <= ends[-1] or len(ends) > _MAX_NESTED_BOXES:
                 raise UnreadableFile(
-                    f"{path!r} is no sound JPEG 2000 file: what begins at byte {position} reaches beyond what it is "
-                    "part of. The file is damaged or cut off: fetch it again."
+                    f"{path!r} is not a valid JPEG 2000 file: the box at byte {position} is longer than what holds it. "
+                    "The file is damaged or cut off: fetch it again."
                 )
             boxes += 1
             if boxes > RASTER_PARTS():
@@ -203,5 +203,5 @@ def check_boxes(path: str) -> None:
 def _too_much(path: str, found: str, limit: Limit) -> UnreadableFile:
     return UnreadableFile(
         f"{path!r} holds {found}; at most {limit()} are read. Write it anew without them, for example with "
-        f"gdal_translate, or raise {limit.variable} if it is to be trusted."
+        f"gdal_translate, or raise {limit.variable} if you trust it."
     )

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coregstack.kernels.sources import ArraySource
 
 if TYPE_CHECKING:
-    from coregstack.pixels.held import Held
+    from coregstack.pixels.bandcache import BandCache
 
 _OVERVIEW_ROWS = 512
 """Rows that are read at a time where a band is not in memory."""
@@ -25,7 +25,7 @@ Look = tuple[NDArray[np.float32], NDArray[np.float32]]
 class FileBands:
     """Match bands of a raster, sliced like an array of shape (band, y, x), read where they are not in memory."""
 
-    raster: Held
+    raster: BandCache
     indexes: tuple[int, ...]
     """For each match band, the band of the file, counted from 0."""
     window: tuple[int, int, int, int]
@@ -49,7 +49,7 @@ class FileBands:
         band, rows, cols = key
         top, bottom, down = rows.indices(self.window[2])
         left, right, along = cols.indices(self.window[3])
-        values = self.read([band], slice(top, bottom), slice(left, right))[0]
+        values: NDArray[Any] = self.read([band], slice(top, bottom), slice(left, right))[0]
         return values if down == along == 1 else values[::down, ::along]
 
     def read(self, bands: Sequence[int], rows: slice, cols: slice) -> NDArray[Any]:

@@ -1,4 +1,4 @@
-"""New raster files with everything as in another, complete or not there at all."""
+"""New raster files with the properties of another; a file is complete or does not exist."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def created(path: str, source: DatasetReader, box: GeoBox) -> Iterator[DatasetWr
 def check_complete(path: str) -> None:
     """Make sure that all blocks of a GeoTIFF that was written are on disk.
 
-    GDAL does not tell when the disk is full, or fails, at the moment that a file is closed.
+    GDAL raises no error when the disk is full, or fails, while a file is closed.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Where in a raster lies what is wanted on a lattice, whatever CRS, pixel size and displacement lie between them."""
+"""Positions in a raster of pixels of a lattice, with any CRS, pixel size and displacement between the two."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from coregstack.geometry.lattice import (
     same_pixels,
     scaled_shift,
     transformer,
+    turn,
 )
 from coregstack.geometry.lattice import footprint as shifted_footprint
 from coregstack.kernels.displaced import SAME_SCALE, displaced_bounds, displaced_positions
@@ -142,10 +143,12 @@ def transformed(
     if not same_crs(raster, lattice):
         east, north = transformer(crs_of(lattice), crs_of(raster)).transform(east, north)
         if crs_of(raster).geographic:
-            # longitudes begin anew at the antimeridian, pixels do not
+            # longitudes jump at the antimeridian, pixels do not
             middle, _ = raster.affine * (raster.shape[1] / 2, raster.shape[0] / 2)
             with np.errstate(invalid="ignore"):
                 east = east + 360 * np.round((middle - east) / 360)
+    else:
+        east = east + turn(lattice, raster)
     cols, rows = _at(~raster.affine, np.asarray(east), np.asarray(north))
     return rows - 0.5, cols - 0.5
 
@@ -209,7 +212,7 @@ def _cell(raster: GeoBox, lattice: GeoBox) -> tuple[int, Shift]:
         middle = transformed(raster, lattice, y + cell / 2, x + cell / 2)
         with np.errstate(invalid="ignore"):
             gaps = [np.abs(sum(near) / 4 - exact) for *near, exact in zip(*corners, middle, strict=True)]
-        # between nodes, linear interpolation errs most in the middle
+        # the error of linear interpolation is largest in the middle between nodes
         if np.nanmax(np.where(np.isfinite(gaps), gaps, 0)) <= TOLERANCE:
             break
     else:

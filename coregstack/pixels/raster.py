@@ -1,4 +1,4 @@
-"""The only door to raster files that are read: drivers, limits, headers, windows."""
+"""The only module that opens input rasters: drivers, limits, headers, windows."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from rasterio.windows import Window
 
 from coregstack.errors import MissingFile, UnreadableFile
 from coregstack.geometry.lattice import crs_of
+from coregstack.pixels import hints
 from coregstack.pixels.claims import check_boxes, check_crs_bytes, check_tiff
 from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, READ_BYTES
 
@@ -39,7 +40,7 @@ _FARTHEST = 1e12
 """No coordinate of a map is larger, whatever its unit."""
 
 GDAL_OPTIONS: Mapping[str, Any] = {
-    # files beside a raster (.aux.xml, .ovr, .msk, world files) are not read: a file is what it is by itself
+    # files beside a raster (.aux.xml, .ovr, .msk, world files) are not read
     "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
     "GDAL_PAM_ENABLED": "NO",
     "GDAL_NUM_THREADS": "1",
@@ -49,11 +50,14 @@ GDAL_OPTIONS: Mapping[str, Any] = {
 }
 """Settings under which every file is opened, in every process; the cache is in MB."""
 
+FLAGS = ("flag_values", "flag_masks", "flag_meanings")
+"""Attributes of CF by which a band says that it holds classes or bits."""
+
 WARP_TOLERANCE = 1e-5
 """How far, in pixels, GDAL's approximated transformation may lie from the exact one."""
 
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
-"""What rasterio raises: its own errors, and where it forgets to turn them into its own, GDAL's."""
+"""Errors of rasterio: its own and, where it does not convert them, those of GDAL."""
 
 _WARP_MEMORY_MB = 64
 _CHECKED_BYTES = 128 * 2**20
@@ -82,6 +86,10 @@ class RasterHeader:
     """Band descriptions."""
     scaling: tuple[tuple[float, float], ...]
     """Scale and offset of each band: a stored number times the one plus the other is what was measured."""
+    coloured: tuple[int, ...]
+    """Bands, from 0, whose values are looked up in a table of colours."""
+    flagged: tuple[int, ...]
+    """Bands, from 0, whose tags say that they hold classes or bits, as CF does."""
     alpha: int | None
     """Index of the alpha band, from 0, if there is one."""
     internal_mask: bool
@@ -107,7 +115,7 @@ class RasterHeader:
 def gdal(*, alone: bool = False) -> Iterator[None]:
     """Settings under which files are opened; enter it in every task that touches a file.
 
-    `alone` tells that nothing else can run meanwhile, so that GDAL may decode with all cores.
+    `alone` says that no other task can run at the same time, so that GDAL may decode with all cores.
     """
     with rasterio.Env(**{**GDAL_OPTIONS, **({"GDAL_NUM_THREADS": "ALL_CPUS"} if alone else {})}):
         yield
@@ -125,7 +133,7 @@ def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
         If it is no raster of an allowed driver, or names another file as part of itself.
     """
     if os.path.isdir(path):
-        raise UnreadableFile(f"{path!r} is a folder. Name the files in it, for example {path}/*.tif.")
+        raise UnreadableFile(f"{path!r} is a folder. {hints.of_folder(path)}")
     if not os.path.isfile(path):
         raise MissingFile.at(path)
     with gdal(alone=alone):
@@ -163,6 +171,8 @@ def read_header(path: str | os.PathLike[str]) -> RasterHeader:
         band), ``COREGSTACK_MAX_BANDS`` (default 1000) and ``COREGSTACK_MAX_BLOCK_BYTES`` (default 2**30)
         allow.
     """
+    if hint := hints.of_address(os.fspath(path)):
+        raise UnreadableFile(hint)
     path = os.path.abspath(os.fspath(path))
     with opened(path) as dataset:
         try:
@@ -187,12 +197,19 @@ def _header(path: str, dataset: DatasetReader) -> RasterHeader:
         nodata=usable_nodata(dataset),
         names=tuple(dataset.descriptions),
         scaling=tuple(zip(dataset.scales, dataset.offsets, strict=True)),
+        coloured=tuple(k for k, c in enumerate(dataset.colorinterp) if c is ColorInterp.palette),
+        flagged=tuple(k for k in range(dataset.count) if holds_flags(dataset.tags(k + 1))),
         alpha=alpha,
         internal_mask=any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags),
         tags=tuple(sorted(dataset.tags().items())),
         size=stat.st_size,
         modified=stat.st_mtime_ns,
     )
+
+
+def holds_flags(attributes: Mapping[Any, Any]) -> bool:
+    """Whether attributes or tags of a band say that it holds classes or bits."""
+    return any(name in attributes for name in FLAGS)
 
 
 def _box(path: str, dataset: DatasetReader) -> GeoBox:
@@ -211,7 +228,8 @@ def _box(path: str, dataset: DatasetReader) -> GeoBox:
 
 def usable_nodata(dataset: DatasetReader) -> float | None:
     """The value of pixels without data; None if no pixel of this type can have the value that the file names."""
-    value, kind = dataset.nodata, np.dtype(dataset.dtypes[0])
+    value: float | None = dataset.nodata
+    kind = np.dtype(dataset.dtypes[0])
     if value is None or kind.kind == "f":
         return value
     limits = np.iinfo(kind)
@@ -231,8 +249,7 @@ def _driver(path: str) -> str:
             _check_before(path, start)
             return driver
     raise UnreadableFile(
-        f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). "
-        "Convert it, for example with gdal_translate -of COG."
+        f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). {hints.of_format(start)}"
     )
 
 
@@ -254,8 +271,8 @@ def _check_redirects(path: str, dataset: DatasetReader) -> None:
     for domain, key in _REDIRECTS:
         if place := dataset.get_tag_item(key, domain):
             raise UnreadableFile(
-                f"{path!r} says that part of it is in another place, {place!a}. A raster is only read from its own "
-                f"file: take the item {key} of its metadata {domain} out."
+                f"{path!r} names another place for part of its content, {place!a}. A raster is only read from its own "
+                f"file: remove the item {key} from its metadata {domain}."
             )
 
 
@@ -284,7 +301,7 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
         hint = "only ground control points or RPCs" if dataset.gcps[0] or dataset.rpcs else "none"
         raise UnreadableFile(
             f"{path!r} has no usable georeference ({hint}): a CRS and a geotransform were expected. "
-            "Orthorectify it or set them, for example with gdalwarp or gdal_edit.py."
+            f"{hints.of_place(path, crs=dataset.crs is not None)}"
         )
     numbers = np.abs(dataset.transform[:6])
     if dataset.transform.is_degenerate or not (numbers < _FARTHEST).all():
@@ -337,7 +354,9 @@ def read_window(
     size = len(bands) * shape[0] * shape[1] * np.dtype(dataset.dtypes[0]).itemsize
     check_read(dataset.name, size)
     try:
-        return dataset.read([b + 1 for b in bands], window=Window(col, row, shape[1], shape[0]))
+        window = Window(col, row, shape[1], shape[0])
+        values: NDArray[Any] = dataset.read([b + 1 for b in bands], window=window)
+        return values
     except (*GDAL_ERRORS, MemoryError, IndexError) as error:
         raise UnreadableFile(
             f"Pixels of {dataset.name!r} cannot be read ({error.__cause__ or error}). "
@@ -358,7 +377,8 @@ def read_reduced(dataset: DatasetReader, band: int, shape: tuple[int, int]) -> N
     if not overviews or min(overviews) > reduction or max(overviews) * _FINER < reduction:
         return None
     try:
-        return dataset.read(band + 1, out_shape=shape)
+        reduced: NDArray[Any] = dataset.read(band + 1, out_shape=shape)
+        return reduced
     except (*GDAL_ERRORS, MemoryError, IndexError) as error:
         raise UnreadableFile(f"An overview of {dataset.name!r} cannot be read ({error}).") from error
 
@@ -396,7 +416,7 @@ def read_valid(
     try:
         # GDAL takes an alpha band for a mask of the dataset only beside one or three others
         mask = dataset.dataset_mask(window=window) if alpha is None else dataset.read(alpha, window=window)
-        return mask > 0
+        return np.asarray(mask > 0)
     except (*GDAL_ERRORS, MemoryError) as error:
         raise UnreadableFile(f"The mask of {dataset.name!r} cannot be read ({error}).") from error
 
@@ -414,7 +434,7 @@ def warped(
 
     `scale` is the height and width of the raster's pixels in pixels of `box`; without it GDAL guesses the
     two, and so the width of its kernel, for each window anew. Where `nodata` is None the last band of the
-    result is an alpha band that tells what is covered.
+    result is an alpha band of what is covered.
     """
     known = {} if scale is None else {"YSCALE": repr(scale[0]), "XSCALE": repr(scale[1])}
     with gdal():
@@ -448,8 +468,8 @@ def warped(
 def valid_values(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:
     """True where values are finite and not nodata, same shape as `values`."""
     if values.dtype.kind != "f":
-        return np.ones(values.shape, bool) if nodata is None else values != nodata
-    valid = np.isfinite(values)
+        return np.ones(values.shape, bool) if nodata is None else np.asarray(values != nodata)
+    valid: NDArray[np.bool_] = np.isfinite(values)
     if nodata is not None and np.isfinite(nodata):
         valid &= values != np.asarray(nodata, values.dtype)
     return valid

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -18,8 +18,8 @@ from coregstack.geometry.validarea import looked_at, looks, valid_area
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import NO_SHIFT, Move, Shift, ValidArea
 from coregstack.pixels import raster
+from coregstack.pixels.bandcache import CACHE_BYTES, BandCache, cache_bands, file_of
 from coregstack.pixels.filesource import FileBands, FileSource
-from coregstack.pixels.held import HELD_BYTES, Held, file_of, hold
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
 
@@ -35,7 +35,7 @@ class MaskKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mask:
-    """A file that tells which pixels of a scene are usable."""
+    """A mask file: which pixels of a scene are usable."""
 
     header: RasterHeader
     kind: MaskKind
@@ -53,20 +53,27 @@ class Scene:
     """Header of the image."""
     bands: tuple[str, ...]
     """Names of the image's bands in the file's order, without an alpha band."""
+    classes: tuple[str, ...] = ()
+    """For each band what tells that it holds classes, or nothing for measurements; empty where none does."""
     masks: tuple[Mask, ...] = ()
     """Mask files; a pixel is usable if all of them say so."""
 
     @property
+    def positions(self) -> tuple[int, ...]:
+        """For each band, which one of the file it is, counted from 0."""
+        return tuple(k for k in range(self.image.count) if k != self.image.alpha)
+
+    @property
     def nodata(self) -> float | None:
-        """Value of pixels without data; 0 for integer images that say nothing of it in any way."""
+        """Value of pixels without data; 0 for integer images that mark it in no way."""
         image = self.image
         silent = image.nodata is None and image.alpha is None and not image.internal_mask
         return 0 if silent and np.dtype(image.dtype).kind in "iu" else image.nodata
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
-        """Identity of the scene: its files and what is said of them."""
+        """Identity of the scene: its files and their properties."""
         files = [self.image.__dask_tokenize__(), *(m.header.__dask_tokenize__() for m in self.masks)]
-        return ("coregstack-scene", self.id, str(self.time), self.bands, tuple(files))
+        return ("coregstack-scene", self.id, str(self.time), self.bands, self.classes, tuple(files))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +91,22 @@ class PlacedScene:
     """Data type of the stack."""
     fill: float
     """Value of the stack's pixels that hold no data."""
+    classes: tuple[str, ...] = ()
+    """For each band of the stack what tells that it holds classes; empty where none does."""
+
+    @property
+    def nearest(self) -> tuple[int, ...]:
+        """Bands of the stack that are moved by nearest neighbour, for they hold classes."""
+        return tuple(k for k, why in enumerate(self.classes) if why)
+
+    def only(self, bands: Sequence[int]) -> PlacedScene:
+        """The same scene with some of the bands, in another order or more than once."""
+        return replace(
+            self,
+            bands=tuple(self.bands[k] for k in bands),
+            indexes=tuple(self.indexes[k] for k in bands),
+            classes=tuple(self.classes[k] for k in bands) if self.classes else (),
+        )
 
     def on(self, lattice: GeoBox) -> PlacedScene:
         """The same scene in the frame of another box."""
@@ -92,7 +115,8 @@ class PlacedScene:
     def __dask_tokenize__(self) -> tuple[object, ...]:
         """Identity of what is read."""
         where = str(self.lattice.crs), tuple(self.lattice.affine[:6]), tuple(self.lattice.shape)
-        return (self.scene.__dask_tokenize__(), where, self.bands, self.indexes, self.dtype, repr(self.fill))
+        cache = self.bands, self.indexes, self.classes
+        return (self.scene.__dask_tokenize__(), where, *cache, self.dtype, repr(self.fill))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -155,13 +179,16 @@ def read_block(
             resampling=resampling,
             nodata=scene.nodata,
             fill=[own_fill] * len(item.indexes),
+            nearest=[item.indexes[k] for k in item.nearest],
         )
     if values.dtype == target and own_fill == item.fill:
         return values
     valid = raster.valid_values(values, own_fill)
     out = values.astype(target)
-    # what is data in the scene stays data in the stack, whose nodata is another value
-    out[valid & (out == item.fill)] = _beside(item.fill, target)
+    # valid pixels of the scene stay valid in the stack, whose nodata value differs
+    hidden = valid & (out == item.fill)
+    hidden[list(item.nearest)] = False  # another class would be another thing
+    out[hidden] = _beside(item.fill, target)
     out[~valid] = item.fill
     return out
 
@@ -186,22 +213,37 @@ def _beside(value: float, dtype: np.dtype[Any]) -> float:
 def read_clear(item: PlacedScene, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
     """Where a scene is valid and clear in a window of the stack, shape (y, x)."""
     scene = item.scene
+    measured = [index for k, index in enumerate(item.indexes) if k not in item.nearest] or list(item.indexes)
     with raster.opened(scene.image.path) as dataset:
-        fill = [scene.nodata or 0] * len(item.indexes)
+        fill = [scene.nodata or 0] * len(measured)
         values = placed(
             dataset, scene.image, item.lattice, window,
-            bands=item.indexes, resampling="nearest", nodata=scene.nodata, fill=fill,
+            bands=measured, resampling="nearest", nodata=scene.nodata, fill=fill,
         )  # fmt: skip
         clear = np.asarray(raster.valid_values(values, scene.nodata).any(axis=0))
         if scene.image.alpha is not None or scene.image.internal_mask:
             clear &= placed_valid(dataset, scene.image, item.lattice, window)
     for mask in scene.masks:
-        clear &= _usable(mask, item.lattice, window)
+        clear &= usable_in(mask, item.lattice, window)
     return clear
 
 
+def usable_in(mask: Mask, lattice: GeoBox, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
+    """Where a mask file says that pixels are usable, in a window of `lattice`, by nearest neighbour."""
+    bands = [0, 7] if mask.kind is MaskKind.UDM2 and mask.header.count >= 8 else [0]
+    empty = [0, 1] if mask.kind is MaskKind.UDM2 else [1]
+    with raster.opened(mask.header.path) as dataset:
+        values = placed(
+            dataset, mask.header, lattice, window, bands=bands, resampling="nearest", fill=empty[: len(bands)]
+        )
+    if mask.kind is MaskKind.UDM:
+        return np.asarray(values[0] == 0)
+    usable: NDArray[np.bool_] = values[0] == 1
+    return usable & (values[1] == 0) if len(bands) == 2 else usable
+
+
 @contextmanager
-def held_image(item: PlacedScene, bands: tuple[int, ...]) -> Iterator[Held]:
+def cached_image(item: PlacedScene, bands: tuple[int, ...]) -> Iterator[BandCache]:
     """The open image of a scene, with all its bands in memory if they fit, else the first of `bands`.
 
     For a task that matches a scene and then writes it, so that it is decoded once.
@@ -215,7 +257,7 @@ def held_image(item: PlacedScene, bands: tuple[int, ...]) -> Iterator[Held]:
     first = item.indexes[bands[0]]
     with raster.opened(image.path) as dataset:
         rest = [k for k in range(image.count) if k != first]
-        yield hold(dataset, image, [first, *rest], (0, 0, *image.box.shape))
+        yield cache_bands(dataset, image, [first, *rest], (0, 0, *image.box.shape))
 
 
 def load_match(
@@ -224,7 +266,7 @@ def load_match(
     *,
     mean: bool,
     reach: float | None,
-    held: Held | None = None,
+    cache: BandCache | None = None,
     alone: bool = False,
 ) -> MatchPixels:
     """Read what the estimator and the score need of one scene.
@@ -232,7 +274,7 @@ def load_match(
     A scene that differs from the anchor's lattice by a translation is read as it is, without
     interpolation, and its phase is carried by the source's origin; any other is warped onto the
     lattice. Only the part that can overlap the anchor is read. Of a scene whose match bands do not fit
-    in memory, the first one is held and windows of the others are read when they are needed.
+    in memory, the first one is kept and windows of the others are read when they are needed.
 
     Parameters
     ----------
@@ -244,8 +286,8 @@ def load_match(
         Whether the match image is the mean of the bands instead of each by itself.
     reach : float or None
         Largest shift that is looked for, px; None for a quarter of the overlap.
-    held : Held, optional
-        What of the image is open and in memory already.
+    cache : BandCache, optional
+        The image, as far as it is open and in memory already.
     alone : bool
         Whether all else waits for this scene, so that it may be decoded with all cores.
 
@@ -264,14 +306,14 @@ def load_match(
         window = int(origin.y) + window[0], int(origin.x) + window[1], *window[2:]
     raster.check_size(scene.image.path, window[2:])
     raster.check_read(scene.image.path, window[2] * window[3] * np.dtype(scene.image.dtype).itemsize)
-    with file_of(scene.image, held, alone=alone) as dataset:
+    with file_of(scene.image, cache, alone=alone) as dataset:
         read = _native_bands if native else _warped_bands
-        values, valid, empty = read(item, dataset, held, bands, window)
-        glance = looked_at(valid) if complete else _glance(scene, dataset, held, item.indexes[bands[0]])
+        values, valid, empty = read(item, dataset, cache, bands, window)
+        glance = looked_at(valid) if complete else _glance(scene, dataset, cache, item.indexes[bands[0]])
     whole = None if glance is None else (glance, box if complete else scene.image.box)
     usable = valid
     for mask in scene.masks:
-        usable = usable & _usable(mask, scene.image.box if native else lattice, window)
+        usable = usable & usable_in(mask, scene.image.box if native else lattice, window)
     if mean:
         values, clear = _mean_band(values, empty)
         valid, usable, empty = valid & clear, usable & clear, None
@@ -280,14 +322,16 @@ def load_match(
     return MatchPixels(source=source, valid=valid, whole=whole)
 
 
-def _glance(scene: Scene, dataset: DatasetReader, held: Held | None, band: int) -> NDArray[np.bool_] | None:
+def _glance(
+    scene: Scene, dataset: DatasetReader, cache: BandCache | None, band: int
+) -> NDArray[np.bool_] | None:
     """Where the whole of a scene is valid, as `looked_at` picks it; None where that would cost a decoding of it."""
     image, (height, width) = scene.image, scene.image.box.shape
     needed = [band] if image.alpha is None else [band, image.alpha]
     if image.internal_mask:
         return None
-    if held is not None and held.holds(needed):
-        values, *alpha = (looked_at(plane) for plane in held.read(needed, 0, 0, (height, width)))
+    if cache is not None and cache.holds(needed):
+        values, *alpha = (looked_at(plane) for plane in cache.read(needed, 0, 0, (height, width)))
         valid = raster.valid_values(values, scene.nodata)
         return valid & (alpha[0] > 0) if alpha else valid
     reduced = None if image.alpha is not None else raster.read_reduced(dataset, band, looks((height, width)))
@@ -297,16 +341,16 @@ def _glance(scene: Scene, dataset: DatasetReader, held: Held | None, band: int) 
 def _native_bands(
     item: PlacedScene,
     dataset: DatasetReader,
-    held: Held | None,
+    cache: BandCache | None,
     bands: tuple[int, ...],
     window: tuple[int, int, int, int],
 ) -> tuple[Any, NDArray[np.bool_], float | None]:
     """Match bands as they lie in the file, where the scored one is valid, and their nodata value."""
     scene, (row, col, *shape) = item.scene, window
     indexes = tuple(item.indexes[b] for b in bands)
-    if held is None:
-        held = hold(dataset, scene.image, indexes, window).closed()
-    values = FileBands(raster=held, indexes=indexes, window=window)
+    if cache is None:
+        cache = cache_bands(dataset, scene.image, indexes, window).closed()
+    values = FileBands(raster=cache, indexes=indexes, window=window)
     valid = raster.valid_values(values[0, :, :], scene.nodata)
     if scene.image.alpha is not None or scene.image.internal_mask:
         valid &= raster.read_valid(dataset, row, col, (shape[0], shape[1]))
@@ -316,14 +360,14 @@ def _native_bands(
 def _warped_bands(
     item: PlacedScene,
     dataset: DatasetReader,
-    held: Held | None,
+    cache: BandCache | None,
     bands: tuple[int, ...],
     window: tuple[int, int, int, int],
 ) -> tuple[Any, NDArray[np.bool_], float | None]:
     """As `_native_bands`, warped onto the lattice; as many bands as fit in memory."""
     image, nodata = item.scene.image, item.scene.nodata
     size = window[2] * window[3] * np.dtype(image.dtype).itemsize
-    indexes = [item.indexes[b] for b in bands][: max(1, HELD_BYTES // size)]
+    indexes = [item.indexes[b] for b in bands][: max(1, CACHE_BYTES // size)]
     empty = np.nan if np.dtype(image.dtype).kind == "f" else nodata or 0
     values = placed(
         dataset, image, item.lattice, window, bands=indexes, nodata=nodata, fill=[empty] * len(indexes)
@@ -371,22 +415,43 @@ def _region(box: GeoBox, lattice: GeoBox, origin: Shift, reach: float | None) ->
     return row, col, end_row - row, end_col - col
 
 
-def _usable(mask: Mask, lattice: GeoBox, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
-    """Where a mask file says that pixels are usable, in a window of `lattice`, by nearest neighbour."""
-    bands = [0, 7] if mask.kind is MaskKind.UDM2 and mask.header.count >= 8 else [0]
-    empty = [0, 1] if mask.kind is MaskKind.UDM2 else [1]
-    with raster.opened(mask.header.path) as dataset:
-        values = placed(
-            dataset, mask.header, lattice, window, bands=bands, resampling="nearest", fill=empty[: len(bands)]
-        )
-    if mask.kind is MaskKind.UDM:
-        return values[0] == 0
-    usable = values[0] == 1
-    return usable & (values[1] == 0) if len(bands) == 2 else usable
-
-
 def _holds(dtype: str, value: float) -> bool:
     kind = np.dtype(dtype)
     if kind.kind == "f":
         return True
     return bool(np.isfinite(value)) and np.iinfo(kind).min <= value <= np.iinfo(kind).max
+
+
+def load_overview(
+    item: PlacedScene, band: int, box: GeoBox
+) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """A reduced image of one band of a scene.
+
+    Parameters
+    ----------
+    item : PlacedScene
+        The scene.
+    band : int
+        Counted among the stack's bands.
+    box : GeoBox
+        Where the pixels of the reduced image lie.
+
+    Returns
+    -------
+    values : ndarray
+        Shape of `box`, float32: means over the pixels of the scene; 0 where there are none.
+    usable, valid : ndarray
+        Shape of `box`, bool: valid and clear, and valid.
+    """
+    scene = item.scene
+    shape = box.shape[0], box.shape[1]
+    with (
+        raster.opened(scene.image.path) as dataset,
+        raster.warped(dataset, box, "average", scene.nodata) as view,
+    ):
+        values = raster.read_window(view, [item.indexes[band]], 0, 0, shape)[0]
+        valid = raster.valid_values(values, scene.nodata) & raster.read_valid(view, 0, 0, shape)
+    usable = valid.copy()
+    for mask in scene.masks:
+        usable &= usable_in(mask, box, (0, 0, *shape))
+    return np.where(valid, values, 0).astype(np.float32), usable, valid

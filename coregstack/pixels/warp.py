@@ -1,4 +1,4 @@
-"""A raster on the anchor's lattice in one single interpolation, whatever has to be done for it.
+"""A raster on the anchor's lattice, in a single interpolation.
 
 Where the raster differs from the lattice by a translation only, the package's own separable kernel
 moves it; where CRS, pixel size or orientation differ, GDAL warps it. A shift is part of that one step. A
@@ -8,8 +8,8 @@ of its own, whatever lies between the two, and the package's own kernel interpol
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Collection, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from affine import Affine
@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetReader
 
-from coregstack.geometry.lattice import footprint, offset, pixel_scale, same_pixels
+from coregstack.geometry.lattice import footprint, offset, pixel_scale, same_pixels, turn
 from coregstack.kernels.displaced import bounds_of, resample_at, resample_mask_at, window_at
 from coregstack.kernels.resample import source_window, translate, translate_mask
 from coregstack.model import NO_SHIFT, Displacement, Move, Shift
 from coregstack.pixels import raster
-from coregstack.pixels.held import Held
 from coregstack.pixels.places import Places, places
+
+if TYPE_CHECKING:
+    from coregstack.pixels.bandcache import BandCache
 
 Window = tuple[int, int, int, int]
 """Row, column, height and width."""
@@ -45,7 +47,8 @@ def placed(
     resampling: str = "cubic",
     nodata: float | None = None,
     fill: Sequence[float],
-    held: Held | None = None,
+    nearest: Collection[int] = (),
+    cache: BandCache | None = None,
 ) -> NDArray[Any]:
     """Pixels of a raster in a window of a lattice, moved.
 
@@ -69,25 +72,26 @@ def placed(
         Value of the source that marks pixels without data.
     fill : sequence of float
         For each band, the value of pixels that the source does not cover.
-    held : Held, optional
-        What of the raster is in memory already.
+    nearest : collection of int
+        Bands, counted from 0, that hold classes: they are moved by nearest neighbour whatever the resampling.
+    cache : BandCache, optional
+        The part of the raster that is in memory already.
 
     Returns
     -------
     ndarray
         Shape (band, y, x), dtype of the raster.
     """
+    kernels = ["nearest" if band == header.alpha or band in nearest else resampling for band in bands]
     if isinstance(move, Displacement):
-        return _displaced(dataset, header, lattice, window, bands, move, resampling, nodata, fill, held)
-    shift = move
+        return _displaced(dataset, header, lattice, window, bands, move, kernels, nodata, fill, cache)
     if same_pixels(header.box, lattice):
-        return _translated(dataset, header, lattice, window, bands, shift, resampling, nodata, fill, held)
-    out = _warped(dataset, header, lattice, window, bands, shift, resampling, nodata, fill)
-    if header.alpha is not None and header.alpha in bands and resampling != "nearest":
-        alpha = [header.alpha]
-        out[list(bands).index(header.alpha)] = _warped(
-            dataset, header, lattice, window, alpha, shift, "nearest", nodata, [0]
-        )[0]
+        return _translated(dataset, header, lattice, window, bands, move, kernels, nodata, fill, cache)
+    out = np.empty((len(bands), *window[2:]), header.dtype)
+    for kernel in dict.fromkeys(kernels):
+        places = [k for k, own in enumerate(kernels) if own == kernel]
+        some, empty = [bands[k] for k in places], [fill[k] for k in places]
+        out[places] = _warped(dataset, header, lattice, window, some, move, kernel, nodata, empty)
     return out
 
 
@@ -125,18 +129,26 @@ def placed_valid(
     return translate_mask(valid, start=local, shape=(height, width))
 
 
+def _widest(kernels: Sequence[str]) -> str:
+    """Of some kernels the one that takes most of its surroundings; those of a raster are one and nearest neighbour."""
+    return next((kernel for kernel in kernels if kernel != "nearest"), "nearest")
+
+
 def _seen(box: GeoBox, lattice: GeoBox, window: Window, shift: Shift) -> tuple[GeoBox, Window, Window]:
     """Through which box GDAL sees a raster, which part of that lies in a window, and where in the window.
 
     The box holds the whole raster whatever the window is, so that a pixel does not depend on how an image
-    is cut. Asking for the content under a box that is moved back is the same as moving the content.
+    is cut. To read the content under a box that is moved back is the same as to move the content.
     """
     whole = footprint(box, lattice, shift)
     top, left = (int(edge) for edge in offset(whole, lattice))
     row, end_row = max(window[0], top), min(window[0] + window[2], top + whole.shape[0])
     col, end_col = max(window[1], left), min(window[1] + window[3], left + whole.shape[1])
     height, width = max(end_row - row, 0), max(end_col - col, 0)
-    affine = whole.affine * Affine.translation(-shift.x, -shift.y)
+    # GDAL knows nothing of longitudes that are a turn apart
+    affine = (
+        Affine.translation(-turn(box, lattice), 0) * whole.affine * Affine.translation(-shift.x, -shift.y)
+    )
     under = GeoBox(whole.shape, affine, lattice.crs)
     return under, (row - top, col - left, height, width), (row - window[0], col - window[1], height, width)
 
@@ -148,21 +160,21 @@ def _translated(
     window: Window,
     bands: Sequence[int],
     shift: Shift,
-    resampling: str,
+    kernels: Sequence[str],
     nodata: float | None,
     fill: Sequence[float],
-    held: Held | None,
+    cache: BandCache | None,
 ) -> NDArray[Any]:
     row, col, *shape = window
     origin = offset(header.box, lattice)
     start = Shift(row - shift.y - origin.y, col - shift.x - origin.x)
     height, width = shape
-    rows, cols = source_window(start, (height, width), dataset.shape, resampling)
+    rows, cols = source_window(start, (height, width), dataset.shape, _widest(kernels))
     out = np.empty((len(bands), height, width), header.dtype)
     if rows.stop <= rows.start or cols.stop <= cols.start:
         out[:] = np.asarray(fill, header.dtype)[:, None, None]
         return out
-    values, valid = _read(dataset, header, bands, rows, cols, held)
+    values, valid = _read(dataset, header, bands, rows, cols, cache)
     local = Shift(start.y - rows.start, start.x - cols.start)
     for k, band in enumerate(bands):
         opacity = band == header.alpha
@@ -170,7 +182,7 @@ def _translated(
             values[k],
             start=local,
             shape=(height, width),
-            kernel="nearest" if opacity else resampling,
+            kernel=kernels[k],
             valid=None if opacity else valid,
             nodata=None if opacity else nodata,
             fill=fill[k],
@@ -185,12 +197,12 @@ def _read(
     bands: Sequence[int],
     rows: slice,
     cols: slice,
-    held: Held | None,
+    cache: BandCache | None,
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Bands of a raster in a window, and where its alpha band or mask says that there is data, if it has one."""
     inside = rows.start, cols.start, (rows.stop - rows.start, cols.stop - cols.start)
     wanted = list(bands)
-    values = raster.read_window(dataset, wanted, *inside) if held is None else held.read(wanted, *inside)
+    values = raster.read_window(dataset, wanted, *inside) if cache is None else cache.read(wanted, *inside)
     masked = header.alpha is not None or header.internal_mask
     return values, raster.read_valid(dataset, *inside) if masked else None
 
@@ -202,17 +214,18 @@ def _displaced(
     window: Window,
     bands: Sequence[int],
     displacement: Displacement,
-    resampling: str,
+    kernels: Sequence[str],
     nodata: float | None,
     fill: Sequence[float],
-    held: Held | None,
+    cache: BandCache | None,
 ) -> NDArray[Any]:
     where = places(header.box, lattice, displacement)
     out = np.empty((len(bands), *window[2:]), header.dtype)
     out[:] = np.asarray(fill, header.dtype)[:, None, None]
-    for part, rows, cols in _reads(where, window, dataset.shape, resampling):
-        values, valid = _read(dataset, header, bands, rows, cols, held)
-        for target, needed, y, x in _strips(where, window, part, rows, cols, resampling):
+    kernel = _widest(kernels)
+    for part, rows, cols in _reads(where, window, dataset.shape, kernel):
+        values, valid = _read(dataset, header, bands, rows, cols, cache)
+        for target, needed, y, x in _strips(where, window, part, rows, cols, kernel):
             if 0 in values[0][needed].shape:
                 continue
             mask = None if valid is None else valid[needed]
@@ -222,7 +235,7 @@ def _displaced(
                     values[k][needed],
                     y,
                     x,
-                    kernel="nearest" if opacity else resampling,
+                    kernel=kernels[k],
                     scale=where.scale,
                     valid=None if opacity else mask,
                     nodata=None if opacity else nodata,

@@ -17,4 +17,4 @@ COLOURS = {
 """Colour of each state."""
 
 ON_DARK = COLOURS | {Status.COREGISTERED: "#1fbf92", Status.FAILED: "#f0803c"}
-"""The same where a page knows that it is dark."""
+"""The same for pages in dark mode."""

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from coregstack.cube.write import to_zarr
+from coregstack.matching.bands import position_of
+from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.pixels.scene import Scene
-from coregstack.run.result import RunResult
 from coregstack.stack.applying import apply
+from coregstack.stack.conform import conform
 from coregstack.stack.opening import stack_scenes
 from coregstack.stack.placing import unplaceable
 
+if TYPE_CHECKING:
+    from coregstack.run.result import RunResult
+
 
 def write_cube(
-    store: Any, scenes: Sequence[Scene], anchor: Scene, result: RunResult, *, overwrite: bool
+    store: Any,
+    scenes: Sequence[Scene],
+    anchor: Scene,
+    result: RunResult,
+    settings: MatchSettings,
+    *,
+    overwrite: bool,
 ) -> None:
     """Write the cube of a run whose shifts are known; scenes that cannot be read or placed are left out."""
     reached = {report.id for report in result.reports if report.quality.shift is not None}
@@ -24,7 +35,9 @@ def write_cube(
         for scene in readable(scenes, result)
         if unplaceable(scene, anchor, apart=scene.id in reached) is None
     ]
-    to_zarr(apply(stack_scenes(placeable, anchor), result.to_quality()), store, overwrite=overwrite)
+    stack = stack_scenes(placeable, anchor)
+    told = [band for band in settings.nearest if position_of(conform(stack).bands, band) is not None]
+    to_zarr(apply(stack, result.to_quality(), nearest=told), store, overwrite=overwrite)
 
 
 def readable(scenes: Sequence[Scene], result: RunResult) -> list[Scene]:

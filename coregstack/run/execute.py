@@ -1,4 +1,4 @@
-"""A whole run: every item matched, decided on and written, whatever becomes of the others."""
+"""A whole run: every item is matched, decided on and written, independently of the others."""
 
 from __future__ import annotations
 
@@ -23,9 +23,11 @@ from coregstack.export.files import WriteError, file_digest, is_half_written, re
 from coregstack.export.lock import locked
 from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
 from coregstack.graph.blocks import object_array
-from coregstack.graph.matched import reference
+from coregstack.graph.matched import reference, scene_items
 from coregstack.graph.network import Items, scene_network
+from coregstack.graph.sketches import network_place
 from coregstack.graph.written import deliveries, scene_deliveries
+from coregstack.matching.bands import anchor_bands, pair_bands
 from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
 from coregstack.matching.items import SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
@@ -36,7 +38,7 @@ from coregstack.run.places import check_apart, check_no_store
 from coregstack.run.scheduler import Progress, Undone, compute_items
 from coregstack.run.targets import begin, check_targets
 from coregstack.stack.opening import Unusable
-from coregstack.stack.placing import band_indexes, common_bands, unplaceable
+from coregstack.stack.placing import placed_scene, scene_bands, unplaceable
 from coregstack.untrusted.folders import walked
 
 _THREADS = 8
@@ -46,12 +48,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What was done with all items of a run."""
+    """Results of all items of a run."""
 
     reports: tuple[ItemReport, ...]
     """One for each item."""
     notes: tuple[str, ...]
-    """What is to be said of earlier runs over the same folder."""
+    """Messages about earlier runs over the same folder."""
 
 
 def run_items(
@@ -82,7 +84,7 @@ def run_items(
     overwrite : bool
         Whether items that an earlier run has done are done again.
     progress : callable, optional
-        Told how many items are done, and of how many.
+        Called with the number of items done, and of all items.
     also : iterable of str
         Paths of other files that the run writes, relative to the output.
 
@@ -92,7 +94,7 @@ def run_items(
         With reports in the order of `plans`.
     """
     anchor = scenes[settings.anchor_id]
-    match.bound(anchor.bands)
+    anchor_bands(match, scene_bands(anchor))
     network = match.method == "network"
     found, left_over = _looked_at(plans, settings, overwrite=overwrite, also=also)
     done = {item: one.report for item, one in found.items() if one.report is not None}
@@ -105,15 +107,14 @@ def run_items(
     groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, match)
     known |= refused
     parts, order = [], []
-    for names, group in groups.items():
-        matched = [p for p in group if p.id not in done]
-        order += [p.id for p in matched]
+    for group in groups:
+        matched = [k for k, plan in enumerate(group.plans) if plan.id not in done]
+        order += [group.plans[k].id for k in matched]
         if matched and network:
-            able = [scenes[p.id] for p in group]
-            records = _network(able, anchor, names, match.bound(names))[[group.index(p) for p in matched]]
-            parts.append(deliveries(matched, records, settings))
+            records = _network(group, scenes, anchor)[matched]
+            parts.append(deliveries([group.plans[k] for k in matched], records, settings))
         elif matched:
-            parts.append(_matched(matched, scenes, anchor, names, match.bound(names), settings))
+            parts.append(_matched(group.only(matched), scenes, anchor, settings))
     if left := [p for p in plans if p.id in known and p.id not in done]:
         records = object_array("coregstack-known-", [known[p.id] for p in left])
         parts.append(deliveries(left, records, settings))
@@ -126,13 +127,13 @@ def run_items(
         log_report(report)
     reports = dict(done)
     undone = _undone(plans, settings)
-    bands = len(match.bound(anchor.bands).bands)
+    bands = max((len(group.options.bands) for group in groups), default=1)
     need = scene_bytes(anchor, [scenes[i] for i in order if i in scenes], bands)
     for report in compute_items(
         parts, progress, total=len(plans), before=len(done), ids=order, undone=undone, need=need
     ):
         reports[report.id] = replace(report, again=found[report.id].again)
-    told = _told([reports[plan.id] for plan in plans], left_over)
+    told = _done([reports[plan.id] for plan in plans], left_over)
     return replace(told, notes=(*told.notes, *words_of_unapplied(told.reports, match.decide)))
 
 
@@ -170,7 +171,7 @@ def deliver_records(
             [tasks], progress, total=len(plans), before=len(reports), ids=ids, undone=undone
         ):
             reports[report.id] = replace(report, again=found[report.id].again)
-    return _told([reports[plan.id] for plan in plans], left_over)
+    return _done([reports[plan.id] for plan in plans], left_over)
 
 
 def _looked_at(
@@ -186,12 +187,12 @@ def _looked_at(
     return found, left_behind(plans, output)
 
 
-def _told(reports: Sequence[ItemReport], left_over: Sequence[str]) -> Done:
+def _done(reports: Sequence[ItemReport], left_over: Sequence[str]) -> Done:
     return Done(reports=tuple(reports), notes=(*words_of_again(reports), *words_of_left(left_over)))
 
 
 def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
-    """Delivers an item as it came, here and with the reason, that a cluster could not do."""
+    """Delivers an item that a cluster could not process: as it came, from this process, with the reason."""
     by_id = {plan.id: plan for plan in plans}
 
     def deliver(item: str, reason: str) -> ItemReport:
@@ -204,7 +205,7 @@ def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
 
 
 def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
-    """Plans of scenes that are no order: every item has one image, named by its id."""
+    """Plans of scenes that do not form an order: every item has one image, named by its id."""
     return [file_plan(scene.id, scene.image.path) for scene in scenes]
 
 
@@ -223,67 +224,102 @@ def file_plan(item_id: str, path: str) -> ItemPlan:
     return ItemPlan(id=item_id, assets=(asset,))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Group:
+    """Items that are matched with the anchor in the same of its bands, and in their own ones."""
+
+    plans: tuple[ItemPlan, ...]
+    """The items."""
+    bands: tuple[tuple[int, ...], ...]
+    """Positions of each item's match bands among its bands."""
+    anchor: tuple[int, ...]
+    """Positions of the match bands among the anchor's bands."""
+    options: MatchOptions
+    """How they are matched; its bands are counted among these."""
+
+    def only(self, places: Sequence[int]) -> _Group:
+        """The same with some of the items."""
+        return replace(
+            self, plans=tuple(self.plans[k] for k in places), bands=tuple(self.bands[k] for k in places)
+        )
+
+
 def _by_bands(
     plans: Sequence[ItemPlan],
     scenes: Mapping[str, Scene],
     anchor: Scene,
     match: MatchSettings,
-) -> tuple[dict[tuple[str, ...], list[ItemPlan]], dict[str, ItemQuality]]:
-    """Items by the bands that each shares with the anchor, and the failure of those that share none.
+) -> tuple[list[_Group], dict[str, ItemQuality]]:
+    """Items by the bands that each is matched in, and the failure of those that have none.
 
     No item is so matched in fewer bands because another has fewer; the anchor goes with most of them.
     """
-    groups: dict[tuple[str, ...], list[ItemPlan]] = defaultdict(list)
+    found: dict[tuple[tuple[int, ...], MatchOptions], list[tuple[ItemPlan, tuple[int, ...]]]] = defaultdict(
+        list
+    )
     refused = {}
     for plan in plans:
         if plan.id == anchor.id:
             continue
         try:
-            names = common_bands([anchor, scenes[plan.id]], anchor)
-            match.bound(names)
+            pairs = pair_bands(match, scene_bands(anchor), scene_bands(scenes[plan.id]))
         except (InvalidRequest, InvalidStack) as error:
             refused[plan.id] = failure(str(error))
             continue
-        groups[names].append(plan)
-    largest = max(groups, key=lambda names: len(groups[names]), default=anchor.bands)
-    groups[largest] += [plan for plan in plans if plan.id == anchor.id]
-    return {names: group for names, group in groups.items() if group}, refused
+        found[pairs.anchor, pairs.options].append((plan, pairs.item))
+    own = [plan for plan in plans if plan.id == anchor.id]
+    if not found and own:
+        alone = anchor_bands(match, scene_bands(anchor))
+        found[alone.anchor, alone.options] = []
+    if own:
+        bands, options = max(found, key=lambda key: len(found[key]))
+        found[bands, options] += [(plan, bands) for plan in own]
+    groups = [
+        _Group(
+            plans=tuple(plan for plan, _ in group),
+            bands=tuple(item for _, item in group),
+            anchor=bands,
+            options=options,
+        )
+        for (bands, options), group in found.items()
+    ]
+    return groups, refused
 
 
 def _matched(
-    plans: Sequence[ItemPlan],
-    scenes: Mapping[str, Scene],
-    anchor: Scene,
-    names: tuple[str, ...],
-    match: MatchOptions,
-    settings: DeliverySettings,
+    group: _Group, scenes: Mapping[str, Scene], anchor: Scene, settings: DeliverySettings
 ) -> da.Array:
-    items = [scenes[plan.id] for plan in plans]
-    placed = [_on_anchor(scene, anchor, names) for scene in items]
-    first = reference(SceneItem(scene=_on_anchor(anchor, anchor, names)), match)
+    items = [scenes[plan.id] for plan in group.plans]
+    placed = [_on_anchor(scene, anchor, bands) for scene, bands in zip(items, group.bands, strict=True)]
+    first = reference(SceneItem(scene=_on_anchor(anchor, anchor, group.anchor)), group.options)
     position = next((k for k, scene in enumerate(items) if scene.id == anchor.id), None)
-    return scene_deliveries(plans, placed, position, first, match, settings)
+    return scene_deliveries(group.plans, placed, position, first, group.options, settings)
 
 
-def _network(scenes: Sequence[Scene], anchor: Scene, names: tuple[str, ...], match: MatchOptions) -> da.Array:
-    scenes = [*scenes, *(() if anchor in scenes else (anchor,))]
+def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
+    """Records of the scenes of a group, from all of them together, the anchor among them or behind them."""
+    able = [(scenes[plan.id], bands) for plan, bands in zip(group.plans, group.bands, strict=True)]
+    if all(scene.id != anchor.id for scene, _ in able):
+        able.append((anchor, group.anchor))
     items = Items(
-        names=tuple(scene.id for scene in scenes),
-        times=np.array([scene.time for scene in scenes], "datetime64[ns]"),
-        anchor=scenes.index(anchor),
+        names=tuple(scene.id for scene, _ in able),
+        times=np.array([scene.time for scene, _ in able], "datetime64[ns]"),
+        anchor=next(k for k, (scene, _) in enumerate(able) if scene.id == anchor.id),
     )
-    return scene_network([_on_anchor(scene, anchor, names) for scene in scenes], items, match)
+    placed, corner = network_place([_on_anchor(scene, anchor, bands) for scene, bands in able], items.anchor)
+    first = reference(SceneItem(scene=placed[items.anchor], corner=corner), group.options)
+    return scene_network(scene_items(placed, corner), placed, items, first, group.options)
 
 
 def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str, ...]:
-    """One line on items that stay by the rule although a shift is known; none where there are none."""
+    """One line on items that are not moved, by the rule, although a shift is known; empty if there are none."""
     count = sum(stays_unapplied(report.quality) for report in reports)
     if not count or decide != "score":
         return ()
-    items = "1 item stays" if count == 1 else f"{count} items stay"
+    items = "1 item is" if count == 1 else f"{count} items are"
     return (
-        f"{items} by the score although a shift of more than {WORTH_TELLING:g} px is known: --decide evidence "
-        "(decide='evidence' in Python) moves what is known.",
+        f"{items} not moved because of the score, although a shift of more than {WORTH_TELLING:g} px was found: "
+        "--decide evidence (decide='evidence' in Python) applies it.",
     )
 
 
@@ -309,7 +345,7 @@ def reference_digests(
 
 
 def _samples(scenes: Sequence[Scene]) -> list[str]:
-    """What tells files that have the size and time of others."""
+    """Digests that distinguish files of the same size and time."""
     with ThreadPoolExecutor(_THREADS) as pool:
         return list(pool.map(lambda path: sample_digest(Path(path)), _files_of(scenes)))
 
@@ -319,15 +355,10 @@ def _files_of(scenes: Sequence[Scene]) -> list[str]:
     return [path for s in scenes for path in (s.image.path, *(mask.header.path for mask in s.masks))]
 
 
-def _on_anchor(scene: Scene, anchor: Scene, names: tuple[str, ...]) -> PlacedScene:
-    return PlacedScene(
-        scene=scene,
-        lattice=anchor.image.box,
-        bands=names,
-        indexes=band_indexes(scene, names),
-        dtype=scene.image.dtype,
-        fill=scene.nodata or 0,
-    )
+def _on_anchor(scene: Scene, anchor: Scene, bands: Sequence[int]) -> PlacedScene:
+    """A scene on the anchor's lattice with some of its bands."""
+    indexes = [scene.positions[k] for k in bands]
+    return placed_scene(scene, anchor.image.box, indexes, names=[scene.bands[k] for k in bands])
 
 
 @contextmanager
@@ -370,7 +401,7 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
 
 
 def _clear(output: Path) -> None:
-    # what cannot be removed harms no file of the run; the check of the output tells of it
+    # what cannot be removed harms no file of the run; the check of the output reports it
     with suppress(OSError):
         for entry in walked(output):
             if is_half_written(Path(entry.path)):

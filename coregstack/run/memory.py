@@ -1,6 +1,7 @@
-"""Whether the workers of a cluster have the memory that an item needs: known before work, and watched meanwhile.
+"""Whether the workers of a cluster have the memory that an item needs: checked before work, and watched
+during it.
 
-A worker that is short of memory pauses: it takes no task, and nobody says so.
+A worker that is short of memory pauses: it takes no task, and no error says so.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import dask
 import numpy as np
 
 from coregstack.errors import WorkersTooSmall
-from coregstack.pixels.held import HELD_BYTES
+from coregstack.pixels.bandcache import CACHE_BYTES
 from coregstack.pixels.scene import Scene
 
 PROCESS_BYTES = 300 * 2**20
-"""What a worker takes before its first item: Python, GDAL, compiled kernels."""
+"""Memory of a worker before its first item: Python, GDAL, compiled kernels."""
 
 PATIENCE_S = 10.0
-"""How long all workers may be paused with nothing at hand before a run is given up."""
+"""Seconds for which all workers may be paused, without any running task, before a run is given up."""
 
 _POLL_S = 1.0
 
@@ -45,12 +46,12 @@ def scene_bytes(anchor: Scene, scenes: Iterable[Scene], bands: int) -> int:
         The match bands of both, which are in memory at once, and their masks.
     """
     most = _pixels(anchor)
-    held = [_held(scene, min(_pixels(scene), most), bands) for scene in scenes]
-    return _held(anchor, most, bands) + max(held, default=0)
+    sizes = [_match_bytes(scene, min(_pixels(scene), most), bands) for scene in scenes]
+    return _match_bytes(anchor, most, bands) + max(sizes, default=0)
 
 
 def check_workers(client: Any, need: int) -> None:
-    """Refuse a cluster none of whose workers can hold an item.
+    """Refuse a cluster if no worker has memory for an item.
 
     Parameters
     ----------
@@ -79,7 +80,7 @@ def check_workers(client: Any, need: int) -> None:
 
 @contextmanager
 def watched(client: Any, stop: Any) -> Iterator[threading.Event]:
-    """Watch whether all workers have paused for want of memory, and nothing goes on any more.
+    """Watch whether all workers have paused for lack of memory, and nothing goes on any more.
 
     Parameters
     ----------
@@ -120,17 +121,17 @@ def _pixels(scene: Scene) -> int:
     return int(height) * int(width)
 
 
-def _held(scene: Scene, pixels: int, bands: int) -> int:
-    """Bytes of the match bands that `coregstack.pixels.held.hold` keeps, and of a mask."""
+def _match_bytes(scene: Scene, pixels: int, bands: int) -> int:
+    """Bytes of the match bands that `coregstack.pixels.bandcache.cache_bands` keeps, and of a mask."""
     band = pixels * np.dtype(scene.image.dtype).itemsize
     whole = band * min(bands, len(scene.bands))
-    return (whole if whole <= HELD_BYTES else band) + pixels
+    return (whole if whole <= CACHE_BYTES else band) + pixels
 
 
 def _workers(client: Any) -> list[Mapping[str, Any]]:
     try:
         found = client.scheduler_info(n_workers=-1)
-    except TypeError:  # before it had an argument it told of all
+    except TypeError:  # in older versions it has no argument and gives all
         found = client.scheduler_info()
     return list(found["workers"].values())
 
@@ -145,7 +146,7 @@ def _taken(worker: Mapping[str, Any]) -> int:
 
 
 def _pause() -> float:
-    """Part of its memory at which a worker pauses, or is ended."""
+    """Share of its memory at which a worker pauses, or is ended."""
     names = ("distributed.worker.memory.pause", "distributed.worker.memory.terminate")
     return float(next((part for name in names if (part := dask.config.get(name, False))), 1.0))
 

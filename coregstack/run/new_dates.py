@@ -14,13 +14,21 @@ from coregstack.cube.claim import claimed
 from coregstack.cube.mark import find_finished
 from coregstack.cube.place import place_of
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.options import MatchSettings
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status
 from coregstack.network.seasons import season_apart
 from coregstack.pixels.scene import Scene
 from coregstack.stack.applying import apply, check_resampling
-from coregstack.stack.conform import Stack, conform, item_times, scaling
+from coregstack.stack.conform import CLASSES, Stack, conform, item_times, scaling
 from coregstack.stack.estimating import estimate_beside
 from coregstack.stack.opening import scenes_of, scenes_on, unreadable_files
 
@@ -35,11 +43,12 @@ def append(
     *,
     ids: Sequence[str] | None = None,
     times: Sequence[Any] | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "network",
+    nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
     resampling: Resampling = "cubic",
@@ -60,7 +69,7 @@ def append(
         Where `to_zarr` wrote the cube, of an aligned stack whose anchor is one of its items.
     ids, times : sequence, optional
         Of files, as in `coregstack.open_scenes`.
-    band, max_shift, threshold, min_improvement, model, decide
+    band, max_shift, threshold, min_improvement, nearest, model, decide
         As in `coregstack.estimate`.
     method : str
         "network" or "direct", as in `coregstack.estimate`, but by default "network".
@@ -103,6 +112,7 @@ def append(
         threshold=threshold,
         min_improvement=min_improvement,
         method=method,
+        nearest=nearest,
         model=model,
         decide=decide,
     )
@@ -167,22 +177,23 @@ def _append_to(
         [_bare(conform(array.isel(time=beside))), _bare(conform(stack))], "time", join="override",
         combine_attrs="override",
     )  # fmt: skip
+    told = np.array([own or other for own, other in zip(cube.classes, known.classes, strict=True)], object)
+    both = both.assign_coords({CLASSES: ("band", told)}) if any(told) else both
     placed = _placed(cube, beside, anchor)
     quality = estimate_beside(both, anchor, placed, settings)
     quality = quality.isel(time=slice(len(beside), None)).compute()
-    aligned = apply(stack, quality, resampling=resampling)
+    aligned = apply(stack, quality, resampling=resampling, nearest=settings.nearest)
     write_behind(aligned, grown)
     return quality
 
 
 def _check_scaling(cube: xr.DataArray, new: xr.DataArray) -> None:
     told, own = scaling(cube), scaling(new)
-    # a cube that names none may hold dates that were scaled each in its own way
+    # a cube without these attributes may hold dates of different scales
     if told not in (UNSCALED, own):
         raise InvalidStack(
-            f"The numbers of the cube are to be read times {told[0]:g} plus {told[1]:g}, those of the new dates times "
-            f"{own[0]:g} plus {own[1]:g}. Bring them to the cube's scale first, with the attributes scale_factor and "
-            "add_offset that say so."
+            f"The cube has the scale_factor {told[0]:g} and the add_offset {told[1]:g}, the new dates have "
+            f"{own[0]:g} and {own[1]:g}. Convert the new dates to the cube's scale first, with both attributes."
         )
 
 
@@ -194,7 +205,8 @@ def _bare(stack: Stack) -> xr.DataArray:
         "clear": (("time", "y", "x"), clear.data),
     }
     array = stack.array.reset_coords(drop=True).assign_coords(kept | {"time": item_times(stack)})
-    return array.rio.write_crs(str(stack.box.crs)).rio.write_nodata(stack.nodata)
+    bare: xr.DataArray = array.rio.write_crs(str(stack.box.crs)).rio.write_nodata(stack.nodata)
+    return bare
 
 
 def _beside(
@@ -215,7 +227,7 @@ def _beside(
 
 
 def _placed(cube: Stack, chosen: Sequence[int], anchor: str) -> dict[str, tuple[Shift, Shift]]:
-    """What is left of the shifts of dates of a cube, and their sigmas, as the cube tells them.
+    """Remaining shifts of dates of a cube, and their sigmas, as the cube records them.
 
     They rest on all dates that the cube was made of; what is read of it here may not lead back to the anchor.
     """
@@ -224,7 +236,7 @@ def _placed(cube: Stack, chosen: Sequence[int], anchor: str) -> dict[str, tuple[
         return {}
     status = told["status"].values[chosen]
     numbers = np.stack([told[name].values[chosen] for name in names], axis=1).astype(float)
-    # those beside one new date may err alike: all together they are taken to know no more than one of them
+    # those near one new date may have a common error: together they count no more than one of them
     numbers[:, 2:] *= np.sqrt(min(2 * NEAREST, max(len(chosen) - 1, 1)))
     return {
         cube.ids[k]: (NO_SHIFT if str(state) == Status.COREGISTERED else Shift(y, x), Shift(*sigma))

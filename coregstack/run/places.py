@@ -1,4 +1,4 @@
-"""Where a run reads and writes: inputs, output and cube held against each other before any work."""
+"""Where a run reads and writes: inputs, output and cube are compared before any work."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from coregstack.cube.journal import read_journal
 from coregstack.cube.mark import find_cube
-from coregstack.cube.memory import read_memory
 from coregstack.cube.place import Place, place_of
 from coregstack.errors import OutputConflict
 from coregstack.export.files import resolved
@@ -102,7 +102,7 @@ def cube_place(
     if mark is None or not mark.ready or overwrite or append:
         return place
     there = mark.layout.get("anchor")
-    others = sorted({item.rsplit(" ", 1)[0] for item in read_memory(place).items if item} - set(ids))
+    others = sorted({item.rsplit(" ", 1)[0] for item in read_journal(place).items if item} - set(ids))
     if there != anchor or others:
         what = (
             f"of the anchor {there!r}"
@@ -114,7 +114,7 @@ def cube_place(
         )
     return place
     there = mark.layout.get("anchor")
-    others = sorted({item.rsplit(" ", 1)[0] for item in read_memory(place).items if item} - set(ids))
+    others = sorted({item.rsplit(" ", 1)[0] for item in read_journal(place).items if item} - set(ids))
     if there != anchor or others:
         what = (
             f"of the anchor {there!r}"

@@ -13,19 +13,19 @@ from coregstack.cube.place import Place
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.files import resolved
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
+from coregstack.matching.bands import anchor_bands
 from coregstack.matching.choices import Resampling
 from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import Scene
 from coregstack.run.cube import readable, write_cube
 from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
-from coregstack.run.new_dates import append_scenes
 from coregstack.run.places import cube_place
 from coregstack.run.result import RunResult, with_table
 from coregstack.run.scheduler import Progress
 from coregstack.stack.applying import check_resampling
-from coregstack.stack.facts import scene_facts
+from coregstack.stack.metadata import scene_metadata
 from coregstack.stack.opening import Unusable
-from coregstack.stack.placing import unplaceable
+from coregstack.stack.placing import check_nearest, scene_bands, unplaceable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,7 +57,7 @@ class RunRequest:
     dry_run: bool = False
     """Whether items are only matched and decided upon; nothing is written then."""
     progress: Progress | None = None
-    """Told how many items are done, and of how many."""
+    """Called with the number of items done, and of all items."""
 
     def __post_init__(self) -> None:
         check_resampling(self.resampling)
@@ -102,13 +102,13 @@ def carry_out(
     request : RunRequest
         What is asked for.
     items : RunItems
-        What it is done with.
+        The items.
     kind : type
         `RunResult` or a class derived from it.
     digests : bool
-        Whether reports tell the digests of what was written.
+        Whether reports hold the digests of written files.
     finish : callable, optional
-        Writes what concerns the whole run but the cube, and tells in the result what failed of it; by default
+        Writes the files of the whole run except the cube, and adds failures to the result; by default
         the table is written.
 
     Returns
@@ -122,7 +122,8 @@ def carry_out(
         If the request cannot be honoured; nothing was written then.
     """
     anchor = items.anchor
-    request.match.bound(anchor.bands)
+    anchor_bands(request.match, scene_bands(anchor))
+    check_nearest(request.match.nearest, items.scenes)
     place = _place_of_cube(request, items)
     settings = DeliverySettings(
         output=str(resolved(request.output)),
@@ -135,6 +136,7 @@ def carry_out(
         digests=digests or request.check,
         dry_run=request.dry_run,
         check=request.check,
+        nearest=tuple(request.match.nearest),
         references=reference_digests(anchor, items.scenes, request.match) if request.check else (),
     )
     with nullcontext() if request.dry_run else output_folder(request.output, items.inputs) as claim:
@@ -155,7 +157,7 @@ def carry_out(
             lattice=anchor.image.box,
             dry_run=request.dry_run,
             notes=(*items.notes, *done.notes),
-            **scene_facts(items.scenes),
+            **scene_metadata(items.scenes),
         )
         if request.dry_run:
             return result
@@ -177,15 +179,18 @@ def _place_of_cube(request: RunRequest, items: RunItems) -> Place | None:
 
 
 def _with_cube(result: RunResult, request: RunRequest, items: RunItems, place: Place | None) -> RunResult:
-    """Write the cube that was asked for; the items are delivered whatever fails here."""
+    """Write the cube that was asked for; a failure here does not undo the delivered items."""
     try:
         if place is None:
             return result
         mark = find_cube(place, overwrite=False) if request.append else None
         if mark is None or not mark.ready:
             overwrite = request.overwrite and not request.append
-            write_cube(place, items.scenes, items.anchor, result, overwrite=overwrite)
+            write_cube(place, items.scenes, items.anchor, result, request.match, overwrite=overwrite)
             return result
+        # what is needed to append is loaded only where it is asked for
+        from coregstack.run.new_dates import append_scenes
+
         able = [s for s in readable(items.scenes, result) if unplaceable(s, items.anchor, apart=True) is None]
         append_scenes(able, place, request.match, resampling=request.resampling)
     except (CoregError, OSError) as error:

@@ -19,8 +19,8 @@ from coregstack.export.displacement import displacement_name
 from coregstack.export.files import staged
 from coregstack.export.plan import TABLE, ItemReport, WrittenFile
 from coregstack.export.stac import write_stac
-from coregstack.graph.matched import displacement_files
-from coregstack.matching.quality import told_fields, variables
+from coregstack.graph.displaced import displacement_files
+from coregstack.matching.quality import table_fields, variables
 from coregstack.model import Status
 from coregstack.run.notebook import table_html
 from coregstack.stack.measured import with_displacement, with_lattice
@@ -154,7 +154,7 @@ class RunResult:
 
 def rows(reports: Sequence[ItemReport]) -> list[dict[str, Any]]:
     """Each item as a row of the table."""
-    fields = told_fields(report.quality for report in reports)
+    fields = table_fields(report.quality for report in reports)
     return [
         {"item": report.id}
         | {field.name: field.get(report.quality) for field in fields}

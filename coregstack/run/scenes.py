@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,29 +16,33 @@ from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
 from coregstack.geometry.lattice import crs_of
 from coregstack.graph.written import records_of, slab_deliveries
-from coregstack.matching.choices import MIN_IMPROVEMENT, SCORE_THRESHOLD, Decide, Method, Model, Resampling
+from coregstack.matching.choices import (
+    MIN_IMPROVEMENT,
+    SCORE_THRESHOLD,
+    Band,
+    Decide,
+    Method,
+    Model,
+    Resampling,
+)
 from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
 from coregstack.model import OUTSIDE
 from coregstack.pixels.scene import Scene
-from coregstack.run.execute import (
-    Progress,
-    compute_items,
-    deliver_records,
-    file_plan,
-    output_folder,
-    scene_plans,
-)
+from coregstack.run.execute import deliver_records, file_plan, output_folder, scene_plans
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, with_table
+from coregstack.run.scheduler import Progress, compute_items
 from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
-from coregstack.stack.facts import stack_facts
 from coregstack.stack.lookup import find_scene
+from coregstack.stack.metadata import stack_metadata
 from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
+from coregstack.untrusted.bandnames import scene_of_band
+from coregstack.untrusted.given import given_path
 from coregstack.untrusted.names import check_item_id
 
 
@@ -70,7 +75,7 @@ def to_geotiffs(
     overwrite : bool
         Whether items that an earlier run has written are written again.
     progress : callable, optional
-        Told how many items are done, and of how many.
+        Called with the number of items done, and of all items.
 
     Returns
     -------
@@ -102,7 +107,7 @@ def to_geotiffs(
     crs_of(known.box)
     for item in known.ids:
         check_item_id(item)
-    folder = Path(output)
+    folder = given_path(output, "output")
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     method = str(aligned.attrs.get("coregstack_method", "direct"))
     records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
@@ -120,6 +125,8 @@ def to_geotiffs(
                 nodata=known.nodata,
                 bands=known.bands,
                 scaling=scaling(known.array),
+                classes=known.classes,
+                cog=cog,
                 method=method,
             )
             reports: Sequence[ItemReport] = compute_items(
@@ -150,7 +157,7 @@ def to_geotiffs(
         reports=tuple(by_id[i] for i in known.ids),
         notes=notes,
         lattice=place,
-        **stack_facts(known),
+        **stack_metadata(known),
     )
     return with_table(result)
 
@@ -163,11 +170,12 @@ def run_scenes(
     zarr: Any = None,
     ids: Sequence[str] | None = None,
     times: Sequence[Any] | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
     method: Method = "direct",
+    nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
     resampling: Resampling = "cubic",
@@ -193,8 +201,8 @@ def run_scenes(
         written, it is named among the problems.
     ids, times : sequence, optional
         As in `coregstack.open_scenes`.
-    band, max_shift, threshold, min_improvement, method, model, decide
-        As in `coregstack.estimate`.
+    band, max_shift, threshold, min_improvement, method, nearest, model, decide
+        As in `coregstack.estimate`. Scenes may have other bands than the anchor.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
     cog, overwrite, progress
@@ -238,20 +246,24 @@ def run_scenes(
         threshold=threshold,
         min_improvement=min_improvement,
         method=method,
+        nearest=nearest,
         model=model,
         decide=decide,
     )
     request = RunRequest(
-        match=settings, output=Path(output), zarr=zarr, resampling=resampling, cog=cog, overwrite=overwrite,
+        match=settings, output=given_path(output, "output"), zarr=zarr, resampling=resampling, cog=cog,
+        overwrite=overwrite,
         check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
     scenes, unusable = scenes_of(paths, ids=ids, times=times)
     if not scenes:
         raise unreadable_files(unusable)
     reference, notes = _anchor(scenes, anchor, [u.id for u in unusable])
+    paths = list(paths)
     names = ids if ids is not None else [Path(path).stem for path in paths]
     asked = {name: k for k, name in enumerate(names)}
     plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
+    notes = (*notes, *_torn(paths))
     items = RunItems(
         scenes=tuple(scenes),
         unusable=tuple(unusable),
@@ -261,6 +273,24 @@ def run_scenes(
         notes=notes,
     )
     return carry_out(request, items)
+
+
+def _torn(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """What is to be said where files are single bands of scenes: each is an item of its own."""
+    scenes: dict[tuple[Path, str], dict[str, str]] = defaultdict(dict)
+    for path in map(Path, paths):
+        if found := scene_of_band(path.stem):
+            scenes[path.parent, found[0]][found[1]] = path.name
+    several = [list(files.values()) for files in scenes.values() if len(files) > 1]
+    if not several:
+        return []
+    count = sum(map(len, several))
+    return [
+        f"{count} files look like the bands of {len(several)} scene{'s' if len(several) > 1 else ''}, as "
+        f"{several[0][0]} and {several[0][1]} do: each file was matched by itself, so that bands of one scene may be "
+        "moved differently. Put the bands of a scene into one file first, for example with gdalbuildvrt -separate and "
+        "gdal_translate, or load them as one item with open_stac."
+    ]
 
 
 def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> tuple[Scene, tuple[str, ...]]:
@@ -273,7 +303,7 @@ def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> 
         )
         return found, (f"Chosen as the anchor: {why}", *apart)
     if isinstance(anchor, str) and Path(anchor).stem in unreadable:
-        raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or mend its file.")
+        raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or repair its file.")
     found = find_scene(scenes, anchor)
     check_anchor(found)
     return found, ()

@@ -1,4 +1,4 @@
-"""Arrays of reports computed on whatever scheduler is active, one block an item, in any order."""
+"""Arrays of reports computed on the active scheduler, one block an item, in any order."""
 
 from __future__ import annotations
 
@@ -11,18 +11,19 @@ from typing import Any
 
 import dask
 import dask.array as da
+from dask.base import compute
 from dask.callbacks import Callback
 
 from coregstack.errors import SchedulerLost, WorkersPaused
 from coregstack.export.deliver import log_report
 from coregstack.export.plan import ItemReport
-from coregstack.graph.written import DELIVERY
+from coregstack.graph.blocks import DELIVERY
 from coregstack.run.memory import check_workers, watched
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[int, int], None]
-"""Told how many items are done, and of how many."""
+"""Called with the number of items done, and of all items."""
 
 Undone = Callable[[str, str], ItemReport]
 """What becomes of an item that a cluster could not do, by its id and the reason in words."""
@@ -50,7 +51,7 @@ def compute_items(
     parts : sequence of dask Array
         An `ItemReport` for each item, in blocks of one.
     progress : callable, optional
-        Told how many items are done, and of how many.
+        Called with the number of items done, and of all items.
     total, before : int
         How many items there are in all, and how many of them were done before.
     ids : sequence of str
@@ -95,7 +96,7 @@ def compute_items(
             tell(count, total)
 
     with Callback(posttask=counted):
-        computed = dask.compute(*parts)
+        computed = compute(*parts)
     return [report for part in computed for report in part]
 
 
@@ -104,7 +105,7 @@ def _on_cluster(
 ) -> Generator[ItemReport, None, None]:
     """Reports as they come; an item that killed its workers is not waited for, and the others go on."""
     from distributed import as_completed
-    from distributed.comm import CommClosedError
+    from distributed.comm.core import CommClosedError
 
     blocks = [block for part in parts for block in part.to_delayed().ravel()]
     futures = client.compute(blocks)
@@ -134,12 +135,12 @@ def _on_cluster(
                         left[future.key], f"The cluster could not do it ({why}). Run again to do it anew."
                     )
                 else:
-                    # its worker has told of it too, but in a log of its own on a machine of its own
+                    # its worker has logged it too, but in its own log, perhaps on another machine
                     log_report(report)
                 left.pop(future.key, None)
                 yield report
     except BaseException:
-        # whoever stops waiting has no use for the rest
+        # the rest is not needed once the waiting has stopped
         with suppress(Exception):
             if client.status == "running":
                 cancel()
@@ -159,7 +160,7 @@ def _lost(ids: Sequence[str]) -> SchedulerLost:
 def _paused(ids: Sequence[str]) -> WorkersPaused:
     """The error that names what workers without memory have left undone."""
     return WorkersPaused(
-        f"All workers of the cluster have paused for want of memory; not done are {_named(ids)}. What was done stays: "
+        f"All workers of the cluster have paused for lack of memory; not done are {_named(ids)}. What was done stays: "
         "give each worker more memory, or fewer threads, and run the same command again."
     )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 
 from coregstack.errors import InvalidRequest, OutputConflict
-from coregstack.export.evidence import STATE
+from coregstack.export.files import STATE
 from coregstack.export.notes import delivered, note_delivered
 from coregstack.export.plan import REPORT, TABLE, Asset, ItemPlan
 from coregstack.export.stac import FOLDER

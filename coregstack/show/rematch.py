@@ -18,6 +18,7 @@ from coregstack.geometry.lattice import offset
 from coregstack.geometry.validarea import looked_at
 from coregstack.graph.sketches import network_frame
 from coregstack.matching.assess import Reference, anchor_quality, assess, prepare
+from coregstack.matching.bands import BandPairs, pair_bands
 from coregstack.matching.choices import Model
 from coregstack.matching.items import ArrayItem, SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
@@ -42,8 +43,8 @@ class Rematch:
     """Position of the anchor along time."""
     box: GeoBox
     """Place of the anchor: the frame that shifts and windows are counted in."""
-    options: MatchOptions
-    """How items are matched."""
+    bands: BandPairs
+    """In which bands, and how, items are matched with the anchor."""
     applied: tuple[Shift, ...]
     """What the pixels of each item have been moved by already."""
     scenes: tuple[PlacedScene, ...] | None
@@ -53,14 +54,20 @@ class Rematch:
     places: tuple[Place, ...] | None
     """Where a network of pairs has put each item, and against which other; None if each was matched by itself."""
 
+    @property
+    def options(self) -> MatchOptions:
+        """How items are matched; its bands are counted among those that are."""
+        return self.bands.options
+
     def pixels(self, k: int) -> MatchPixels:
         """Match pixels of an item, placed where they lay before alignment."""
+        bands = self.bands.anchor if k == self.anchor else self.bands.item
         if self.scenes is not None:
             # in a network an item may lie where the anchor does not
             frame = self.box if self.places is None else network_frame(self.scenes, self.anchor)
-            item = SceneItem(scene=self.scenes[k].on(frame), corner=offset(self.box, frame))
+            item = SceneItem(scene=self.scenes[k].on(frame).only(bands), corner=offset(self.box, frame))
             return item.load_anchor(self.options) if k == self.anchor else item.load(self.options)
-        one = self.stack.array.isel(time=k, band=list(self.options.bands))
+        one = self.stack.array.isel(time=k, band=list(bands))
         clear = None if self.stack.clear is None else self.stack.clear.isel(time=k).values
         pixels = ArrayItem(
             id=self.stack.ids[k],
@@ -142,13 +149,13 @@ def rematch(
         raise AnchorNotFound("This stack does not say what it was aligned to: name the item with anchor=...")
     index = find_anchor(known, name)
     scenes = pristine_scenes(known, moved=True)
-    told = _told(stack)
+    told = _carried_qualities(stack)
     same = bool(told) and known.ids[index] == own
     return Rematch(
         stack=known,
         anchor=index,
         box=known.box if scenes is None else scenes[index].scene.image.box,
-        options=(settings or MatchSettings()).bound(known.bands),
+        bands=pair_bands(settings or MatchSettings(), known.held, known.held),
         applied=_applied(stack, told) if told else (NO_SHIFT,) * len(known.ids),
         scenes=None if scenes is None else tuple(scenes),
         models=tuple(item.model or "" for item in told) if same else None,
@@ -191,7 +198,7 @@ def qualities(
         yield item, again.quality(reference, positions[item], model)
 
 
-def _told(stack: xr.DataArray) -> list[ItemQuality]:
+def _carried_qualities(stack: xr.DataArray) -> list[ItemQuality]:
     """The quality that the stack carries of each item, by the names it is told under; empty where it carries none."""
     if missing_in(stack.coords):
         return []

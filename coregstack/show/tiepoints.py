@@ -13,17 +13,19 @@ from coregstack.errors import InvalidRequest, MissingFile
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.plan import TABLE
 from coregstack.export.ties import tie_table
+from coregstack.matching.choices import Band
 from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.run.result import RunResult
 from coregstack.show.rematch import qualities, rematch
+from coregstack.untrusted.given import given_path
 
 
 def tie_points(
     source: Any,
     *,
     anchor: Hashable | None = None,
-    band: str | int | None = None,
+    band: Band | None = None,
     max_shift: float | None = None,
 ) -> pd.DataFrame:
     """List the windows that were matched: where each lies, its own shift, and whether it agrees.
@@ -69,10 +71,8 @@ def tie_points(
         items = {item: kept for item, kept in found if kept is not None}
         return tie_table(items, again.box, again.stack.ids[again.anchor])
     if anchor is not None or settings != MatchSettings():
-        raise InvalidRequest(
-            "anchor and match options are for stacks; what a run has written tells them itself."
-        )
-    return _kept(Path(source.output if isinstance(source, RunResult) else source))
+        raise InvalidRequest("anchor and match options are for stacks; the output of a run holds its own.")
+    return _kept(given_path(source.output if isinstance(source, RunResult) else source, "source"))
 
 
 def _kept(folder: Path) -> pd.DataFrame:

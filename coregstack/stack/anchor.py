@@ -14,7 +14,8 @@ from coregstack.errors import InvalidStack
 from coregstack.graph.matched import array_items, scene_items
 from coregstack.graph.sketches import item_sketches, network_frame
 from coregstack.kernels.descriptor import similarity
-from coregstack.matching.options import MatchOptions, match_bands
+from coregstack.matching.bands import pair_bands
+from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.network import AnchorScore
 from coregstack.network import rank_anchors as rank_measures
 from coregstack.network.sketch import Sketch
@@ -84,7 +85,8 @@ def rank_scenes(
     """Rank scenes behind files, as `rank_anchors` does the items of a stack.
 
     Scenes that lie apart from the largest group of scenes that overlap, that cannot be put on a lattice with
-    most of these, or whose rows do not run along the axes, are left out: ``attrs["left_out"]`` tells why, by id.
+    most of these, or whose rows do not run along the axes, are left out: ``attrs["left_out"]`` gives the
+    reason, by id.
 
     Parameters
     ----------
@@ -131,12 +133,12 @@ def _scene_scores(
 
 
 def _stack_scores(stack: Stack) -> tuple[AnchorScore, ...]:
-    band = match_bands(stack.bands, None)[0][0]
+    band = pair_bands(MatchSettings(), stack.held, stack.held).item[0]
     scenes = pristine_scenes(stack)
     if scenes is not None and pristine_clear(stack):
         groups, _ = groups_of([scene.scene for scene in scenes])
         first = stack.ids.index(groups[0][0].id) if groups else 0
-        # what lies apart from the largest group sees nothing of its frame, and so comes last
+        # scenes outside the largest group see nothing of its frame, and so come last
         frame = network_frame(scenes, first)
         items = scene_items([scene.on(frame) for scene in scenes])
         sketches = item_sketches(items, _looked_at(band), frame).compute()

@@ -13,12 +13,19 @@ from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
 from coregstack.matching.choices import RESAMPLING, Resampling
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
-from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given
+from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given, with_classes
 from coregstack.stack.measured import displacements_on, on_lattice
 from coregstack.stack.provenance import pristine_scenes
+from coregstack.untrusted.given import short
 
 
-def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = "cubic") -> xr.DataArray:
+def apply(
+    stack: xr.DataArray,
+    quality: xr.Dataset,
+    *,
+    resampling: Resampling = "cubic",
+    nearest: Sequence[str | int] = (),
+) -> xr.DataArray:
     """Shift the items that are coregistered, leave all others as they are.
 
     Parameters
@@ -32,6 +39,10 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = 
     resampling : str
         "cubic", "bilinear", "lanczos" or "nearest" (whole pixels, values unchanged); "none" leaves the pixels of
         the stack as they are, so that `to_geotiffs` moves only the geotransforms.
+    nearest : sequence of str or int, optional
+        Names or positions of bands that hold classes or flags, whose pixels are moved by nearest neighbour whatever
+        the resampling. Bands that tell so themselves, by a colour table, a name such as ``scl`` or ``qa_pixel``, or the
+        attributes ``flag_values``, ``flag_masks`` or ``flag_meanings``, need not be named.
 
     Returns
     -------
@@ -56,7 +67,11 @@ def apply(stack: xr.DataArray, quality: xr.Dataset, *, resampling: Resampling = 
     True
     """
     check_resampling(resampling)
-    known = conform(stack, None if "id" in stack.coords else _ids(quality))
+    if not isinstance(quality, xr.Dataset):
+        raise InvalidRequest(
+            f"The quality has to be the Dataset that estimate returned, not {short(quality)}."
+        )
+    known = conform(with_classes(stack, nearest), None if "id" in stack.coords else _ids(quality))
     measured = _for_items(quality, known, stack)
     varying = displacements_on(measured, known.box)
     quality = on_lattice(measured, known.box)
@@ -116,7 +131,7 @@ def _for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Dat
     position = {str(i): k for k, i in enumerate(quality["id"].values)}
     unknown = [i for i in known.ids if i not in position]
     if unknown:
-        raise InvalidStack(f"The quality knows nothing of {unknown[:5]}; estimate these items as well.")
+        raise InvalidStack(f"The quality lacks the items {unknown[:5]}; estimate them as well.")
     return quality.isel(time=[position[i] for i in known.ids])
 
 
@@ -132,7 +147,7 @@ def _check_shifts(quality: xr.Dataset, ids: Sequence[str]) -> None:
     if lost.any():
         named = [ids[k] for k in np.flatnonzero(lost)[:5]]
         raise InvalidRequest(
-            f"The quality calls {named} coregistered, but holds no shift to apply: enter one, or another status."
+            f"The status of {named} is coregistered, but the quality holds no shift: enter one, or another status."
         )
 
 
@@ -140,7 +155,7 @@ def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
     array = stack.array
     scenes = pristine_scenes(stack)
     if scenes is None:
-        return array.copy(data=move_arrays(array.data, move, resampling, stack.empty))
+        return array.copy(data=move_arrays(array.data, move, resampling, stack.empty, stack.held.nearest))
     aligned = array.copy(data=move_scenes(scenes, move, array.data.chunks, resampling))
     # what is read from here on are the bands of this stack, whatever it was selected from
     position = array.coords[BAND_POSITION].variable

@@ -10,9 +10,10 @@ import numpy as np
 from coregstack.errors import CoregError
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import union
-from coregstack.matching.options import match_bands
+from coregstack.matching.bands import pair_bands
+from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import PlacedScene, Scene
-from coregstack.stack.placing import band_indexes, check_lattice, common_bands, unplaceable
+from coregstack.stack.placing import check_lattice, placed_scene, scene_bands, unplaceable
 
 
 def groups_of(scenes: Sequence[Scene]) -> tuple[list[list[Scene]], dict[str, str]]:
@@ -96,19 +97,11 @@ def _beside(group: Sequence[Scene], reference: Scene) -> tuple[list[PlacedScene]
             left_out[scene.id] = reason
             continue
         try:
-            names = common_bands([reference, scene], reference)
+            pairs = pair_bands(MatchSettings(), scene_bands(reference), scene_bands(scene))
         except CoregError as error:
             left_out[scene.id] = str(error)
             continue
-        band = match_bands(names, None)[0][0]
-        placed.append(
-            PlacedScene(
-                scene=scene,
-                lattice=reference.image.box,
-                bands=(names[band],),
-                indexes=(band_indexes(scene, names)[band],),
-                dtype=scene.image.dtype,
-                fill=scene.nodata or 0,
-            )
-        )
+        mine, other = pairs.anchor[0], pairs.item[0]
+        index = scene.positions[other]
+        placed.append(placed_scene(scene, reference.image.box, [index], names=[reference.bands[mine]]))
     return placed, left_out

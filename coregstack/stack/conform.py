@@ -7,18 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import rioxarray  # noqa: F401  (registers the accessor that knows CRS and nodata)
+import rioxarray  # noqa: F401  (registers the accessor for CRS and nodata)
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import InvalidStack
+from coregstack.errors import InvalidRequest, InvalidStack
+from coregstack.matching.bands import BY_FLAGS, Bands, position_of
+from coregstack.matching.options import checked_nearest
 from coregstack.model import UNSCALED
+from coregstack.pixels.raster import FLAGS, holds_flags
 from coregstack.stack.coordinates import band_names, stack_box, with_coordinates, with_utc_times
+from coregstack.untrusted.given import given_list
 
 DIMS = ("time", "band", "y", "x")
 BAND_POSITION = "source_band"
-"""Coordinate that tells, whatever bands are called, which ones of those that were opened a stack holds."""
+"""Coordinate with the positions of the stack's bands among the bands that were opened, whatever their names."""
+CLASSES = "classes"
+"""Coordinate on band: the source that marks a band as classes; empty for measurements."""
 _SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
 _SCALING = ("scale_factor", "add_offset")
 _OF_NUMBERS = ("_FillValue", "missing_value", *_SCALING)
@@ -35,6 +41,8 @@ class Stack:
     """Item ids along time; unique."""
     bands: tuple[str, ...]
     """Band names."""
+    classes: tuple[str, ...]
+    """For each band what tells that it holds classes, or nothing for measurements."""
     box: GeoBox
     """Lattice and extent of the pixels; its CRS may be None."""
     nodata: float | None
@@ -43,6 +51,11 @@ class Stack:
     """Dims (time, y, x), bool, backed by dask: True where a pixel may be used for matching."""
     given: xr.DataArray
     """The DataArray as it was given."""
+
+    @property
+    def held(self) -> Bands:
+        """What the bands are called, and which of them hold classes."""
+        return Bands(names=self.bands, classes=self.classes)
 
     @property
     def empty(self) -> float | None:
@@ -101,10 +114,12 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
         array = array.chunk({"time": 1, "band": -1, "y": -1, "x": -1})
     if not array.dtype.isnative:
         array = array.astype(array.dtype.newbyteorder("="))
+    names = band_names(array)
     return Stack(
         array=array,
         ids=item_ids(array, ids),
-        bands=band_names(array),
+        bands=names,
+        classes=_classes(array, names),
         box=box,
         nodata=stack_nodata(array),
         clear=_clear(array),
@@ -129,6 +144,48 @@ def like_given(stack: Stack, array: xr.DataArray) -> xr.DataArray:
     return array.rename(names).transpose(*given.dims) if names else array.transpose(*given.dims)
 
 
+def with_classes(stack: xr.DataArray | xr.Dataset, nearest: Sequence[str | int]) -> xr.DataArray | xr.Dataset:
+    """A stack that says of some bands that they hold classes.
+
+    Parameters
+    ----------
+    stack : DataArray or Dataset
+        Any stack.
+    nearest : sequence of str or int
+        Names or positions of bands.
+
+    Raises
+    ------
+    InvalidRequest
+        If there is no such band.
+    """
+    wanted = checked_nearest(nearest)
+    if not wanted:
+        return stack
+    known = conform(stack)
+    for band in wanted:
+        if position_of(known.bands, band) is None:
+            raise InvalidRequest(
+                f"nearest names the band {band!r}, but the stack has {', '.join(known.bands)} (positions 0 to "
+                f"{len(known.bands) - 1})."
+            )
+    told = np.array(known.held.asked(wanted).classes, object)
+    given = known.given
+    if "band" in given.dims:
+        return given.assign_coords({CLASSES: ("band", told)})
+    return given.assign_coords({CLASSES: told[0]})
+
+
+def _classes(array: xr.DataArray, names: Sequence[str]) -> tuple[str, ...]:
+    """For each band of a stack what tells that it holds classes."""
+    told = [BY_FLAGS if holds_flags(array.attrs) else ""] * len(names)
+    if CLASSES in array.coords and array.coords[CLASSES].dims in (("band",), ()):
+        values = np.broadcast_to(array.coords[CLASSES].values, len(names))
+        if values.dtype.kind in "OUT":
+            told = [own or str(value) for own, value in zip(told, values, strict=True)]
+    return Bands.of(names, told).classes
+
+
 def _from_dataset(dataset: xr.Dataset) -> xr.DataArray:
     images = [name for name, value in dataset.data_vars.items() if value.ndim == 3]
     if not images:
@@ -137,9 +194,13 @@ def _from_dataset(dataset: xr.Dataset) -> xr.DataArray:
         raise InvalidStack(
             f"No variable of the Dataset has three dims, as a band has; it holds {list(dataset.data_vars)}.{hint}"
         )
-    first = dataset[images[0]]
+    flagged = [holds_flags(dataset[name].attrs) for name in images]
+    told = Bands.of([str(name) for name in images], [BY_FLAGS if one else "" for one in flagged])
+    first = dataset[images[told.matched[0] if told.matched else 0]]
     array = dataset[images].to_dataarray("band")
-    array.attrs.update(first.attrs)
+    array.attrs.update({name: value for name, value in first.attrs.items() if name not in FLAGS})
+    if any(told.classes):
+        array = array.assign_coords({CLASSES: ("band", np.array(told.classes, object))})
     nodata = first.rio.nodata
     return array if nodata is None else array.rio.write_nodata(nodata)
 
@@ -148,7 +209,7 @@ def _clear(array: xr.DataArray) -> xr.DataArray | None:
     """The coordinate `clear` of a stack, if it has one."""
     if "clear" not in array.coords:
         return None
-    clear = array.coords["clear"]
+    clear: xr.DataArray = array.coords["clear"]
     if set(clear.dims) != {"time", "y", "x"} or clear.dtype != bool:
         raise InvalidStack(
             "The coordinate 'clear' has to be bool with dims (time, y, x), True where a pixel may be used, but it is "
@@ -184,12 +245,18 @@ def item_ids(array: xr.DataArray, ids: Sequence[str] | None) -> tuple[str, ...]:
     """Unique item ids: as given, else the coordinate `id`, else made from the times."""
     count = array.sizes["time"]
     if ids is None and "id" in array.coords and array.coords["id"].dims == ("time",):
-        ids = [str(i) for i in array.coords["id"].values]
+        ids = list(array.coords["id"].values)
     if ids is None:
         return _ids_from_times(array)
+    ids = given_list(ids, "ids")
+    if len(ids) != count:
+        raise InvalidStack(f"{count} ids were expected, one for each time, but {len(ids)} were given.")
+    if lost := [k for k, i in enumerate(ids) if pd.isna(i) or not str(i)]:
+        raise InvalidStack(
+            f"{len(lost)} of {count} items have no id, the first at position {lost[0]}: joining stacks of which only "
+            "some have the coordinate 'id' leaves it empty. Pass ids=..., one for each time."
+        )
     found = tuple(str(i) for i in ids)
-    if len(found) != count:
-        raise InvalidStack(f"{count} ids were expected, one for each time, but {len(found)} were given.")
     if repeated := sorted({i for i in found if found.count(i) > 1} if len(set(found)) < count else ()):
         raise InvalidStack(f"Item ids have to be unique, but these repeat: {repeated[:5]}. Pass ids=...")
     return found

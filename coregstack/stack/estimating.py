@@ -1,8 +1,9 @@
-"""What estimating a stack means: which pixels are matched with which anchor, and what is told of each item."""
+"""Estimation for a stack: which pixels are matched with which anchor, and the quality of each item."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import dask.array as da
@@ -12,16 +13,12 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
 from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
-from coregstack.graph.matched import (
-    array_items,
-    displacement_planes,
-    field_values,
-    records,
-    reference,
-    scene_items,
-)
+from coregstack.graph.displaced import displacement_planes
+from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
 from coregstack.graph.network import Items, array_network, scene_network
+from coregstack.graph.sketches import network_place
 from coregstack.kernels.lattice import Lattice
+from coregstack.matching.bands import BandPairs, pair_bands
 from coregstack.matching.items import MatchItem, SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import FIELDS, SCORE_VERSION
@@ -65,14 +62,14 @@ def estimate_beside(
         )
         for item, (shift, sigma) in placed.items()
     )
-    return estimate_stack(known, anchor, None, settings.bound(known.bands), settled)
+    return estimate_stack(known, anchor, None, settings, settled)
 
 
 def estimate_stack(
     known: Stack,
     anchor: Hashable | xr.DataArray,
     mask: Mask | None,
-    options: MatchOptions,
+    settings: MatchSettings,
     settled: tuple[PairMatch, ...] = (),
     stable: xr.DataArray | None = None,
 ) -> xr.Dataset:
@@ -83,19 +80,23 @@ def estimate_stack(
     known : Stack
     anchor, mask, stable
         As `coregstack.estimate` takes them.
-    options : MatchOptions
+    settings : MatchSettings
+        How items are matched.
     settled : tuple of PairMatch
         Pairs with the anchor that are known already.
     """
     facts = {}
     if is_auto(anchor):
         anchor, facts["anchor_why"] = best_item(known)
-    found, frame = _records(known, anchor, mask, options, settled, stable)
-    quality = _quality(known, found, options).assign_attrs(facts)
-    if options.model != "shift":
+    outside = _outside(known, anchor) if isinstance(anchor, xr.DataArray | xr.Dataset) else None
+    first = find_anchor(known, anchor) if outside is None else outside
+    pairs = pair_bands(settings, known.held if outside is None else outside.stack.held, known.held)
+    found, frame = _records(known, first, mask, pairs, settled, stable)
+    quality = _quality(known, found, pairs.options).assign_attrs(facts, band=_scored(known, outside, pairs))
+    if settings.model != "shift":
         nodes = Lattice.of((frame.shape[0], frame.shape[1])).shape
         quality = with_displacement(quality, displacement_planes(found, nodes), frame)
-    name = OUTSIDE if isinstance(anchor, xr.DataArray) else known.ids[find_anchor(known, anchor)]
+    name = known.ids[first] if isinstance(first, int) else OUTSIDE
     return with_lattice(quality, frame).assign_attrs(anchor=name)
 
 
@@ -104,27 +105,43 @@ def is_auto(anchor: Any) -> bool:
     return isinstance(anchor, str) and anchor == AUTO
 
 
+def _scored(stack: Stack, outside: _Outside | None, pairs: BandPairs) -> str:
+    """What the scored band is called; two names where that of the anchor has another."""
+    if pairs.options.mean:
+        return "mean"
+    bands = stack.bands if outside is None else outside.stack.bands
+    own, other = bands[pairs.anchor[0]], stack.bands[pairs.item[0]]
+    return other if own == other else f"{own},{other}"
+
+
 def _records(
     stack: Stack,
-    anchor: Hashable | xr.DataArray,
+    anchor: int | _Outside,
     mask: Mask | None,
-    options: MatchOptions,
+    pairs: BandPairs,
     settled: tuple[PairMatch, ...],
     stable: xr.DataArray | None,
 ) -> tuple[da.Array, GeoBox]:
     """An `ItemQuality` for each item, and the anchor's box, in whose frame items are matched."""
-    inside = None if isinstance(anchor, xr.DataArray) else find_anchor(stack, anchor)
+    options = pairs.options
+    inside = anchor if isinstance(anchor, int) else None
     known = _items(stack, inside, settled)
-    scenes = None if mask is not None or inside is None else _match_scenes(stack, inside)
-    frame = _frame(stack, anchor) if scenes is None else scenes[known.anchor].scene.image.box
-    ground = None if stable is None else stable_ground(stack, stable, frame)
-    if scenes is not None and options.method == "network":
-        return scene_network(scenes, known, options, ground), frame
+    scenes = None if mask is not None or inside is None else _match_scenes(stack, inside, pairs)
     if scenes is not None:
-        items = scene_items(scenes)
-        first: MatchItem | da.Array = SceneItem(scene=scenes[known.anchor])
+        frame = scenes[known.anchor].scene.image.box
     else:
-        items, first = _array_items(stack, inside, anchor, usable_pixels(stack, mask), options)
+        frame = stack.box if isinstance(anchor, int) else anchor.stack.box
+    ground = None if stable is None else stable_ground(stack, stable, frame)
+    if scenes is not None:
+        together = options.method == "network"
+        placed, corner = network_place(scenes, known.anchor) if together else (scenes, NO_SHIFT)
+        items = scene_items(placed, corner)
+        first: MatchItem | da.Array = SceneItem(scene=placed[known.anchor], corner=corner)
+        if together:
+            prepared = reference(first, options, ground)
+            return scene_network(items, placed, known, prepared, options), frame
+    else:
+        items, first = _array_items(stack, inside, anchor, usable_pixels(stack, mask), pairs)
     prepared = reference(first, options, ground)
     if options.method == "network":
         return array_network(items, known, prepared, options, in_memory=stack.given.chunks is None), frame
@@ -132,63 +149,79 @@ def _records(
 
 
 def _array_items(
-    stack: Stack, inside: int | None, anchor: Any, clear: da.Array | None, options: MatchOptions
+    stack: Stack, inside: int | None, anchor: Any, clear: da.Array | None, pairs: BandPairs
 ) -> tuple[da.Array, da.Array]:
     """The items of an array, and the anchor among them or from outside."""
-    data = stack.array.data[:, list(options.bands)]
-    if inside is not None:
-        items = array_items(data, clear, stack.ids, nodata=stack.empty)
-        return items, items[inside : inside + 1]
-    other, origin = _outside(stack, anchor)
-    items = array_items(data, clear, stack.ids, nodata=stack.empty, origin=origin)
-    usable = None if other.clear is None else other.clear.data
-    first = other.array.data[:, list(options.bands)]
-    return items, array_items(first, usable, ("the anchor",), nodata=other.empty)
-
-
-def _frame(stack: Stack, anchor: Any) -> GeoBox:
-    """The box of the anchor of an array: that of the stack, or its own where it is from outside."""
-    return conform(_one_time(anchor)).box if isinstance(anchor, xr.DataArray) else stack.box
+    data = stack.array.data[:, list(pairs.item)]
+    if inside is None:
+        other = anchor.stack
+        items = array_items(data, clear, stack.ids, nodata=stack.empty, origin=anchor.origin)
+        usable = None if other.clear is None else other.clear.data
+        first = other.array.data[:, list(pairs.anchor)]
+        return items, array_items(first, usable, ("the anchor",), nodata=other.empty)
+    items = array_items(data, clear, stack.ids, nodata=stack.empty)
+    here = slice(inside, inside + 1)
+    if pairs.anchor == pairs.item:
+        return items, items[here]
+    usable = None if clear is None else clear[here]
+    own = array_items(stack.array.data[here, list(pairs.anchor)], usable, stack.ids[here], nodata=stack.empty)
+    return da.concatenate([items[:inside], own, items[inside + 1 :]]), own
 
 
 def _items(stack: Stack, anchor: int | None, settled: tuple[PairMatch, ...]) -> Items:
-    """What a network knows of the stack's items; an anchor from outside comes last."""
+    """The items of a network: ids, times and anchor; an anchor from outside comes last."""
     if anchor is not None:
         return Items(names=stack.ids, times=item_times(stack), anchor=anchor, settled=settled)
     times = np.append(item_times(stack), np.datetime64("NaT", "ns"))
     return Items(names=(*stack.ids, "the anchor"), times=times, anchor=len(stack.ids))
 
 
-def _match_scenes(stack: Stack, anchor: int) -> list[PlacedScene] | None:
-    """The scenes to match from their files, in the anchor's own frame; None if the stack was computed upon."""
+def _match_scenes(stack: Stack, anchor: int, pairs: BandPairs) -> list[PlacedScene] | None:
+    """The scenes to match from their files, in the anchor's own frame; None if the stack was computed upon.
+
+    They hold the match bands alone.
+    """
     scenes = pristine_scenes(stack)
     if scenes is None or not pristine_clear(stack):
         return None
     box: GeoBox = scenes[anchor].scene.image.box
-    return [scene.on(box) for scene in scenes]
+    return [scene.on(box).only(pairs.anchor if k == anchor else pairs.item) for k, scene in enumerate(scenes)]
 
 
-def _outside(stack: Stack, anchor: Any) -> tuple[Stack, Shift]:
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Outside:
+    """An anchor from outside."""
+
+    stack: Stack
+    """It alone, in its known form."""
+    origin: Shift
+    """Where the first pixel of the stack that is matched with it lies in its frame."""
+
+
+def _outside(stack: Stack, anchor: xr.DataArray | xr.Dataset) -> _Outside:
     """An anchor from outside in its known form, and where the stack's first pixel lies in its frame."""
     other = conform(_one_time(anchor))
-    if len(other.ids) != 1 or len(other.bands) != len(stack.bands):
-        raise InvalidStack(
-            f"An anchor from outside is one scene with the stack's {len(stack.bands)} bands; it has "
-            f"{len(other.ids)} times and {len(other.bands)} bands."
-        )
+    if len(other.ids) != 1:
+        raise InvalidStack(f"An anchor from outside is one scene, but this one has {len(other.ids)} times.")
     if (stack.box.crs is not None or other.box.crs is not None) and not same_pixels(other.box, stack.box):
         raise InvalidStack(
-            f"The anchor ({crs_name(other.box)}, pixel {other.box.affine.a:g} x {other.box.affine.e:g}) has not the "
-            f"stack's CRS and pixel size ({crs_name(stack.box)}, {stack.box.affine.a:g} x {stack.box.affine.e:g}). "
+            f"The anchor ({crs_name(other.box)}, pixel {other.box.affine.a:g} x {other.box.affine.e:g}) does not have "
+            f"the stack's CRS and pixel size ({crs_name(stack.box)}, {stack.box.affine.a:g} x {stack.box.affine.e:g}). "
             "Bring one onto the other's grid first, for example with rio.reproject_match."
         )
-    origin = NO_SHIFT if stack.box.crs is None else offset(stack.box, other.box)
-    if stack.box.crs is not None and not overlaps(stack.box, other.box):
-        raise InvalidStack("The anchor and the stack do not overlap.")
-    return other, origin
+    if stack.box.crs is None:
+        return _Outside(stack=other, origin=NO_SHIFT)
+    if not overlaps(stack.box, other.box):
+        bounds = (tuple(round(value, 6) for value in box.boundingbox.bbox) for box in (other.box, stack.box))
+        raise InvalidStack(
+            "The anchor and the stack do not overlap: in {2} their bounds (x, y, x, y) are {0} and {1}.".format(
+                *bounds, crs_name(stack.box)
+            )
+        )
+    return _Outside(stack=other, origin=offset(stack.box, other.box))
 
 
-def _one_time(anchor: xr.DataArray) -> xr.DataArray:
+def _one_time(anchor: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
     """A scene from outside as a stack of one time."""
     scene = anchor if "time" in anchor.dims else anchor.expand_dims(time=1)
     if "clear" in scene.coords and "time" not in scene.coords["clear"].dims:
@@ -212,6 +245,5 @@ def _quality(stack: Stack, found: da.Array, options: MatchOptions) -> xr.Dataset
         "min_improvement": options.min_improvement,
         "matching_score_version": SCORE_VERSION,
         "method": options.method,
-        "band": "mean" if options.mean else stack.bands[options.bands[0]],
     }
     return xr.Dataset(variables, coords=coords, attrs=facts)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from coregstack.errors import AnchorNotFound
 from coregstack.pixels.scene import Scene
 from coregstack.stack.conform import Stack, item_times
+from coregstack.untrusted.given import short
 
 
 def find_anchor(stack: Stack, anchor: Any) -> int:
@@ -48,7 +49,9 @@ def find_scene(scenes: Sequence[Scene], anchor: Any) -> Scene:
 
 def _find(ids: Sequence[str], times: NDArray[np.datetime64], anchor: Any) -> int:
     if isinstance(anchor, bool | None):
-        raise AnchorNotFound(f"An anchor has to be named by id, time or position, but {anchor!r} was given.")
+        raise AnchorNotFound(
+            f"An anchor has to be named by id, time or position, but {short(anchor)} was given."
+        )
     if isinstance(anchor, int | np.integer):
         if -len(ids) <= anchor < len(ids):
             return int(anchor) % len(ids)
@@ -65,7 +68,13 @@ def _find(ids: Sequence[str], times: NDArray[np.datetime64], anchor: Any) -> int
         )
     near = difflib.get_close_matches(str(anchor), ids, n=3, cutoff=0.4)
     hint = f"Similar ids: {', '.join(near)}." if near else f"The first ids are: {', '.join(ids[:3])}."
-    raise AnchorNotFound(f"No item has the id or time {anchor!r}. {hint}")
+    if isinstance(anchor, str | os.PathLike) and os.path.isfile(anchor):
+        hint = (
+            "A scene from outside is passed as a DataArray: rioxarray.open_rasterio of this file makes one."
+        )
+    elif hasattr(anchor, "shape"):
+        hint = "An array is an anchor for estimate and align alone, as an xarray.DataArray with its CRS."
+    raise AnchorNotFound(f"No item has the id or time {short(anchor)}. {hint}")
 
 
 def positions_of_time(times: NDArray[np.datetime64], wanted: Any) -> list[int]:

@@ -56,7 +56,13 @@ _EXPECTED = (
 
 
 def _called(make: Callable[[xr.DataArray], Any], stack: Stack) -> xr.DataArray:
-    found = make(stack.given)
+    try:
+        found = make(stack.given)
+    except Exception as error:
+        raise InvalidRequest(
+            f"The function given as mask failed with the stack ({type(error).__name__}: {error}). It is called with "
+            f"the stack as it was given, of dims {stack.given.dims}."
+        ) from error
     if not isinstance(found, xr.DataArray):
         raise InvalidRequest(
             f"A function given as mask has to return a bool DataArray, but it returned {type(found).__name__}."
@@ -105,7 +111,8 @@ def _given(stack: Stack, mask: xr.DataArray) -> da.Array:
         # what lies still, such as land or water, holds for all items
         mask = mask.drop_vars("time", errors="ignore").expand_dims(time=stack.array.sizes["time"])
     mask = mask.transpose("time", "y", "x")
-    return (mask if mask.chunks is not None else mask.chunk({"time": 1})).data
+    lazy: da.Array = (mask if mask.chunks is not None else mask.chunk({"time": 1})).data
+    return lazy
 
 
 def _check_labels(dim: str, mask: xr.DataArray, stack: Stack) -> None:

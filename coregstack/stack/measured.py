@@ -12,7 +12,7 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
-from coregstack.graph.moved import displacements
+from coregstack.graph.displaced import displacements
 from coregstack.kernels.lattice import Lattice
 from coregstack.matching.quality import Field, fields_in
 from coregstack.model import Shift
@@ -196,7 +196,7 @@ def _pixel_ratio(crs: CRS | None, affine: Affine, box: GeoBox) -> tuple[float, f
     if crs is not None and box.crs is not None and crs != box.crs:
         raise InvalidStack(
             f"The quality was measured in {crs}, but the stack lies in {box.crs}. Bring the stack onto the lattice "
-            "that was measured, for example with rio.reproject, or estimate it by itself."
+            "that was measured, for example with rio.reproject, or estimate it separately."
         )
     tilted = [value for one in (affine, own) for value in (one.b, one.d)]
     turned = any(tilted) and affine[:6] != own[:6]
@@ -206,7 +206,7 @@ def _pixel_ratio(crs: CRS | None, affine: Affine, box: GeoBox) -> tuple[float, f
             what = "no coordinates and no CRS"
         raise InvalidStack(
             f"The quality's lattice and the stack's cannot be compared: one of them has {what}. Write the CRS that "
-            "belongs to the stack, or estimate it by itself."
+            "belongs to the stack, or estimate it separately."
         )
     return affine.e / own.e, affine.a / own.a
 

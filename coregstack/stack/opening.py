@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,13 +21,16 @@ from coregstack.errors import CoregError, InvalidRequest, InvalidStack, Unreadab
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import frame_bounds, union
 from coregstack.graph.opened import open_clear, open_pixels
+from coregstack.matching.bands import band_classes, image_bands
 from coregstack.model import UNSCALED
 from coregstack.pixels.raster import RasterHeader, read_header
 from coregstack.pixels.scene import PlacedScene, Scene
-from coregstack.stack.conform import BAND_POSITION, Stack
-from coregstack.stack.placing import band_indexes, check_lattice, common_bands
+from coregstack.stack.conform import BAND_POSITION, CLASSES, Stack
+from coregstack.stack.placing import band_indexes, check_lattice, common_bands, placed_scene
+from coregstack.untrusted.bandnames import same_bands
+from coregstack.untrusted.given import given_list, given_path
 from coregstack.untrusted.limits import STACK_PIXELS
-from coregstack.untrusted.names import check_item_id
+from coregstack.untrusted.names import check_item_id, shown
 from coregstack.untrusted.times import time_from_name, time_from_text
 
 CHUNK = 2048
@@ -66,7 +70,7 @@ def scenes_of(
     ids: Sequence[str] | None = None,
     times: Sequence[object] | None = None,
 ) -> tuple[list[Scene], list[Unusable]]:
-    """Scenes behind image files that are no order.
+    """Scenes behind image files that do not form an order.
 
     Parameters
     ----------
@@ -94,9 +98,12 @@ def scenes_of(
             f"A list of files was expected, but {os.fspath(paths)!r} alone was given. The files of a folder or of a "
             "pattern are listed by sorted(glob.glob('folder/*.tif'))."
         )
-    files = [os.fspath(path) for path in paths]
+    files = [_file_name(path) for path in given_list(paths, "paths")]
     if not files:
         raise InvalidRequest("No scene was given; at least an anchor and one more are expected.")
+    ids, times = (
+        None if one is None else given_list(one, name) for name, one in (("ids", ids), ("times", times))
+    )
     for name, values in (("ids", ids), ("times", times)):
         if values is not None and len(values) != len(files):
             raise InvalidRequest(f"{len(files)} {name} were expected, one for each file, not {len(values)}.")
@@ -111,19 +118,11 @@ def scenes_of(
             unusable.append(Unusable(id=names[k], path=files[k], reason=str(header)))
             continue
         time = _time(times[k]) if times is not None else _found_time(header)
-        scenes.append(Scene(id=names[k], time=time, image=header, bands=image_bands(header)))
+        bands = image_bands(header)
+        scenes.append(
+            Scene(id=names[k], time=time, image=header, bands=bands, classes=band_classes(header, bands))
+        )
     return scenes, unusable
-
-
-def image_bands(header: RasterHeader, known: Sequence[str] | None = None) -> tuple[str, ...]:
-    """Names of the bands of an image, alpha left out: described, else `known`, else 1, 2, 3 and so on."""
-    positions = [k for k in range(header.count) if k != header.alpha]
-    described = [header.names[k] for k in positions]
-    if all(described) and len(set(described)) == len(described):
-        return tuple(str(name) for name in described)
-    if known is not None and len(known) == len(positions):
-        return tuple(known)
-    return tuple(str(k + 1) for k in range(len(positions)))
 
 
 def stack_scenes(
@@ -173,21 +172,20 @@ def scenes_on(scenes: Sequence[Scene], like: Stack) -> xr.DataArray:
     """
     kept = like.nodata is not None
     for scene in scenes:
-        named = all(name in scene.bands for name in like.bands)
-        if not named and len(scene.bands) != len(like.bands):
+        if len(same_bands(like.bands, scene.bands)) < len(like.bands):
             raise InvalidStack(
                 f"The scene {scene.id!r} has the bands {', '.join(scene.bands)}, where {', '.join(like.bands)} "
                 "are needed."
             )
         frame_bounds(scene.image.box, like.box)
     placed = [
-        PlacedScene(
-            scene=scene,
-            lattice=like.box,
-            bands=like.bands,
-            indexes=band_indexes(scene, like.bands),
+        placed_scene(
+            scene,
+            like.box,
+            band_indexes(scene, like.bands, like.bands),
+            names=like.bands,
             dtype=like.array.dtype.name,
-            fill=float(like.nodata) if like.nodata is not None else scene.nodata or 0,
+            fill=None if like.nodata is None else float(like.nodata),
         )
         for scene in scenes
     ]
@@ -220,13 +218,22 @@ def placed_stack(
         },
         name="pixels",
     )
+    if any(classes := _classes(placed)):
+        array = array.assign_coords({CLASSES: ("band", np.array(classes, object))})
     array.attrs = _scaling_attributes(placed)
     array = array.rio.write_crs(str(box.crs)).rio.write_transform(affine)
-    return array.rio.write_nodata(first.fill)
+    filled: xr.DataArray = array.rio.write_nodata(first.fill)
+    return filled
+
+
+def _classes(placed: Sequence[PlacedScene]) -> list[str]:
+    """For each band of a stack what tells, of any scene, that it holds classes."""
+    told = [item.classes or ("",) * len(item.bands) for item in placed]
+    return [next((why for why in of_band if why), "") for of_band in zip(*told, strict=True)]
 
 
 def _scaling_attributes(placed: Sequence[PlacedScene]) -> dict[str, float]:
-    """How stored numbers are to be read, where all bands of all scenes say the same; else nobody can be told."""
+    """How stored numbers are to be read, where all bands of all scenes say the same; else None."""
     found = {item.scene.image.scaling[index] for item in placed for index in item.indexes}
     scale, offset = found.pop() if len(found) == 1 else UNSCALED
     return {} if (scale, offset) == UNSCALED else {"scale_factor": scale, "add_offset": offset}
@@ -257,22 +264,27 @@ def place(
     fills = [f for f in (anchor.nodata, *(scene.nodata for scene in scenes)) if f is not None]
     fill = float(fills[0]) if fills else (np.nan if dtype.kind == "f" else 0.0)
     placed = [
-        PlacedScene(
-            scene=scene,
-            lattice=box,
-            bands=names,
-            indexes=band_indexes(scene, names),
-            dtype=dtype.name,
-            fill=fill,
+        placed_scene(
+            scene, box, band_indexes(scene, anchor.bands, names), names=names, dtype=dtype.name, fill=fill
         )
         for scene in scenes
     ]
     return placed, box
 
 
+def _file_name(path: Any) -> str:
+    given_path(path, "Every one of paths")
+    name: str = os.fspath(path)
+    return name
+
+
 def _chunk_sizes(chunks: int | tuple[int, int] | None, shape: tuple[int, int]) -> tuple[int, int]:
-    sizes = (CHUNK, CHUNK) if chunks is None else (chunks, chunks) if isinstance(chunks, int) else chunks
-    if len(sizes) != 2 or min(sizes) < 1:
+    sizes: Any = (CHUNK, CHUNK) if chunks is None else (chunks, chunks) if isinstance(chunks, int) else chunks
+    if (
+        not isinstance(sizes, tuple | list)
+        or len(sizes) != 2
+        or any(not isinstance(one, int | np.integer) or one < 1 for one in sizes)
+    ):
         raise InvalidRequest(
             f"chunks has to be a positive number of pixels, or rows and columns, not {chunks!r}."
         )
@@ -300,18 +312,19 @@ def to_datetime64(time: datetime | None) -> np.datetime64:
 def _time(value: object) -> np.datetime64:
     try:
         # nanoseconds since 1970 hold 1678 to 2262; beyond, a date would silently become another
-        stamp = pd.Timestamp(value).as_unit("ns")  # type: ignore[arg-type]
+        stamp = pd.Timestamp(value).as_unit("ns")
     except (ValueError, TypeError) as error:
         raise InvalidRequest(
             f"{value!r} is not a time of the years 1678 to 2262; expected for example '2020-06-30T16:41:49'."
         ) from error
     if stamp is not pd.NaT and stamp.tzinfo is not None:
         stamp = stamp.tz_convert("UTC").tz_localize(None)
-    return stamp.to_datetime64()
+    moment: np.datetime64 = stamp.to_datetime64()
+    return moment
 
 
 def unreadable_files(unusable: Sequence[Unusable]) -> UnreadableFile:
     """One error that names every file that cannot be opened."""
     count = "1 scene" if len(unusable) == 1 else f"{len(unusable)} scenes"
-    lines = tuple(f"  {u.path}: {u.reason}" for u in unusable[:20])
-    return UnreadableFiles(f"{count} cannot be opened; mend or leave out:", lines)
+    lines = tuple(f"  {shown(u.path)}: {u.reason}" for u in unusable[:20])
+    return UnreadableFiles(f"{count} cannot be opened. Repair these files or leave them out:", lines)

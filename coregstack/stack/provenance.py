@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import dask.array as da
 import numpy as np
 
 from coregstack.geometry.lattice import offset, same_pixels
-from coregstack.graph.opened import origin_scenes
-from coregstack.pixels.scene import PlacedScene
+from coregstack.graph.origin import origin_scenes
 from coregstack.stack.conform import BAND_POSITION, Stack
+
+if TYPE_CHECKING:
+    from coregstack.pixels.scene import PlacedScene
 
 
 def pristine_scenes(stack: Stack, *, moved: bool = False) -> list[PlacedScene] | None:
@@ -48,7 +51,7 @@ def _scenes(stack: Stack, array: da.Array, *, moved: bool) -> list[PlacedScene] 
     placed = [item.on(stack.box) for item in items if item is not None and _holds(item, stack, bands)]
     if len(placed) < len(items):
         return None
-    return [_with_bands(item, stack.bands, bands) for item in placed]
+    return [_with_bands(item, stack, bands) for item in placed]
 
 
 def _holds(item: PlacedScene, stack: Stack, bands: list[int]) -> bool:
@@ -61,5 +64,7 @@ def _holds(item: PlacedScene, stack: Stack, bands: list[int]) -> bool:
     return inside and row.is_integer() and col.is_integer()
 
 
-def _with_bands(item: PlacedScene, names: tuple[str, ...], bands: list[int]) -> PlacedScene:
-    return replace(item, bands=names, indexes=tuple(item.indexes[k] for k in bands))
+def _with_bands(item: PlacedScene, stack: Stack, bands: list[int]) -> PlacedScene:
+    """The scene with the bands that the stack holds, under its names, and with what is told there of classes."""
+    classes = stack.classes if any(stack.classes) else ()
+    return replace(item.only(bands), bands=stack.bands, classes=classes)

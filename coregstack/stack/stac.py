@@ -66,7 +66,7 @@ def open_stac(
     AnchorNotFound
         If no item, or more than one, is the anchor.
     InvalidRequest
-        If odc-stac is not installed, there is no item, ids repeat, or the anchor does not tell its lattice.
+        If odc-stac is not installed, there is no item, ids repeat, or the lattice of the anchor is not known.
     UnreadableFile
         If a path does not hold STAC.
 
@@ -165,7 +165,10 @@ def _time(item: pystac.Item) -> np.datetime64:
     if when is None:
         return np.datetime64("NaT", "ns")
     stamp = pd.Timestamp(when)
-    return (stamp.tz_convert("UTC").tz_localize(None) if stamp.tzinfo else stamp).to_datetime64()
+    moment: np.datetime64 = (
+        stamp.tz_convert("UTC").tz_localize(None) if stamp.tzinfo else stamp
+    ).to_datetime64()
+    return moment
 
 
 def _anchor_position(ids: np.ndarray, times: np.ndarray, anchor: Any) -> int:
@@ -180,7 +183,7 @@ def _lattice(parsed: Any, item_id: str, bands: Sequence[str]) -> dict[str, Any]:
     boxes: tuple[GeoBox, ...] = parsed.geoboxes(tuple(bands))
     if not boxes or boxes[0].crs is None:
         raise InvalidRequest(
-            f"The anchor {item_id!r} does not tell its lattice: it lacks fields of STAC's projection extension. Pass "
+            f"The lattice of the anchor {item_id!r} is not known: it lacks fields of STAC's projection extension. Pass "
             "crs=... and resolution=..., or geobox=..."
         )
     box = boxes[0]

@@ -250,7 +250,8 @@ def _outline(product: Product) -> dict[str, Any]:
     sides = [np.argmin(rows), np.argmax(cols), np.argmax(rows), np.argmin(cols)]
     ring = [product.transform * (cols[k] + 0.5, rows[k] + 0.5) for k in (*sides, sides[0])]
     polygon = {"type": "Polygon", "coordinates": [ring]}
-    return transform_geom(f"EPSG:{product.epsg}", "EPSG:4326", polygon, precision=7)
+    outline: dict[str, Any] = transform_geom(f"EPSG:{product.epsg}", "EPSG:4326", polygon, precision=7)
+    return outline
 
 
 def _metadata_xml(product: Product) -> bytes:
@@ -279,7 +280,7 @@ def _metadata_xml(product: Product) -> bytes:
         _add(band, "ps:radiometricScaleFactor", "0.01")
         _add(band, "ps:reflectanceCoefficient", f"{1.6e-5 + 2.1e-6 * number:.6e}")
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True)
+    return bytes(ElementTree.tostring(root, encoding="UTF-8", xml_declaration=True))
 
 
 def _qualified(name: str) -> str:

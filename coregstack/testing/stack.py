@@ -90,7 +90,7 @@ def sample_stack(
         f"{str(time)[:10].replace('-', '')}_094512_{k % 90 + 10}_{_SATELLITES[k % len(_SATELLITES)]}"
         for k, time in enumerate(times)
     ]
-    stack = xr.DataArray(
+    bare = xr.DataArray(
         np.stack([scene.values for scene in scenes]),
         dims=("time", "band", "y", "x"),
         coords={
@@ -105,5 +105,5 @@ def sample_stack(
         },
         name="reflectance",
     )
-    stack = stack.rio.write_crs(crs).rio.write_transform().rio.write_nodata(NODATA)
+    stack: xr.DataArray = bare.rio.write_crs(crs).rio.write_transform().rio.write_nodata(NODATA)
     return stack if chunks is None else stack.chunk(chunks)

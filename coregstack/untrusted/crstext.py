@@ -1,4 +1,4 @@
-"""Texts that define a CRS, by which PROJ may be told to open files: looked at before PROJ sees them."""
+"""Texts that define a CRS, checked before PROJ reads them: they can make PROJ open files."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _NAMES_FILE = re.compile(
     r"|parameterfile|\bparameter\s*[\[(]\s*\"(?:[^\"]|\"\")*\"\s*,\s*\"[^\"]*"
     # of PROJJSON: the same
     r"|\"value\"\s*:\s*\"[^\"]*"
-    # any key whose value is a path or an address; XML names its vocabularies by addresses that nobody opens
+    # any key whose value is a path or an address; addresses of XML namespaces are never opened
     r"|=\s*[\"'@]*(?:\.{0,2}/|~|\\|[a-z]:\\|(?!https?://(?:www\.)?(?:opengis\.net|w3\.org)/)[a-z0-9+]+://)\S*",
     re.IGNORECASE,
 )
@@ -68,7 +68,7 @@ def crs_fault(text: str) -> str:
     ('', "is the name of a file, '/dev/stdin'")
     """
     if len(text) > CRS_BYTES():
-        return f"is longer than {CRS_BYTES()} characters (raise {CRS_BYTES.variable} if it is to be trusted)"
+        return f"is longer than {CRS_BYTES()} characters (raise {CRS_BYTES.variable} if you trust it)"
     if _PLACE.match(text):
         return f"is the name of a file, {text[:_LONGEST]!a}"
     if text.lstrip().startswith("{"):

@@ -1,4 +1,4 @@
-"""What lies in a folder of somebody else: links are not followed, and depth and number are bounded."""
+"""Listing of a folder that is not trusted: links are not followed, and depth and number are limited."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def walked(
     root : path-like
         The folder; it may be a link itself.
     amiss : callable, optional
-        Told the path, and in words what is wrong, of each subfolder that cannot be read or lies too deep. Without
+        Called with the path, and with the reason in words, for each subfolder that cannot be read or lies too
+        deep. Without
         it such subfolders are passed over.
     enter : callable, optional
         Whether a subfolder of this name is looked into; by default all are.

@@ -38,9 +38,7 @@ def parse_json(
 
     # each value but the first stands behind one of these; within strings they count as well
     if sum(map(text.count, ",[{")) > values():
-        raise ValueError(
-            f"it holds more than {values()} values; if it is to be trusted, raise {values.variable}"
-        )
+        raise ValueError(f"it holds more than {values()} values; if you trust it, raise {values.variable}")
 
     def pairs(found: list[tuple[str, Any]]) -> dict[str, Any]:
         if on_duplicate:

@@ -1,4 +1,4 @@
-"""How much is done on the word of a file before anybody is asked: every limit, in one place.
+"""The limits on what a file may claim, all in one place.
 
 Each has an environment variable that sets it to another number, in this process and on workers that have the
 variable too.
@@ -14,7 +14,7 @@ from coregstack.errors import InvalidRequest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limit:
-    """A number that what comes from outside may not pass."""
+    """A limit on input from outside."""
 
     variable: str
     """Environment variable that sets another number."""
@@ -70,7 +70,7 @@ SMALL_JSON_VALUES = _limit("SMALL_JSON_VALUES", 10**6, "values in a JSON file ab
 TABLE_BYTES = _limit("TABLE_BYTES", 2**30, "bytes of a table of items")
 FILES = _limit("FILES", 2 * 10**6, "files and folders in a folder, with all its subfolders")
 DEPTH = _limit("DEPTH", 100, "folders within each other")
-PROBLEMS = _limit("PROBLEMS", 1000, "problems of one kind that are told; the rest are counted")
+PROBLEMS = _limit("PROBLEMS", 1000, "problems of one kind that are listed; the rest are counted")
 ARCHIVE_FILES = _limit("ARCHIVE_FILES", 10**6, "files in an archive")
 ARCHIVE_BYTES = _limit("ARCHIVE_BYTES", 2 * 2**40, "bytes that the archives of an order unpack to")
 ARCHIVE_RATIO = _limit("ARCHIVE_RATIO", 200, "bytes that an archive unpacks to for each byte that it has")

@@ -92,7 +92,7 @@ def safe_relative(path: object) -> PurePosixPath:
 
 
 def shown(place: object) -> str:
-    """A path, URL or store as it may be told to anyone: a URL without its user, password and query.
+    """A path, URL or store without secrets: a URL without its user, password and query.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def split_extension(name: str) -> tuple[str, str]:
 
 
 def _fault(part: str, limit: int) -> str:
-    """Say what makes one part of a path unsafe, or nothing."""
+    """Say what makes one part of a path unsafe; nothing if it is safe."""
     if not part.strip():
         return "is empty"
     if "/" in part or "\\" in part:

@@ -23,22 +23,26 @@ _DATED = tuple(
         rf"{_DAY}T{_CLOCK}{_FRACTION}",
         rf"{_DAY}T(?P<hour>\d{{2}})(?P<minute>\d{{2}})Z?",
         rf"{_DAY}[_-]{_CLOCK}{_FRACTION}",
-        rf"{_DAY}{_CLOCK}Z?",
+        # SPOT writes tenths of a second behind it
+        rf"{_DAY}{_CLOCK}(?:\d{{1,3}}|Z)?",
         _DAY,
         r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"
         rf"(?:[T_ ](?P<hour>\d{{2}})[:-]?(?P<minute>\d{{2}})[:-]?(?P<second>\d{{2}}){_FRACTION})?",
         r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})",
         r"(?P<year>\d{4})_(?P<month>\d{2})_(?P<day>\d{2})",
+        r"(?P<year>\d{4})\.(?P<month>\d{2})\.(?P<day>\d{2})",
+        # ASTER: the version, then the acquisition with the year last; processing follows in the usual order.
+        rf"AST_[A-Za-z0-9]{{2,5}}_\d{{3}}(?P<month>\d{{2}})(?P<day>\d{{2}})(?P<year>\d{{4}}){_CLOCK}",
         # Landsat before collections, HLS, MODIS, AppEEARS: year and day of the year.
         rf"L[CEMOT]\d\d{{6}}{_YEAR_DAY}[A-Z]{{3}}\d{{2}}",
         rf"{_YEAR_DAY}T{_CLOCK}",
-        rf"(?<=\.)A{_YEAR_DAY}",
-        rf"doy{_YEAR_DAY}",
+        rf"A{_YEAR_DAY}(?:\.(?P<hour>\d{{2}})(?P<minute>\d{{2}})(?=\.))?",
+        rf"doy{_YEAR_DAY}(?:{_CLOCK})?",
     )
 )
 # A year beside another number may have a month, or be one of two: no guess is made.
 _YEAR = re.compile(
-    r"(?<![A-Za-z0-9.])(?<!\d[_-])(?P<year>(?:19|20)\d{2})(?![A-Za-z0-9]|[_-]\d{1,4}(?![A-Za-z0-9]))",
+    r"(?<![A-Za-z0-9.])(?<!\d[_-])(?P<year>(?:19|20)\d{2})(?![A-Za-z0-9]|[._-]\d{1,4}(?![A-Za-z0-9]))",
     re.ASCII,
 )
 _RASTER_SIZE = 2048
@@ -67,12 +71,14 @@ def time_from_name(name: str) -> datetime | None:
     '2017-02-16 10:21:01'
     >>> str(time_from_name("LC80030172015001LGN00_B2.tif")), str(time_from_name("landsat_1985.tif"))
     ('2015-01-01 00:00:00', '1985-01-01 00:00:00')
+    >>> str(time_from_name("AST_L1T_00304132005164600_20150509121549_12345.tif"))
+    '2005-04-13 16:46:00'
     >>> time_from_name("s2_ref0.tif") is None
     True
     """
     last = re.split(r"[\\/]", name)[-1]
     found = (match for pattern in _DATED for match in pattern.finditer(last))
-    # Where two patterns begin at one place, the longer one knows more.
+    # Where two patterns begin at one place, the longer one is used.
     for match in sorted(found, key=lambda match: (match.start(), -match.end())):
         time = _time(match.groupdict())
         if time is not None:

@@ -1,4 +1,4 @@
-"""Nothing is removed or replaced that the memory of a cube does not prove to be ours."""
+"""Nothing is removed or replaced that the journal of a cube does not prove to be ours."""
 
 from __future__ import annotations
 

@@ -120,20 +120,20 @@ def test_what_is_done_again_is_said_in_one_line_with_the_reason(
 
     assert notes() == []
     assert notes() == []
-    assert notes(anchor="good") == ["Done again: 3 items, since the anchor is another or was changed."]
-    assert notes(anchor="good", max_shift=9.0) == ["Done again: 3 items, since an option is another."]
+    assert notes(anchor="good") == ["Done again: 3 items, since the anchor is another one or has changed."]
+    assert notes(anchor="good", max_shift=9.0) == ["Done again: 3 items, since an option has changed."]
     assert notes(anchor="good", max_shift=9.0, resampling="none") == [
-        "Done again: 3 items, since they are to be written in another way."
+        "Done again: 3 items, since the options for writing have changed."
     ]
     os.utime(inputs[2])
     (out / "anchor_coreg.tif").unlink()
     (said,) = notes(anchor="good", max_shift=9.0, resampling="none")
-    assert "1 item, since their own inputs were changed" in said
-    assert "1 item, since files of theirs were removed" in said
+    assert "1 item, since their own inputs have changed" in said
+    assert "1 item, since some of their files were removed" in said
     call = ["align", *map(str, inputs), "--anchor", "anchor", "--output", str(out), "--no-report"]
     assert cli.main(call) == 0
     told = capsys.readouterr().out
-    assert told.count("note: Done again: 3 items, since the anchor is another or was changed and ") == 1
+    assert told.count("note: Done again: 3 items, since the anchor is another one or has changed and ") == 1
     assert cli.main([*call, "--overwrite"]) == 0
     assert "Done again" not in capsys.readouterr().out
 
@@ -289,7 +289,7 @@ def test_digests_that_were_not_noted_are_not_taken_as_equal(inputs: list[Path], 
     run(inputs, tmp_path / "out")
     result = run(inputs, tmp_path / "out", check=True)
     assert not any(resumed(result).values())
-    assert result.notes == ("Done again: 3 items, since their digests were not noted.",)
+    assert result.notes == ("Done again: 3 items, since their digests were not recorded.",)
     call = ["align", *map(str, inputs), "--anchor", "anchor", "--output", str(tmp_path / "out")]
     assert cli.main([*call, "--no-report", "--check"]) == 0
     assert all(resumed(run(inputs, tmp_path / "out", check=True)).values())

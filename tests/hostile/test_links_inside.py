@@ -13,8 +13,8 @@ from recipes import payload, write_tiff
 import coregstack
 from coregstack import report, run_order, run_scenes
 from coregstack.errors import CoregError, UnsafePath
-from coregstack.export.evidence import STATE, keep_evidence, kept_evidence
-from coregstack.export.files import inside
+from coregstack.export.evidence import keep_evidence, kept_evidence
+from coregstack.export.files import STATE, inside
 from coregstack.model import Status
 
 IDS = ["20240101_100000_0e3a", "20240102_100000_0e3a"]

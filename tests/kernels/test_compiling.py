@@ -93,7 +93,7 @@ def test_functions_made_for_different_constants_are_kept_apart(process: Callable
 
 def test_compiling_is_told_and_finding_is_not(process: Callable[[], ModuleType]) -> None:
     told: list[str] = []
-    with compiling.compiling_told(lambda: told.append("compiling")):
+    with compiling.notify_compiling(lambda: told.append("compiling")):
         module = process()
         assert not told
         module.add(WHOLE)

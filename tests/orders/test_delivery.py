@@ -100,7 +100,7 @@ def test_a_manifest_knows_items_that_names_do_not(tmp_path: Path) -> None:
     )
     assert names(delivery.others) == ["strange.tif"]
     assert [str(problem) for problem in delivery.problems] == [
-        "sub/strange.tif: It belongs to no item that is known: it is passed through."
+        "sub/strange.tif: It belongs to no known item: it is passed through."
     ]
 
 
@@ -256,7 +256,7 @@ def test_links_that_lead_out_are_not_followed(tmp_path: Path) -> None:
     assert {problem.path: problem.message.split(":")[0] for problem in delivery.problems} == {
         "folder": "A link leads out of the folder",
         f"{SECOND}_3B_AnalyticMS.tif": "A link leads out of the folder",
-        "broken.tif": "It is no regular file, or a link to nothing",
+        "broken.tif": "It is not a regular file, or it is a broken link",
     }
     (tmp_path / "link").symlink_to(root)
     assert len(scan_delivery(tmp_path / "link").items) == 1

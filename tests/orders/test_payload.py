@@ -204,7 +204,7 @@ def test_other_tools_and_old_parameters_are_noted() -> None:
     for name in ("method", "anchor_bundle", "strict", "first_is_master"):
         assert f"{name!r} is an old parameter" in notes
     assert "delivery is not used here" in notes
-    assert "'novelty' is no known part" in notes
+    assert "'novelty' is not a known field" in notes
     assert "s3cret" not in notes
     assert order.tools == tuple(payload["tools"])
 

@@ -63,7 +63,7 @@ DAMAGE: dict[str, tuple[str, Callable[[Path], object], bool, str]] = {
     "a flipped bit": (MOVED, flip, False, "sha256"),
     "a file gone": (MOVED, Path.unlink, False, "there is none"),
     "a file that nobody wrote": ("PSScene/more.tif", Path.touch, False, "No run has listed it"),
-    "a file half-written": ("PSScene/.a.part", Path.touch, False, "half-written"),
+    "a file half-written": ("PSScene/.a.part", Path.touch, False, "partly written"),
     "a number out of range": (SIDECAR, lambda path: edit(path, matching_score_before=7), True, "maximum"),
     "a status of no kind": (SIDECAR, lambda path: edit(path, status="fine"), True, "fine"),
     "a sidecar of another item": (SIDECAR, lambda path: edit(path, target_item="other"), True, "another item"),
@@ -89,7 +89,7 @@ def test_damage_is_found(name: str, output: Path) -> None:
 def test_a_whole_output(delivered: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert verify_output(delivered) == ()
     assert main(["verify", str(delivered)]) == 0
-    assert "is whole" in capsys.readouterr().out
+    assert "no problem found" in capsys.readouterr().out
 
 
 def test_the_command_tells_by_its_exit_code(

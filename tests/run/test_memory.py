@@ -12,7 +12,7 @@ from distributed import Client, LocalCluster
 
 from coregstack import cli, run_scenes
 from coregstack.errors import WorkersPaused, WorkersTooSmall
-from coregstack.pixels.held import HELD_BYTES
+from coregstack.pixels.bandcache import CACHE_BYTES
 from coregstack.run import memory, scheduler
 from coregstack.stack.opening import scenes_of
 from coregstack.testing import sample_stack
@@ -69,9 +69,9 @@ def test_what_an_item_needs_follows_from_its_pixels(paths: list[Path]) -> None:
     band = 176 * 192 * 2
     assert memory.scene_bytes(anchor, [first], 4) == 2 * (4 * band + band // 2)
     assert memory.scene_bytes(anchor, [], 1) == band + band // 2
-    many = HELD_BYTES // band + 1
+    many = CACHE_BYTES // band + 1
     assert many > 4
-    # what does not fit is not held
+    # what does not fit is not kept
     assert memory.scene_bytes(anchor, [first], many) == 2 * (4 * band + band // 2)
 
 

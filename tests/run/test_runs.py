@@ -15,7 +15,7 @@ from rasterio.transform import Affine
 
 from coregstack import align, apply, estimate, open_scenes, run_scenes, tie_points, to_geotiffs
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack, OutputConflict, UnreadableFile
-from coregstack.export.evidence import STATE
+from coregstack.export.files import STATE
 from coregstack.model import Status
 from coregstack.run.result import RunResult
 from coregstack.stack.conform import conform

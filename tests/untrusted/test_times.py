@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import coregstack.times
 from coregstack.untrusted.times import time_from_name, time_from_text
 
 TOLD = {
@@ -30,6 +31,16 @@ TOLD = {
     "2017-08-31T19:55:52.25Z": "2017-08-31T19:55:52.250",
     "folder_19991231/naip_20160816.tif": "2016-08-16",
     "20150101_993017_x.tif": "2015-01-01",
+    "ortho_2019.11.02_rgb.tif": "2019-11-02",
+    "2021.01.31.tif": "2021-01-31",
+    "AST_L1T_00306152011102233_20150603140522_7.hdf": "2011-06-15T10:22:33",
+    "AST_07XT_00402292004235959_20200101000000_1.tif": "2004-02-29T23:59:59",
+    "A2016366_ndvi.tif": "2016-12-31",
+    "MYD11_L2.A2018123.1035.061.2018124151515.hdf": "2018-05-03T10:35:00",
+    "MOD11A1.061_LST_Day_1km_doy2016366_aid0001.tif": "2016-12-31",
+    "ECO2LSTE.001_SDS_LST_doy2019032235959_aid0001.tif": "2019-02-01T23:59:59",
+    "IMG_PHR1A_PMS_201903121034567_SEN.TIF": "2019-03-12T10:34:56",
+    "20190312103456.tif": "2019-03-12T10:34:56",
 }
 SILENT = (
     "s2_ref0.tif",
@@ -39,6 +50,9 @@ SILENT = (
     "tile_2048.tif",
     "tile_2048x2048.tif",
     "x_20150229.tif",
+    "VNP46A2.A2021366.h18v04.001.tif",
+    "A12345678.tif",
+    "2019.13.02_rgb.tif",
     "x_20151332.tif",
     "x_17761231.tif",
     "x_120160816.tif",
@@ -55,6 +69,10 @@ SILENT = (
 @pytest.mark.parametrize(("name", "expected"), TOLD.items())
 def test_time_is_read_from_names_of_many_providers(name: str, expected: str) -> None:
     assert time_from_name(name) == datetime.fromisoformat(expected)
+
+
+def test_times_are_found_under_the_name_that_is_documented() -> None:
+    assert coregstack.times.time_from_name is time_from_name
 
 
 @pytest.mark.parametrize("name", SILENT)

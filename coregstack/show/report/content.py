@@ -19,7 +19,8 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.evidence import STATE, KeptEvidence, kept_evidence
+from coregstack.export.evidence import KeptEvidence, kept_evidence
+from coregstack.export.files import STATE
 from coregstack.export.plan import TABLE
 from coregstack.geometry.globe import unbroken
 from coregstack.geometry.validarea import outline
@@ -211,13 +212,13 @@ def _item(values: Mapping[str, Any], files: Iterable[str]) -> dict[str, Any]:
     return {
         "id": str(values["item"]),
         "time": _time(values),
-        **{field.page: _told(field, values[field.name]) for field in fields_in(values) if field.page},
+        **{field.page: _plain(field, values[field.name]) for field in fields_in(values) if field.page},
         "problems": words,
         "files": list(files),
     }
 
 
-def _told(field: Field, value: Any) -> Plain:
+def _plain(field: Field, value: Any) -> Plain:
     """A value of a quality as the page takes it."""
     if field.name == "status":
         return Status(str(value)).value

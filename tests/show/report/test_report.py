@@ -23,7 +23,8 @@ from scipy import ndimage
 import coregstack
 from coregstack import align, estimate, report, run_order, run_scenes
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.evidence import STATE, kept_evidence
+from coregstack.export.evidence import kept_evidence
+from coregstack.export.files import STATE
 from coregstack.export.plan import TABLE
 from coregstack.matching.preview import CHIP
 from coregstack.run.result import RunResult

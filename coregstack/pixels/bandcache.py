@@ -1,4 +1,4 @@
-"""A raster of which some bands are held in memory, so that matching and writing a scene decode it once."""
+"""A raster with some bands in memory, so that matching and writing a scene decode it once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rasterio.io import DatasetReader
 from coregstack.errors import UnreadableFile
 from coregstack.pixels.raster import RasterHeader, opened, read_window
 
-HELD_BYTES = 256 * 2**20
+CACHE_BYTES = 256 * 2**20
 """Pixels of one scene that are in memory at once; always at least one band."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Held:
+class BandCache:
     """A raster of which some bands are in memory, so that they are not decoded again."""
 
     header: RasterHeader
@@ -33,7 +33,7 @@ class Held:
     corner: tuple[int, int]
     """Row and column of the raster where `values` begins."""
 
-    def closed(self) -> Held:
+    def closed(self) -> BandCache:
         """The same without an open file, which other threads and processes may use."""
         return replace(self, dataset=None)
 
@@ -64,9 +64,9 @@ class Held:
         return window[places]
 
 
-def hold(
+def cache_bands(
     dataset: DatasetReader, header: RasterHeader, bands: Sequence[int], window: tuple[int, int, int, int]
-) -> Held:
+) -> BandCache:
     """Read bands of a window (row, column, height, width) into memory, if all fit, else only the first.
 
     Parameters
@@ -89,20 +89,20 @@ def hold(
     if (stat.st_size, stat.st_mtime_ns) != (header.size, header.modified):
         raise UnreadableFile(f"{header.path!r} was changed while the run went on; run again to do it anew.")
     row, col, *shape = window
-    fit = shape[0] * shape[1] * np.dtype(header.dtype).itemsize * len(bands) <= HELD_BYTES
+    fit = shape[0] * shape[1] * np.dtype(header.dtype).itemsize * len(bands) <= CACHE_BYTES
     kept = sorted(bands) if fit else [bands[0]]
     values = read_window(dataset, kept, row, col, (shape[0], shape[1]))
-    return Held(header=header, dataset=dataset, values=values, bands=tuple(kept), corner=(row, col))
+    return BandCache(header=header, dataset=dataset, values=values, bands=tuple(kept), corner=(row, col))
 
 
 @contextmanager
-def file_of(header: RasterHeader, held: Held | None, *, alone: bool = False) -> Iterator[DatasetReader]:
+def file_of(header: RasterHeader, cache: BandCache | None, *, alone: bool = False) -> Iterator[DatasetReader]:
     """The open file of a raster: the one that is open already, else opened for as long as it takes.
 
     `alone` is as for `coregstack.pixels.raster.gdal`.
     """
-    if held is not None and held.dataset is not None:
-        yield held.dataset
+    if cache is not None and cache.dataset is not None:
+        yield cache.dataset
         return
     with opened(header.path, alone=alone) as dataset:
         yield dataset

@@ -1,4 +1,4 @@
-"""When the items of a run were seen, and what they were read from."""
+"""Times of acquisition and source files of items."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coregstack.pixels.scene import Scene
 from coregstack.stack.conform import Stack
 
 
-def scene_facts(scenes: Iterable[Scene]) -> dict[str, Any]:
+def scene_metadata(scenes: Iterable[Scene]) -> dict[str, Any]:
     """Times and sources of scenes, as `coregstack.run.result.RunResult` takes them."""
     read = list(scenes)
     return {
@@ -20,15 +20,15 @@ def scene_facts(scenes: Iterable[Scene]) -> dict[str, Any]:
     }
 
 
-def stack_facts(stack: Stack) -> dict[str, Any]:
-    """Times and sources of a stack's items, of those that tell."""
+def stack_metadata(stack: Stack) -> dict[str, Any]:
+    """Times and sources of a stack's items, where they are known."""
     coords = stack.array.coords
-    facts: dict[str, Any] = {"times": {}, "sources": {}}
+    metadata: dict[str, Any] = {"times": {}, "sources": {}}
     if "time" in coords and coords["time"].dtype.kind == "M":
         times = coords["time"].values.astype("datetime64[ns]")
         known = zip(stack.ids, times, strict=True)
-        facts["times"] = {item: time for item, time in known if not np.isnat(time)}
+        metadata["times"] = {item: time for item, time in known if not np.isnat(time)}
     if "source" in coords and coords["source"].dims == ("time",):
-        told = zip(stack.ids, coords["source"].values, strict=True)
-        facts["sources"] = {item: str(where) for item, where in told if where}
-    return facts
+        named = zip(stack.ids, coords["source"].values, strict=True)
+        metadata["sources"] = {item: str(where) for item, where in named if where}
+    return metadata

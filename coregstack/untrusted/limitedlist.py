@@ -1,4 +1,4 @@
-"""What is amiss with a file or folder, told up to a limit and counted beyond it."""
+"""A list of limited length, for the problems of a file or folder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from coregstack.untrusted.limits import PROBLEMS
 T = TypeVar("T")
 
 
-class Told(Generic[T]):
-    """A list that keeps the first entries and counts the rest, so that no file fills memory with what is amiss.
+class LimitedList(Generic[T]):
+    """A list that keeps the first entries and counts the rest, so that no file fills memory with its problems.
 
     Parameters
     ----------
@@ -20,9 +20,9 @@ class Told(Generic[T]):
 
     Examples
     --------
-    >>> told = Told(2)
-    >>> told.extend(["a", "b", "c", "d"])
-    >>> told.closed(lambda more: f"and {more} more")
+    >>> problems = LimitedList(2)
+    >>> problems.extend(["a", "b", "c", "d"])
+    >>> problems.closed(lambda more: f"and {more} more")
     ('a', 'b', 'and 2 more')
     """
 
@@ -43,7 +43,7 @@ class Told(Generic[T]):
         for entry in entries:
             self.append(entry)
 
-    def __iadd__(self, entries: Iterable[T]) -> Told[T]:
+    def __iadd__(self, entries: Iterable[T]) -> LimitedList[T]:
         self.extend(entries)
         return self
 

@@ -1,4 +1,4 @@
-"""How far each item of a network can be trusted: confirmed by loops, hanging on one pair, or in dispute."""
+"""How far each item of a network can be trusted: confirmed by loops, dependent on one pair, or in dispute."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _TELLING_SIGMA = 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Standing:
+class Trust:
     """How far pairs, shape (m,), and items, shape (n,), can be trusted."""
 
     tree: Tree
@@ -25,7 +25,7 @@ class Standing:
     used: NDArray[np.bool_]
     """Shape (m,): pairs that agree with the others and lead to the anchor."""
     reached: NDArray[np.bool_]
-    """Used pairs lead to the item, and fewer speak against its place than for it."""
+    """Used pairs lead to the item, and fewer pairs contradict its place than support it."""
     checked: NDArray[np.bool_]
     """Reached by loops that close; more pairs agree than contradict, at the item and all along its way."""
     hanging: NDArray[np.bool_]
@@ -36,8 +36,8 @@ class Standing:
     """Rms length of the closures of loops through the item, px; NaN where there is none."""
 
 
-def judge(network: Network, consensus: Consensus) -> Standing:
-    """Test the loops that accepted pairs close, and say what stands on them.
+def judge(network: Network, consensus: Consensus) -> Trust:
+    """Test the loops that accepted pairs close, and what depends on them.
 
     Every accepted pair that is no part of the most trusted tree closes one loop over it. A pair whose loop
     does not close is dropped. A tree's pair in no closing loop is a bridge: all items behind it rest on it
@@ -52,7 +52,7 @@ def judge(network: Network, consensus: Consensus) -> Standing:
 
     Returns
     -------
-    Standing
+    Trust
     """
     variances = (network.sigmas * consensus.scale) ** 2
     tree = trusted_tree(
@@ -80,11 +80,11 @@ def judge(network: Network, consensus: Consensus) -> Standing:
     reached = linked & ~contested
     reached[network.anchor] = True
     hanging = _behind(tree, bridge)
-    # All that lies behind a pair of the tree is placed by the pairs that cross there, right or wrong.
+    # All items behind a pair of the tree are placed by the pairs that cross there, right or wrong.
     doubted = _behind(tree, contradicting > confirming + 0.5)
     checked = reached & ~hanging & ~doubted & (agreeing > opposing)
     checked[network.anchor] = True
-    return Standing(
+    return Trust(
         tree=tree,
         used=used,
         reached=reached,

@@ -1,4 +1,5 @@
-"""What a cube remembers of its dates, so that a second run writes only what is missing, damaged or changed."""
+"""The journal of a cube: which dates are finished, so that a second run writes only dates that are missing,
+damaged or changed."""
 
 from __future__ import annotations
 
@@ -23,7 +24,7 @@ from coregstack.cube.mark import (
     write_mark,
 )
 from coregstack.cube.place import DamagedCube, Place, remove, sizes, writing
-from coregstack.cube.template import MEMORY
+from coregstack.cube.template import JOURNAL
 from coregstack.errors import OutputConflict
 
 _CHUNK = 4096
@@ -43,7 +44,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Memory:
+class Journal:
     """The dates of a cube as a run finds them."""
 
     items: list[str]
@@ -57,18 +58,19 @@ class Memory:
         return ["" if done is None else done.fingerprint for done in self.done]
 
 
-def read_memory(place: Place) -> Memory:
-    """What the cube remembers, with what an interrupted run had finished; what is damaged of it is as not there."""
+def read_journal(place: Place) -> Journal:
+    """The journal of a cube, with the dates that an interrupted run had finished; damaged parts count as
+    missing."""
     items, dates, records = (_texts(place, name) for name in (ITEM, DATE, RECORD))
     count = max(len(items), len(dates), len(records))
     items, dates, records = (texts + [""] * (count - len(texts)) for texts in (items, dates, records))
     done = [_done(record) or _done(date) for date, record in zip(dates, records, strict=True)]
-    return Memory(items=items, done=[d if item else None for d, item in zip(done, items, strict=True)])
+    return Journal(items=items, done=[d if item else None for d, item in zip(done, items, strict=True)])
 
 
 def _texts(place: Place, name: str) -> list[str]:
     try:
-        array = open_array(place, f"{MEMORY}/{name}", mode="r")
+        array = open_array(place, f"{JOURNAL}/{name}", mode="r")
     except DamagedCube:
         return []
     if array.ndim != 1:
@@ -77,7 +79,7 @@ def _texts(place: Place, name: str) -> list[str]:
     texts: list[str] = []
     for start in range(0, array.shape[0], size):
         try:
-            with intact(place, f"{MEMORY}/{name}"):
+            with intact(place, f"{JOURNAL}/{name}"):
                 texts += map(str, array[start : start + size])
         except DamagedCube:
             texts += [""] * min(size, array.shape[0] - start)
@@ -96,21 +98,21 @@ def _done(text: str) -> Done | None:
     return found if sound and found.fingerprint else None
 
 
-def without_lost(place: Place, memory: Memory, names: Collection[str]) -> Memory:
-    """The memory without the dates whose objects are not there as they were written: they are written again.
+def without_lost(place: Place, journal: Journal, names: Collection[str]) -> Journal:
+    """The journal without the dates whose objects are missing or have another size: they are written again.
 
     Parameters
     ----------
     place : Place
         Of the cube.
-    memory : Memory
-        What the cube remembers.
+    journal : Journal
+        The journal of the cube.
     names : collection of str
         Arrays that hold the dates.
     """
     there = objects_of_dates(place, names)
-    lost = {k for k, done in enumerate(memory.done) if done is not None and done.sizes != there.get(k, {})}
-    return replace(memory, done=[None if k in lost else done for k, done in enumerate(memory.done)])
+    lost = {k for k, done in enumerate(journal.done) if done is not None and done.sizes != there.get(k, {})}
+    return replace(journal, done=[None if k in lost else done for k, done in enumerate(journal.done)])
 
 
 def objects_of_dates(place: Place, names: Collection[str]) -> dict[int, dict[str, int]]:
@@ -125,21 +127,21 @@ def objects_of_dates(place: Place, names: Collection[str]) -> dict[int, dict[str
     return found
 
 
-def remove_unfinished(place: Place, memory: Memory, names: Collection[str]) -> None:
+def remove_unfinished(place: Place, journal: Journal, names: Collection[str]) -> None:
     """Remove the objects of dates that are not finished: a damaged one could not be written over in part."""
     there = objects_of_dates(place, names)
-    open_slots = [slot for slot in there if slot >= len(memory.done) or memory.done[slot] is None]
+    open_slots = [slot for slot in there if slot >= len(journal.done) or journal.done[slot] is None]
     remove(place, [place.key(key) for slot in open_slots for key in there[slot]])
 
 
-def start_run(place: Place, memory: Memory, slots: list[int], mark: Mark) -> tuple[Mark, zarr.Array]:
+def start_run(place: Place, journal: Journal, slots: list[int], mark: Mark) -> tuple[Mark, zarr.Array[Any]]:
     """Mark dates as not finished before any of them is touched; return the mark, and the array for their records.
 
     Parameters
     ----------
     place : Place
         Of the cube.
-    memory : Memory
+    journal : Journal
         All dates as they are to be, and what is known of those that stay.
     slots : list of int
         Positions of the dates that are written now.
@@ -147,29 +149,29 @@ def start_run(place: Place, memory: Memory, slots: list[int], mark: Mark) -> tup
         As it is to be; it gets a run of its own, so that any earlier one stops.
     """
     mark = replace(mark, ready=True, clearing=False, run=uuid4().hex)
-    kept = [None if slot in set(slots) else done for slot, done in enumerate(memory.done)]
+    kept = [None if slot in set(slots) else done for slot, done in enumerate(journal.done)]
     with writing(place):
         _write_texts(place, DATE, ["" if done is None else _text(done) for done in kept])
-        _write_texts(place, ITEM, memory.items)
+        _write_texts(place, ITEM, journal.items)
         write_mark(place, mark)
-        remove_array(place, MEMORY, RECORD)
+        remove_array(place, JOURNAL, RECORD)
         record = zarr.create_array(
-            place.store, name=place.key(MEMORY, RECORD), shape=(len(kept),), chunks=(1,), dtype=str, fill_value="",
+            place.store, name=place.key(JOURNAL, RECORD), shape=(len(kept),), chunks=(1,), dtype=str, fill_value="",
             zarr_format=3,
         )  # fmt: skip
     return mark, record
 
 
 def _write_texts(place: Place, name: str, texts: list[str]) -> None:
-    path = place.key(MEMORY, name)
+    path = place.key(JOURNAL, name)
     try:
         with intact(place, path):
-            array = open_array(place, f"{MEMORY}/{name}")
+            array = open_array(place, f"{JOURNAL}/{name}")
             if array.shape != (len(texts),):
                 array.resize((len(texts),))
             array[:] = np.array(texts, object)
     except DamagedCube:
-        remove_array(place, MEMORY, name)
+        remove_array(place, JOURNAL, name)
         array = zarr.create_array(
             place.store,
             name=path,
@@ -197,7 +199,9 @@ def check_run(place: Place, run: str) -> None:
         )
 
 
-def check_same(place: Place, mark: Mark, layout: Mapping[str, Any], memory: Memory, items: list[str]) -> None:
+def check_same(
+    place: Place, mark: Mark, layout: Mapping[str, Any], journal: Journal, items: list[str]
+) -> None:
     """Check that dates may be written into a cube beside those that are in it.
 
     Raises
@@ -212,7 +216,7 @@ def check_same(place: Place, mark: Mark, layout: Mapping[str, Any], memory: Memo
     ]
     if changed:
         raise OutputConflict(f"{place.name} holds another cube ({'; '.join(changed)}). {_OVERWRITE}")
-    for slot, item in enumerate(memory.items):
+    for slot, item in enumerate(journal.items):
         now = items[slot] if slot < len(items) else "nothing"
         if item != now and (item or now == "nothing"):
             raise OutputConflict(
@@ -235,7 +239,7 @@ def is_timed(array: Any) -> bool:
     return bool(dims) and dims[0] == "time"
 
 
-def record_date(record: zarr.Array, slot: int, done: Done) -> None:
+def record_date(record: zarr.Array[Any], slot: int, done: Done) -> None:
     """Note that a date is finished."""
     # a slice: with numpy 1, Zarr takes a single text for an array of its own
     record[slot : slot + 1] = np.array([_text(done)], object)
@@ -251,11 +255,11 @@ def _text(done: Done) -> str:
     return json.dumps({"fingerprint": done.fingerprint, "values": done.values, "sizes": done.sizes})
 
 
-def publish(place: Place, arrays: Mapping[str, Any], memory: Memory) -> None:
-    """Bring the coordinates that readers see to what is known of the finished dates, where they differ."""
-    names = sorted({name for done in memory.done if done is not None for name in done.values} & set(arrays))
+def publish(place: Place, arrays: Mapping[str, Any], journal: Journal) -> None:
+    """Update the coordinates that readers see from the records of the finished dates, where they differ."""
+    names = sorted({name for done in journal.done if done is not None for name in done.values} & set(arrays))
     for name in names:
-        known = {k: d.values[name] for k, d in enumerate(memory.done) if d is not None and name in d.values}
+        known = {k: d.values[name] for k, d in enumerate(journal.done) if d is not None and name in d.values}
         array = arrays[name]
         current = stored(place, name, array)
         wanted = current.copy()
@@ -293,8 +297,8 @@ def finish_run(place: Place, arrays: Mapping[str, Any], run: str) -> None:
     go last, so that an interruption anywhere loses nothing.
     """
     check_run(place, run)
-    memory = read_memory(place)
-    publish(place, arrays, memory)
+    journal = read_journal(place)
+    publish(place, arrays, journal)
     with writing(place):
-        _write_texts(place, DATE, ["" if done is None else _text(done) for done in memory.done])
-        remove_array(place, MEMORY, RECORD)
+        _write_texts(place, DATE, ["" if done is None else _text(done) for done in journal.done])
+        remove_array(place, JOURNAL, RECORD)

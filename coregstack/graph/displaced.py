@@ -1,0 +1,116 @@
+"""Displacements of items: as arrays at the nodes of the control lattice, and as values in the frame of a stack."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
+
+from coregstack.export.displacement import read_displacement
+from coregstack.graph.blocks import boxed, by_time, object_array
+from coregstack.kernels.displacement import rescaled
+from coregstack.kernels.lattice import Lattice
+from coregstack.model import Displacement, ItemQuality, Shift
+
+
+def displacement_planes(found: da.Array, nodes: tuple[int, int]) -> da.Array:
+    """Displacement of each record at the nodes of the control lattice: dims (time, 3, y, x) of dy, dx and sigma, px.
+
+    An item that is displaced as one has its shift at every node, one whose shift is not known NaN.
+    """
+    lazy: da.Array = da.blockwise(
+        _planes, "tcyx", found, "t", nodes=nodes, new_axes={"c": 3, "y": nodes[0], "x": nodes[1]},
+        dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
+    )  # fmt: skip
+    return lazy
+
+
+def displacement_files(
+    paths: Sequence[str | None], qualities: Sequence[ItemQuality], anchor: GeoBox
+) -> da.Array:
+    """The same as `displacement_planes`, of items whose displacement lies in a file; each is read by its own task.
+
+    Parameters
+    ----------
+    paths : sequence of str or None
+        The file of each item, None where it was moved as one.
+    qualities : sequence of ItemQuality
+        What is known of each item.
+    anchor : GeoBox
+        The anchor's box.
+    """
+    nodes = Lattice.of((anchor.shape[0], anchor.shape[1])).shape
+    lazy: da.Array = da.blockwise(
+        _file_planes, "tcyx", object_array("coregstack-displaced-", list(zip(paths, qualities, strict=True))), "t",
+        anchor=anchor, nodes=nodes, new_axes={"c": 3, "y": nodes[0], "x": nodes[1]},
+        dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
+    )  # fmt: skip
+    return lazy
+
+
+def _file_planes(known: NDArray[np.object_], anchor: GeoBox, nodes: tuple[int, int]) -> NDArray[np.float32]:
+    path, quality = known[0]
+    found = None if path is None else read_displacement(Path(path), anchor)
+    return _planes(boxed(replace(quality, displacement=found)), nodes)
+
+
+def _planes(found: NDArray[np.object_], nodes: tuple[int, int]) -> NDArray[np.float32]:
+    record: ItemQuality = found[0]
+    if record.displacement is not None:
+        one = record.displacement
+        return np.stack([one.y, one.x, one.sigma])[None].astype(np.float32)
+    y, x = record.shift or (np.nan, np.nan)
+    sigma = np.nan if record.sigma is None else max(record.sigma)
+    planes = np.array([y, x, sigma], np.float32)[None, :, None, None]
+    return np.broadcast_to(planes, (1, 3, *nodes)).copy()
+
+
+def displacements(
+    model: Any, planes: Sequence[Any], origin: Shift, step: float, scale: Shift, first: Shift
+) -> da.Array:
+    """A `Displacement` for each time, in the frame of a stack; None where an item is displaced as one.
+
+    Parameters
+    ----------
+    model : array, dims (time)
+        What `ItemQuality.model` says of each item.
+    planes : sequence of array, dims (time, y, x)
+        Displacement down, along, and its sigma at the nodes of the control lattice, px of the lattice measured on.
+    origin, step
+        Of the nodes, in the frame measured in.
+    scale, first : Shift
+        As `coregstack.kernels.displacement.rescaled` takes them.
+    """
+    parts: list[Any] = [by_time(model), "t"]
+    for plane in planes:
+        known = plane if isinstance(plane, da.Array) else da.from_array(np.asarray(plane))
+        parts += [known.rechunk((1, -1, -1)), "tyx"]
+    lazy: da.Array = da.blockwise(
+        _displacement, "t", *parts, origin=origin, step=step, scale=scale, first=first,
+        concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
+    )  # fmt: skip
+    return lazy
+
+
+def _displacement(
+    model: NDArray[np.object_],
+    y: NDArray[np.floating],
+    x: NDArray[np.floating],
+    sigma: NDArray[np.floating],
+    origin: Shift,
+    step: float,
+    scale: Shift,
+    first: Shift,
+) -> NDArray[np.object_]:
+    if str(model[0]) not in ("affine", "field"):
+        return boxed(None)
+    planes = (plane[0].astype(np.float32) for plane in (y, x, sigma))
+    down, along, uncertain = planes
+    known = Displacement(origin=origin, step=step, y=down, x=along, sigma=uncertain)
+    return boxed(rescaled(known, scale, first))

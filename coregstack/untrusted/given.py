@@ -1,0 +1,49 @@
+"""Arguments of public functions that may be of another kind than they have to be."""
+
+from __future__ import annotations
+
+import os
+import reprlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from coregstack.errors import InvalidRequest
+
+
+def short(value: object) -> str:
+    """What was given, as a message may show it: arrays and long things by their kind alone.
+
+    Examples
+    --------
+    >>> short([0]), short(None)
+    ('[0]', 'None')
+    """
+    plain = value is None or isinstance(value, str | bytes | int | float | list | tuple | dict | set | slice)
+    return reprlib.repr(value) if plain or len(repr(value)) < 60 else f"a {type(value).__name__}"
+
+
+def given_path(value: Any, name: str) -> Path:
+    """A path that was given.
+
+    Raises
+    ------
+    InvalidRequest
+        If it is something else.
+    """
+    if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
+        raise InvalidRequest(f"{name} has to be a path, not {short(value)}.")
+    return Path(value)
+
+
+def given_list(value: Any, name: str) -> list[Any]:
+    """A list, tuple, array or other sequence that was given, as a list.
+
+    Raises
+    ------
+    InvalidRequest
+        If it is something else, a text for example.
+    """
+    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+        raise InvalidRequest(f"{name} has to be a list, not {short(value)}.")
+    return list(value)

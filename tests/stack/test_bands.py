@@ -1,0 +1,252 @@
+"""Scenes and anchors of unlike bands: paired by name, by request, or by what the pixels show; classes stay classes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+
+import coregstack
+from coregstack.errors import InvalidRequest, InvalidStack
+from coregstack.matching.bands import Bands, pair_bands
+from coregstack.matching.options import MatchSettings
+from coregstack.stack.conform import conform
+from coregstack.testing import sample_stack
+
+BGRN = ("blue", "green", "red", "nir")
+
+
+@pytest.fixture(scope="module")
+def stack() -> xr.DataArray:
+    return (
+        sample_stack(2, shape=(200, 220), seed=5, max_shift=2.5, cloud_cover=0).drop_vars("clear").compute()
+    )
+
+
+def write(path: Path, scene: xr.DataArray, names: tuple[str, ...] = ()) -> Path:
+    """One date as a file, its bands under other names, or none."""
+    values = scene.transpose("band", "y", "x").values
+    with rasterio.open(
+        path, "w", driver="GTiff", count=len(values), height=values.shape[1], width=values.shape[2],
+        dtype=values.dtype, crs=str(scene.rio.crs), transform=scene.rio.transform(), nodata=0,
+    ) as file:  # fmt: skip
+        file.write(values)
+        if names:
+            file.descriptions = names
+    return path
+
+
+def error(found: Any, stack: xr.DataArray) -> float:
+    """Distance of the shift of the second date from the truth, px."""
+    one = found.isel(time=-1)
+    away = [float(one[f"shift_{axis}"]) - float(stack[f"true_shift_{axis}"][1]) for axis in "yx"]
+    return float(np.hypot(*away))
+
+
+# --- files
+
+
+def test_bands_are_opened_by_name_in_any_case_and_order(tmp_path: Path, stack: xr.DataArray) -> None:
+    first = write(tmp_path / "a.tif", stack[0], BGRN)
+    second = write(tmp_path / "b.tif", stack[0].isel(band=[3, 2, 1, 0]), ("B08", "Red", "GREEN", "b02"))
+    opened = coregstack.open_scenes([first, second], anchor=0).compute()
+    assert opened.band.values.tolist() == list(BGRN)
+    np.testing.assert_array_equal(opened[0], opened[1])
+
+
+def test_scenes_without_a_band_in_common_are_refused_with_what_to_pass(
+    tmp_path: Path, stack: xr.DataArray
+) -> None:
+    first = write(tmp_path / "a.tif", stack[0, :2], ("swir16", "swir22"))
+    second = write(tmp_path / "b.tif", stack[0, 2:], ("red", "nir"))
+    with pytest.raises(InvalidStack, match=r"swir16, swir22.*red, nir.*bands=\[0\].*run_scenes"):
+        coregstack.open_scenes([first, second], anchor=0)
+    with pytest.raises(InvalidRequest, match="no band 'red' in all"):
+        coregstack.open_scenes([first, second], anchor=0, bands=["red"])
+    opened = coregstack.open_scenes([first, second], anchor=0, bands=[1]).compute()
+    np.testing.assert_array_equal(opened[0, 0], stack[0, 1])
+    np.testing.assert_array_equal(opened[1, 0], stack[0, 3])
+
+
+# --- anchors from outside
+
+
+def test_an_anchor_from_outside_may_have_its_bands_in_another_order(stack: xr.DataArray) -> None:
+    anchor = (
+        stack[0].drop_vars("time").isel(band=[3, 1, 0, 2]).assign_coords(band=["NIR", "B03", "Blue", "b04"])
+    )
+    found = coregstack.estimate(stack[1:], anchor, threshold=1.0).compute()
+    assert error(found, stack) < 0.02
+    assert found.status.values.tolist() == ["coregistered"]
+
+
+def test_a_panchromatic_anchor_is_matched_with_the_best_of_the_bands(stack: xr.DataArray) -> None:
+    pan = stack[0, :3].mean("band").astype("uint16").drop_vars("time")
+    pan = pan.expand_dims(band=["pan"]).rio.write_crs(stack.rio.crs)
+    found = coregstack.estimate(stack[1:], pan, threshold=1.0).compute()
+    assert error(found, stack) < 0.05
+    assert found.attrs["band"] == "pan,red"
+    chosen = coregstack.estimate(stack[1:], pan, threshold=1.0, band=("pan", "green")).compute()
+    assert error(chosen, stack) < 0.05
+    assert chosen.attrs["band"] == "pan,green"
+
+
+def test_a_dead_band_of_the_items_does_not_decide_for_a_panchromatic_anchor(stack: xr.DataArray) -> None:
+    pan = stack[0, 1:2].drop_vars("time").assign_coords(band=["pan"])
+    dead = stack[1:].copy()
+    dead.loc[{"band": "nir"}] = 77
+    found = coregstack.estimate(dead, pan, threshold=1.0).compute()
+    assert error(found, stack) < 0.05
+
+
+@pytest.mark.parametrize("turns", [-360, 360])
+def test_an_anchor_may_count_longitudes_from_another_meridian(turns: int) -> None:
+    stack = sample_stack(2, shape=(160, 180), seed=8, max_shift=2, cloud_cover=0).drop_vars("clear").compute()
+    start = -70 if turns > 0 else 290
+    labels = {"x": start + 1e-4 * np.arange(180), "y": 10 - 1e-4 * np.arange(160)}
+    stack = stack.drop_vars("spatial_ref").assign_coords(labels).rio.write_crs(4326)
+    anchor = stack[0].assign_coords(x=stack.x + turns)
+    found = coregstack.estimate(stack[1:], anchor, threshold=1.0).compute()
+    assert error(found, stack) < 0.03
+
+
+def test_an_anchor_beside_the_stack_is_refused_with_both_bounds(stack: xr.DataArray) -> None:
+    anchor = stack[0].assign_coords(x=stack.x + 50_000)
+    with pytest.raises(InvalidStack, match=r"do not overlap.*EPSG.*bounds"):
+        coregstack.estimate(stack[1:], anchor)
+
+
+# --- what is asked for
+
+
+@pytest.mark.parametrize(
+    "band", [1.5, ("pan",), ("a", "b", "c"), {}, True, ("mean", "red"), (True, 0), object()]
+)
+def test_a_band_of_another_kind_is_refused(band: Any) -> None:
+    with pytest.raises(InvalidRequest, match="band has to be"):
+        MatchSettings(band=band)
+
+
+@pytest.mark.parametrize("nearest", [None, 5.0, {"scl": 1}, [1.5], [None], True])
+def test_bands_of_classes_of_another_kind_are_refused(nearest: Any) -> None:
+    with pytest.raises(InvalidRequest, match="nearest has to be"):
+        MatchSettings(nearest=nearest)
+
+
+def test_the_pair_that_is_asked_for_is_the_one_that_is_matched() -> None:
+    anchor, item = Bands.of(["pan", "mir"]), Bands.of(["blue", "B04"])
+    pairs = pair_bands(MatchSettings(band=("mir", "red")), anchor, item)
+    assert (pairs.anchor, pairs.item, pairs.options.bands) == ((1,), (1,), (0,))
+    assert pair_bands(MatchSettings(band=(0, -1)), anchor, item).item == (1,)
+    with pytest.raises(InvalidRequest, match="no band 'nir' in the item"):
+        pair_bands(MatchSettings(band=("pan", "nir")), anchor, item)
+
+
+def test_one_band_of_an_item_is_matched_with_each_of_the_anchor() -> None:
+    pairs = pair_bands(MatchSettings(), Bands.of(["blue", "red", "nir"]), Bands.of(["thermal"]))
+    assert (pairs.anchor, pairs.item) == ((1, 0, 2), (0, 0, 0))
+
+
+def test_bands_in_common_are_matched_and_no_others() -> None:
+    pairs = pair_bands(
+        MatchSettings(), Bands.of(["pan", "B04", "B03"]), Bands.of(["green", "scl", "red", "x"])
+    )
+    assert (pairs.anchor, pairs.item) == ((1, 2), (2, 0))
+    with pytest.raises(InvalidRequest, match="no band 'pan' that all have"):
+        pair_bands(MatchSettings(band="pan"), Bands.of(["pan", "red"]), Bands.of(["red", "nir"]))
+
+
+# --- classes
+
+
+def with_scl(stack: xr.DataArray) -> xr.DataArray:
+    rng = np.random.default_rng(1)
+    classes = stack[:, :1].copy(data=rng.choice([4, 5, 9], stack[:, :1].shape).astype("uint16"))
+    return xr.concat([stack, classes.assign_coords(band=["scl"])], "band")
+
+
+def test_classes_are_moved_but_not_mixed_and_not_matched(stack: xr.DataArray) -> None:
+    both = with_scl(stack)
+    aligned = coregstack.align(both, anchor=0, threshold=1.0).compute()
+    assert aligned.status.values[1] == "coregistered"
+    assert set(np.unique(aligned.sel(band="scl"))) == {0, 4, 5, 9}
+    alone = coregstack.align(stack, anchor=0, threshold=1.0).compute()
+    np.testing.assert_array_equal(aligned.sel(band=list(BGRN)), alone)
+    np.testing.assert_array_equal(aligned.shift_y, alone.shift_y)
+
+
+def test_attributes_of_a_datasets_variables_tell_classes(stack: xr.DataArray) -> None:
+    dataset = with_scl(stack).assign_coords(band=[*BGRN, "cover"]).to_dataset("band")
+    for variable in dataset.values():
+        variable.attrs.clear()
+    dataset["cover"].attrs["flag_values"] = [4, 5, 9]
+    aligned = coregstack.align(dataset, anchor=0, threshold=1.0).compute()
+    assert set(np.unique(aligned.sel(band="cover"))) == {0, 4, 5, 9}
+    assert len(np.unique(aligned.sel(band="red"))) > 100
+
+
+@pytest.mark.parametrize("nearest", [["cover"], [4], [-1], "cover"])
+def test_a_user_tells_which_bands_hold_classes(stack: xr.DataArray, nearest: Any) -> None:
+    both = with_scl(stack).assign_coords(band=[*BGRN, "cover"])
+    quality = coregstack.estimate(both, anchor=0, threshold=1.0, nearest=nearest)
+    aligned = coregstack.apply(both, quality, nearest=nearest).compute()
+    assert set(np.unique(aligned.sel(band="cover"))) == {0, 4, 5, 9}
+
+
+def test_bands_of_classes_alone_are_refused(stack: xr.DataArray) -> None:
+    with pytest.raises(InvalidRequest, match=r"never matched: scl \(its name\).*apply"):
+        coregstack.estimate(with_scl(stack).sel(band=["scl"]), anchor=0)
+    with pytest.raises(InvalidRequest, match="'scl' of the anchor holds classes"):
+        coregstack.estimate(with_scl(stack), anchor=0, band="scl")
+    with pytest.raises(InvalidRequest, match="nearest names the band 'x'"):
+        coregstack.apply(stack, coregstack.estimate(stack, anchor=0), nearest=["x"])
+
+
+def test_classes_of_files_stay_classes_in_a_stack(tmp_path: Path, stack: xr.DataArray) -> None:
+    both = with_scl(stack)
+    paths = [write(tmp_path / f"{k}.tif", both[k], (*BGRN, "SCL")) for k in range(2)]
+    opened = coregstack.open_scenes(paths, anchor=0)
+    assert conform(opened).held.nearest == (4,)
+    aligned = coregstack.align(opened, anchor=0, threshold=1.0).compute()
+    assert aligned.status.values[1] == "coregistered"
+    assert set(np.unique(aligned.sel(band="SCL"))) == {0, 4, 5, 9}
+    picked = coregstack.align(opened.sel(band=["SCL", "red"]), anchor=0, threshold=1.0).compute()
+    np.testing.assert_array_equal(picked.sel(band="SCL"), aligned.sel(band="SCL"))
+
+
+# --- what is given wrongly
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda s: coregstack.open_scenes(None, anchor=0), "paths has to be a list"),
+        (lambda s: coregstack.open_scenes([s], anchor=0), "path"),
+        (lambda s: coregstack.open_scenes(["a.tif"], anchor=0, ids=5), "ids has to be a list"),
+        (lambda s: coregstack.open_scenes(["a.tif"], anchor=0, times=5), "times has to be a list"),
+        (lambda s: coregstack.estimate(s, 0, ids="ab"), "ids has to be a list"),
+        (lambda s: coregstack.estimate(s, 0, ids=7), "ids has to be a list"),
+        (lambda s: coregstack.estimate(s, 0, mask=lambda a: a["nothing"]), "function given as mask failed"),
+        (lambda s: coregstack.apply(s, None), "has to be the Dataset"),
+        (lambda s: coregstack.apply(s, s), "has to be the Dataset"),
+        (lambda s: coregstack.open_order(None, anchor=0), "folder has to be a path"),
+        (lambda s: coregstack.run_scenes(["a.tif"], anchor=0, output=None), "output has to be a path"),
+        (lambda s: coregstack.tie_points(5), "source has to be a path"),
+        (lambda s: coregstack.inspect_folder(None), "folder has to be a path"),
+    ],
+)
+def test_arguments_of_another_kind_get_an_error_of_this_package(
+    call: Any, words: str, stack: xr.DataArray
+) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        call(stack)
+
+
+def test_an_item_without_an_id_is_told(stack: xr.DataArray) -> None:
+    holed = stack.assign_coords(id=("time", np.array(["a", None], object)))
+    with pytest.raises(InvalidStack, match=r"1 of 2 items have no id, the first at position 1.*ids="):
+        coregstack.estimate(holed, anchor=0)
