@@ -140,7 +140,11 @@ def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
         try:
             # an absolute path is never taken for a connection string or a virtual file system
             dataset = rasterio.open(os.path.abspath(path), driver=_driver(path), sharing=False)
-        except (*GDAL_ERRORS, NotGeoreferencedWarning, UnicodeError) as error:
+        except NotGeoreferencedWarning as error:
+            raise UnreadableFile(
+                f"{path!r} has no usable georeference: {hints.of_place(path, crs=False)}"
+            ) from error
+        except (*GDAL_ERRORS, UnicodeError) as error:
             raise UnreadableFile(
                 f"{path!r} cannot be read as GeoTIFF or JPEG 2000 ({error}). Check that the file is complete."
             ) from error

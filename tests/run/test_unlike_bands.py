@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 import xarray as xr
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.shutil import copy as gdal_copy
 
 import coregstack
@@ -99,12 +101,12 @@ def test_classes_of_files_are_picked_not_mixed(tmp_path: Path, stack: xr.DataArr
     for cog in (False, True):
         out = tmp_path / f"out{cog}"
         result = coregstack.run_scenes(
-            paths, anchor=0, output=out, threshold=1.0, nearest=["cover"], cog=cog, zarr=out / "cube.zarr"
+            paths, anchor=0, output=out, threshold=1.0, nearest=["cover"], cog=cog, zarr=tmp_path / f"cube{cog}.zarr"
         )
         assert result.problems == ()
         with rasterio.open(out / "s1_coreg.tif") as file:
             assert set(np.unique(file.read(5))) == {0, 4, 5, 9}
-        cube = xr.open_zarr(out / "cube.zarr", mask_and_scale=False).pixels
+        cube = xr.open_zarr(tmp_path / f"cube{cog}.zarr", mask_and_scale=False).pixels
         assert set(np.unique(cube.isel(band=4))) == {0, 4, 5, 9}
     with pytest.raises(InvalidRequest, match="nearest names the band 'scl', which no scene has"):
         coregstack.run_scenes(paths, anchor=0, output=tmp_path / "no", nearest=["scl"])
@@ -224,8 +226,10 @@ def test_other_formats_and_folders_get_the_hint_that_helps(tmp_path: Path, stack
 @pytest.mark.parametrize("suffix", [".tfw", ".TFW", ".wld"])
 def test_a_world_file_is_named_as_not_read(tmp_path: Path, stack: xr.DataArray, suffix: str) -> None:
     path = tmp_path / "w.tif"
-    with rasterio.open(path, "w", driver="GTiff", width=9, height=9, count=1, dtype="uint8") as file:
-        file.write(np.ones((1, 9, 9), "uint8"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        with rasterio.open(path, "w", driver="GTiff", width=9, height=9, count=1, dtype="uint8") as file:
+            file.write(np.ones((1, 9, 9), "uint8"))
     path.with_suffix(suffix).write_text("3\n0\n0\n-3\n500000\n5000000\n")
     with pytest.raises(UnreadableFile, match=rf"world file w\{suffix} .*not read.*gdal_translate -a_srs"):
         coregstack.open_scenes([path, path], anchor=0, ids=["a", "b"])
