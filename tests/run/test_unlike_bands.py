@@ -101,7 +101,13 @@ def test_classes_of_files_are_picked_not_mixed(tmp_path: Path, stack: xr.DataArr
     for cog in (False, True):
         out = tmp_path / f"out{cog}"
         result = coregstack.run_scenes(
-            paths, anchor=0, output=out, threshold=1.0, nearest=["cover"], cog=cog, zarr=tmp_path / f"cube{cog}.zarr"
+            paths,
+            anchor=0,
+            output=out,
+            threshold=1.0,
+            nearest=["cover"],
+            cog=cog,
+            zarr=tmp_path / f"cube{cog}.zarr",
         )
         assert result.problems == ()
         with rasterio.open(out / "s1_coreg.tif") as file:
