@@ -41,7 +41,6 @@ DIFFERENT = {
     ("run_scenes", "anchor"): "a run has to know its anchor",
     ("StackPlots.field", "model"): "an item is shown by the model that it was aligned by",
     ("StackPlots.field", "ax"): "it draws into several axes",
-    ("QualityPlots.field", "ax"): "it draws into several axes",
     ("open_scenes", "anchor"): "a stack lies on the grid of its anchor",
     ("open_order", "anchor"): "a stack lies on the grid of its anchor",
     ("open_stac", "anchor"): "a stack lies on the grid of its anchor",
