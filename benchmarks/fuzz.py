@@ -214,6 +214,7 @@ def _anchor() -> Scene:
     header = raster.RasterHeader(
         path="anchor.tif", driver="GTiff", box=ANCHOR, count=4, dtype="uint16", nodata=0.0, names=(None,) * 4,
         scaling=((1.0, 0.0),) * 4, alpha=None, internal_mask=False, tags=(), size=0, modified=0,
+        coloured=(), flagged=(),
     )  # fmt: skip
     return Scene(id="anchor", time=np.datetime64("NaT", "ns"), image=header, bands=("1", "2", "3", "4"))
 

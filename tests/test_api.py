@@ -139,8 +139,7 @@ def test_an_outside_anchor_has_to_fit(stack: xr.DataArray) -> None:
     far = scene.assign_coords(x=scene.x + 1e5)
     coarse = scene.assign_coords(x=scene.x * 2)
     for anchor, words in (
-        (scene[:2], "one scene with the stack's 4 bands; it has 1 times and 2 bands"),
-        (stack[:2], "it has 2 times and 4 bands"),
+        (stack[:2], "one scene"),
         (coarse, "does not have the stack's CRS and pixel size"),
         (scene.rio.write_crs("EPSG:32632"), r"The anchor \(EPSG:32632"),
         (far, "The anchor and the stack do not overlap"),
@@ -208,8 +207,8 @@ def test_a_mask_computed_from_a_band_stays_bool_in_a_cube(stack: xr.DataArray, t
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"band": "swir"}, "There is no band 'swir': the stack has blue, green, red, nir"),
-        ({"band": 4}, r"There is no band 4: .* \(positions 0 to 3\)"),
+        ({"band": "swir"}, "There is no band 'swir' .*blue, green, red, nir"),
+        ({"band": 4}, r"There is no band 4 .* \(positions 0 to 3\)"),
         ({"max_shift": 0}, "max_shift has to be a positive number of pixels, not 0"),
         ({"max_shift": float("nan")}, "max_shift has to be a positive number"),
         ({"threshold": 1.5}, "threshold has to lie between 0 and 1"),

@@ -39,6 +39,8 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 DIFFERENT = {
     ("append", "method"): "a cube knows the places of its dates already, and new ones are held to them",
     ("run_scenes", "anchor"): "a run has to know its anchor",
+    ("StackPlots.field", "model"): "an item is shown by the model that it was aligned by",
+    ("StackPlots.field", "ax"): "it draws into several axes",
     ("open_scenes", "anchor"): "a stack lies on the grid of its anchor",
     ("open_order", "anchor"): "a stack lies on the grid of its anchor",
     ("open_stac", "anchor"): "a stack lies on the grid of its anchor",
@@ -137,7 +139,7 @@ WAYS = {
 
 def test_all_functions_with_settings_are_looked_at() -> None:
     # what is only applied takes of the settings the bands that hold classes
-    applying = {"apply", "CoregAccessor.apply"}
+    applying = {"apply", "CoregAccessor.apply", "StackPlots.field"}
     assert {
         name for name, function in FUNCTIONS.items() if options_of(function).keys() & set(SETTINGS)
     } - applying == set(WAYS)

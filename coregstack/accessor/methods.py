@@ -134,7 +134,7 @@ class StackPlots(QualityPlots):
         *,
         model: Model | None = None,
         anchor: Hashable | None = None,
-        band: str | int | None = None,
+        band: Band | None = None,
         max_shift: float | None = None,
         ax: Sequence[Any] | None = None,
     ) -> Any:

@@ -27,10 +27,12 @@ class SureStream:
 
     Examples
     --------
-    >>> stream = SureStream(open("/dev/full", "w"))
+    >>> closed = io.StringIO()
+    >>> closed.close()
+    >>> stream = SureStream(closed)
     >>> print("a line", file=stream, flush=True)
-    >>> stream.failure.strerror
-    'No space left on device'
+    >>> str(stream.failure)
+    'I/O operation on closed file'
     """
 
     def __init__(self, stream: TextIO) -> None:

@@ -261,7 +261,7 @@ def test_a_cube_that_lost_its_mark_of_being_ready_is_an_error(
     to_zarr(make([0, 1, 2], size=SIZE), cube)
     edited(cube, change)
     before = tree(cube)
-    with pytest.raises(CoregError, match="not the mark that it is ready"):
+    with pytest.raises(CoregError, match="not the mark that the cube is ready"):
         to_zarr(make([0], size=SIZE), cube)
     assert tree(cube) == before
     to_zarr(make([0], size=SIZE), cube, overwrite=True)

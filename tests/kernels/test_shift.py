@@ -300,13 +300,13 @@ def test_bands_that_disagree_widen_sigma_and_are_named() -> None:
     apart, far = (estimate(np.stack([anchor] * 2), np.stack([item, other])) for other in others)
     assert off(agreed, truth) < 0.006
     assert agreed.reason == ""
-    assert "band 2 says" in apart.reason
+    assert "shift of band 2 differs" in apart.reason
     assert apart.sigma is not None
     assert agreed.sigma is not None
     assert apart.sigma.y > 0.2 > 0.01 > agreed.sigma.y
     assert far.shift is None
     assert "too uncertain" in far.reason
-    assert "band 2 says" in far.reason
+    assert "shift of band 2 differs" in far.reason
 
 
 def test_bands_of_one_texture_have_one_vote_together() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from coregstack.kernels.field import as_one_shift
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.preview import CHIP, OVERVIEW, picture_alone, picture_item
 from coregstack.model import NO_TIES, Shift, ShiftEstimate
@@ -13,8 +14,8 @@ from coregstack.show.plot import _decoded
 from coregstack.testing import shifted_scene
 
 SHIFT = Shift(3.0, -2.0)
-FOUND = ShiftEstimate(shift=SHIFT, sigma=Shift(0.01, 0.01), reason="", ties=NO_TIES)
-LOST = ShiftEstimate(shift=None, sigma=None, reason="clouds", ties=NO_TIES)
+FOUND = as_one_shift(ShiftEstimate(shift=SHIFT, sigma=Shift(0.01, 0.01), reason="", ties=NO_TIES))
+LOST = as_one_shift(ShiftEstimate(shift=None, sigma=None, reason="clouds", ties=NO_TIES))
 
 
 @pytest.fixture(scope="module")

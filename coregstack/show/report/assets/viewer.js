@@ -245,8 +245,8 @@ async function openItem(k) {
   byId("after").parentNode.hidden = !known(item.x);
   address(`#item-${k + 1}`);
   if (!byId("viewer").open) byId("viewer").showModal();
-  // a button that has been switched off hears no keys
-  if (document.activeElement.disabled) byId("viewer-id").focus();
+  // a button that has been switched off hears no keys; some browsers take the focus from it at once
+  if (document.activeElement.disabled || document.activeElement === document.body) byId("viewer-id").focus();
   drawField(item, view.field);
   if (!evidence) return;
   const pictures = await Promise.all([pictureOf(evidence), other ? pictureOf(other) : null]);
