@@ -143,7 +143,11 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
         help="before an item counts as done, compare the digests of its files, not only sizes and times",
     )
     parser.add_argument("--no-report", action="store_true", help="do not write report.html to the output")
-    match = parser.add_argument_group("matching")
+    _match_arguments(parser.add_argument_group("matching"))
+    _cluster_arguments(parser)
+
+
+def _match_arguments(match: argparse._ArgumentGroup) -> None:
     match.add_argument(
         "--band",
         type=_band,
@@ -200,7 +204,6 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     )
     match.add_argument("--resampling", default="cubic", choices=(*RESAMPLING, "none"),
         help="how pixels are moved; none moves only the geotransform (default: %(default)s)")  # fmt: skip
-    _cluster_arguments(parser)
 
 
 def _cluster_arguments(parser: argparse.ArgumentParser) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rasterio
 import recipes
-from conftest import tree
+from digests import tree
 from recipes import PIXEL, TRANSFORM, claiming, jp2_bytes, tiff_bytes, write_tiff
 
 from coregstack import run_scenes

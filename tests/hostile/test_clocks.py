@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import tree
+from digests import tree
 
 from coregstack import open_scenes, run_scenes
 from coregstack.errors import InvalidRequest

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import dask
 import numpy as np
 import pytest
-from conftest import tree
+from digests import tree
 from distributed import Client
 
 from coregstack import run_scenes

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import tree
+from digests import tree
 
 from coregstack.kernels import compiling, keeping
 from coregstack.kernels.keeping import is_private, kept_in, read_kept, sealed

@@ -14,7 +14,7 @@ from types import SimpleNamespace
 import pytest
 import rasterio
 import recipes
-from conftest import tree
+from digests import tree
 from recipes import as_text, payload, write_tiff, zip_bytes
 
 from coregstack import open_order, report, run_order, run_scenes

@@ -14,7 +14,7 @@ from typing import Any
 import dask
 import pytest
 import recipes
-from conftest import tree
+from digests import tree
 
 from coregstack import cli, run_order, run_scenes, to_geotiffs
 from coregstack.api import align

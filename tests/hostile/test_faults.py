@@ -21,7 +21,7 @@ from typing import Any
 import dask
 import pytest
 import rasterio
-from conftest import tree
+from digests import tree
 from rasterio.errors import RasterioIOError
 
 from coregstack import run_scenes

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import recipes
-from conftest import tree
+from digests import tree
 from recipes import payload, write_tiff
 
 import coregstack

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from affine import Affine
-from conftest import tree
+from digests import tree
 from recipes import (
     RASTERS,
     TRANSFORM,

@@ -13,7 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import tree
+from digests import tree
 
 from coregstack import cli
 from coregstack.cli.console import ProgressBar
