@@ -42,7 +42,7 @@ from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.bandnames import scene_of_band
-from coregstack.untrusted.given import given_path
+from coregstack.untrusted.given import given_place
 from coregstack.untrusted.names import check_item_id
 
 
@@ -107,7 +107,7 @@ def to_geotiffs(
     crs_of(known.box)
     for item in known.ids:
         check_item_id(item)
-    folder = given_path(output, "output")
+    folder = given_place(output, "output")
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     method = str(aligned.attrs.get("coregstack_method", "direct"))
     records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
@@ -251,7 +251,7 @@ def run_scenes(
         decide=decide,
     )
     request = RunRequest(
-        match=settings, output=given_path(output, "output"), zarr=zarr, resampling=resampling, cog=cog,
+        match=settings, output=given_place(output, "output"), zarr=zarr, resampling=resampling, cog=cog,
         overwrite=overwrite,
         check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
