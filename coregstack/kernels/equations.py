@@ -161,7 +161,9 @@ def _tiles(grid: Grid, item: PixelSource, here: NDArray[np.float64]) -> Iterator
             box = Box(top, left, blocks[0].stop * grid.pitch, blocks[1].stop * grid.pitch)
             whole = np.array([lag.whole_y, lag.whole_x], float)[:, None, None]
             if _meet(grown(box, _MARGIN), lag, item.shape):
-                yield _Tile(box=box, blocks=blocks, lag=lag, rest=part - whole, slope=slopes[:, :, *blocks])
+                # whether a tile is a part or the whole is no other kind of array to what is compiled
+                rest, slope = np.ascontiguousarray(part - whole), np.ascontiguousarray(slopes[:, :, *blocks])
+                yield _Tile(box=box, blocks=blocks, lag=lag, rest=rest, slope=slope)
 
 
 def _gradient(values: NDArray[np.float64], pitch: int) -> NDArray[np.float64]:

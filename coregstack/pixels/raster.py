@@ -26,7 +26,7 @@ from coregstack.errors import MissingFile, UnreadableFile
 from coregstack.geometry.lattice import crs_of
 from coregstack.pixels import hints
 from coregstack.pixels.claims import check_boxes, check_crs_bytes, check_tiff
-from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, READ_BYTES
+from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, RASTER_RATIO, READ_BYTES
 
 DRIVERS: Mapping[str, tuple[bytes, ...]] = {
     "GTiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
@@ -173,7 +173,7 @@ def read_header(path: str | os.PathLike[str]) -> RasterHeader:
         If it cannot be read, has no CRS or geotransform, mixes or has unusable dtypes, or claims more
         pixels, bands or bytes in a block than the limits ``COREGSTACK_MAX_PIXELS`` (default 4e9 in each
         band), ``COREGSTACK_MAX_BANDS`` (default 1000) and ``COREGSTACK_MAX_BLOCK_BYTES`` (default 2**30)
-        allow.
+        allow, or more pixels than its bytes can hold (``COREGSTACK_MAX_RASTER_RATIO``, default 20,000).
     """
     if hint := hints.of_address(os.fspath(path)):
         raise UnreadableFile(hint)
@@ -292,6 +292,14 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
         raise UnreadableFile(
             f"{path!r} holds bands of type {sorted(set(dataset.dtypes))}; one integer or float type "
             "for all bands was expected. Convert it with gdal_translate -ot."
+        )
+    whole = dataset.width * dataset.height * dataset.count * np.dtype(dataset.dtypes[0]).itemsize
+    size, ratio = os.path.getsize(path), RASTER_RATIO()
+    if whole > max(READ_BYTES(), size * ratio):
+        # time goes with pixels, also with those that the file does not hold
+        raise UnreadableFile(
+            f"{path!r} claims {whole} bytes of pixels in a file of {size}; at most {ratio} bytes for each are allowed. "
+            f"If the file is sound, cut it to what it holds, or raise {RASTER_RATIO.variable}."
         )
     largest = BLOCK_BYTES()
     bands_in_block = dataset.count if dataset.interleaving is Interleaving.pixel else 1
