@@ -487,7 +487,8 @@ def supervise(
         worker.join()
         if worker.exitcode == 0:
             break
-        number = int((folder / "number").read_text()) if (folder / "number").exists() else start
+        # a worker that dies before its first input has left the number of the worker before it
+        number = max(start, int((folder / "number").read_text())) if (folder / "number").exists() else start
         why = "took too long" if worker.exitcode == -signal.SIGALRM else f"died ({worker.exitcode})"
         dead.append((number, f"{why}: {(folder / 'told').read_text('utf-8', 'replace')[-300:]}"))
         start = number + 1
