@@ -160,7 +160,6 @@ def _demo(options: argparse.Namespace) -> int:
         sample.payload,
         input=sample.folder,
         output=folder / "aligned",
-        overwrite=True,
         progress=ProgressBar(sys.stderr),
     )
     code = _finish(result, options)

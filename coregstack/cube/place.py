@@ -16,7 +16,7 @@ from zarr.core.sync import collect_aiterator, sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, StorePath
 
 from coregstack.errors import CoregError, InvalidRequest, OutputConflict, UnreadableFile
-from coregstack.export.files import WriteError, resolved
+from coregstack.export.files import WriteError, check_lasting, resolved
 from coregstack.untrusted.names import shown
 
 LEFT = re.compile(r"\.[0-9a-f]{32}\.partial$")
@@ -313,6 +313,8 @@ def check_writable(place: Place) -> None:
         raise InvalidRequest(f"{place.name} is open for reading alone. Pass a store that can be written to.")
     if place.local is not None and place.local.exists() and not place.local.is_dir():
         raise OutputConflict(f"{place.local} exists, but is no Zarr store. Choose a path that is free.")
+    if place.local is not None:
+        check_lasting(place.local)
 
 
 @contextmanager
