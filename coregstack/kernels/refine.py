@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,12 +19,13 @@ from numpy.typing import NDArray
 from coregstack.kernels._blocks import BLOCK, block_sums, block_weights
 from coregstack.kernels.bridge import bridge
 from coregstack.kernels.compiling import compiled
-from coregstack.kernels.gaps import eroded
+from coregstack.kernels.gaps import RIM, eroded
 from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import high_pass
+from coregstack.kernels.overview import PreparedAnchor
 from coregstack.kernels.smoothing import REACH, smooth_taps
 from coregstack.kernels.symmetric import inverse, product
-from coregstack.kernels.windows import Box, Lag, centre, grown, read_pair
+from coregstack.kernels.windows import Box, Lag, centre, grown, moved, read_stack
 from coregstack.model import PixelSource
 
 _FLAT = 0.001
@@ -72,49 +74,151 @@ class Windows:
         return len(self.anchor), down * across
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Ground:
+    """A window of the anchor with its margin, and what it is where nothing is hidden in either scene."""
+
+    values: NDArray[np.float32]
+    """Shape (y, x)."""
+    usable: NDArray[np.bool_]
+    """Shape (y, x)."""
+    passed: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    """Band-passed, at full and at half resolution; None where not all of it is usable."""
+
+    @classmethod
+    def of(cls, source: PixelSource, band: int, box: Box) -> _Ground:
+        """Read it."""
+        values, usable = read_stack(source, band, [box])
+        whole = usable.copy()
+        drop_dead_lines(values, whole)
+        passed = None
+        if whole.all():
+            half, _, mask = halved(values, values, whole)
+            passed = high_pass(values, whole)[0], high_pass(half, mask)[0]
+        return cls(values=values[0], usable=usable[0], passed=passed)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+        more = 0 if self.passed is None else sum(image.nbytes for image in self.passed)
+        return self.values.nbytes + self.usable.nbytes + more
+
+
 def prepare(
-    anchor: PixelSource, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
+    anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
 ) -> tuple[Windows, Windows] | None:
     """Read windows of one size with their margin and band-pass them, at full and at half resolution.
 
     Windows of which too little is usable are left out; None where no other is left.
     """
-    read, centres = [], []
-    for box in boxes:
-        first, usable, second, usable_item = read_pair(anchor, item, band, grown(box, REACH), lag)
-        usable &= usable_item
-        if np.count_nonzero(usable) >= BLOCK * BLOCK:
-            read.append((first, second, usable))
-            centres.append(centre(box))
-    if not read:
+    raw = _Raw.of(anchor, item, band, boxes, lag)
+    if raw is None:
         return None
-    first, second, usable = (np.stack(part) for part in zip(*read, strict=True))
-    for image in (first, second):
-        drop_dead_lines(image, usable)
-    solid, clear, bridged = bridge(first, second, usable)
-    half_first, half_second, half_solid = halved(first, second, solid)
-    parts = (
-        (first, second, solid, clear),
-        (half_first, half_second, half_solid, _half_clear(clear, half_solid)),
-    )
-    passed = [(high_pass(one, filled), high_pass(two, filled)) for one, two, filled, _ in parts]
-    stripes = np.any([striped(image, solid) for image in passed[0]], axis=0)
-    if stripes.any():
-        for images, (_, _, filled, _) in zip(passed, parts, strict=True):
-            for image in images:
-                level_lines(image, filled, *stripes)
-    full, half = (
-        Windows(
-            centres=np.array(centres, np.float64),
-            anchor=images[0],
-            item=images[1],
-            usable=part[3],
-            margin=margin,
-            bridged=bridged,
+    full, stripes = raw.full()
+    return full, raw.half(stripes)
+
+
+def prepare_full(
+    anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
+) -> Windows | None:
+    """The same at full resolution alone."""
+    raw = _Raw.of(anchor, item, band, boxes, lag)
+    return None if raw is None else raw.full()[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Raw:
+    """Windows with their margin side by side, dead lines and gaps seen to; arrays of shape (n, y, x)."""
+
+    ground: Sequence[_Ground]
+    """What is known of the anchor's side of each."""
+    clean: NDArray[np.bool_]
+    """Which windows are usable throughout in both scenes, shape (n,)."""
+    centres: NDArray[np.float64]
+    first: NDArray[np.float32]
+    second: NDArray[np.float32]
+    solid: NDArray[np.bool_]
+    """Where something stands in both."""
+    clear: NDArray[np.bool_]
+    """Which pixels may be compared."""
+    bridged: bool
+
+    @classmethod
+    def of(
+        cls, anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
+    ) -> _Raw | None:
+        wide = [grown(box, REACH) for box in boxes]
+        ground = [
+            anchor.kept.of(("ground", band, box), partial(_Ground.of, anchor.source, band, box))
+            for box in wide
+        ]
+        second, usable = read_stack(item, band, [moved(box, lag) for box in wide])
+        for k, own in enumerate(ground):
+            usable[k] &= own.usable
+        some = np.flatnonzero(np.count_nonzero(usable, axis=(1, 2)) >= BLOCK * BLOCK)
+        if some.size == 0:
+            return None
+        ground, second, usable = [ground[k] for k in some], second[some], usable[some]
+        first = np.stack([own.values for own in ground])
+        _drop_dead(ground, first, usable)
+        drop_dead_lines(second, usable)
+        clean = np.array(
+            [own.passed is not None and mask.all() for own, mask in zip(ground, usable, strict=True)]
         )
-        for images, part, margin in zip(passed, parts, (REACH, REACH // 2), strict=True)
-    )
-    return full, half
+        solid, clear, bridged = bridge(first, second, usable)
+        centres = np.array([centre(boxes[k]) for k in some], np.float64)
+        return cls(
+            ground=ground, clean=clean, centres=centres, first=first, second=second, solid=solid, clear=clear,
+            bridged=bridged,
+        )  # fmt: skip
+
+    def full(self) -> tuple[Windows, tuple[bool, bool]]:
+        """Windows at full resolution, and whether they were striped along their rows, and along their columns."""
+        images = self._passed(0, self.first, self.second, self.solid)
+        striped_by = [striped(image, self.solid) for image in images]
+        stripes = striped_by[0][0] | striped_by[1][0], striped_by[0][1] | striped_by[1][1]
+        return self._windows(images, stripes, self.solid, self.clear, REACH), stripes
+
+    def half(self, stripes: tuple[bool, bool]) -> Windows:
+        """Windows at half resolution."""
+        first, second, solid = halved(self.first, self.second, self.solid)
+        images = self._passed(1, first, second, solid)
+        return self._windows(images, stripes, solid, _half_clear(self.clear, solid), REACH // 2)
+
+    def _passed(
+        self, level: int, first: NDArray[np.float32], second: NDArray[np.float32], solid: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Both images band-passed; where the anchor's side is known, it is taken as it is."""
+        known = [own.passed[level] if clean and own.passed else None
+                 for own, clean in zip(self.ground, self.clean, strict=True)]  # fmt: skip
+        own = np.empty_like(first)
+        for k, image in enumerate(known):
+            own[k] = high_pass(first[k : k + 1], solid[k : k + 1])[0] if image is None else image
+        return own, high_pass(second, solid)
+
+    def _windows(
+        self,
+        images: tuple[NDArray[np.float32], NDArray[np.float32]],
+        stripes: tuple[bool, bool],
+        solid: NDArray[np.bool_],
+        clear: NDArray[np.bool_],
+        margin: int,
+    ) -> Windows:
+        if any(stripes):
+            for image in images:
+                level_lines(image, solid, *stripes)
+        return Windows(
+            centres=self.centres, anchor=images[0], item=images[1], usable=clear, margin=margin, bridged=self.bridged
+        )  # fmt: skip
+
+
+def _drop_dead(ground: Sequence[_Ground], first: NDArray[np.float32], usable: NDArray[np.bool_]) -> None:
+    """Mark dead lines of the anchor, which windows that are usable throughout are known not to have."""
+    odd = [k for k, own in enumerate(ground) if own.passed is None or not usable[k].all()]
+    if odd:
+        mask = usable[odd]
+        drop_dead_lines(first[odd], mask)
+        usable[odd] = mask
 
 
 @compiled
@@ -143,10 +247,13 @@ def halved(
 
 def _half_clear(clear: NDArray[np.bool_], solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which pixels of half resolution may be compared: those of which half is, away from where nothing stands."""
+    inner = eroded(solid)
+    if solid.all() and clear[:, RIM:-RIM, RIM:-RIM].all():
+        return inner
     rows, cols = 2 * solid.shape[1], 2 * solid.shape[2]
     part = clear[:, :rows, :cols].view(np.int8)
     count = part[:, ::2, ::2] + part[:, 1::2, ::2] + part[:, ::2, 1::2] + part[:, 1::2, 1::2]
-    return eroded(solid) & (count >= 2)
+    return inner & (count >= 2)
 
 
 def flatness(windows: Windows) -> NDArray[np.float64]:
