@@ -346,15 +346,18 @@ def _is_apart(own: Peak, peak: Peak) -> bool:
 
 
 def _is_settled(votes: Sequence[_Vote]) -> bool:
-    """Whether windows leave no doubt: each is sure, and says the same as all together."""
-    peak = _joint_peak(votes)
-    own = [_sure_peak(vote) for vote in votes]
+    """Whether windows leave no doubt: each has one place that leads, and it is that of all together."""
+    joint = _joint_peak(votes)
+    own = [vote.surface.peak(_LEAST_PAIRS) for vote in votes]
     return (
-        peak is not None
-        and peak.rival < _AMBIGUOUS
+        joint is not None
         and all(vote.heard for vote in votes)
-        and all(one is not None and not _is_apart(one, peak) for one in own)
+        and all(peak is not None and _is_plain(peak) and not _is_apart(peak, joint) for peak in (joint, *own))
     )
+
+
+def _is_plain(peak: Peak) -> bool:
+    return peak.lead > LEAST_LEAD and peak.rival < _AMBIGUOUS
 
 
 def _elected(votes: Sequence[_Vote], factor: int) -> Peak:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +28,8 @@ from coregstack.kernels.windows import Box, Lag, centre, grown, moved, read_stac
 from coregstack.model import PixelSource
 
 _FLAT = 0.001
+Rectangle = tuple[slice, slice]
+"""Rows and columns."""
 _DECOY = 6
 """Offset, px, at which a match must be worse than where it is."""
 
@@ -76,32 +77,52 @@ class Windows:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Ground:
-    """A window of the anchor with its margin, and what it is where nothing is hidden in either scene."""
+    """A window of the anchor with its margin."""
 
     values: NDArray[np.float32]
-    """Shape (y, x)."""
+    """Shape (1, y, x)."""
     usable: NDArray[np.bool_]
-    """Shape (y, x)."""
-    passed: tuple[NDArray[np.float32], NDArray[np.float32]] | None
-    """Band-passed, at full and at half resolution; None where not all of it is usable."""
-
-    @classmethod
-    def of(cls, source: PixelSource, band: int, box: Box) -> _Ground:
-        """Read it."""
-        values, usable = read_stack(source, band, [box])
-        whole = usable.copy()
-        drop_dead_lines(values, whole)
-        passed = None
-        if whole.all():
-            half, _, mask = halved(values, values, whole)
-            passed = high_pass(values, whole)[0], high_pass(half, mask)[0]
-        return cls(values=values[0], usable=usable[0], passed=passed)
+    """Shape (1, y, x)."""
 
     @property
     def nbytes(self) -> int:
         """Bytes."""
-        more = 0 if self.passed is None else sum(image.nbytes for image in self.passed)
-        return self.values.nbytes + self.usable.nbytes + more
+        return self.values.nbytes + self.usable.nbytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Passed:
+    """A window of the anchor band-passed over a rectangle, as far as nothing in it is unusable or dead."""
+
+    images: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    """At full and at half resolution, shape (y, x); None where lines are dead."""
+
+    @classmethod
+    def of(cls, ground: _Ground, rectangle: Rectangle) -> _Passed:
+        mask = np.zeros(ground.usable.shape, np.bool_)
+        mask[0, *rectangle] = True
+        seen = np.count_nonzero(mask)
+        drop_dead_lines(ground.values, mask)
+        if np.count_nonzero(mask) < seen:
+            return cls(images=None)
+        half, _, half_mask = halved(ground.values, ground.values, mask)
+        return cls(images=(high_pass(ground.values, mask)[0], high_pass(half, half_mask)[0]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+        return 0 if self.images is None else sum(image.nbytes for image in self.images)
+
+
+def _rectangle(mask: NDArray[np.bool_]) -> Rectangle | None:
+    """Rows and columns that are all that a mask (y, x) holds; None where it holds something else."""
+    down, along = mask.any(axis=1), mask.any(axis=0)
+    rows, cols = np.flatnonzero(down), np.flatnonzero(along)
+    if rows.size * cols.size != np.count_nonzero(mask) or rows.size == 0:
+        return None
+    if np.ptp(rows) >= rows.size or np.ptp(cols) >= cols.size:
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
 
 
 def prepare(
@@ -130,10 +151,8 @@ def prepare_full(
 class _Raw:
     """Windows with their margin side by side, dead lines and gaps seen to; arrays of shape (n, y, x)."""
 
-    ground: Sequence[_Ground]
-    """What is known of the anchor's side of each."""
-    clean: NDArray[np.bool_]
-    """Which windows are usable throughout in both scenes, shape (n,)."""
+    known: Sequence[_Passed | None]
+    """The anchor's side of each band-passed, where items before have needed the same."""
     centres: NDArray[np.float64]
     first: NDArray[np.float32]
     second: NDArray[np.float32]
@@ -148,28 +167,30 @@ class _Raw:
         cls, anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
     ) -> _Raw | None:
         wide = [grown(box, REACH) for box in boxes]
-        ground = [
-            anchor.kept.of(("ground", band, box), partial(_Ground.of, anchor.source, band, box))
-            for box in wide
-        ]
         second, usable = read_stack(item, band, [moved(box, lag) for box in wide])
-        for k, own in enumerate(ground):
-            usable[k] &= own.usable
+        ground = [_ground(anchor, band, box) for box in wide]
+        for mask, own in zip(usable, ground, strict=True):
+            mask &= own.usable[0]
         some = np.flatnonzero(np.count_nonzero(usable, axis=(1, 2)) >= BLOCK * BLOCK)
         if some.size == 0:
             return None
-        ground, second, usable = [ground[k] for k in some], second[some], usable[some]
-        first = np.stack([own.values for own in ground])
-        _drop_dead(ground, first, usable)
+        second, usable = second[some], usable[some]
+        first = np.concatenate([ground[k].values for k in some])
+        known = [_known(anchor, band, wide[k], mask) for k, mask in zip(some, usable, strict=True)]
+        odd = [k for k, one in enumerate(known) if one is None]
+        if odd:
+            mask = usable[odd]
+            drop_dead_lines(first[odd], mask)
+            usable[odd] = mask
+        before = np.count_nonzero(usable, axis=(1, 2))
         drop_dead_lines(second, usable)
-        clean = np.array(
-            [own.passed is not None and mask.all() for own, mask in zip(ground, usable, strict=True)]
-        )
         solid, clear, bridged = bridge(first, second, usable)
-        centres = np.array([centre(boxes[k]) for k in some], np.float64)
+        # lines that are dead in the item, or gaps that were filled, change the anchor's side as well
+        same = [np.count_nonzero(mask, axis=(1, 2)) == before for mask in (usable, solid)]
         return cls(
-            ground=ground, clean=clean, centres=centres, first=first, second=second, solid=solid, clear=clear,
-            bridged=bridged,
+            known=[one if still else None for one, still in zip(known, np.all(same, axis=0), strict=True)],
+            centres=np.array([centre(boxes[k]) for k in some], np.float64),
+            first=first, second=second, solid=solid, clear=clear, bridged=bridged,
         )  # fmt: skip
 
     def full(self) -> tuple[Windows, tuple[bool, bool]]:
@@ -189,11 +210,13 @@ class _Raw:
         self, level: int, first: NDArray[np.float32], second: NDArray[np.float32], solid: NDArray[np.bool_]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Both images band-passed; where the anchor's side is known, it is taken as it is."""
-        known = [own.passed[level] if clean and own.passed else None
-                 for own, clean in zip(self.ground, self.clean, strict=True)]  # fmt: skip
         own = np.empty_like(first)
-        for k, image in enumerate(known):
-            own[k] = high_pass(first[k : k + 1], solid[k : k + 1])[0] if image is None else image
+        for image, one in zip(own, self.known, strict=True):
+            if one is not None and one.images is not None:
+                image[:] = one.images[level]
+        new = [k for k, one in enumerate(self.known) if one is None]
+        if new:
+            own[new] = high_pass(first[new], solid[new])
         return own, high_pass(second, solid)
 
     def _windows(
@@ -212,13 +235,23 @@ class _Raw:
         )  # fmt: skip
 
 
-def _drop_dead(ground: Sequence[_Ground], first: NDArray[np.float32], usable: NDArray[np.bool_]) -> None:
-    """Mark dead lines of the anchor, which windows that are usable throughout are known not to have."""
-    odd = [k for k, own in enumerate(ground) if own.passed is None or not usable[k].all()]
-    if odd:
-        mask = usable[odd]
-        drop_dead_lines(first[odd], mask)
-        usable[odd] = mask
+def _ground(anchor: PreparedAnchor, band: int, box: Box) -> _Ground:
+    def read() -> _Ground:
+        values, usable = read_stack(anchor.source, band, [box])
+        return _Ground(values=values, usable=usable)
+
+    return anchor.kept.of(("ground", band, box), read)
+
+
+def _known(anchor: PreparedAnchor, band: int, box: Box, usable: NDArray[np.bool_]) -> _Passed | None:
+    """The anchor band-passed in a window, if what is usable in both scenes is a rectangle without dead lines."""
+    rectangle = _rectangle(usable)
+    if rectangle is None:
+        return None
+    (rows, cols), ground = rectangle, _ground(anchor, band, box)
+    key = "passed", band, box, rows.start, rows.stop, cols.start, cols.stop
+    found = anchor.kept.of(key, lambda: _Passed.of(ground, (rows, cols)))
+    return None if found.images is None else found
 
 
 @compiled
