@@ -180,6 +180,7 @@ class _Search:
         solution = Solution(linear=start, nodes=np.zeros((2, *lattice.shape)))
         prior = None
         state = None
+        last = np.inf
         for turn, pitch in enumerate(_PITCHES):
             grid = Grid.of(source.shape, pitch)
             here = solution.at(lattice, grid.rows, grid.cols)
@@ -190,8 +191,13 @@ class _Search:
             prior = state.prior or prior
             solution = state.solution
             change = float(np.sqrt(np.square(state.now - here)[equations.heard].mean()))
-            if turn and (change < _CONVERGED or (state.model == SHIFT and self.model == "auto")):
+            # steps shrink by a factor, by which the next one would be as much shorter
+            if turn and (
+                change * min(1.0, change / last) < _CONVERGED
+                or (state.model == SHIFT and self.model == "auto")
+            ):
                 break
+            last = change
         return state
 
     def _bands(self) -> list[int]:

@@ -41,6 +41,8 @@ _FREE = {SHIFT: 1, AFFINE: 3, FIELD: 3}
 _WINDOW = 16
 """Nodes a side of the windows that tell the evidence of large scenes."""
 _WINDOWS = 3
+_LEAST = 30
+"""Blocks that say something, without which a window tells nothing."""
 _POWERS = 10.0 ** np.arange(-2.0, 4.1)
 _NEAR_POWERS = 10.0 ** np.array([-0.5, 0.5])
 _LENGTHS = (2.0, 4.0, 8.0, 16.0, 64.0)
@@ -122,21 +124,23 @@ def windows_of(lattice: Lattice) -> list[tuple[slice, slice]]:
     return [(rows, cols) for rows in spans[0] for cols in spans[1]]
 
 
-def _part(weighed: Weighed, window: tuple[slice, slice]) -> _Part | None:
-    equations, lattice = weighed.equations, weighed.basis.lattice
-    rows, cols = lattice.nodes
+def _inside(weighed: Weighed, window: tuple[slice, slice]) -> list[NDArray[np.bool_]]:
+    """Rows and columns of blocks that lie in a window of nodes."""
+    grid = weighed.equations.grid
     inside = []
-    for places, nodes, span in zip(
-        (equations.grid.rows, equations.grid.cols), (rows, cols), window, strict=True
-    ):
+    for places, nodes, span in zip((grid.rows, grid.cols), weighed.basis.lattice.nodes, window, strict=True):
         part = nodes[span]
         low = part[0] if span.start else -np.inf
         high = part[-1] if span.stop < nodes.size else np.inf
         inside.append((places >= low) & (places <= high))
+    return inside
+
+
+def _part(weighed: Weighed, window: tuple[slice, slice], inside: list[NDArray[np.bool_]]) -> _Part:
+    equations, lattice = weighed.equations, weighed.basis.lattice
+    rows, cols = lattice.nodes
     block = np.ix_(*inside)
     heard = equations.heard[block]
-    if heard.sum() < 30:
-        return None
     small = replace(
         lattice,
         origin=Shift(float(rows[window[0].start]), float(cols[window[1].start])),
@@ -158,9 +162,10 @@ class Evidence:
 
     def __init__(self, weighed: Weighed) -> None:
         self.step = weighed.basis.lattice.step
-        parts = [_part(weighed, window) for window in windows_of(weighed.basis.lattice)]
-        known = sorted((part for part in parts if part is not None), key=lambda part: -part.count)
-        self.parts = known[:_WINDOWS]
+        windows = [(window, _inside(weighed, window)) for window in windows_of(weighed.basis.lattice)]
+        heard = [int(np.count_nonzero(weighed.equations.heard[np.ix_(*inside)])) for _, inside in windows]
+        most = sorted((k for k, count in enumerate(heard) if count >= _LEAST), key=lambda k: -heard[k])
+        self.parts = [_part(weighed, *windows[k]) for k in most[:_WINDOWS]]
         self.texture = weighed.texture
         self.known: dict[tuple[str, Prior | None], float] = {}
 

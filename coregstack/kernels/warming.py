@@ -16,12 +16,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from coregstack.errors import CoregError
+from coregstack.kernels.displaced import displaced_positions, resample_at
+from coregstack.kernels.displacement import Spline
+from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.resample import translate, translate_mask
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.selected_inverse import selected_inverse
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import Shift
+from coregstack.model import Displacement, Shift
 
 PIXELS: tuple[type[np.generic], ...] = (np.uint16, np.float32, np.uint8, np.int16)
 """Types of pixels that kernels are compiled for beforehand."""
@@ -40,6 +43,20 @@ def compare() -> None:
     anchor, item = _source(np.uint16, Shift(0.0, 0.0)), _source(np.uint16, _MOVED)
     for shift in (None, _MOVED):
         matching_scores(anchor, item, shift, value_range=anchor_range(anchor))
+
+
+def displace() -> None:
+    """Find, score and apply a displacement that varies."""
+    anchor, item = _source(np.uint16, Shift(0.0, 0.0)), _source(np.uint16, _MOVED)
+    prepared = prepare_anchor(anchor)
+    found = estimate_displacement(prepared, item, estimate_shift(prepared, item), model="field")
+    nodes = np.zeros((4, 4), np.float32)
+    field = found.displacement or Displacement(origin=_MOVED, step=80.0, y=nodes, x=nodes, sigma=nodes)
+    matching_scores(anchor, item, field, value_range=anchor_range(anchor))
+    for dtype in PIXELS:
+        image = _image(dtype, Shift(0.0, 0.0))
+        rows, cols = displaced_positions(Spline.of(field), (0, 0, *image.shape[1:]), Shift(0.0, 0.0))
+        resample_at(image, rows, cols, nodata=0)
 
 
 def read() -> None:
@@ -69,6 +86,7 @@ class CompilingFailed(CoregError, RuntimeError):
 
 
 PARTS: dict[str, Callable[[], None]] = {
+    "displace": displace,
     "match": match,
     "compare": compare,
     "move": move,
