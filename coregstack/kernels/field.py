@@ -338,9 +338,7 @@ def _uncertainty(
         large = Large(basis, state.weighed.equations.matrix, state.weighed.scale(state.prior))
         variance = _field_variance(basis, state.weighed.equations.matrix, large)
         of_mean = large.variance_of_mean(usable)
-        variance += (
-            _TAIL * state.prior.beyond(basis.lattice.shape, basis.lattice.step) / state.weighed.texture
-        )
+        variance += _TAIL * state.prior.beyond(basis.lattice.step) / state.weighed.texture
     return variance * state.noise + _METHOD**2, np.sqrt(of_mean * state.noise + _METHOD**2)
 
 

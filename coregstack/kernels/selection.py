@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.posterior import Basis, Large, Normal, Solution
-from coregstack.kernels.prior import Prior
+from coregstack.kernels.prior import PIECE, Prior
 from coregstack.kernels.symmetric import squared
 from coregstack.model import Shift
 
@@ -38,8 +38,6 @@ _OCCAM = 6.0
 """What the evidence of a field has to gain over a simpler model, for its prior was looked for."""
 _FREE = {SHIFT: 1, AFFINE: 3, FIELD: 3}
 """Functions of each axis that no prior holds."""
-_WINDOW = 16
-"""Nodes a side of the windows that tell the evidence of large scenes."""
 _WINDOWS = 3
 _LEAST = 30
 """Blocks that say something, without which a window tells nothing."""
@@ -115,12 +113,12 @@ def windows_of(lattice: Lattice) -> list[tuple[slice, slice]]:
     """Windows of nodes that tell the evidence: the whole of a small lattice, else a few, evenly spread."""
     spans = []
     for nodes in lattice.shape:
-        if nodes <= 1.5 * _WINDOW:
+        if nodes <= 1.5 * PIECE:
             spans.append([slice(0, nodes)])
         else:
-            count = min(3, nodes // _WINDOW)
-            starts = np.linspace(0, nodes - _WINDOW, count).round().astype(int)
-            spans.append([slice(s, s + _WINDOW) for s in starts])
+            count = min(3, nodes // PIECE)
+            starts = np.linspace(0, nodes - PIECE, count).round().astype(int)
+            spans.append([slice(s, s + PIECE) for s in starts])
     return [(rows, cols) for rows in spans[0] for cols in spans[1]]
 
 
