@@ -494,7 +494,8 @@ def supervise(
         worker.join()
         if worker.exitcode == 0:
             break
-        number = int((folder / "number").read_text()) if (folder / "number").exists() else start
+        # a worker that dies before its first input has left the number of the worker before it
+        number = max(start, int((folder / "number").read_text())) if (folder / "number").exists() else start
         why = (
             "took too long"
             if worker.exitcode in (-signal.SIGPROF, -signal.SIGALRM)

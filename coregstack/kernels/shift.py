@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
-from coregstack.kernels.agreement import Fit, Joint, between, fit, join
-from coregstack.kernels.coarse import Found, Refusal, search
-from coregstack.kernels.overview import PreparedAnchor, factor_for, look
-from coregstack.kernels.refine import Windows, prepare
+from coregstack.kernels.agreement import Fit, Joint, away, between, fit, join
+from coregstack.kernels.coarse import Found, Refusal, Search
+from coregstack.kernels.kept import Kept
+from coregstack.kernels.overview import PreparedAnchor, factor_for
+from coregstack.kernels.refine import Windows, prepare, prepare_full
 from coregstack.kernels.spread import beyond_noise
 from coregstack.kernels.static import pull
-from coregstack.kernels.windows import Lag, overlap
+from coregstack.kernels.windows import Box, Lag, overlap
 from coregstack.model import NO_TIES, PixelSource, Shift, ShiftEstimate, TiePoints
 
 __all__ = ["PreparedAnchor", "estimate_shift", "prepare_anchor"]
@@ -24,6 +27,16 @@ _BUDGET = 36 * 128 * 128
 """Pixels fitted at full resolution, so that the cost hardly grows with the scene."""
 _ASTRAY = 2.0
 """A fit that ends further than this from where the search put it has not found what it started from, px."""
+_SETTLED = 0.02
+"""Sigma below which one band settles the shift, px: bands of a sensor lie on each other hardly better than that."""
+_ASKED = 3
+"""Windows in which other bands are asked whether they say the same."""
+_ALIKE = 0.01
+"""Bands nearer to each other than this say the same, px."""
+_CHANCE = 9.0
+"""Squared distance between bands, in terms of their own variance, that is chance."""
+_KEPT = 1 << 26
+"""Bytes of what items ask of the anchor that are kept."""
 _UNSURE = 0.5
 """Largest sigma, px, with which a shift counts as known."""
 _LEAD = 4.0
@@ -53,11 +66,9 @@ def prepare_anchor(anchor: PixelSource) -> PreparedAnchor:
     Returns
     -------
     PreparedAnchor
-        Holds the source, from which windows are read when they are needed, and for each band an
-        overview of at most 256 x 256 px.
+        Holds the source, from which windows are read when they are needed, and keeps what items ask of it.
     """
-    factor = factor_for(max(anchor.shape))
-    return PreparedAnchor(source=anchor, factor=factor, looks=look(anchor, factor))
+    return PreparedAnchor(source=anchor, factor=factor_for(max(anchor.shape)), kept=Kept(_KEPT))
 
 
 def estimate_shift(
@@ -93,25 +104,16 @@ def estimate_shift(
     """
     ties = NO_TIES
     try:
-        area = overlap(anchor.source.shape, item.shape, item.origin)
-        if min(area.height, area.width) < _LEAST:
-            raise Refusal(
-                f"the item covers {area.height} x {area.width} px of the anchor: "
-                f"at least {_LEAST} x {_LEAST} px of overlap are needed"
-            )
+        area = common_area(anchor.source, item)
         quarter = area.height / 4, area.width / 4
-        limit = quarter if max_shift is None else (max_shift, max_shift)
+        limit = shift_limit(area, max_shift)
         reach = max(quarter[0], limit[0]), max(quarter[1], limit[1])
-        found = search(anchor, item, area, reach, _BUDGET)
-        fits, ties = _fit_bands(anchor.source, item, found)
-        joint = join(fits, {one.band: one.kin for one in found})
+        searched = Search(anchor=anchor, item=item, area=area, reach=reach, budget=_BUDGET)
+        bands = range(min(anchor.source.bands, item.bands))
+        known = _first_alone(searched, bands) or _matched(searched, bands)
+        fits, joint, ties = known.fits, known.joint, known.ties
         shift = Shift(joint.lag[0] - item.origin.y, joint.lag[1] - item.origin.x)
-        _check(found, fits, joint)
-        if abs(shift.y) > limit[0] + 0.5 or abs(shift.x) > limit[1] + 0.5:
-            raise Refusal(
-                f"the shift found, ({shift.y:.1f}, {shift.x:.1f}) px, is larger than allowed, "
-                f"({limit[0]:g}, {limit[1]:g}) px: raise max_shift if it is right"
-            )
+        check_limit(shift, limit)
         square, error = np.mean([one.shared for one in fits.values()], axis=0)
         return ShiftEstimate(
             shift=shift,
@@ -124,26 +126,114 @@ def estimate_shift(
         return ShiftEstimate(shift=None, sigma=None, reason=str(refusal), ties=ties)
 
 
-def _fit_bands(
-    anchor: PixelSource, item: PixelSource, found: Sequence[Found]
-) -> tuple[dict[int, Fit], TiePoints]:
-    """Fit every band apart, and list all windows."""
+def common_area(anchor: PixelSource, item: PixelSource) -> Box:
+    """The nominal overlap of anchor and item, large enough to be matched.
+
+    Raises
+    ------
+    Refusal
+        If it is smaller.
+    """
+    area = overlap(anchor.shape, item.shape, item.origin)
+    if min(area.height, area.width) < _LEAST:
+        raise Refusal(
+            f"the item covers {area.height} x {area.width} px of the anchor: "
+            f"at least {_LEAST} x {_LEAST} px of overlap are needed"
+        )
+    return area
+
+
+def shift_limit(area: Box, max_shift: float | None) -> tuple[float, float]:
+    """Largest shift along each axis that is believed, px: by default a quarter of the overlap."""
+    return (area.height / 4, area.width / 4) if max_shift is None else (max_shift, max_shift)
+
+
+def check_limit(shift: Shift, limit: tuple[float, float]) -> None:
+    """Refuse a shift beyond a limit.
+
+    Raises
+    ------
+    Refusal
+        If it is.
+    """
+    if abs(shift.y) > limit[0] + 0.5 or abs(shift.x) > limit[1] + 0.5:
+        raise Refusal(
+            f"the shift found, ({shift.y:.1f}, {shift.x:.1f}) px, is larger than allowed, "
+            f"({limit[0]:g}, {limit[1]:g}) px: raise max_shift if it is right"
+        )
+
+
+def check_sigma(joint: Joint) -> None:
+    """Refuse a shift that is hardly known.
+
+    Raises
+    ------
+    Refusal
+        If its sigma is too large.
+    """
+    if not max(joint.sigma) < _UNSURE:
+        raise Refusal(
+            f"the shift is too uncertain: sigma ({joint.sigma[0]:.2f}, {joint.sigma[1]:.2f}) px"
+            + (f"; {joint.remark}" if joint.remark else "")
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Match:
+    """What bands say of the lag, and what was fitted for it."""
+
+    found: tuple[Found, ...]
+    fits: Mapping[int, Fit]
+    joint: Joint
+    ties: TiePoints
+
+
+def _matched(searched: Search, bands: Sequence[int]) -> _Match:
+    """Search some bands, fit those that are worth it, and check what they say."""
+    found = searched.of(bands)
     fits: dict[int, Fit] = {}
     ties = []
     for one in found:
-        fitted = _fit_band(anchor, item, one)
+        fitted = searched.once(("fit", one.band, one.lag, one.windows), partial(_fit_band, searched, one))
         if fitted is not None:
             windows, fits[one.band] = fitted
-            ties.append(_ties(windows, one.band, fits[one.band], item.origin))
+            ties.append(tie_points(windows.centres, fits[one.band], one.band, searched.item.origin))
     if not fits:
         raise Refusal("too few windows: where the overviews match, the pixels are not usable in both")
-    return fits, _stacked(ties)
+    joint = join(fits, {one.band: one.kin for one in found})
+    _check(found, fits, joint)
+    return _Match(found=tuple(found), fits=fits, joint=joint, ties=stacked(ties))
 
 
-def _fit_band(anchor: PixelSource, item: PixelSource, found: Found) -> tuple[Windows, Fit] | None:
+def _first_alone(searched: Search, bands: Sequence[int]) -> _Match | None:
+    """What the first band says, if it is so sure that others could bring nothing and none of them contradicts."""
+    if len(bands) == 1:
+        return None
+    try:
+        match = _matched(searched, bands[:1])
+    except Refusal:
+        return None
+    sure = max(match.joint.sigma) < _SETTLED and not match.joint.remark
+    return match if sure and all(_agrees(searched, match, band) for band in bands[1:]) else None
+
+
+def _agrees(searched: Search, match: _Match, band: int) -> bool:
+    """Whether a band says the same in a few windows, or nothing."""
+    (first,) = match.found
+    lag = Lag.of(*match.joint.lag)
+    few = first.windows[:: -(-len(first.windows) // _ASKED)]
+    windows = prepare_full(searched.anchor, searched.item, band, few, lag)
+    if windows is None:
+        return True
+    apart, covariance = away(windows, np.array([lag.rest_y, lag.rest_x]))
+    known = covariance + np.diag(np.square(match.joint.sigma))
+    return bool(np.hypot(*apart) < _ALIKE or apart @ np.linalg.pinv(known) @ apart < _CHANCE)
+
+
+def _fit_band(searched: Search, found: Found) -> tuple[Windows, Fit] | None:
     """Windows of a band and what they say; read on both sides of the lag where gaps hold the fit back."""
     near = Lag.of(*found.lag)
-    first = _fit_at(anchor, item, found, near)
+    first = _fit_at(searched.anchor, searched.item, found, near)
     if first is None or not first[0].bridged:
         return first
     lag = first[1].lag
@@ -155,43 +245,51 @@ def _fit_band(anchor: PixelSource, item: PixelSource, found: Found) -> tuple[Win
         rest_y=float(lag[0] - beyond[0]),
         rest_x=float(lag[1] - beyond[1]),
     )
-    second = _fit_at(anchor, item, found, far)
+    second = _fit_at(searched.anchor, searched.item, found, far)
     return first if second is None else (first[0], between(first[1], second[1], read, beyond))
 
 
-def _fit_at(anchor: PixelSource, item: PixelSource, one: Found, lag: Lag) -> tuple[Windows, Fit] | None:
+def _fit_at(anchor: PreparedAnchor, item: PixelSource, one: Found, lag: Lag) -> tuple[Windows, Fit] | None:
     """Windows of a band, read at a lag's whole pixels, and what they say."""
     windows = prepare(anchor, item, one.band, one.windows, lag)
     if windows is None:
         return None
     whole = np.array([lag.whole_y, lag.whole_x], np.float64)
     rest = fit(*windows, np.array([lag.rest_y, lag.rest_x]))
-    full = windows[0].every(_SAMPLE)
     found = rest.lag + whole
-    # on a sensor's own pixels, on the frame's, or on the blocks of a compression
-    places = ((0.0, 0.0), item.origin, tuple(np.round(found / _PERIOD) * _PERIOD))
-    held = pull(full.anchor, full.item, full.usable, full.margin, whole, found, places)
+    held = held_back(windows[0].every(_SAMPLE), whole, found, item.origin)
     return windows[0], replace(rest, lag=found, local=rest.local + whole, pull=held)
 
 
-def _ties(windows: Windows, band: int, one: Fit, origin: Shift) -> TiePoints:
+def held_back(
+    windows: Windows, read: NDArray[np.float64], lag: NDArray[np.float64], origin: Shift
+) -> NDArray[np.float64]:
+    """How far what stays on the pixel grid may pull a lag (y, x); `read` as in `pull`."""
+    # on a sensor's own pixels, on the frame's, or on the blocks of a compression
+    places = ((0.0, 0.0), origin, tuple(np.round(lag / _PERIOD) * _PERIOD))
+    return pull(windows.anchor, windows.item, windows.usable, windows.margin, read, lag, places)
+
+
+def tie_points(centres: NDArray[np.float64], one: Fit, band: int, origin: Shift) -> TiePoints:
+    """Windows of a band with these centres, shape (n, 2), and what each says by itself."""
     return TiePoints(
-        y=windows.centres[:, 0],
-        x=windows.centres[:, 1],
+        y=centres[:, 0],
+        x=centres[:, 1],
         shift_y=one.local[:, 0] - origin.y,
         shift_x=one.local[:, 1] - origin.x,
         weight=one.weight,
         inlier=one.weight > 0,
-        band=np.full(len(windows.centres), band, np.int64),
+        band=np.full(len(centres), band, np.int64),
     )
 
 
-def _stacked(parts: list[TiePoints]) -> TiePoints:
+def stacked(parts: Sequence[TiePoints]) -> TiePoints:
+    """Windows of all bands."""
     names = TiePoints.__slots__
     return TiePoints(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
-def _check(found: Sequence[Found], fits: dict[int, Fit], joint: Joint) -> None:
+def _check(found: Sequence[Found], fits: Mapping[int, Fit], joint: Joint) -> None:
     """Refuse a shift that the evidence does not carry."""
     best = max(fits.values(), key=lambda f: f.blocks)
     agree = np.count_nonzero(best.weight)
@@ -213,8 +311,4 @@ def _check(found: Sequence[Found], fits: dict[int, Fit], joint: Joint) -> None:
     away = max(float(np.hypot(*(fits[f.band].lag - f.lag))) for f in found if f.band in fits)
     if not away < _ASTRAY:
         raise Refusal(f"the windows disagree: search and fit differ by {away:.1f} px")
-    if not max(joint.sigma) < _UNSURE:
-        raise Refusal(
-            f"the shift is too uncertain: sigma ({joint.sigma[0]:.2f}, {joint.sigma[1]:.2f}) px"
-            + (f"; {joint.remark}" if joint.remark else "")
-        )
+    check_sigma(joint)

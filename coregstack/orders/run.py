@@ -24,12 +24,14 @@ from coregstack.matching.choices import (
     SCORE_THRESHOLD,
     Band,
     Decide,
+    Estimator,
     Method,
     Model,
     Resampling,
 )
 from coregstack.matching.decision import failure
 from coregstack.matching.options import MatchSettings
+from coregstack.model import WindowEstimator
 from coregstack.orders.archives import archives_of, unpack
 from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, list_again, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
@@ -159,6 +161,7 @@ def run_order(
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
+    estimator: Estimator | WindowEstimator = "coregstack",
     resampling: Resampling = "cubic",
     overwrite: bool = False,
     verify: bool = True,
@@ -181,7 +184,7 @@ def run_order(
     append : bool
         Whether the items are appended to the cube that `zarr` holds, aligned to its own anchor; see
         `coregstack.append`. Items that it holds already are left alone.
-    band, max_shift, threshold, min_improvement, method, nearest, model, decide
+    band, max_shift, threshold, min_improvement, method, nearest, model, decide, estimator
         As in `coregstack.estimate`.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
@@ -228,6 +231,7 @@ def run_order(
         nearest=nearest,
         model=model,
         decide=decide,
+        estimator=estimator,
     )
     order = read_payload(payload)
     source = given_place(input, "input")

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import dask.array as da
@@ -36,6 +36,7 @@ from coregstack.graph.sketches import network_place
 from coregstack.graph.written import deliveries, scene_deliveries
 from coregstack.matching.bands import anchor_bands, pair_bands
 from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
+from coregstack.matching.estimators import OWN, estimator_identity
 from coregstack.matching.items import SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.model import ItemQuality
@@ -334,10 +335,13 @@ def run_fingerprint(
     anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
 ) -> tuple[tuple[str, str], ...]:
     """What all items of a run depend on, by name; in a network each depends on all others."""
+    options = {one.name: getattr(match, one.name) for one in fields(match) if one.name != "estimator"}
     found = [
         ("anchor", str(tokenize(anchor, _samples([anchor])))),
-        ("options", str(tokenize(sorted(asdict(match).items())))),
+        ("options", str(tokenize(sorted(options.items())))),
     ]
+    if match.estimator != OWN:
+        found.append(("estimator", str(tokenize(estimator_identity(match.estimator)))))
     if match.method == "network":
         found.append(("scenes", str(tokenize(list(scenes), _samples(scenes)))))
     return tuple(found)
