@@ -62,6 +62,8 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _WARP_MEMORY_MB = 64
 _CHECKED_BYTES = 128 * 2**20
 """Pixels that are in memory at once where all of a raster are read; always at least a row of blocks high."""
+_FREE_BYTES = 2**28
+"""Pixels of a raster that are taken however small its file is: to move them takes a few seconds."""
 _FINER = 4
 """How much finer than what is asked for an overview may be that is read for it, along each axis."""
 
@@ -295,7 +297,7 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
         )
     whole = dataset.width * dataset.height * dataset.count * np.dtype(dataset.dtypes[0]).itemsize
     size, ratio = os.path.getsize(path), RASTER_RATIO()
-    if whole > max(READ_BYTES(), size * ratio):
+    if whole > max(_FREE_BYTES, size * ratio):
         # time goes with pixels, also with those that the file does not hold
         raise UnreadableFile(
             f"{path!r} claims {whole} bytes of pixels in a file of {size}; at most {ratio} bytes for each are allowed. "
