@@ -346,14 +346,12 @@ def _is_apart(own: Peak, peak: Peak) -> bool:
 
 
 def _is_settled(votes: Sequence[_Vote]) -> bool:
-    """Whether windows leave no doubt: each has one place that leads, and it is that of all together."""
+    """Whether windows leave no doubt: all but one at most have a place that leads, and it is that of all together."""
     joint = _joint_peak(votes)
-    own = [vote.surface.peak(_LEAST_PAIRS) for vote in votes]
-    return (
-        joint is not None
-        and all(vote.heard for vote in votes)
-        and all(peak is not None and _is_plain(peak) and not _is_apart(peak, joint) for peak in (joint, *own))
-    )
+    if joint is None or not _is_plain(joint) or not all(vote.heard for vote in votes):
+        return False
+    own = [peak for vote in votes if (peak := vote.surface.peak(_LEAST_PAIRS)) and _is_plain(peak)]
+    return len(own) >= len(votes) - 1 > 0 and not any(_is_apart(peak, joint) for peak in own)
 
 
 def _is_plain(peak: Peak) -> bool:

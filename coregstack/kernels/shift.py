@@ -27,7 +27,7 @@ _BUDGET = 36 * 128 * 128
 """Pixels fitted at full resolution, so that the cost hardly grows with the scene."""
 _ASTRAY = 2.0
 """A fit that ends further than this from where the search put it has not found what it started from, px."""
-_SETTLED = 0.02
+_SETTLED = 0.03
 """Sigma below which one band settles the shift, px: bands of a sensor lie on each other hardly better than that."""
 _ASKED = 3
 """Windows in which other bands are asked whether they say the same."""
