@@ -249,7 +249,7 @@ def test_checking_all_pixels_takes_little_of_any_raster(shape: tuple[int, int], 
 
 
 def test_the_last_pixel_of_a_wide_raster_is_looked_at(tmp_path: Path) -> None:
-    path = sparse(tmp_path / "a.tif", 300_000, 600, nodata=0)
+    path = sparse(tmp_path / "a.tif", 300_000, 600, nodata=0, blockxsize=256, blockysize=256)
     assert check_pixels(read_header(path), 0) is False
     with rasterio.open(path, "r+") as out:
         out.write(np.ones((1, 1, 1), "uint16"), window=rasterio.windows.Window(299_999, 599, 1, 1))
