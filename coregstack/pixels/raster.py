@@ -308,8 +308,8 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
     if whole > max(_FREE_BYTES, size * ratio):
         # time goes with pixels, also with those that the file does not hold
         raise UnreadableFile(
-            f"{path!r} claims {whole} bytes of pixels in whole tiles, in a file of {size}; at most {ratio} for each byte "
-            f"are allowed. If the file is sound, cut it to what it holds, or raise {RASTER_RATIO.variable}."
+            f"{path!r} claims {whole} bytes of pixels in whole tiles, in a file of {size}; at most {ratio} for each "
+            f"byte are allowed. If the file is sound, cut it to what it holds, or raise {RASTER_RATIO.variable}."
         )
     largest = BLOCK_BYTES()
     bands_in_block = dataset.count if dataset.interleaving is Interleaving.pixel else 1
