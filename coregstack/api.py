@@ -13,11 +13,13 @@ from coregstack.matching.choices import (
     SCORE_THRESHOLD,
     Band,
     Decide,
+    Estimator,
     Method,
     Model,
     Resampling,
 )
 from coregstack.matching.options import MatchSettings
+from coregstack.model import WindowEstimator
 from coregstack.stack.anchor import best_scene
 from coregstack.stack.applying import apply, check_resampling
 from coregstack.stack.conform import conform, with_classes
@@ -112,6 +114,7 @@ def estimate(
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
+    estimator: Estimator | WindowEstimator = "coregstack",
     stable: xr.DataArray | None = None,
 ) -> xr.Dataset:
     """Estimate the shift of every item against the anchor, score it and decide what is done.
@@ -163,6 +166,12 @@ def estimate(
         By what an item is moved. "score": by the matching score, the rule of Planet's hosted tool. "evidence": if its
         displacement is known and significant (more than 2 sigma along either axis, and more than 0.02 px), whatever the
         score says, and never otherwise.
+    estimator : str or callable
+        What tells the shift of a pair of scenes. "coregstack": its own. "phase": scikit-image's
+        `phase_cross_correlation` of windows, masked where masks hide something; it knows no haze, season or reversed
+        contrast, and repeating texture deceives it. A callable, for pairs that nothing else joins: it gets windows of
+        anchor and item with their masks and returns shift, sigma and reason, as `coregstack.model.WindowEstimator`
+        says. Windows, their agreement, the score and the decision stay. Only with ``model="shift"``.
     stable : DataArray, optional
         Dims (y, x), bool, on the grid of the stack: True on ground that may drive an affine map or a field. By default
         all ground.
@@ -204,6 +213,7 @@ def estimate(
         nearest=nearest,
         model=model,
         decide=decide,
+        estimator=estimator,
     )
     known = conform(with_classes(stack, settings.nearest), ids)
     return estimate_stack(known, anchor, mask, settings, stable=stable)
@@ -223,6 +233,7 @@ def align(
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
+    estimator: Estimator | WindowEstimator = "coregstack",
     stable: xr.DataArray | None = None,
     resampling: Resampling = "cubic",
 ) -> xr.DataArray:
@@ -234,7 +245,7 @@ def align(
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
     anchor : str, time, int or DataArray
         The anchor, as in `estimate`.
-    ids, mask, band, max_shift, threshold, min_improvement, method, nearest, model, decide, stable
+    ids, mask, band, max_shift, threshold, min_improvement, method, nearest, model, decide, estimator, stable
         As in `estimate`.
     resampling : str
         How pixels are interpolated, as in `apply`.
@@ -259,6 +270,7 @@ def align(
     check_resampling(resampling)
     quality = estimate(
         stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-        min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, stable=stable,
+        min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide,
+        estimator=estimator, stable=stable,
     )  # fmt: skip
     return apply(stack, quality, resampling=resampling, nearest=nearest)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import NamedTuple, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,6 +150,52 @@ class ShiftEstimate:
     """The windows that were matched."""
     spread: float | None = None
     """Rms length of the displacement about its mean over the windows, beyond noise, px; None if not known."""
+
+
+class Window(NamedTuple):
+    """The same area of one scene as an estimator of one's own gets it."""
+
+    values: NDArray[np.float32]
+    """Pixels of one band, shape (y, x); those that are not usable hold 0."""
+    usable: NDArray[np.bool_]
+    """Where a pixel is valid, finite and clear, shape (y, x)."""
+
+
+class WindowShift(NamedTuple):
+    """What an estimator of one's own says of two windows."""
+
+    shift: tuple[float, float] | None
+    """Shift (y, x) to apply to the item's window to match the anchor's, px of the windows, rows down and columns right;
+    None where it cannot be known."""
+    sigma: tuple[float, float] | None = None
+    """1 sigma of the shift (y, x), px; None where the estimator does not know it: then the windows' scatter tells."""
+    reason: str = ""
+    """Why there is no shift; may be empty."""
+
+
+@runtime_checkable
+class WindowEstimator(Protocol):
+    """An estimator of one's own: what ``estimator=`` takes beside its names.
+
+    It is called with windows of the anchor and of an item, of one shape, and says by how much the item's window has to
+    be shifted to match the anchor's. It is called first with reduced images of the whole overlap, then with windows at
+    full resolution that lie where that has put them, for up to three bands. It may be called in several threads at
+    once, must not change the arrays, and must be picklable and give the same result for the same windows.
+
+    Examples
+    --------
+    >>> def centroids(anchor: Window, item: Window) -> WindowShift:
+    ...     if not (anchor.usable & item.usable).any():
+    ...         return WindowShift(None, reason="nothing is usable in both")
+    ...     rows, cols = np.indices(anchor.values.shape)
+    ...     places = [[np.average(axis, weights=w.values * w.usable) for axis in (rows, cols)] for w in (anchor, item)]
+    ...     return WindowShift((places[0][0] - places[1][0], places[0][1] - places[1][1]))
+    >>> isinstance(centroids, WindowEstimator)
+    True
+    """
+
+    def __call__(self, anchor: Window, item: Window, /) -> WindowShift:
+        """The shift of one pair of windows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -52,6 +52,14 @@ def test_the_tutorial_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (tmp_path / "out" / "coregistration.csv").is_file()
 
 
+def test_the_example_of_an_estimator_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    names: dict[str, Any] = {}
+    for code in _blocks(DOCS / "howto" / "estimators.md", nested=False):
+        exec(compile(code, "estimators.md", "exec"), names)
+    assert names["quality"].status.values.tolist() == ["anchor", "coregistered", "coregistered"]
+    assert "coregistered" in capsys.readouterr().out
+
+
 def test_every_figure_can_be_drawn_anew() -> None:
     plt = pytest.importorskip("matplotlib.pyplot")
     spec = importlib.util.spec_from_file_location("figures", DOCS / "figures.py")

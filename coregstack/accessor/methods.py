@@ -16,12 +16,13 @@ from coregstack.matching.choices import (
     SCORE_THRESHOLD,
     Band,
     Decide,
+    Estimator,
     Method,
     Model,
     Resampling,
 )
 from coregstack.matching.options import MatchSettings
-from coregstack.model import ItemQuality
+from coregstack.model import ItemQuality, WindowEstimator
 from coregstack.run.notebook import table_html
 from coregstack.show import plot
 from coregstack.show.fields import matched_field, shown_field
@@ -107,12 +108,12 @@ class StackPlots(QualityPlots):
         anchor: Hashable | None = None,
         band: Band | None = None,
         max_shift: float | None = None,
+        estimator: Estimator | WindowEstimator = "coregstack",
         ax: Any = None,
     ) -> Any:
         """Match an item once more and plot its windows' shifts over the scene; see `coregstack.show.plot.matches`."""
-        return plot.matches(
-            self._matched(id, anchor, MatchSettings(band=band, max_shift=max_shift)), title=id, ax=ax
-        )
+        settings = MatchSettings(band=band, max_shift=max_shift, estimator=estimator)
+        return plot.matches(self._matched(id, anchor, settings), title=id, ax=ax)
 
     def compare(
         self,
@@ -121,12 +122,12 @@ class StackPlots(QualityPlots):
         anchor: Hashable | None = None,
         band: Band | None = None,
         max_shift: float | None = None,
+        estimator: Estimator | WindowEstimator = "coregstack",
         ax: Sequence[Any] | None = None,
     ) -> Any:
         """Show anchor, item before and after, and both in one picture; see `coregstack.show.plot.compare`."""
-        return plot.compare(
-            self._matched(id, anchor, MatchSettings(band=band, max_shift=max_shift)), title=id, ax=ax
-        )
+        settings = MatchSettings(band=band, max_shift=max_shift, estimator=estimator)
+        return plot.compare(self._matched(id, anchor, settings), title=id, ax=ax)
 
     def field(
         self,
@@ -179,12 +180,14 @@ class CoregAccessor:
         nearest: Sequence[str | int] = (),
         model: Model = "shift",
         decide: Decide = "score",
+        estimator: Estimator | WindowEstimator = "coregstack",
         stable: xr.DataArray | None = None,
     ) -> xr.Dataset:
         """Estimate shifts and scores of this stack; see `coregstack.estimate`."""
         return api.estimate(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, stable=stable,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide,
+            estimator=estimator, stable=stable,
         )  # fmt: skip
 
     def apply(
@@ -211,13 +214,15 @@ class CoregAccessor:
         nearest: Sequence[str | int] = (),
         model: Model = "shift",
         decide: Decide = "score",
+        estimator: Estimator | WindowEstimator = "coregstack",
         stable: xr.DataArray | None = None,
         resampling: Resampling = "cubic",
     ) -> xr.DataArray:
         """Align this stack; see `coregstack.align`."""
         return api.align(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, stable=stable,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide,
+            estimator=estimator, stable=stable,
             resampling=resampling,
         )  # fmt: skip
 
@@ -232,9 +237,10 @@ class CoregAccessor:
         anchor: Hashable | None = None,
         band: Band | None = None,
         max_shift: float | None = None,
+        estimator: Estimator | WindowEstimator = "coregstack",
     ) -> pd.DataFrame:
         """The windows that match, as a table; see `coregstack.tie_points`."""
-        return tie_points(self._array, anchor=anchor, band=band, max_shift=max_shift)
+        return tie_points(self._array, anchor=anchor, band=band, max_shift=max_shift, estimator=estimator)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write a report of this aligned stack; see `coregstack.report`."""

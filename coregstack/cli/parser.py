@@ -13,6 +13,7 @@ from coregstack.cli.completion import SHELLS
 from coregstack.cli.terminal import Parser
 from coregstack.matching.choices import (
     DECISIONS,
+    ESTIMATORS,
     METHODS,
     MIN_IMPROVEMENT,
     MODELS,
@@ -201,6 +202,12 @@ def _match_arguments(match: argparse._ArgumentGroup) -> None:
         default="score",
         help="score: move what improves the matching score; evidence: move what is known and significant "
         "(default: %(default)s)",
+    )
+    match.add_argument(
+        "--estimator",
+        choices=ESTIMATORS,
+        default="coregstack",
+        help="what tells the shift of a pair: coregstack's own, or phase correlation of windows (default: %(default)s)",
     )
     match.add_argument("--resampling", default="cubic", choices=(*RESAMPLING, "none"),
         help="how pixels are moved; none moves only the geotransform (default: %(default)s)")  # fmt: skip

@@ -286,6 +286,7 @@ def _write_sidecar(
         epsg_after=_epsg_after(box, treatment, settings),
         output_files=[name for name in rasters if name in there],
         method=settings.method,
+        estimator=settings.estimator,
         displacement=displacement_name(plan.id) if isinstance(treatment.move, Displacement) else None,
     )
     check_held()

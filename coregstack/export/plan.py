@@ -113,6 +113,8 @@ class DeliverySettings:
     """Names or positions of bands of images that hold classes, beside those that tell so."""
     method: str = "direct"
     """How the shifts were found: ``direct`` or ``network``."""
+    estimator: str = "coregstack"
+    """Name of the estimator of pairs."""
     digests: bool = False
     """Whether reports hold the digests of written files."""
     check: bool = False

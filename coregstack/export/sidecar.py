@@ -27,6 +27,8 @@ class QualityRecord:
     """How the shift was found."""
     coreg_method_version: str | None
     """Version of the program that found it."""
+    estimator: str | None
+    """Name of the estimator that told shifts of pairs."""
     anchor_item: str | None
     """Id of the anchor."""
     target_item: str | None
@@ -56,6 +58,7 @@ class QualityRecord:
         return {
             "coreg_method": self.coreg_method,
             "coreg_method_version": self.coreg_method_version,
+            "estimator": self.estimator,
             "anchor_item": self.anchor_item,
             "target_item": self.target_item,
             "projection_epsg_before": _integer(self.projection_epsg_before),
@@ -95,6 +98,7 @@ def quality_record(
     epsg_after: int | None,
     output_files: Sequence[str],
     method: str = "direct",
+    estimator: str = "coregstack",
     displacement: str | None = None,
 ) -> QualityRecord:
     """Make the record of an item that is not the anchor.
@@ -113,6 +117,8 @@ def quality_record(
         Names of the files written, imagery first.
     method : str, optional
         How the shift was found.
+    estimator : str, optional
+        Name of the estimator of pairs.
     displacement : str, optional
         Name of the file of the displacement that was applied.
 
@@ -136,6 +142,7 @@ def quality_record(
     return QualityRecord(
         coreg_method=method,
         coreg_method_version=__version__,
+        estimator=estimator,
         anchor_item=anchor_item,
         target_item=target_item,
         projection_epsg_before=epsg_before,
@@ -183,6 +190,7 @@ def read_sidecar(path: Path) -> QualityRecord:
     return QualityRecord(
         coreg_method=_text(value.get("coreg_method")),
         coreg_method_version=_text(value.get("coreg_method_version")),
+        estimator=_text(value.get("estimator")),
         anchor_item=_text(value.get("anchor_item")),
         target_item=value["target_item"],
         projection_epsg_before=_integer(value.get("projection_epsg_before")),

@@ -50,6 +50,8 @@ class SlabWriter:
     """Whether shifted items are written as cloud-optimised GeoTIFF."""
     method: str
     """How the shifts were found: ``direct`` or ``network``."""
+    estimator: str = "coregstack"
+    """Name of the estimator of pairs."""
 
     def __call__(self, item_id: str, quality: ItemQuality, values: NDArray[Any]) -> ItemReport:
         """Write one item, values of shape (band, y, x), and its sidecar; problems are named in the report."""
@@ -111,6 +113,7 @@ class SlabWriter:
             epsg_after=None,
             output_files=[name],
             method=self.method,
+            estimator=self.estimator,
         )
         check_held()
         return write_sidecar(folder, record)

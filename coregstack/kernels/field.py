@@ -180,6 +180,7 @@ class _Search:
         solution = Solution(linear=start, nodes=np.zeros((2, *lattice.shape)))
         prior = None
         state = None
+        last = np.inf
         for turn, pitch in enumerate(_PITCHES):
             grid = Grid.of(source.shape, pitch)
             here = solution.at(lattice, grid.rows, grid.cols)
@@ -190,8 +191,13 @@ class _Search:
             prior = state.prior or prior
             solution = state.solution
             change = float(np.sqrt(np.square(state.now - here)[equations.heard].mean()))
-            if turn and (change < _CONVERGED or (state.model == SHIFT and self.model == "auto")):
+            # steps shrink by a factor, by which the next one would be as much shorter
+            if turn and (
+                change * min(1.0, change / last) < _CONVERGED
+                or (state.model == SHIFT and self.model == "auto")
+            ):
                 break
+            last = change
         return state
 
     def _bands(self) -> list[int]:
@@ -332,9 +338,7 @@ def _uncertainty(
         large = Large(basis, state.weighed.equations.matrix, state.weighed.scale(state.prior))
         variance = _field_variance(basis, state.weighed.equations.matrix, large)
         of_mean = large.variance_of_mean(usable)
-        variance += (
-            _TAIL * state.prior.beyond(basis.lattice.shape, basis.lattice.step) / state.weighed.texture
-        )
+        variance += _TAIL * state.prior.beyond(basis.lattice.step) / state.weighed.texture
     return variance * state.noise + _METHOD**2, np.sqrt(of_mean * state.noise + _METHOD**2)
 
 

@@ -96,7 +96,7 @@ def _from_overviews(
         ]
     )
     # in the larger cut the content of lag `lag0` lies `reach` further down and right
-    surfaces = correlate_all(first, second, (-reach[0], -reach[1]), reach)
+    surfaces = correlate_all(list(first), list(second), (-reach[0], -reach[1]), reach)
     places, lags = [], []
     for box, surface in zip(boxes, surfaces, strict=True):
         peak = surface.peak(_LEAST_PAIRS)
@@ -132,7 +132,7 @@ def _from_windows(
     second = np.stack([orientation(values, usable) for _, _, values, usable in pairs])
     places, lags = [], []
     for (at, lag), surface in zip(
-        starts, correlate_all(first, second, (0, 0), (_REACH, _REACH)), strict=True
+        starts, correlate_all(list(first), list(second), (0, 0), (_REACH, _REACH)), strict=True
     ):
         peak = surface.peak(_LEAST_PAIRS)
         if _is_sure(peak):

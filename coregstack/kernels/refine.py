@@ -192,7 +192,7 @@ class _Raw:
         same = [np.count_nonzero(mask, axis=(1, 2)) == before for mask in (usable, solid)]
         return cls(
             known=[one if still else None for one, still in zip(known, np.all(same, axis=0), strict=True)],
-            centres=np.array([centre(boxes[k]) for k in some], np.float64),
+            centres=np.array([centre(boxes[int(k)]) for k in some], np.float64),
             first=first, second=second, solid=solid, clear=clear, bridged=bridged,
         )  # fmt: skip
 

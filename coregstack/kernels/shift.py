@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coregstack.kernels.agreement import Fit, Joint, away, between, fit, join
 from coregstack.kernels.coarse import Found, Refusal, Search
@@ -15,7 +16,7 @@ from coregstack.kernels.overview import PreparedAnchor, factor_for
 from coregstack.kernels.refine import Windows, prepare, prepare_full
 from coregstack.kernels.spread import beyond_noise
 from coregstack.kernels.static import pull
-from coregstack.kernels.windows import Lag, overlap
+from coregstack.kernels.windows import Box, Lag, overlap
 from coregstack.model import NO_TIES, PixelSource, Shift, ShiftEstimate, TiePoints
 
 __all__ = ["PreparedAnchor", "estimate_shift", "prepare_anchor"]
@@ -103,25 +104,16 @@ def estimate_shift(
     """
     ties = NO_TIES
     try:
-        area = overlap(anchor.source.shape, item.shape, item.origin)
-        if min(area.height, area.width) < _LEAST:
-            raise Refusal(
-                f"the item covers {area.height} x {area.width} px of the anchor: "
-                f"at least {_LEAST} x {_LEAST} px of overlap are needed"
-            )
+        area = common_area(anchor.source, item)
         quarter = area.height / 4, area.width / 4
-        limit = quarter if max_shift is None else (max_shift, max_shift)
+        limit = shift_limit(area, max_shift)
         reach = max(quarter[0], limit[0]), max(quarter[1], limit[1])
         searched = Search(anchor=anchor, item=item, area=area, reach=reach, budget=_BUDGET)
         bands = range(min(anchor.source.bands, item.bands))
         known = _first_alone(searched, bands) or _matched(searched, bands)
         fits, joint, ties = known.fits, known.joint, known.ties
         shift = Shift(joint.lag[0] - item.origin.y, joint.lag[1] - item.origin.x)
-        if abs(shift.y) > limit[0] + 0.5 or abs(shift.x) > limit[1] + 0.5:
-            raise Refusal(
-                f"the shift found, ({shift.y:.1f}, {shift.x:.1f}) px, is larger than allowed, "
-                f"({limit[0]:g}, {limit[1]:g}) px: raise max_shift if it is right"
-            )
+        check_limit(shift, limit)
         square, error = np.mean([one.shared for one in fits.values()], axis=0)
         return ShiftEstimate(
             shift=shift,
@@ -132,6 +124,58 @@ def estimate_shift(
         )
     except Refusal as refusal:
         return ShiftEstimate(shift=None, sigma=None, reason=str(refusal), ties=ties)
+
+
+def common_area(anchor: PixelSource, item: PixelSource) -> Box:
+    """The nominal overlap of anchor and item, large enough to be matched.
+
+    Raises
+    ------
+    Refusal
+        If it is smaller.
+    """
+    area = overlap(anchor.shape, item.shape, item.origin)
+    if min(area.height, area.width) < _LEAST:
+        raise Refusal(
+            f"the item covers {area.height} x {area.width} px of the anchor: "
+            f"at least {_LEAST} x {_LEAST} px of overlap are needed"
+        )
+    return area
+
+
+def shift_limit(area: Box, max_shift: float | None) -> tuple[float, float]:
+    """Largest shift along each axis that is believed, px: by default a quarter of the overlap."""
+    return (area.height / 4, area.width / 4) if max_shift is None else (max_shift, max_shift)
+
+
+def check_limit(shift: Shift, limit: tuple[float, float]) -> None:
+    """Refuse a shift beyond a limit.
+
+    Raises
+    ------
+    Refusal
+        If it is.
+    """
+    if abs(shift.y) > limit[0] + 0.5 or abs(shift.x) > limit[1] + 0.5:
+        raise Refusal(
+            f"the shift found, ({shift.y:.1f}, {shift.x:.1f}) px, is larger than allowed, "
+            f"({limit[0]:g}, {limit[1]:g}) px: raise max_shift if it is right"
+        )
+
+
+def check_sigma(joint: Joint) -> None:
+    """Refuse a shift that is hardly known.
+
+    Raises
+    ------
+    Refusal
+        If its sigma is too large.
+    """
+    if not max(joint.sigma) < _UNSURE:
+        raise Refusal(
+            f"the shift is too uncertain: sigma ({joint.sigma[0]:.2f}, {joint.sigma[1]:.2f}) px"
+            + (f"; {joint.remark}" if joint.remark else "")
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,12 +197,12 @@ def _matched(searched: Search, bands: Sequence[int]) -> _Match:
         fitted = searched.once(("fit", one.band, one.lag, one.windows), partial(_fit_band, searched, one))
         if fitted is not None:
             windows, fits[one.band] = fitted
-            ties.append(_ties(windows, one.band, fits[one.band], searched.item.origin))
+            ties.append(tie_points(windows.centres, fits[one.band], one.band, searched.item.origin))
     if not fits:
         raise Refusal("too few windows: where the overviews match, the pixels are not usable in both")
     joint = join(fits, {one.band: one.kin for one in found})
     _check(found, fits, joint)
-    return _Match(found=tuple(found), fits=fits, joint=joint, ties=_stacked(ties))
+    return _Match(found=tuple(found), fits=fits, joint=joint, ties=stacked(ties))
 
 
 def _first_alone(searched: Search, bands: Sequence[int]) -> _Match | None:
@@ -213,27 +257,35 @@ def _fit_at(anchor: PreparedAnchor, item: PixelSource, one: Found, lag: Lag) -> 
         return None
     whole = np.array([lag.whole_y, lag.whole_x], np.float64)
     rest = fit(*windows, np.array([lag.rest_y, lag.rest_x]))
-    full = windows[0].every(_SAMPLE)
     found = rest.lag + whole
-    # on a sensor's own pixels, on the frame's, or on the blocks of a compression
-    places = ((0.0, 0.0), item.origin, tuple(np.round(found / _PERIOD) * _PERIOD))
-    held = pull(full.anchor, full.item, full.usable, full.margin, whole, found, places)
+    held = held_back(windows[0].every(_SAMPLE), whole, found, item.origin)
     return windows[0], replace(rest, lag=found, local=rest.local + whole, pull=held)
 
 
-def _ties(windows: Windows, band: int, one: Fit, origin: Shift) -> TiePoints:
+def held_back(
+    windows: Windows, read: NDArray[np.float64], lag: NDArray[np.float64], origin: Shift
+) -> NDArray[np.float64]:
+    """How far what stays on the pixel grid may pull a lag (y, x); `read` as in `pull`."""
+    # on a sensor's own pixels, on the frame's, or on the blocks of a compression
+    places = ((0.0, 0.0), origin, tuple(np.round(lag / _PERIOD) * _PERIOD))
+    return pull(windows.anchor, windows.item, windows.usable, windows.margin, read, lag, places)
+
+
+def tie_points(centres: NDArray[np.float64], one: Fit, band: int, origin: Shift) -> TiePoints:
+    """Windows of a band with these centres, shape (n, 2), and what each says by itself."""
     return TiePoints(
-        y=windows.centres[:, 0],
-        x=windows.centres[:, 1],
+        y=centres[:, 0],
+        x=centres[:, 1],
         shift_y=one.local[:, 0] - origin.y,
         shift_x=one.local[:, 1] - origin.x,
         weight=one.weight,
         inlier=one.weight > 0,
-        band=np.full(len(windows.centres), band, np.int64),
+        band=np.full(len(centres), band, np.int64),
     )
 
 
-def _stacked(parts: list[TiePoints]) -> TiePoints:
+def stacked(parts: Sequence[TiePoints]) -> TiePoints:
+    """Windows of all bands."""
     names = TiePoints.__slots__
     return TiePoints(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
@@ -260,8 +312,4 @@ def _check(found: Sequence[Found], fits: Mapping[int, Fit], joint: Joint) -> Non
     away = max(float(np.hypot(*(fits[f.band].lag - f.lag))) for f in found if f.band in fits)
     if not away < _ASTRAY:
         raise Refusal(f"the windows disagree: search and fit differ by {away:.1f} px")
-    if not max(joint.sigma) < _UNSURE:
-        raise Refusal(
-            f"the shift is too uncertain: sigma ({joint.sigma[0]:.2f}, {joint.sigma[1]:.2f}) px"
-            + (f"; {joint.remark}" if joint.remark else "")
-        )
+    check_sigma(joint)

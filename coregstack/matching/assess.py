@@ -18,9 +18,10 @@ from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure
+from coregstack.matching.estimators import OWN, estimator_name
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
-from coregstack.model import ItemQuality, PixelSource, ValidArea
+from coregstack.model import ItemQuality, PixelSource, ShiftEstimate, ValidArea, WindowEstimator
 
 if TYPE_CHECKING:
     from coregstack.pixels.scene import MatchPixels
@@ -76,7 +77,7 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
     -------
     ItemQuality
     """
-    estimate = estimate_shift(reference.prepared, item.source, max_shift=options.max_shift)
+    estimate = shift_between(reference.prepared, item.source, options.estimator, options.max_shift)
     found = estimate_displacement(
         reference.prepared, item.source, estimate, model=options.model, stable=reference.stable
     )
@@ -91,6 +92,23 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
     evidence = picture_item(reference.source, item.source, item.valid, found)
     remark = dead if estimate.shift is None else remarks(dead, named_bands(estimate.reason, options.names))
     return replace(decide(found, scores, options, remark), evidence=replace(evidence, area=item.area))
+
+
+def shift_between(
+    anchor: PreparedAnchor,
+    item: PixelSource,
+    estimator: str | WindowEstimator,
+    max_shift: float | None,
+) -> ShiftEstimate:
+    """The shift of an item against the anchor by an estimator of any kind; see `estimate_shift`."""
+    if estimator == OWN:
+        return estimate_shift(anchor, item, max_shift=max_shift)
+    # what only some ask for is loaded only where it is asked for
+    from coregstack.kernels.phase import phase
+    from coregstack.kernels.windowed import estimate_by_windows
+
+    call = phase if isinstance(estimator, str) else estimator
+    return estimate_by_windows(anchor, item, call, name=estimator_name(estimator), max_shift=max_shift)
 
 
 def scored_band(anchor: PixelSource, item: PixelSource, names: Sequence[str]) -> tuple[int, str]:

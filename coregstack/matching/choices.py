@@ -19,6 +19,9 @@ Model = Literal["shift", "affine", "field", "auto"]
 Decide = Literal["score", "evidence"]
 """Ways to decide whether an item is moved: by the matching score, or by whether its shift is known."""
 
+Estimator = Literal["coregstack", "phase"]
+"""Estimators that have a name: coregstack's own, and scikit-image's phase correlation of windows."""
+
 METHODS: tuple[Method, ...] = get_args(Method)
 """All of `Method`."""
 
@@ -27,6 +30,9 @@ MODELS: tuple[Model, ...] = get_args(Model)
 
 DECISIONS: tuple[Decide, ...] = get_args(Decide)
 """All of `Decide`."""
+
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
+"""All of `Estimator`."""
 
 RESAMPLING = tuple(name for name in get_args(Resampling) if name != "none")
 """Interpolations that pixels can be moved with."""

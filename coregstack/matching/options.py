@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -16,9 +16,12 @@ from coregstack.matching.choices import (
     SCORE_THRESHOLD,
     Band,
     Decide,
+    Estimator,
     Method,
     Model,
 )
+from coregstack.matching.estimators import OWN, checked_estimator
+from coregstack.model import WindowEstimator
 from coregstack.untrusted.bandnames import common_names, find_band
 
 RED_NAMES = ("b4", "sr_b4")
@@ -59,6 +62,8 @@ class MatchSettings:
     """One of `coregstack.matching.choices.MODELS`."""
     decide: Decide = "score"
     """One of `coregstack.matching.choices.DECISIONS`."""
+    estimator: Estimator | WindowEstimator = field(default="coregstack", hash=False)
+    """One of `coregstack.matching.choices.ESTIMATORS`, or a function of two windows."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nearest", checked_nearest(self.nearest))
@@ -66,6 +71,12 @@ class MatchSettings:
         for name, known in (("method", METHODS), ("model", MODELS), ("decide", DECISIONS)):
             if getattr(self, name) not in known:
                 raise InvalidRequest(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}.")
+        checked_estimator(self.estimator)
+        if self.model != "shift" and self.estimator != OWN:
+            raise InvalidRequest(
+                f"model={self.model!r} is fitted to the blocks of estimator='coregstack', which windows of another "
+                "estimator do not replace: use model='shift', or estimator='coregstack'."
+            )
         for name in ("threshold", "min_improvement"):
             value = getattr(self, name)
             if not isinstance(value, _NUMBERS) or not 0 <= value <= 1:
@@ -95,7 +106,7 @@ class MatchSettings:
         if isinstance(self.band, tuple):
             raise InvalidRequest(f"One band was expected here, but two were given: {self.band!r}.")
         positions, mean = match_bands(bands, self.band)
-        others = {field.name: getattr(self, field.name) for field in fields(MatchSettings)}
+        others = {one.name: getattr(self, one.name) for one in fields(MatchSettings)}
         return MatchOptions(**others | {"band": "mean" if mean else positions[0]}, bands=positions)
 
 

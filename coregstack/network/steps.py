@@ -17,9 +17,9 @@ from numpy.typing import ArrayLike, NDArray
 from coregstack.kernels.descriptor import similarity
 from coregstack.kernels.field import as_one_shift, estimate_displacement
 from coregstack.kernels.score import anchor_range, matching_scores
-from coregstack.kernels.shift import estimate_shift, prepare_anchor
+from coregstack.kernels.shift import prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.matching.assess import Reference, remarks, scored_band, value_range
+from coregstack.matching.assess import Reference, remarks, scored_band, shift_between, value_range
 from coregstack.matching.decision import decide
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
@@ -158,7 +158,9 @@ def match_with_anchor(
 ) -> PairMatch:
     """Match an item with the anchor; `positions` are those of anchor and item."""
     source = _seen_from(reference.source, item.source)
-    return _matched(estimate_shift(reference.prepared, source, max_shift=options.max_shift), positions)
+    return _matched(
+        shift_between(reference.prepared, source, options.estimator, options.max_shift), positions
+    )
 
 
 def match_with_partners(
@@ -174,7 +176,7 @@ def match_with_partners(
             found.append(PairMatch(first=own, second=other, shift=None, sigma=None, reason=pixels))
             continue
         prepared = prepared or prepare_anchor(replace(item.source, origin=NO_SHIFT))
-        estimate = estimate_shift(prepared, _seen_from(item.source, pixels.source), max_shift=limit)
+        estimate = shift_between(prepared, _seen_from(item.source, pixels.source), options.estimator, limit)
         found.append(_matched(estimate, (own, other)))
     return found
 

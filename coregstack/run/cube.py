@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from coregstack.cube.write import to_zarr
 from coregstack.matching.bands import position_of
+from coregstack.matching.estimators import estimator_name
 from coregstack.matching.options import MatchSettings
 from coregstack.model import Status
 from coregstack.pixels.scene import Scene
@@ -37,7 +38,9 @@ def write_cube(
     ]
     stack = stack_scenes(placeable, anchor)
     told = [band for band in settings.nearest if position_of(conform(stack).bands, band) is not None]
-    to_zarr(apply(stack, result.to_quality(), nearest=told), store, overwrite=overwrite)
+    how = {"method": settings.method, "estimator": estimator_name(settings.estimator)}
+    quality = result.to_quality().assign_attrs(how)
+    to_zarr(apply(stack, quality, nearest=told), store, overwrite=overwrite)
 
 
 def readable(scenes: Sequence[Scene], result: RunResult) -> list[Scene]:

@@ -8,7 +8,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -20,7 +20,14 @@ from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
 from coregstack.export import claim
 from coregstack.export.deliver import deliver_item, log_report
 from coregstack.export.earlier import Earlier, all_earlier, left_behind, words_of_again, words_of_left
-from coregstack.export.files import WriteError, file_digest, is_half_written, resolved, sample_digest
+from coregstack.export.files import (
+    WriteError,
+    check_lasting,
+    file_digest,
+    is_half_written,
+    resolved,
+    sample_digest,
+)
 from coregstack.export.lock import locked
 from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
 from coregstack.graph.blocks import object_array
@@ -30,6 +37,7 @@ from coregstack.graph.sketches import network_place
 from coregstack.graph.written import deliveries, scene_deliveries
 from coregstack.matching.bands import anchor_bands, pair_bands
 from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
+from coregstack.matching.estimators import OWN, estimator_identity
 from coregstack.matching.items import SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.model import ItemQuality
@@ -330,10 +338,13 @@ def run_fingerprint(
     anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
 ) -> tuple[tuple[str, str], ...]:
     """What all items of a run depend on, by name; in a network each depends on all others."""
+    options = {one.name: getattr(match, one.name) for one in fields(match) if one.name != "estimator"}
     found = [
         ("anchor", str(tokenize(anchor, _samples([anchor])))),
-        ("options", str(tokenize(sorted(asdict(match).items())))),
+        ("options", str(tokenize(sorted(options.items())))),
     ]
+    if match.estimator != OWN:
+        found.append(("estimator", str(tokenize(estimator_identity(match.estimator)))))
     if match.method == "network":
         found.append(("scenes", str(tokenize(list(scenes), _samples(scenes)))))
     return tuple(found)
@@ -376,13 +387,14 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
     Raises
     ------
     OutputConflict
-        If the output is or holds an input, lies in an input folder or a Zarr store, is a file, or is written by
-        another run.
+        If the output is or holds an input, lies in an input folder, a Zarr store or a folder of unpacked archives,
+        is a file, or is written by another run.
     WriteError
         If it cannot be made or locked.
     """
     check_apart(output, inputs)
     check_no_store(output)
+    check_lasting(output)
     output = resolved(output)
     if output.exists() and not output.is_dir():
         raise OutputConflict(f"The output {str(output)!r} is a file; a folder was expected.")

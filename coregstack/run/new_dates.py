@@ -19,12 +19,13 @@ from coregstack.matching.choices import (
     SCORE_THRESHOLD,
     Band,
     Decide,
+    Estimator,
     Method,
     Model,
     Resampling,
 )
 from coregstack.matching.options import MatchSettings
-from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status
+from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status, WindowEstimator
 from coregstack.network.seasons import season_apart
 from coregstack.pixels.scene import Scene
 from coregstack.stack.applying import apply, check_resampling
@@ -51,6 +52,7 @@ def append(
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
+    estimator: Estimator | WindowEstimator = "coregstack",
     resampling: Resampling = "cubic",
     storage_options: dict[str, Any] | None = None,
 ) -> xr.Dataset:
@@ -69,7 +71,7 @@ def append(
         Where `to_zarr` wrote the cube, of an aligned stack whose anchor is one of its items.
     ids, times : sequence, optional
         Of files, as in `coregstack.open_scenes`.
-    band, max_shift, threshold, min_improvement, nearest, model, decide
+    band, max_shift, threshold, min_improvement, nearest, model, decide, estimator
         As in `coregstack.estimate`.
     method : str
         "network" or "direct", as in `coregstack.estimate`, but by default "network".
@@ -115,6 +117,7 @@ def append(
         nearest=nearest,
         model=model,
         decide=decide,
+        estimator=estimator,
     )
     if isinstance(new_scenes, xr.DataArray):
         if ids is not None or times is not None:

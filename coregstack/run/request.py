@@ -15,6 +15,7 @@ from coregstack.export.files import resolved
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
 from coregstack.matching.bands import anchor_bands
 from coregstack.matching.choices import Resampling
+from coregstack.matching.estimators import estimator_name
 from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import Scene
 from coregstack.run.cube import readable, write_cube
@@ -133,6 +134,7 @@ def carry_out(
         cog=request.cog,
         fingerprint=run_fingerprint(anchor, items.scenes, request.match),
         method=request.match.method,
+        estimator=estimator_name(request.match.estimator),
         digests=digests or request.check,
         dry_run=request.dry_run,
         check=request.check,

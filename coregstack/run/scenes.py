@@ -21,13 +21,14 @@ from coregstack.matching.choices import (
     SCORE_THRESHOLD,
     Band,
     Decide,
+    Estimator,
     Method,
     Model,
     Resampling,
 )
 from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
-from coregstack.model import OUTSIDE
+from coregstack.model import OUTSIDE, WindowEstimator
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import deliver_records, file_plan, output_folder, scene_plans
 from coregstack.run.request import RunItems, RunRequest, carry_out
@@ -42,7 +43,7 @@ from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.bandnames import scene_of_band
-from coregstack.untrusted.given import given_path
+from coregstack.untrusted.given import given_place
 from coregstack.untrusted.names import check_item_id
 
 
@@ -107,9 +108,10 @@ def to_geotiffs(
     crs_of(known.box)
     for item in known.ids:
         check_item_id(item)
-    folder = given_path(output, "output")
+    folder = given_place(output, "output")
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     method = str(aligned.attrs.get("coregstack_method", "direct"))
+    estimator = str(aligned.attrs.get("coregstack_estimator", "coregstack"))
     records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
     scenes = pristine_scenes(known, moved=True)
     with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]) as claim:
@@ -128,6 +130,7 @@ def to_geotiffs(
                 classes=known.classes,
                 cog=cog,
                 method=method,
+                estimator=estimator,
             )
             reports: Sequence[ItemReport] = compute_items(
                 [slab_deliveries(known.array.data, records, known.ids, writer)],
@@ -146,6 +149,7 @@ def to_geotiffs(
                 fingerprint=(("quality", records.name),),
                 claim=claim,
                 method=method,
+                estimator=estimator,
             )
             plans = scene_plans([s.scene for s in scenes])
             done = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
@@ -178,6 +182,7 @@ def run_scenes(
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
+    estimator: Estimator | WindowEstimator = "coregstack",
     resampling: Resampling = "cubic",
     cog: bool = False,
     overwrite: bool = False,
@@ -201,7 +206,7 @@ def run_scenes(
         written, it is named among the problems.
     ids, times : sequence, optional
         As in `coregstack.open_scenes`.
-    band, max_shift, threshold, min_improvement, method, nearest, model, decide
+    band, max_shift, threshold, min_improvement, method, nearest, model, decide, estimator
         As in `coregstack.estimate`. Scenes may have other bands than the anchor.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
@@ -249,9 +254,10 @@ def run_scenes(
         nearest=nearest,
         model=model,
         decide=decide,
+        estimator=estimator,
     )
     request = RunRequest(
-        match=settings, output=given_path(output, "output"), zarr=zarr, resampling=resampling, cog=cog,
+        match=settings, output=given_place(output, "output"), zarr=zarr, resampling=resampling, cog=cog,
         overwrite=overwrite,
         check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip

@@ -19,7 +19,8 @@ from coregstack.geometry.validarea import looked_at
 from coregstack.graph.sketches import network_frame
 from coregstack.matching.assess import Reference, anchor_quality, assess, prepare
 from coregstack.matching.bands import BandPairs, pair_bands
-from coregstack.matching.choices import Model
+from coregstack.matching.choices import ESTIMATORS, Model
+from coregstack.matching.estimators import OWN
 from coregstack.matching.items import ArrayItem, SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import fields_in, missing_in, quality_of
@@ -155,12 +156,24 @@ def rematch(
         stack=known,
         anchor=index,
         box=known.box if scenes is None else scenes[index].scene.image.box,
-        bands=pair_bands(settings or MatchSettings(), known.held, known.held),
+        bands=pair_bands(_as_aligned(settings or MatchSettings(), stack), known.held, known.held),
         applied=_applied(stack, told) if told else (NO_SHIFT,) * len(known.ids),
         scenes=None if scenes is None else tuple(scenes),
         models=tuple(item.model or "" for item in told) if same else None,
         places=_places(known.ids, told) if "against" in stack.coords and same else None,
     )
+
+
+def _as_aligned(settings: MatchSettings, stack: xr.DataArray) -> MatchSettings:
+    """Settings with the estimator that a stack was aligned by, where it has a name."""
+    told = stack.attrs.get("coregstack_estimator", OWN)
+    if settings.estimator != OWN or settings.model != SHIFT or told == OWN:
+        return settings
+    if told not in ESTIMATORS:
+        raise InvalidRequest(
+            f"This stack was aligned by the estimator {told}: pass it as estimator=... to have items matched once more."
+        )
+    return replace(settings, estimator=told)
 
 
 def qualities(

@@ -13,12 +13,12 @@ from coregstack.errors import InvalidRequest, MissingFile
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.plan import TABLE
 from coregstack.export.ties import tie_table
-from coregstack.matching.choices import Band
+from coregstack.matching.choices import Band, Estimator
 from coregstack.matching.options import MatchSettings
-from coregstack.model import Status
+from coregstack.model import Status, WindowEstimator
 from coregstack.run.result import RunResult
 from coregstack.show.rematch import qualities, rematch
-from coregstack.untrusted.given import given_path
+from coregstack.untrusted.given import given_place
 
 
 def tie_points(
@@ -27,6 +27,7 @@ def tie_points(
     anchor: Hashable | None = None,
     band: Band | None = None,
     max_shift: float | None = None,
+    estimator: Estimator | WindowEstimator = "coregstack",
 ) -> pd.DataFrame:
     """List the windows that were matched: where each lies, its own shift, and whether it agrees.
 
@@ -36,8 +37,9 @@ def tie_points(
         What a run returned, its output folder, or a stack, aligned or not, whose items are matched once more.
     anchor : str, time or int, optional
         For a stack: the anchor; by default the one that it was aligned to.
-    band, max_shift
-        For a stack: as in `coregstack.estimate`.
+    band, max_shift, estimator
+        For a stack: as in `coregstack.estimate`. Where "phase" has aligned it, that is taken; a callable has to be
+        passed again.
 
     Returns
     -------
@@ -64,7 +66,7 @@ def tie_points(
     >>> bool(ties.inlier.any())
     True
     """
-    settings = MatchSettings(band=band, max_shift=max_shift)
+    settings = MatchSettings(band=band, max_shift=max_shift, estimator=estimator)
     if isinstance(source, xr.DataArray):
         again = rematch(source, anchor, settings)
         found = ((item, quality.evidence) for item, quality in qualities(again))
@@ -72,7 +74,7 @@ def tie_points(
         return tie_table(items, again.box, again.stack.ids[again.anchor])
     if anchor is not None or settings != MatchSettings():
         raise InvalidRequest("anchor and match options are for stacks; the output of a run holds its own.")
-    return _kept(given_path(source.output if isinstance(source, RunResult) else source, "source"))
+    return _kept(given_place(source.output if isinstance(source, RunResult) else source, "source"))
 
 
 def _kept(folder: Path) -> pd.DataFrame:

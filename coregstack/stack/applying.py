@@ -96,6 +96,7 @@ def apply(
         "coregstack_resampling": resampling,
         "coregstack_anchor": quality.attrs.get("anchor", ""),
         "coregstack_method": quality.attrs.get("method", "direct"),
+        "coregstack_estimator": quality.attrs.get("estimator", "coregstack"),
     }
     return like_given(known, aligned)
 

@@ -19,6 +19,7 @@ from coregstack.graph.network import Items, array_network, scene_network
 from coregstack.graph.sketches import network_place
 from coregstack.kernels.lattice import Lattice
 from coregstack.matching.bands import BandPairs, pair_bands
+from coregstack.matching.estimators import estimator_name
 from coregstack.matching.items import MatchItem, SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import FIELDS, SCORE_VERSION
@@ -245,5 +246,6 @@ def _quality(stack: Stack, found: da.Array, options: MatchOptions) -> xr.Dataset
         "min_improvement": options.min_improvement,
         "matching_score_version": SCORE_VERSION,
         "method": options.method,
+        "estimator": estimator_name(options.estimator),
     }
     return xr.Dataset(variables, coords=coords, attrs=facts)

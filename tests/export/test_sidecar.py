@@ -22,6 +22,7 @@ from coregstack.model import ItemQuality, Shift, Status
 KEYS = [
     "coreg_method",
     "coreg_method_version",
+    "estimator",
     "anchor_item",
     "target_item",
     "projection_epsg_before",
@@ -82,6 +83,7 @@ def test_a_coregistered_item(validate: Any) -> None:
     assert value == {
         "coreg_method": "direct",
         "coreg_method_version": __version__,
+        "estimator": "coregstack",
         "anchor_item": "a",
         "target_item": "b",
         "projection_epsg_before": 32611,

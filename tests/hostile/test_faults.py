@@ -183,7 +183,7 @@ def test_files_that_the_disk_has_no_room_for(size: int, sound: SimpleNamespace, 
     script.write_text(SCRIPT)
     output = tmp_path / "out"
     command = [sys.executable, str(script), str(size), str(output), str(sound.anchor), str(sound.good)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=500, check=False)
     assert not list(output.rglob("*.part"))
     whole = sound.digests | {
         "anchor_anchor.tif": tree(sound.folder)["anchor.tif"],

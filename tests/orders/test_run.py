@@ -34,6 +34,7 @@ MOVED = "20220604_094733_61_247a"
 SIDECAR_KEYS = [
     "coreg_method",
     "coreg_method_version",
+    "estimator",
     "anchor_item",
     "target_item",
     "projection_epsg_before",
