@@ -18,6 +18,7 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
+import rioxarray  # noqa: F401 (its accessor)
 import xarray as xr
 from _common import bare_copy, in_process, make_scenes, peak_mib, table, timed, whole_run, workspace
 
