@@ -82,8 +82,8 @@ def measure_graph(path: str, count: int) -> dict[str, float]:
     scenes, _ = scenes_of([path])
     many = [replace(scenes[0], id=f"item_{k}") for k in range(count)]
     settings = DeliverySettings(
-        output="nowhere", anchor_id="item_0", anchor=scenes[0].image.box, resampling="cubic", cog=False,
-        fingerprint=(),
+        output=str(Path(path).with_name("out")), anchor_id="item_0", anchor=scenes[0].image.box,
+        resampling="cubic", cog=False, fingerprint=(),
     )  # fmt: skip
     tasks = 0
 
