@@ -27,7 +27,7 @@ _BUDGET = 36 * 128 * 128
 """Pixels fitted at full resolution, so that the cost hardly grows with the scene."""
 _ASTRAY = 2.0
 """A fit that ends further than this from where the search put it has not found what it started from, px."""
-_SETTLED = 0.02
+_SETTLED = 0.025
 """Sigma below which one band settles the shift, px: bands of a sensor lie on each other hardly better than that."""
 _ASKED = 3
 """Windows in which other bands are asked whether they say the same."""
@@ -227,7 +227,8 @@ def _agrees(searched: Search, match: _Match, band: int) -> bool:
         return True
     apart, covariance = away(windows, np.array([lag.rest_y, lag.rest_x]))
     known = covariance + np.diag(np.square(match.joint.sigma))
-    return bool(np.hypot(*apart) < _ALIKE or apart @ np.linalg.pinv(known) @ apart < _CHANCE)
+    length = np.hypot(*apart)
+    return bool(length < _ALIKE or (length < _SETTLED and apart @ np.linalg.pinv(known) @ apart < _CHANCE))
 
 
 def _fit_band(searched: Search, found: Found) -> tuple[Windows, Fit] | None:

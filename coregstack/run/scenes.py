@@ -38,6 +38,7 @@ from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import conform, scaling
 from coregstack.stack.lookup import find_scene
+from coregstack.stack.measured import frame_of
 from coregstack.stack.metadata import stack_metadata
 from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor
@@ -124,6 +125,7 @@ def to_geotiffs(
                 claim=claim,
                 anchor_id=anchor,
                 box=known.box,
+                frame=frame_of(aligned.attrs, known.box),
                 nodata=known.nodata,
                 bands=known.bands,
                 scaling=scaling(known.array),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.export.files import STATE
@@ -135,4 +135,5 @@ def _check_free_of(needed: dict[str, str], path: str, asset: Asset) -> None:
 
 
 def _folders(path: str) -> Iterable[str]:
-    return (parent.as_posix() for parent in PurePosixPath(path).parents if parent.parts)
+    parts = path.split("/")[:-1]
+    return ("/".join(parts[: k + 1]) for k in reversed(range(len(parts))))
