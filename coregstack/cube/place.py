@@ -114,9 +114,9 @@ def _store_of(store: Any, options: dict[str, Any] | None) -> Store:
             found = FsspecStore.from_url(text, storage_options=options)
         except Exception as error:
             # fsspec lacks the package for a kind of URL, or does not know it; each package has errors of its own
-            raise InvalidRequest(
-                f"{shown(text)} cannot be opened as a Zarr store: {_words(error)}."
-            ) from error
+            plain = isinstance(error, ImportError | ValueError)
+            words = _without_secrets(str(error)) if plain else _words(error)
+            raise InvalidRequest(f"{shown(text)} cannot be opened as a Zarr store: {words}.") from error
         folder = _folder_of(found)
         return found if folder is None else LocalStore(folder)
     if isinstance(store, Store):
@@ -381,4 +381,8 @@ def _unreachable(place: Place, error: Exception) -> UnreadableFile:
 
 def _words(error: Exception) -> str:
     told = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
+    return _without_secrets(told)
+
+
+def _without_secrets(told: str) -> str:
     return _URL.sub(lambda found: shown(found.group()), told)
