@@ -122,7 +122,10 @@ WRONG = {
     "wrong shape": (lambda anchor, item: WindowShift((1.0, 2.0, 3.0)), "where two finite numbers"),
     "words": (lambda anchor, item: WindowShift("up", None, ""), "where two finite numbers"),
     "negative sigma": (lambda anchor, item: WindowShift((0.0, 0.0), (-1.0, 1.0)), "the sigma"),
-    "beyond the window": (lambda anchor, item: WindowShift((1e6, 0.0)), "mostly: a shift beyond the window was found"),
+    "beyond the window": (
+        lambda anchor, item: WindowShift((1e6, 0.0)),
+        "mostly: a shift beyond the window was found",
+    ),
     "refuses": (lambda anchor, item: WindowShift(None, reason="it is Monday"), "mostly: it is Monday"),
     "scatters": (
         lambda anchor, item: WindowShift((float(anchor.values[9, 9] % 17), float(item.values[9, 9] % 19))),
