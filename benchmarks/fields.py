@@ -1,13 +1,17 @@
 """Scenes that do not move as one: what is left after each model, and what the model says is left.
 
-    python benchmarks/fields.py                                 all made kinds and the real dates
+    python benchmarks/fields.py                                 all made kinds, real frames and the real dates
+    python benchmarks/fields.py --only shifts                   fields by chance in 200 true shifts
     python benchmarks/fields.py --quick                         a smoke test of seconds
     python benchmarks/fields.py --kinds relief seam --models field --count 3
 
 Made pairs: block means of a real scene, seen at positions that a known displacement gives at its fine resolution;
 no coarse pixel is interpolated. Columns: root mean square and 95th percentile of what is left, px, away from a rim of
-16 px; `told` is the `residual` of the item; the model that was chosen; seconds of one core. With "off" in its name a
-row counts only ground that does not move by itself, or that is clear.
+16 px; `told` is the `residual` of the item; error over sigma of the map, where there is one; the model that was
+chosen; seconds of one core. With "off" in its name a row counts only ground that does not move by itself, or that is
+clear. What is told is of the whole scene.
+
+Real frames: aerial photographs put onto the map with wrong heights, whose displacement is computed (`frames.py`).
 
 Real dates: pairs whose true displacement is near none (Landsat) or one shift (NAIP): the model that `auto` chooses,
 and the spread that it tells.
@@ -21,12 +25,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cases
+import frames
 import numpy as np
 from _common import table
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from coregstack.kernels.displacement import Spline
+from coregstack.kernels.displacement import Spline, sigma_on
 from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
@@ -50,6 +55,12 @@ KINDS = {
     "island": "15 % of the area moves by 3 px, off it",
 }
 """Made kinds, and what they are."""
+
+COLUMNS = (
+    "kind", "model", "rms, px", "p95, px", "told, px", "error over sigma", "chosen", "s of one core",
+)  # fmt: skip
+SHIFTS = 200
+"""True shifts in which a field would be one by chance."""
 
 Field = NDArray[np.float64]
 
@@ -135,49 +146,117 @@ def _seen(fine: NDArray[np.float32], displacement: Field) -> NDArray[np.float64]
 
 
 def estimate(anchor: NDArray[np.float32], item: NDArray[np.float32], model: str) -> DisplacementEstimate:
-    """What coregstack finds, by one model; images of shape (y, x) or (band, y, x)."""
-    sources = [
-        ArraySource(values=np.atleast_3d(a.T).T, usable=np.ones(a.shape[-2:], bool)) for a in (anchor, item)
-    ]
+    """What coregstack finds, by one model; images of shape (y, x) or (band, y, x), NaN where nothing is."""
+    sources = []
+    for image in (anchor, item):
+        bands = image.reshape(-1, *image.shape[-2:])
+        usable = np.isfinite(bands).all(axis=0)
+        sources.append(ArraySource(values=np.where(usable, bands, 0), usable=usable))
     prepared = prepare_anchor(sources[0])
     return estimate_displacement(prepared, sources[1], estimate_shift(prepared, sources[1]), model=model)
 
 
 def left(found: DisplacementEstimate, pair: Made) -> NDArray[np.float64]:
     """Length of what is left at each pixel that counts, px."""
+    return np.hypot(*_away(found, pair))
+
+
+def over_sigma(found: DisplacementEstimate, pair: Made) -> float:
+    """Root mean square of what is left along an axis over its sigma; NaN where one shift was found."""
+    if found.displacement is None:
+        return np.nan
+    sigma = sigma_on(found.displacement, (0, 0, *pair.truth.shape[1:]))[_counted(pair)]
+    return float(np.sqrt(np.square(_away(found, pair) / sigma).mean()))
+
+
+def _away(found: DisplacementEstimate, pair: Made) -> NDArray[np.float64]:
     height, width = pair.truth.shape[1:]
     if found.displacement is not None:
         known = np.stack(Spline.of(found.displacement).on((0, 0, height, width)))
     else:
         known = np.broadcast_to(np.array(found.shift or (np.nan, np.nan))[:, None, None], pair.truth.shape)
-    inside = np.zeros((height, width), bool)
+    return (known - pair.truth)[:, _counted(pair)]
+
+
+def _counted(pair: Made) -> NDArray[np.bool_]:
+    inside = np.zeros(pair.counts.shape, bool)
     inside[RIM:-RIM, RIM:-RIM] = True
-    return np.hypot(*(known - pair.truth))[inside & pair.counts]
+    return inside & pair.counts
 
 
 def made_kinds(
     kinds: Sequence[str], models: Sequence[str], scenes: Iterable[tuple[str, int]], count: int
 ) -> None:
     """Print the table of made pairs: one row a kind and model, over all scenes."""
-    row = table("kind", "model", "rms, px", "p95, px", "told, px", "chosen", "s of one core")
+    row = table(*COLUMNS)
     for kind in kinds:
         rng = np.random.default_rng(sorted(KINDS).index(kind))
         pairs = [made(cases.read(*scene), kind, rng) for scene in scenes for _ in range(count)]
         for model in models:
-            rests, told, chosen, begin = [], [], [], time.process_time()
-            for pair in pairs:
-                found = estimate(pair.anchor, pair.item, model)
-                rests.append(left(found, pair))
-                told.append(np.nan if found.residual is None else found.residual)
-                chosen.append(found.model if found.shift is not None else "refused")
-            seconds = (time.process_time() - begin) / len(pairs)
-            rms = [f"{np.sqrt(np.square(rest).mean()):.3f}" for rest in rests]
-            tails = [f"{np.quantile(rest, 0.95):.3f}" for rest in rests]
-            names = ", ".join(f"{chosen.count(name)} {name}" for name in sorted(set(chosen)))
-            row(
-                KINDS[kind], model, " ".join(rms), " ".join(tails), " ".join(f"{t:.3f}" for t in told),
-                names, f"{seconds:.2f}",
-            )  # fmt: skip
+            row(*_row(KINDS[kind], pairs, model))
+
+
+def real_frames(models: Sequence[str]) -> None:
+    """Print the table of aerial frames with wrong heights."""
+    row = table(*COLUMNS)
+    names = {
+        "right heights": "right heights",
+        "8 m": "height error of 8 m",
+        "10 %": "10 % of the relief missing",
+    }
+    for kind, name in names.items():
+        pairs = []
+        for anchor, item, truth in frames.pairs(kind):
+            seen = np.isfinite(anchor).all(axis=0) & np.isfinite(item).all(axis=0)
+            pairs.append(Made(anchor=anchor, item=item, truth=truth, counts=seen))
+        for model in models:
+            row(*_row(f"frames, {name}", pairs, model))
+
+
+def _row(name: str, pairs: Sequence[Made], model: str) -> list[str]:
+    """A row of the tables."""
+    begin = time.process_time()
+    found = [estimate(pair.anchor, pair.item, model) for pair in pairs]
+    seconds = (time.process_time() - begin) / len(pairs)
+    rests = [left(one, pair) for one, pair in zip(found, pairs, strict=True)]
+    chosen = [one.model if one.shift is not None else "refused" for one in found]
+    numbers = [
+        [np.sqrt(np.square(rest).mean()) for rest in rests],
+        [np.quantile(rest, 0.95) for rest in rests],
+        [np.nan if one.residual is None else one.residual for one in found],
+    ]
+    ratios = [over_sigma(one, pair) for one, pair in zip(found, pairs, strict=True)]
+    return [
+        name,
+        model,
+        *(" ".join(f"{value:.3f}" for value in values) for values in numbers),
+        " ".join("" if np.isnan(ratio) else f"{ratio:.2f}" for ratio in ratios),
+        ", ".join(f"{chosen.count(one)} {one}" for one in sorted(set(chosen))),
+        f"{seconds:.2f}",
+    ]
+
+
+def true_shifts(count: int) -> None:
+    """Print how often `auto` finds anything but a shift where there is nothing else, without and with cloud."""
+    row = table(
+        "200 true shifts" if count == 200 else f"{count} true shifts", "not a shift", "rms, px", "told, px"
+    )
+    for kind in ("shift", "cloudy shift"):
+        rng = np.random.default_rng(200)
+        models, rests, told = [], [], []
+        for k in range(count // 2):
+            pair = made(cases.read(*SCENES[k % len(SCENES)]), kind, rng)
+            found = estimate(pair.anchor, pair.item, "auto")
+            models.append(found.model)
+            rests.append(np.square(left(found, pair)).mean())
+            told.append(found.residual or 0.0)
+        others = sum(model != "shift" for model in models)
+        row(
+            f"{count // 2} of {KINDS[kind]}",
+            str(others),
+            f"{np.sqrt(np.mean(rests)):.4f}",
+            f"{np.mean(told):.4f}",
+        )
 
 
 def real_dates() -> None:
@@ -210,15 +289,26 @@ def main() -> None:
         "--models", nargs="+", choices=("shift", "affine", "field", "auto"), default=["shift", "auto"]
     )
     parser.add_argument("--count", type=int, default=1, help="pairs of each scene and kind")
-    parser.add_argument("--no-dates", action="store_true", help="leave the real dates out")
+    parser.add_argument(
+        "--only",
+        nargs="+",
+        choices=("made", "frames", "shifts", "dates"),
+        help="by default all but the shifts",
+    )
+    parser.add_argument("--shifts", type=int, default=SHIFTS, help="how many true shifts")
     options = parser.parse_args()
     if options.quick:
         made_kinds(["shift", "smooth30"], ["auto"], SCENES[1:2], 1)
         return
-    made_kinds(options.kinds, options.models, SCENES, options.count)
-    if not options.no_dates:
+    parts = {
+        "made": lambda: made_kinds(options.kinds, options.models, SCENES, options.count),
+        "frames": lambda: real_frames(options.models),
+        "shifts": lambda: true_shifts(options.shifts),
+        "dates": real_dates,
+    }
+    for name in options.only or ("made", "frames", "dates"):
+        parts[name]()
         print()
-        real_dates()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,6 @@ import os
 import resource
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -27,9 +26,11 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import cache
+from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import dask
 import numpy as np
 import rasterio
 import recipes
@@ -59,9 +60,14 @@ from coregstack.untrusted import names
 from coregstack.untrusted.times import time_from_name, time_from_text
 
 LIMIT_S = 30
-"""An input that takes longer hangs."""
+"""An input that takes more of a processor's time hangs."""
+WAIT_S = 300
+"""And one that takes longer by the clock, on a machine that may have other work."""
 MEMORY = 8 * 2**30
 """Address space of a worker; an input that claims more has to be refused, not to be allocated."""
+
+OWN = {"in", "out", "sound", "sound.tif", "number", "ends", "told"}
+"""What lies in a worker's folder."""
 
 Rng = np.random.Generator
 ANCHOR = GeoBox((recipes.SIZE, recipes.SIZE), recipes.TRANSFORM, recipes.CRS)
@@ -353,8 +359,9 @@ def sound_run(folder: Path) -> tuple[list[Path], Path]:
     scenes = [folder / "anchor.tif", folder / "good.tif"]
     if not folder.exists():
         folder.mkdir()
-        recipes.write_tiff(scenes[0], recipes.pixels((0.0, 0.0)))
-        recipes.write_tiff(scenes[1])
+        for path, shift in zip(scenes, ((0.0, 0.0), recipes.TRUTH), strict=True):
+            # small ones, since matching takes most of the time that an input takes
+            recipes.write_tiff(path, recipes.pixels(shift)[:, :112, :112])
         run_scenes(scenes, anchor="anchor", output=folder / "out")
     return scenes, folder / "out"
 
@@ -377,7 +384,8 @@ def notes(rng: Rng, folder: Path) -> None:
                 path.write_text(
                     json.dumps(state | {"check": signature}).replace("Infinity", "1e999"), "utf-8"
                 )
-    result = run_scenes(scenes, anchor="anchor", output=out)
+    with dask.config.set(scheduler="synchronous"):
+        result = run_scenes(scenes, anchor="anchor", output=out)
     result.to_quality()
     report(out)
     assert not result.problems, result.problems
@@ -431,9 +439,13 @@ def one(kind: str, seed: int, number: int, folder: Path) -> str:
         end = "refused" if str(error).strip() else "an error without a word"
     except Exception:
         end = traceback.format_exc()
-    outside = {path.name for path in folder.iterdir()} - {"in", "out", "sound", "sound.tif", "number", "ends"}
+    outside = {path.name for path in folder.iterdir()} - OWN
     left = [path.name for path in (folder / "out").rglob("*.part")]
     return f"files outside the output: {outside}; half-written: {left}" if outside or left else end
+
+
+Work = Callable[[str, int, Iterable[int], Path, float], None]
+"""What a worker does: a kind, a seed, the numbers of inputs, a folder, and until when."""
 
 
 def work(kind: str, seed: int, numbers: Iterable[int], folder: Path, deadline: float = np.inf) -> None:
@@ -447,25 +459,49 @@ def work(kind: str, seed: int, numbers: Iterable[int], folder: Path, deadline: f
             if time.time() > deadline:
                 return
             (folder / "number").write_text(str(number))
-            signal.alarm(LIMIT_S)
+            signal.setitimer(signal.ITIMER_PROF, LIMIT_S)
+            signal.alarm(WAIT_S)
             end = one(kind, seed, number, folder)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             signal.alarm(0)
             ends.write(json.dumps([number, end]) + "\n")
             ends.flush()
 
 
-def supervise(kind: str, seed: int, count: int, deadline: float, folder: Path) -> list[tuple[int, str]]:
-    """Run workers until all inputs are tried; one that dies is named by the input that it died of."""
+def _work_apart(work: Work, kind: str, seed: int, numbers: range, folder: Path, deadline: float) -> None:
+    """Work in a process of its own, which may take only so much memory; what it tells is kept in a file."""
+    told = os.open(folder / "told", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    os.dup2(told, 1)
+    os.dup2(told, 2)
+    os.chdir(folder)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
+    work(kind, seed, numbers, folder, deadline)
+
+
+def supervise(
+    kind: str, seed: int, count: int, deadline: float, folder: Path, work: Work = work
+) -> list[tuple[int, str]]:
+    """Run workers until all inputs are tried; one that dies is named by the input that it died of.
+
+    They are forked from this process, which has imported everything and starts no thread.
+    """
+    context = get_context("fork")
     start, dead = 0, []
     while start < count and time.time() < deadline:
-        command = [sys.executable, __file__, "--worker", kind, "--seed", str(seed), "--first", str(start),
-                   "--inputs", str(count), "--until", str(deadline), "--folder", str(folder)]  # fmt: skip
-        worker = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-        if worker.returncode == 0:
+        numbers = range(start, count)
+        worker = context.Process(target=_work_apart, args=(work, kind, seed, numbers, folder, deadline))
+        worker.start()
+        worker.join()
+        if worker.exitcode == 0:
             break
-        number = int((folder / "number").read_text()) if (folder / "number").exists() else start
-        why = "took too long" if worker.returncode == -signal.SIGALRM else f"died ({worker.returncode})"
-        dead.append((number, f"{why}: {worker.stderr[-300:]}"))
+        # a worker that dies before its first input has left the number of the worker before it
+        number = max(start, int((folder / "number").read_text())) if (folder / "number").exists() else start
+        why = (
+            "took too long"
+            if worker.exitcode in (-signal.SIGPROF, -signal.SIGALRM)
+            else f"died ({worker.exitcode})"
+        )
+        dead.append((number, f"{why}: {(folder / 'told').read_text('utf-8', 'replace')[-300:]}"))
         start = number + 1
     lines = (folder / "ends").read_text("utf-8").splitlines() if (folder / "ends").exists() else []
     return [*((number, end) for number, end in map(json.loads, lines)), *dead]
@@ -483,18 +519,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kind", action="append", choices=KINDS, help="only this kind")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", type=int, help="try this one input here and print its end")
-    for hidden in ("--worker", "--first", "--until", "--folder"):
-        parser.add_argument(hidden, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.minutes is None:
         options.minutes = 1.0 if options.inputs is None else np.inf
     if options.inputs is None:
         options.inputs = 10**9
-    if options.worker:
-        resource.setrlimit(resource.RLIMIT_AS, (MEMORY, resource.RLIM_INFINITY))
-        numbers = range(int(options.first), options.inputs)
-        work(options.worker, options.seed, numbers, Path(options.folder), float(options.until))
-        return 0
     kinds = options.kind or list(KINDS)
     with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
         if options.only is not None:

@@ -15,7 +15,7 @@ import numpy as np
 from _common import table
 
 from coregstack.kernels.coarse import LEAST_LEAD
-from coregstack.kernels.correlation import Peak, correlate
+from coregstack.kernels.correlation import Peak, correlate_all
 from coregstack.kernels.overview import factor_for, look
 from coregstack.kernels.sources import ArraySource
 from coregstack.testing import sample_stack
@@ -49,9 +49,9 @@ def peak(pair: cases.Pair) -> tuple[Peak | None, int]:
         ArraySource(values=pair.anchor[None], usable=pair.anchor_usable),
         ArraySource(values=pair.item[None], usable=pair.item_usable),
     )
-    first, second = (look(source, factor)[0].values[None] for source in sources)
+    first, second = (look(source, 0, factor).values[None] for source in sources)
     reach = tuple(size // 4 + 2 for size in first.shape[1:])
-    (surface,) = correlate(first, second, (0, 0), (reach[0], reach[1]))
+    (surface,) = correlate_all(first, second, (0, 0), (reach[0], reach[1]))
     return surface.peak(max(100, 0.1 * float(surface.pairs.max()))), factor
 
 

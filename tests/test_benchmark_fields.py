@@ -18,7 +18,7 @@ def test_a_smooth_field_is_followed_and_a_shift_stays_one(data_dir: Path) -> Non
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     rows = [line.strip("| ").split(" | ") for line in done.stdout.splitlines() if " | auto | " in line]
-    (_, _, shift, _, _, one, _), (_, _, smooth, _, _, field, _) = rows
+    (_, _, shift, _, _, _, one, _), (_, _, smooth, _, _, _, field, _) = rows
     assert one == "1 shift"
     assert float(shift) < 0.02
     assert field == "1 field"

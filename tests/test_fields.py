@@ -159,6 +159,22 @@ def test_a_computed_field_is_not_written_as_its_mean(stack: xr.DataArray, tmp_pa
     assert (tmp_path / "known/b.tif").read_bytes() == paths[1].read_bytes()
 
 
+def test_a_stack_without_files_is_written_with_its_displacement(stack: xr.DataArray, tmp_path: Path) -> None:
+    lazy = align(stack, anchor=0, model="field", threshold=1.0).isel(y=slice(40, None), x=slice(24, None))
+    result = to_geotiffs(lazy, tmp_path)
+    assert not result.problems
+    name = str(lazy["id"].values[1])
+    sidecar = json.loads((tmp_path / f"{name}_coreg_qa_metadata.json").read_text())
+    assert sidecar["displacement"] == f"{name}_coreg_displacement.tif"
+    with rasterio.open(tmp_path / sidecar["displacement"]) as file:
+        nodes = file.read(1)
+        x, y = file.transform * (0.5, 0.5)
+    quality = estimate(stack, anchor=0, model="field", threshold=1.0).isel(time=1)
+    np.testing.assert_allclose(nodes, quality.displacement_y, atol=1e-4)
+    # nodes keep their place on the map, whatever part of the stack is written
+    assert (y, x) == pytest.approx((float(quality.lattice_y[0]), float(quality.lattice_x[0])))
+
+
 def test_ground_that_is_stable_drives_alone(stack: xr.DataArray) -> None:
     ground = xr.DataArray(np.ones((SIZE, SIZE), bool), dims=("y", "x"))
     ground[:, : SIZE // 2] = False

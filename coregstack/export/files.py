@@ -12,13 +12,16 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO
 
-from coregstack.errors import CoregError, MissingFile, UnreadableFile, UnsafePath
+from coregstack.errors import CoregError, MissingFile, OutputConflict, UnreadableFile, UnsafePath
 
 STATE = ".coregstack"
 """Folder in an output folder that remembers what was done with each item, and from what."""
 
 PART = ".part"
 """Ending of files that are being written; what a killed run leaves of them is removed by the next."""
+
+UNPACKED = "unpacked-by-coregstack"
+"""File that marks a folder of unpacked archives, which is removed when its run has ended."""
 
 _HIDDEN = re.compile(r"\.[0-9a-f]{16}\.part")
 _CHUNK = 2**20
@@ -116,6 +119,26 @@ def inside(root: str | os.PathLike[str], *parts: str) -> Path:
             "link, or choose another output folder."
         )
     return path
+
+
+def check_lasting(path: Path) -> None:
+    """Refuse a place in a folder of unpacked archives: the end of its run, or the next run, removes all of it.
+
+    Raises
+    ------
+    OutputConflict
+
+    Examples
+    --------
+    >>> check_lasting(Path("out"))
+    """
+    path = resolved(path)
+    for folder in (path, *path.parents):
+        if os.path.lexists(folder / UNPACKED):
+            raise OutputConflict(
+                f"{str(path)!r} lies in {str(folder)!r}, where a run has unpacked archives and which is removed with "
+                "all that it holds. Choose a place elsewhere."
+            )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
 from coregstack.export import claim
+from coregstack.export.displacement import displacement_name, write_displacement
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import WriteError, check_held, staged
 from coregstack.export.geotiff import make_cloud_optimised
@@ -22,7 +23,7 @@ from coregstack.export.sidecar import quality_record, write_sidecar
 from coregstack.geometry.lattice import crs_of, epsg_code
 from coregstack.geometry.validarea import looked_at, valid_area
 from coregstack.matching.decision import treat
-from coregstack.model import UNSCALED, ItemQuality, Status
+from coregstack.model import UNSCALED, Displacement, ItemQuality, Status
 from coregstack.pixels import newraster, raster
 
 
@@ -38,6 +39,8 @@ class SlabWriter:
     """Item id of the anchor, or what names an anchor from outside."""
     box: GeoBox
     """Lattice and extent of the array."""
+    frame: GeoBox
+    """Lattice in whose pixels displacements are told; its first pixel is where they are counted from."""
     nodata: float | None
     """Value of pixels without data."""
     bands: tuple[str, ...]
@@ -75,8 +78,13 @@ class SlabWriter:
             if self.cog and treatment.placed:
                 make_cloud_optimised(temporary, averaged=not any(self.classes))
         yield written(path, self.output)
+        displacement = None
+        if isinstance(treatment.move, Displacement):
+            displacement = displacement_name(item_id)
+            write_displacement(folder / displacement, treatment.move, self.frame)
+            yield written(folder / displacement, self.output)
         if quality.status is not Status.ANCHOR:
-            yield written(self._sidecar(folder, item_id, quality, path.name), self.output)
+            yield written(self._sidecar(folder, item_id, quality, path.name, displacement), self.output)
         valid = np.any([raster.valid_values(looked_at(band), self.nodata) for band in values], axis=0)
         keep_evidence(folder, item_id, quality.evidence, self.box, valid_area(valid, self.box))
 
@@ -104,7 +112,9 @@ class SlabWriter:
         except raster.GDAL_ERRORS as error:
             raise WriteError(f"{str(path)!r} cannot be written ({error}).") from error
 
-    def _sidecar(self, folder: Path, item_id: str, quality: ItemQuality, name: str) -> Path:
+    def _sidecar(
+        self, folder: Path, item_id: str, quality: ItemQuality, name: str, displacement: str | None
+    ) -> Path:
         record = quality_record(
             quality,
             anchor_item=self.anchor_id,
@@ -113,6 +123,7 @@ class SlabWriter:
             epsg_after=None,
             output_files=[name],
             method=self.method,
+            displacement=displacement,
             estimator=self.estimator,
         )
         check_held()

@@ -18,6 +18,7 @@ QUANTUM = 2.0**-20
 
 _PHASES = 1024
 _ALLPASS_REACH = 8
+_DEGREE = 9
 _ALLPASS_EDGE = 0.6 * np.pi
 
 
@@ -131,6 +132,20 @@ def tap_table(kernel: str, scale: float = 1.0) -> TapTable:
     if stretch == 1:
         weights[0], weights[-1] = offsets == 0, offsets == 1
     return TapTable(TABLE, 1 - reach, 0.0, weights)
+
+
+@lru_cache(maxsize=1)
+def allpass_powers() -> NDArray[np.float32]:
+    """Weights of the kernel "allpass" as polynomials of what a position lies beyond its nearest pixel.
+
+    Returns
+    -------
+    ndarray of float32, shape (taps, degree + 1)
+        Coefficients of each tap, the highest power first; weights are those of `tap_table` to 1e-6.
+    """
+    places = 0.5 * np.cos(np.pi * (np.arange(4 * _DEGREE) + 0.5) / (4 * _DEGREE))
+    weights = np.stack([_delay(float(place)) for place in places])
+    return np.ascontiguousarray(np.polyfit(places, weights, _DEGREE).T, np.float32)
 
 
 def _check(kernel: str) -> None:

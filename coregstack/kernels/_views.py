@@ -9,7 +9,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.displaced import displaced_bounds, displaced_positions, resample_at, window_at
+from coregstack.kernels._taps import allpass_powers
+from coregstack.kernels._two_pass import two_passes
+from coregstack.kernels.displaced import displaced_bounds, displaced_positions, window_at
 from coregstack.kernels.displacement import Area, Spline
 from coregstack.kernels.resample import source_window, translate
 from coregstack.model import Move, PixelSource, Shift
@@ -107,7 +109,10 @@ class _Displaced:
         y, x = displaced_positions(self.displacement, area, self.origin, self.first)
         y -= corner[0]
         x -= corner[1]
-        resample_at(values, y, x, kernel=KERNEL, valid=valid, fill=np.nan, out=out)
+        usable = valid & np.isfinite(values)
+        whole = bool(usable.all())
+        known = np.ascontiguousarray(values if whole else np.where(usable, values, 0), np.float32)
+        two_passes(known, usable, whole, y, x, allpass_powers(), out)
 
 
 def _reached(latest: float, earliest: float, length: int) -> Extent:

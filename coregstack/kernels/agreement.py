@@ -238,6 +238,12 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
     )
 
 
+def away(windows: Windows, lag: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """How far from a lag (y, x) some windows would go by themselves, px, and the covariance of that."""
+    found = _settle(windows, lag, flatness(windows), _NEAR)
+    return found.lag - lag, found.covariance
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Settled:
     """Where the steps have ended."""

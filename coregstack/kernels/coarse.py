@@ -6,24 +6,38 @@ surfaces are added up so that they vote together, and which must not contradict 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import reduce
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial, reduce
 from operator import add
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.blank import why_blank
-from coregstack.kernels.correlation import Peak, Surface, correlate, local_agreement
+from coregstack.kernels.correlation import Peak, Spectrum, Surface, correlate, local_agreement, span_for
 from coregstack.kernels.match_image import orientation
 from coregstack.kernels.overview import OVERVIEW, Look, PreparedAnchor, factor_for, look
-from coregstack.kernels.windows import Box, Lag, cells, grown, moved, overlap, read_pair, spread, window_size
+from coregstack.kernels.windows import (
+    Box,
+    Lag,
+    cells,
+    grown,
+    moved,
+    overlap,
+    read_padded,
+    spread,
+    window_size,
+)
 from coregstack.model import PixelSource
 
 LEAST_LEAD = 6.0
 """Peaks of the search that are higher than the next by less may be chance: wrong ones hardly
 reach 3, right ones mostly exceed 12 (`benchmarks/peaks.py`)."""
+_PLAIN = 20.0
+"""Peaks of windows that lead by more leave no doubt: where all that are asked first do, others would not move the start
+of the fit by what matters."""
 _AMBIGUOUS = 0.8
 """A second peak this near in height to the first leaves both in doubt."""
 _LEAST_PAIRS = 100
@@ -31,6 +45,8 @@ _HEARD = 1.5
 """Windows whose orientations agree by less than this many standard deviations are not worth a fit."""
 _VOTERS = 16
 """Windows that vote on the lag at full resolution, all bands together."""
+_FIRST = 4
+"""Windows that are asked first; where all of them are sure of one lag, no other is asked."""
 _BANDS = 3
 """Bands that are fitted at most."""
 _SAME = 0.5
@@ -42,6 +58,9 @@ _APART = 2.0
 """Windows further than this from the common lag have moved otherwise, px."""
 _DISSENT = 0.3
 """Part of the sure windows that may have moved otherwise."""
+
+
+T = TypeVar("T")
 
 
 class Refusal(Exception):
@@ -61,72 +80,212 @@ class Found:
     """Windows that are worth a fit."""
 
 
-def search(
-    anchor: PreparedAnchor, item: PixelSource, area: Box, reach: tuple[float, float], budget: int
-) -> list[Found]:
-    """Find the lag of the item's content within `reach` of where its origin puts it.
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Search:
+    """The search for the lag of an item's content within `reach` of where its origin puts it."""
 
-    Parameters
-    ----------
-    anchor, item
-        The scenes.
-    area
-        Their nominal overlap.
-    reach
-        Largest shift searched along each axis, px.
-    budget
-        Pixels that the windows to be fitted may hold, all bands together.
+    anchor: PreparedAnchor
+    item: PixelSource
+    area: Box
+    """Nominal overlap of the two."""
+    reach: tuple[float, float]
+    """Largest shift searched along each axis, px."""
+    budget: int
+    """Pixels that the windows to be fitted may hold, all bands together."""
+    _made: dict[Hashable, Any] = field(default_factory=dict)
+    """What was made before."""
 
-    Returns
-    -------
-    list of Found
-        For at most three bands: the one of most evidence first, and of those with at least half of that the ones
-        whose texture is another first.
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is made when it is first asked for, and then known."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
 
-    Raises
-    ------
-    Refusal
-        Where nothing, or more than one place, matches.
-    """
-    factor = anchor.factor
-    around = _around(area, reach)
-    here = anchor.looks
-    if factor > 1 and max(area.height, area.width) < factor * OVERVIEW // 2:
-        factor = factor_for(max(area.height, area.width))
-        here = look(anchor.source, factor, around)
-    there = look(item, factor, moved(around, Lag.of(*item.origin)))
-    pairs = list(zip(here, there, strict=False))
-    for name, looks, source in (("anchor", here, anchor.source), ("item", there, item)):
-        if not any(np.any(one.values) for one in looks):
-            raise Refusal(why_blank(source, name))
-    peaks = _peaks(pairs, tuple(o / factor for o in item.origin), tuple(r / factor for r in reach))
-    options = []
-    for band, ((a, b), peak) in enumerate(zip(pairs, peaks, strict=True)):
-        area = overlap(anchor.source.shape, item.shape, (peak.y * factor, peak.x * factor))
-        boxes = cells(area, window_size(area))
-        merit = _merits(a, b, peak, boxes, factor)
-        options.append((float(merit[merit > 0].sum()), band, boxes, merit))
-    options.sort(key=lambda option: -option[0])
-    able = [option for option in options if option[0] > options[0][0] / 2]
-    kin: dict[int, int] = {}
-    for _, band, _, _ in able:
-        leaders = [other for other in kin.values() if _alike(here[band], here[other]) > _SAME]
-        kin[band] = leaders[0] if leaders else band
-    # first one band of each texture
-    able.sort(key=lambda option: kin[option[1]] != option[1])
-    chosen = able[:_BANDS]
-    if not chosen:
-        raise Refusal("too few windows: the overviews match, but no window of them does")
-    found = []
-    for _, band, boxes, merit in chosen:
-        start = peaks[band].y * factor, peaks[band].x * factor
-        voters = spread(boxes, merit - merit.min() + 1, _VOTERS // len(chosen))
-        heard = {box for box, m in zip(boxes, merit, strict=True) if m > 0}
-        lag = _vote(anchor.source, item, band, voters, heard, start, factor)
-        count = max(1, budget // (boxes[0].height * boxes[0].width * len(chosen)))
-        windows = tuple(spread(boxes, merit, count))
-        found.append(Found(band=band, kin=kin[band], lag=lag, windows=windows))
-    return found
+    def of(self, bands: Sequence[int]) -> list[Found]:
+        """What some bands say.
+
+        Parameters
+        ----------
+        bands
+            Match bands, none of which has to show anything.
+
+        Returns
+        -------
+        list of Found
+            For at most three bands: the one of most evidence first, and of those with at least half of that the ones
+            whose texture is another first.
+
+        Raises
+        ------
+        Refusal
+            Where nothing, or more than one place, matches.
+        """
+        factor = self._factor
+        peaks = self._peaks(bands)
+        options = []
+        for band, peak in zip(bands, peaks, strict=True):
+            here, there = self._looks(band)
+            shape = self.anchor.source.shape
+            area = overlap(shape, self.item.shape, (peak.y * factor, peak.x * factor))
+            boxes = cells(area, window_size(area))
+            merit = _merits(here, there, peak, boxes, factor)
+            options.append(
+                _Option(band=band, peak=peak, boxes=boxes, merit=merit, total=float(merit[merit > 0].sum()))
+            )
+        chosen, kin = self._best(options)
+        return [self._found(option, kin[option.band], len(chosen)) for option in chosen]
+
+    def _best(self, options: Sequence[_Option]) -> tuple[list[_Option], dict[int, int]]:
+        """Bands that are worth a fit, and for each the one that stands for its texture."""
+        most = max(option.total for option in options)
+        able = sorted((o for o in options if o.total > most / 2), key=lambda option: -option.total)
+        kin: dict[int, int] = {}
+        for option in able:
+            here, _ = self._looks(option.band)
+            leaders = [other for other in kin.values() if _alike(here, self._looks(other)[0]) > _SAME]
+            kin[option.band] = leaders[0] if leaders else option.band
+        # first one band of each texture
+        able.sort(key=lambda option: kin[option.band] != option.band)
+        if not able:
+            raise Refusal("too few windows: the overviews match, but no window of them does")
+        return able[:_BANDS], kin
+
+    def _found(self, option: _Option, kin: int, bands: int) -> Found:
+        """Windows of a band that is one of so many, and the lag that they vote for."""
+        lag = self._vote(option, _VOTERS // bands)
+        count = max(1, self.budget // (option.boxes[0].height * option.boxes[0].width * bands))
+        return Found(
+            band=option.band, kin=kin, lag=lag, windows=tuple(spread(option.boxes, option.merit, count))
+        )
+
+    @property
+    def _factor(self) -> int:
+        """By how much the overviews are reduced: by less where the overlap is a small part of the anchor."""
+        longest = max(self.area.height, self.area.width)
+        small = self.anchor.factor > 1 and longest < self.anchor.factor * OVERVIEW // 2
+        return factor_for(longest) if small else self.anchor.factor
+
+    @property
+    def _around(self) -> Box:
+        """The overlap and all that a shift might bring into it."""
+        y, x = (_ceil_wider(r) for r in self.reach)
+        top, left, bottom, right = self.area
+        return Box(top - y, left - x, bottom + y, right + x)
+
+    def _looks(self, band: int) -> tuple[Look, Look]:
+        """Overviews of anchor and item."""
+        factor = self._factor
+        part = None if factor == self.anchor.factor else self._around
+        there = moved(self._around, Lag.of(*self.item.origin))
+        seen = self.once(("look", band), lambda: look(self.item, band, factor, there))
+        return self.anchor.look(band, factor, part), seen
+
+    def _surface(self, band: int) -> Surface:
+        """Agreement at lags of the whole scenes' overviews, of which the looks may be parts."""
+        return self.once(("surface", band), lambda: self._correlated(band))
+
+    def _correlated(self, band: int) -> Surface:
+        here, there = self._looks(band)
+        factor = self._factor
+        middle = round(self.item.origin.y / factor), round(self.item.origin.x / factor)
+        steps = _ceil_wider(self.reach[0] / factor), _ceil_wider(self.reach[1] / factor)
+        start = middle[0] - here.top + there.top, middle[1] - here.left + there.left
+        span = span_for(here.shape, there.shape, start, steps)
+        key = "spectrum", band, factor, here.top, here.left, here.shape, span
+        first = self.anchor.kept.of(key, lambda: Spectrum.of(here.values, span))
+        surface = correlate(first, Spectrum.of(there.values, span), start, steps)
+        return replace(surface, centre=middle)
+
+    def _peaks(self, bands: Sequence[int]) -> list[Peak]:
+        """The lag of each band in the overviews: its own if that is plain, else the one of all together."""
+        sides = zip(*(self._looks(band) for band in bands), strict=True)
+        for (name, source), looks in zip(
+            (("anchor", self.anchor.source), ("item", self.item)), sides, strict=True
+        ):
+            if not any(np.any(one.values) for one in looks):
+                raise Refusal(why_blank(source, name))
+        surfaces = [self._surface(band) for band in bands]
+        own = [_unrivalled(surface) for surface in surfaces]
+        plain = [peak for peak in own if isinstance(peak, Peak)]
+        if len(plain) == len(own):
+            return plain
+        joint = _unrivalled(reduce(add, surfaces))
+        if isinstance(joint, Refusal):
+            if not plain:
+                raise joint
+            joint = max(plain, key=lambda peak: peak.significance)
+        return [peak if isinstance(peak, Peak) else joint for peak in own]
+
+    def _vote(self, option: _Option, most: int) -> tuple[float, float]:
+        """The lag that windows at full resolution agree on, near the one of the overviews.
+
+        A few are asked first. Where they do not all say the same plainly, as many as may vote are.
+        """
+        start = Lag.of(option.peak.y * self._factor, option.peak.x * self._factor)
+        votes = self._votes(option, start, min(_FIRST, most))
+        if not _is_settled(votes):
+            votes = self._votes(option, start, most)
+        peak = _elected(votes, self._factor)
+        sure = [own for own in map(_sure_peak, votes) if own is not None]
+        apart = sum(_is_apart(own, peak) for own in sure)
+        if apart > _DISSENT * len(sure):
+            raise Refusal(
+                f"the windows disagree: {apart} of {len(sure)} differ by more than {_APART:g} px from the others"
+            )
+        return start.whole_y + peak.y, start.whole_x + peak.x
+
+    def _votes(self, option: _Option, start: Lag, count: int) -> list[_Vote]:
+        """What windows at full resolution say, those first that agree most in the overviews."""
+        voters, heard = spread(option.boxes, option.merit - option.merit.min() + 1, count), option.heard
+        return [
+            _Vote(
+                surface=self.once(
+                    ("vote", option.band, box, start), partial(self._window, option.band, box, start)
+                ),
+                heard=box in heard,
+            )
+            for box in voters
+        ]
+
+    def _window(self, band: int, box: Box, start: Lag) -> Surface:
+        """Agreement in a window at full resolution, at lags near `start`."""
+        reach = max(16, self._factor + 4)
+        wide = grown(box, reach // 2)
+        shape = wide.height, wide.width
+        span = span_for(shape, shape, (0, 0), (reach, reach))
+
+        def spectrum(source: PixelSource, box: Box) -> Spectrum:
+            return Spectrum.of(orientation(*read_padded(source, band, box)), span)
+
+        first = self.anchor.kept.of(("voter", band, wide, span), lambda: spectrum(self.anchor.source, wide))
+        return correlate(first, spectrum(self.item, moved(wide, start)), (0, 0), (reach, reach))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Option:
+    """What the overviews say of a band."""
+
+    band: int
+    peak: Peak
+    boxes: list[Box]
+    merit: NDArray[np.float64]
+    """How well each window agrees, in standard deviations above `_HEARD`."""
+    total: float
+    """Sum of what agrees."""
+
+    @property
+    def heard(self) -> set[Box]:
+        """Windows that agree."""
+        return {box for box, merit in zip(self.boxes, self.merit, strict=True) if merit > 0}
+
+
+class _Vote(NamedTuple):
+    """What a window says at full resolution."""
+
+    surface: Surface
+    heard: bool
+    """Whether it agrees in the overviews."""
 
 
 def _alike(first: Look, second: Look) -> float:
@@ -135,41 +294,8 @@ def _alike(first: Look, second: Look) -> float:
     return float(product.real.sum() / max(1, np.count_nonzero(product)))
 
 
-def _around(area: Box, reach: tuple[float, float]) -> Box:
-    """The overlap and all that a shift might bring into it."""
-    y, x = (int(np.ceil(r)) + 2 for r in reach)
-    return Box(area.top - y, area.left - x, area.bottom + y, area.right + x)
-
-
-def _peaks(
-    pairs: Sequence[tuple[Look, Look]],
-    centre: tuple[float, ...],
-    reach: tuple[float, ...],
-) -> list[Peak]:
-    """The lag of each band in the overviews: its own if that is plain, else the one of all together."""
-    middle = round(centre[0]), round(centre[1])
-    steps = int(np.ceil(reach[0])) + 2, int(np.ceil(reach[1])) + 2
-    surfaces = _surfaces(pairs, middle, steps)
-    own = [_unrivalled(surface) for surface in surfaces]
-    plain = [peak for peak in own if isinstance(peak, Peak)]
-    if len(plain) == len(own):
-        return plain
-    joint = _unrivalled(reduce(add, surfaces))
-    if isinstance(joint, Refusal):
-        if not plain:
-            raise joint
-        joint = max(plain, key=lambda peak: peak.significance)
-    return [peak if isinstance(peak, Peak) else joint for peak in own]
-
-
-def _surfaces(
-    pairs: Sequence[tuple[Look, Look]], middle: tuple[int, int], steps: tuple[int, int]
-) -> list[Surface]:
-    """Agreement at lags of the whole scenes' overviews, of which the looks may be parts."""
-    anchor, item = pairs[0]
-    start = middle[0] - anchor.top + item.top, middle[1] - anchor.left + item.left
-    first, second = (np.stack([pair[k].values for pair in pairs]) for k in (0, 1))
-    return [replace(surface, centre=middle) for surface in correlate(first, second, start, steps)]
+def _ceil_wider(value: float) -> int:
+    return int(np.ceil(value)) + 2
 
 
 def _unrivalled(surface: Surface) -> Peak | Refusal:
@@ -206,37 +332,44 @@ def _merits(
     return local_agreement(anchor.values, item.values, *lag, corners) - _HEARD
 
 
-def _vote(
-    anchor: PixelSource,
-    item: PixelSource,
-    band: int,
-    boxes: list[Box],
-    heard: set[Box],
-    lag: tuple[float, float],
-    factor: int,
-) -> tuple[float, float]:
-    """The lag that windows at full resolution agree on, near the one of the overviews.
+def _joint_peak(votes: Sequence[_Vote]) -> Peak | None:
+    """The lag that windows which were heard in the overviews agree on when they are added up."""
+    heard = [vote.surface for vote in votes if vote.heard]
+    return reduce(add, heard).peak(_LEAST_PAIRS) if heard else None
 
-    Windows that were `heard` in the overviews are added up; all are asked whether they contradict.
-    """
-    start, reach = Lag.of(*lag), max(16, factor + 4)
-    read = [read_pair(anchor, item, band, grown(box, reach // 2), start) for box in boxes]
-    first = np.stack([orientation(values, usable) for values, usable, _, _ in read])
-    second = np.stack([orientation(values, usable) for _, _, values, usable in read])
-    surfaces = correlate(first, second, (0, 0), (reach, reach))
-    votes = [surface for surface, box in zip(surfaces, boxes, strict=True) if box in heard]
-    peak = reduce(add, votes).peak(_LEAST_PAIRS) if votes else None
+
+def _sure_peak(vote: _Vote) -> Peak | None:
+    """The lag of a window whose say counts by itself."""
+    peak = vote.surface.peak(_LEAST_PAIRS)
+    return peak if peak and peak.significance > _SURE and peak.rival < _AMBIGUOUS else None
+
+
+def _is_apart(own: Peak, peak: Peak) -> bool:
+    return bool(np.hypot(own.y - peak.y, own.x - peak.x) > _APART)
+
+
+def _is_settled(votes: Sequence[_Vote]) -> bool:
+    """Whether windows leave no doubt: each has one place that leads by far, and it is that of all together."""
+    joint = _joint_peak(votes)
+    own = [vote.surface.peak(_LEAST_PAIRS) for vote in votes]
+    return (
+        joint is not None
+        and all(vote.heard for vote in votes)
+        and all(peak is not None and _is_plain(peak) and not _is_apart(peak, joint) for peak in (joint, *own))
+    )
+
+
+def _is_plain(peak: Peak) -> bool:
+    return peak.lead > _PLAIN and peak.rival < _AMBIGUOUS
+
+
+def _elected(votes: Sequence[_Vote], factor: int) -> Peak:
+    """The lag that windows agree on."""
+    peak = _joint_peak(votes)
     # Straight lines (roads, furrows) agree with themselves over a whole window, so that even a perfect peak
     # stands out little from the surface round it: what tells is that no other place comes near to it.
     if peak is None or peak.rival > _AMBIGUOUS:
         raise Refusal("the overviews match, but at full resolution no window does")
     if max(abs(peak.y), abs(peak.x)) > factor + 1:
         raise Refusal("the overviews match, but windows at full resolution show another shift")
-    own = [surface.peak(_LEAST_PAIRS) for surface in surfaces]
-    sure = [p for p in own if p and p.significance > _SURE and p.rival < _AMBIGUOUS]
-    apart = sum(np.hypot(p.y - peak.y, p.x - peak.x) > _APART for p in sure)
-    if apart > _DISSENT * len(sure):
-        raise Refusal(
-            f"the windows disagree: {apart} of {len(sure)} differ by more than {_APART:g} px from the others"
-        )
-    return start.whole_y + peak.y, start.whole_x + peak.x
+    return peak

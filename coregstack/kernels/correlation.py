@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import scipy.fft
@@ -12,6 +14,11 @@ from coregstack.kernels.compiling import compiled
 
 _PEAK = 4
 """Half width of a correlation peak, px: what lies further off is another peak."""
+_NEARLY = 0.99
+"""Part of the orientations within a rectangle that are known where it counts as known throughout."""
+
+Extent = tuple[int, int]
+"""First row or column, and the one after the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,42 +84,96 @@ def _vertex(line: NDArray[np.float64], k: int) -> float:
     return float(np.clip(0.5 * (below - above) / bend, -0.5, 0.5)) if bend < 0 else 0.0
 
 
-def correlate(
-    anchors: NDArray[np.complex64],
-    items: NDArray[np.complex64],
-    centre: tuple[int, int],
-    reach: tuple[int, int],
-) -> list[Surface]:
-    """Agreement of pairs of orientation images at all lags within `reach` of `centre`.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Spectrum:
+    """Orientations of an image, transformed: what a scene that is matched again and again need not make anew."""
+
+    values: NDArray[np.complex64]
+    """Their transform."""
+    mask: NDArray[np.bool_]
+    """Where they are known, shape (y, x) of the image."""
+    within: tuple[Extent, Extent] | None
+    """Rows and columns between which nearly all are known, and beyond which none is; None where gaps are larger."""
+    span: tuple[int, int]
+    """Rows and columns that were transformed."""
+
+    @classmethod
+    def of(cls, image: NDArray[np.complex64], span: tuple[int, int]) -> Spectrum:
+        """Transform orientations, 0 where unusable."""
+        mask = image != 0
+        return cls(values=scipy.fft.fft2(image, span), mask=mask, within=_within(mask), span=span)
+
+    @cached_property
+    def seen(self) -> NDArray[np.complex64]:
+        """Transform of the mask."""
+        transform: NDArray[np.complex64] = scipy.fft.rfft2(self.mask.astype(np.float32), self.span)
+        return transform
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes, those of the mask's transform included."""
+        return self.values.nbytes * 3 // 2 + self.mask.nbytes
+
+
+def _within(mask: NDArray[np.bool_]) -> tuple[Extent, Extent] | None:
+    rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if rows.size == 0:
+        return None
+    (top, bottom), (left, right) = ((int(line[0]), int(line[-1]) + 1) for line in (rows, cols))
+    nearly = np.count_nonzero(mask) >= _NEARLY * (bottom - top) * (right - left)
+    return ((top, bottom), (left, right)) if nearly else None
+
+
+def span_for(
+    shape: tuple[int, int], item_shape: tuple[int, int], centre: tuple[int, int], reach: tuple[int, int]
+) -> tuple[int, int]:
+    """Rows and columns to transform of images of two shapes; the other arguments are those of `correlate`."""
+    # Lags outside those asked for may wrap onto each other, so the transform needs no room for them.
+    down, along = (
+        int(scipy.fft.next_fast_len(max(a + r + max(0, -c), b + r + max(0, c))))
+        for a, b, c, r in zip(shape, item_shape, centre, reach, strict=True)
+    )
+    return down, along
+
+
+def correlate(anchor: Spectrum, item: Spectrum, centre: tuple[int, int], reach: tuple[int, int]) -> Surface:
+    """Agreement of two orientation images at all lags within `reach` of `centre`.
 
     Parameters
     ----------
-    anchors, items
-        Orientations, 0 where unusable, shapes (n, y, x), whose rows and columns may differ.
+    anchor, item
+        Orientations, transformed over what `span_for` says.
     centre, reach
         Lags searched, per axis: ``centre - reach`` to ``centre + reach``; ``anchor[p] = item[p - lag]``.
     """
-    # Lags outside those asked for may wrap onto each other, so the transform needs no room for them.
-    span = [
-        scipy.fft.next_fast_len(max(a + r + max(0, -c), b + r + max(0, c)))
-        for a, b, c, r in zip(anchors.shape[1:], items.shape[1:], centre, reach, strict=True)
-    ]
-    rows, cols = (np.arange(c - r, c + r + 1) % n for c, r, n in zip(centre, reach, span, strict=True))
-    product = scipy.fft.fft2(anchors, span) * np.conj(scipy.fft.fft2(items, span))
-    agreement = scipy.fft.ifft2(product, overwrite_x=True).real[:, rows[:, None], cols]
-    masks = anchors != 0, items != 0
-    pairs: list[NDArray[np.float32]] = []
-    for k, (here, there) in enumerate(zip(*masks, strict=True)):
-        # bands of one scene mostly have one mask
-        if k and np.array_equal(here, masks[0][k - 1]) and np.array_equal(there, masks[1][k - 1]):
-            pairs.append(pairs[-1])
-            continue
-        first, second = (scipy.fft.rfft2(mask.astype(np.float32), span) for mask in (here, there))
-        pairs.append(np.maximum(scipy.fft.irfft2(first * np.conj(second), span)[np.ix_(rows, cols)], 0))
-    return [
-        Surface(agreement=a.astype(np.float64), pairs=p.astype(np.float64), centre=centre)
-        for a, p in zip(agreement, pairs, strict=True)
-    ]
+    lags = [np.arange(c - r, c + r + 1) for c, r in zip(centre, reach, strict=True)]
+    places = np.ix_(*(lag % n for lag, n in zip(lags, anchor.span, strict=True)))
+    agreement = scipy.fft.ifft2(anchor.values * np.conj(item.values), overwrite_x=True).real[places]
+    if anchor.within and item.within:
+        rows, cols = (
+            np.clip(np.minimum(a[1], b[1] + lag) - np.maximum(a[0], b[0] + lag), 0, None)
+            for a, b, lag in zip(anchor.within, item.within, lags, strict=True)
+        )
+        pairs = rows[:, None] * cols[None]
+    else:
+        both = scipy.fft.irfft2(anchor.seen * np.conj(item.seen), anchor.span)
+        pairs = np.maximum(both[places], 0)
+    return Surface(agreement=agreement.astype(np.float64), pairs=pairs.astype(np.float64), centre=centre)
+
+
+def correlate_all(
+    anchors: Sequence[NDArray[np.complex64]],
+    items: Sequence[NDArray[np.complex64]],
+    centre: tuple[int, int],
+    reach: tuple[int, int],
+) -> list[Surface]:
+    """`correlate` of pairs of orientation images, 0 where unusable; all anchors have one shape, and all items."""
+    surfaces = []
+    for first, second in zip(anchors, items, strict=True):
+        shapes = (first.shape[0], first.shape[1]), (second.shape[0], second.shape[1])
+        span = span_for(*shapes, centre, reach)
+        surfaces.append(correlate(Spectrum.of(first, span), Spectrum.of(second, span), centre, reach))
+    return surfaces
 
 
 @compiled

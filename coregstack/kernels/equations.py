@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,7 +52,7 @@ class Grid:
         return self.rows.size, self.cols.size
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Equations:
     """Normal equations of each block about a present displacement: ``matrix @ step = vector``."""
 
@@ -65,17 +66,17 @@ class Equations:
     usable: NDArray[np.float64]
     """Part of each block that is usable in both scenes, 0 to 1, shape (down, across)."""
 
-    @property
+    @cached_property
     def steps(self) -> NDArray[np.float64]:
         """Step that each block would take alone, px, shape (down, across, 2)."""
         return product(inverse(self.matrix), self.vector)
 
-    @property
+    @cached_property
     def target(self) -> NDArray[np.float64]:
         """Right-hand side for the whole displacement: ``matrix @ displacement = target``."""
         return self.vector + product(self.matrix, self.here)
 
-    @property
+    @cached_property
     def heard(self) -> NDArray[np.bool_]:
         """Blocks that say something."""
         return self.matrix[..., 0] + self.matrix[..., 2] > 0
@@ -161,7 +162,9 @@ def _tiles(grid: Grid, item: PixelSource, here: NDArray[np.float64]) -> Iterator
             box = Box(top, left, blocks[0].stop * grid.pitch, blocks[1].stop * grid.pitch)
             whole = np.array([lag.whole_y, lag.whole_x], float)[:, None, None]
             if _meet(grown(box, _MARGIN), lag, item.shape):
-                yield _Tile(box=box, blocks=blocks, lag=lag, rest=part - whole, slope=slopes[:, :, *blocks])
+                # whether a tile is a part or the whole is no other kind of array to what is compiled
+                rest, slope = np.ascontiguousarray(part - whole), np.ascontiguousarray(slopes[:, :, *blocks])
+                yield _Tile(box=box, blocks=blocks, lag=lag, rest=rest, slope=slope)
 
 
 def _gradient(values: NDArray[np.float64], pitch: int) -> NDArray[np.float64]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from coregstack.kernels.equations import Equations, Grid, gather
 from coregstack.kernels.lattice import Lattice
@@ -49,6 +49,12 @@ _TAIL = 1 / 3
 """Part of the detail beyond the lattice, as the prior goes on, that there is: what displaces scenes ends somewhere."""
 _SHARP = 0.1
 """Blocks that know their displacement better have no more say in what a field leaves, px."""
+_SURE = 2.0
+"""Standard errors by which what blocks show together has to exceed 0."""
+_AROUND = 1.5
+"""Blocks about which what a field leaves is told as one: standard deviation of a Gaussian."""
+_FORGOTTEN = 0.6
+"""Lengths, over which a displacement changes by itself, from seen ground, where little of what that says is left."""
 _METHOD = 0.0005
 """What the method itself gets wrong when all is well, px."""
 _WORTH_SAYING = 0.1
@@ -180,6 +186,7 @@ class _Search:
         solution = Solution(linear=start, nodes=np.zeros((2, *lattice.shape)))
         prior = None
         state = None
+        last = np.inf
         for turn, pitch in enumerate(_PITCHES):
             grid = Grid.of(source.shape, pitch)
             here = solution.at(lattice, grid.rows, grid.cols)
@@ -190,8 +197,13 @@ class _Search:
             prior = state.prior or prior
             solution = state.solution
             change = float(np.sqrt(np.square(state.now - here)[equations.heard].mean()))
-            if turn and (change < _CONVERGED or (state.model == SHIFT and self.model == "auto")):
+            # steps shrink by a factor, by which the next one would be as much shorter
+            if turn and (
+                change * min(1.0, change / last) < _CONVERGED
+                or (state.model == SHIFT and self.model == "auto")
+            ):
                 break
+            last = change
         return state
 
     def _bands(self) -> list[int]:
@@ -251,8 +263,10 @@ def _result(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
     total = usable.sum()
     left = state.plain.vector - product(state.plain.matrix, state.now - state.plain.here)
     unseen = beyond_noise(*shared_square(state.plain.matrix[None], left[None], np.ones((1, *usable.shape))))
+    beyond, rough = np.zeros(usable.shape), 0.0
     if state.model == FIELD:
-        unseen = max(unseen, _unfollowed(state))
+        beyond, rough = _unfollowed(state)
+    unseen = max(unseen, rough)
     mean = np.einsum("ij,ijk->k", usable, state.now) / total
     bent = float(np.einsum("ij,ijk->", usable, np.square(state.now - mean)) / total)
     spread = float(np.sqrt(bent + unseen**2))
@@ -263,8 +277,9 @@ def _result(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
     lattice = state.weighed.basis.lattice
     rows, cols = lattice.nodes
     values = state.solution.at(lattice, rows, cols)
-    sigma = np.sqrt(variance + unseen**2 / 2)
-    at = np.sqrt(_at_blocks(state, variance)[state.plain.heard].mean() * 2 + unseen**2)
+    variance += np.maximum(_near_nodes(state, beyond), unseen**2) / 2
+    sigma = np.sqrt(np.maximum(variance, _unseen(state, mean) ** 2))
+    at = np.sqrt(2 * _at_blocks(state, np.square(sigma))[state.plain.heard].mean())
     ties, residuals = _windows(state)
     return DisplacementEstimate(
         model=state.model,
@@ -286,19 +301,71 @@ def _result(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
     )  # fmt: skip
 
 
-def _unfollowed(state: _State) -> float:
-    """Rms length of what blocks show beyond a field and more than the typical one's noise, px."""
+def _unfollowed(state: _State) -> tuple[NDArray[np.float64], float]:
+    """Mean square length of what blocks show beyond a field and more than noise, px^2: about each block, and overall.
+
+    A seam is followed as a slope, and what is left of it lies beside it.
+    """
     equations = state.plain
     known = inverse(equations.matrix)
     variance = (known[..., 0] + known[..., 2]) * state.noise
     away = equations.steps - (state.now - equations.here)
     good = equations.heard & (np.abs(away).max(axis=-1) < 1.5) & (variance > 0)
     if not good.any():
-        return 0.0
-    variance = variance[good]
-    weight = 1 / np.maximum(variance, _SHARP**2)
-    excess = weight @ (np.square(away[good]).sum(axis=-1) - variance) / weight.sum()
-    return float(np.sqrt(max(0.0, excess - np.median(variance))))
+        return np.zeros(good.shape), 0.0
+    weight = np.where(good, 1 / np.maximum(variance, _SHARP**2), 0.0)
+    more = weight * (np.square(away).sum(axis=-1) - variance)
+    overall = max(0.0, more.sum() / weight.sum() - float(np.median(variance[good])))
+    local = np.maximum(*(_alike(away, weight, axis) for axis in (0, 1)))
+    return local, float(np.sqrt(overall))
+
+
+def _alike(steps: NDArray[np.float64], weight: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    """Mean product about each block of the steps of blocks that lie two apart along an axis, as far as it is sure."""
+    products, both = np.zeros(weight.shape), np.zeros(weight.shape)
+    here, there, middle = ([slice(None)] * 2 for _ in range(3))
+    here[axis], there[axis], middle[axis] = slice(None, -2), slice(2, None), slice(1, -1)
+    one, two, at = tuple(here), tuple(there), tuple(middle)
+    both[at] = np.sqrt(weight[one] * weight[two])
+    products[at] = both[at] * (steps[one] * steps[two]).sum(axis=-1)
+    around, sure = (gaussian_filter(values, _AROUND, mode="constant") for values in (products, both))
+    scatter = gaussian_filter(np.square(products), _AROUND / np.sqrt(2), mode="constant")
+    error = np.sqrt(scatter / (4 * np.pi * _AROUND**2))
+    return np.where(sure > 0, np.maximum(around - _SURE * error, 0.0) / np.where(sure > 0, sure, 1), 0.0)
+
+
+def _unseen(state: _State, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sigma at each node by how far it lies from ground that tells its displacement, px; 0 on such ground.
+
+    The prior of most evidence is that of the ground that is seen, and of long waves it knows little. Over more than
+    the distance in which the displacement itself changes, nothing is known but how far it lies about its mean.
+    """
+    basis, equations = state.weighed.basis, state.plain
+    lattice, grid = basis.lattice, equations.grid
+    matrix = state.weighed.equations.matrix
+    bent = state.now - mean
+    square = float(np.square(bent[equations.heard]).mean())
+    if state.model != FIELD or square == 0:
+        return np.zeros(lattice.shape)
+    slope = np.mean([np.square(np.diff(bent, axis=k)).mean() for k in (0, 1)]) / grid.pitch**2
+    length = np.sqrt(square / max(float(slope), 1e-12))
+    told = (matrix[..., 0] + matrix[..., 2]) / 2 * square > state.noise
+    if not told.any():
+        return np.zeros(lattice.shape)
+    distance = np.asarray(distance_transform_edt(~told)) * grid.pitch
+    away = np.maximum(_near_nodes(state, distance) - grid.pitch, 0.0)
+    unknown: NDArray[np.float64] = np.sqrt(square * -np.expm1(-np.square(away / (_FORGOTTEN * length))))
+    return unknown
+
+
+def _near_nodes(state: _State, blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values of the blocks nearest to the nodes."""
+    grid, lattice = state.plain.grid, state.weighed.basis.lattice
+    index = [
+        np.clip(np.rint((nodes - places[0]) / grid.pitch).astype(int), 0, places.size - 1)
+        for nodes, places in zip(lattice.nodes, (grid.rows, grid.cols), strict=True)
+    ]
+    return blocks[np.ix_(*index)]
 
 
 def _at_blocks(state: _State, nodes: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -332,9 +399,7 @@ def _uncertainty(
         large = Large(basis, state.weighed.equations.matrix, state.weighed.scale(state.prior))
         variance = _field_variance(basis, state.weighed.equations.matrix, large)
         of_mean = large.variance_of_mean(usable)
-        variance += (
-            _TAIL * state.prior.beyond(basis.lattice.shape, basis.lattice.step) / state.weighed.texture
-        )
+        variance += _TAIL * state.prior.beyond(basis.lattice.step) / state.weighed.texture
     return variance * state.noise + _METHOD**2, np.sqrt(of_mean * state.noise + _METHOD**2)
 
 

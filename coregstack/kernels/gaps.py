@@ -15,7 +15,7 @@ _DEPTH = 4
 """Pixels of a gap this far from what is usable are filled: smoothing reaches no further."""
 _SWEEPS = 12
 """Sweeps by which what is filled in becomes smooth."""
-_RIM = 4
+RIM = 4
 """Pixels this near to an unusable one are left out: the smoothing mixes them with it."""
 
 
@@ -104,19 +104,22 @@ def _bend(image: NDArray[np.float32], usable: NDArray[np.bool_], solid: NDArray[
 
 @compiled
 def eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The masks without a rim of `_RIM` pixels round what is not usable; the edge counts as such."""
+    """The masks without a rim of `RIM` pixels round what is not usable; the edge counts as such."""
     count, height, width = usable.shape
     result = np.zeros(usable.shape, np.bool_)
     row = np.empty(width, np.bool_)
     for n in range(count):
-        for y in range(_RIM, height - _RIM):
-            row[:] = usable[n, y - _RIM]
-            for k in range(1 - _RIM, _RIM + 1):
+        if usable[n].all():
+            result[n, RIM : height - RIM, RIM : width - RIM] = True
+            continue
+        for y in range(RIM, height - RIM):
+            row[:] = usable[n, y - RIM]
+            for k in range(1 - RIM, RIM + 1):
                 for x in range(width):
                     row[x] &= usable[n, y + k, x]
             target = result[n, y]
-            target[_RIM : width - _RIM] = True
-            for k in range(2 * _RIM + 1):
-                for x in range(_RIM, width - _RIM):
-                    target[x] &= row[x - _RIM + k]
+            target[RIM : width - RIM] = True
+            for k in range(2 * RIM + 1):
+                for x in range(RIM, width - RIM):
+                    target[x] &= row[x - RIM + k]
     return result

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import next_fast_len
 
 from coregstack.model import Shift
 
@@ -16,7 +17,9 @@ _SMALL = 400
 _STEP = 16.0
 """Distance between nodes in other frames, px."""
 _NODES = 1 << 16
-"""Nodes at most: larger frames have them further apart."""
+"""Nodes, more or less, at most: larger frames have them further apart."""
+_MANY = 40
+"""Nodes along an axis from which the length of a transform matters."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,7 +47,9 @@ class Lattice:
         """
         step = _FINE if max(frame) <= _SMALL else _STEP
         step *= max(1.0, float(np.ceil(np.sqrt(frame[0] * frame[1] / _NODES) / step)))
-        shape = tuple(max(4, -int(-(n - 1) // step) + 1) for n in frame)
+        # by a few nodes more where that makes cosine transforms fast
+        counts = (max(4, -int(-(n - 1) // step) + 1) for n in frame)
+        shape = tuple(next_fast_len(m) if m > _MANY else m for m in counts)
         origin = Shift(*((n - 1 - step * (m - 1)) / 2 for n, m in zip(frame, shape, strict=True)))
         return cls(origin=origin, step=step, shape=(shape[0], shape[1]), frame=frame)
 

@@ -13,7 +13,7 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.correlation import Peak, correlate
+from coregstack.kernels.correlation import Peak, correlate_all
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.match_image import orientation
 from coregstack.kernels.overview import PreparedAnchor, look
@@ -74,7 +74,7 @@ def _from_overviews(
     anchor: PreparedAnchor, item: PixelSource, lattice: Lattice, band: int
 ) -> NDArray[np.float64] | None:
     factor = anchor.factor
-    here, there = anchor.looks[band].values, look(item, factor)[band].values
+    here, there = anchor.look(band).values, look(item, band, factor).values
     side = max(24, min(here.shape) // 4)
     lag0 = tuple(round(o / factor) for o in item.origin)
     reach = tuple(max(8, n // 4) for n in here.shape)
@@ -96,7 +96,7 @@ def _from_overviews(
         ]
     )
     # in the larger cut the content of lag `lag0` lies `reach` further down and right
-    surfaces = correlate(first, second, (-reach[0], -reach[1]), reach)
+    surfaces = correlate_all(list(first), list(second), (-reach[0], -reach[1]), reach)
     places, lags = [], []
     for box, surface in zip(boxes, surfaces, strict=True):
         peak = surface.peak(_LEAST_PAIRS)
@@ -131,7 +131,9 @@ def _from_windows(
     first = np.stack([orientation(values, usable) for values, usable, _, _ in pairs])
     second = np.stack([orientation(values, usable) for _, _, values, usable in pairs])
     places, lags = [], []
-    for (at, lag), surface in zip(starts, correlate(first, second, (0, 0), (_REACH, _REACH)), strict=True):
+    for (at, lag), surface in zip(
+        starts, correlate_all(list(first), list(second), (0, 0), (_REACH, _REACH)), strict=True
+    ):
         peak = surface.peak(_LEAST_PAIRS)
         if _is_sure(peak):
             places.append(list(at))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from coregstack.kernels.kept import Kept
 from coregstack.kernels.match_image import orientation
 from coregstack.kernels.sources import block_means
 from coregstack.kernels.windows import Box
@@ -29,17 +30,32 @@ class Look:
     left: int
     """Column of the whole scene's overview that the first column is."""
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns."""
+        return self.values.shape[0], self.values.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+        return self.values.nbytes
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class PreparedAnchor:
-    """An anchor made ready once for all items: small, picklable, reusable."""
+    """An anchor made ready once for all items; what they ask of it is made when the first asks, and kept."""
 
     source: PixelSource
     """Where windows are read from."""
     factor: int
     """Side of the overviews' blocks, px."""
-    looks: tuple[Look, ...]
-    """Overviews of the bands."""
+    kept: Kept
+    """What items have asked of it before; each process makes its own."""
+
+    def look(self, band: int, factor: int | None = None, area: Box | None = None) -> Look:
+        """The overview of a band; by default that of the whole anchor."""
+        by = factor or self.factor
+        return self.kept.of(("look", band, by, area), lambda: look(self.source, band, by, area))
 
 
 def factor_for(longest: int) -> int:
@@ -47,13 +63,15 @@ def factor_for(longest: int) -> int:
     return max(1, -(-longest // OVERVIEW))
 
 
-def look(source: PixelSource, factor: int, area: Box | None = None) -> tuple[Look, ...]:
-    """Overviews of all bands, of the whole source or of an area of it.
+def look(source: PixelSource, band: int, factor: int, area: Box | None = None) -> Look:
+    """The overview of a band, of the whole source or of an area of it.
 
     Parameters
     ----------
     source
         Where pixels come from.
+    band
+        Match band.
     factor
         Side of the blocks that are averaged, px.
     area
@@ -65,10 +83,7 @@ def look(source: PixelSource, factor: int, area: Box | None = None) -> tuple[Loo
         top, left = max(0, area.top // factor), max(0, area.left // factor)
         bottom, right = min(height, -(-area.bottom // factor)), min(width, -(-area.right // factor))
     box = Box(top, left, max(top, bottom), max(left, right))
-    return tuple(
-        Look(values=_orientations(source, band, factor, box), top=top, left=left)
-        for band in range(source.bands)
-    )
+    return Look(values=_orientations(source, band, factor, box), top=top, left=left)
 
 
 def _orientations(source: PixelSource, band: int, factor: int, box: Box) -> NDArray[np.complex64]:

@@ -14,15 +14,14 @@ import scipy.linalg as la
 from numpy.typing import NDArray
 from scipy.fft import dctn, idctn
 
-from coregstack.kernels._separable import along_both, back_along_both
+from coregstack.kernels._separable import along_both, back_along_both, there_and_back
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.prior import response
-from coregstack.kernels.symmetric import product
 
 DENSE = 500
 """Nodes up to which the sigma of a field is computed exactly."""
 _TOLERANCE = 1e-4
-_ROUGHLY = 1e-4
+_ROUGHLY = 1e-2
 """Part of the right-hand side that is left over where a spread is told."""
 _TURNS = 150
 _LINEAR = 3
@@ -66,6 +65,17 @@ class Basis:
         down, along = self.down, self.along
         back_along_both(values, down.first, down.weights, along.first, along.weights, nodes)
         return linear, nodes
+
+    def weighted(
+        self, linear: NDArray[np.float64], nodes: NDArray[np.float64], matrix: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """`adjoint` of `matrix` (down, across, 3) times `blocks`, in one go."""
+        flat, out = np.empty((2, _LINEAR)), np.empty((2, *self.lattice.shape))
+        down, along = self.down, self.along
+        taps = down.first, down.weights, along.first, along.weights
+        rows, cols = self.linear[:, 0, 1].copy(), self.linear[0, :, 2].copy()
+        there_and_back(nodes, linear, *taps, rows, cols, matrix, out, flat)
+        return flat, out
 
     def dense(self) -> NDArray[np.float64]:
         """All functions at all blocks, shape (blocks, 3 + nodes - 1): linear ones, then cosines of coefficients."""
@@ -178,7 +188,9 @@ class Large:
         return nodes
 
     def _pull(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        linear, nodes = self.basis.adjoint(values)
+        return self._joined(*self.basis.adjoint(values))
+
+    def _joined(self, linear: NDArray[np.float64], nodes: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.concatenate([linear.ravel(), (dctn(nodes, axes=(1, 2), norm="ortho") * self.scale).ravel()])
 
     def _split(self, x: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -186,7 +198,7 @@ class Large:
 
     def _apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         linear, z = self._split(x)
-        out = self._pull(product(self.matrix, self.basis.blocks(linear, self._nodes(z))))
+        out = self._joined(*self.basis.weighted(linear, self._nodes(z), self.matrix))
         out[2 * _LINEAR :] += z.ravel()
         return out
 
@@ -258,5 +270,5 @@ class Large:
             values = np.zeros((*weight.shape, 2))
             values[..., k] = weight / weight.sum()
             right = self._pull(values)
-            out.append(float(right @ self._conjugate(right)))
+            out.append(float(right @ self._conjugate(right, None, _ROUGHLY)))
         return np.array(out)

@@ -7,13 +7,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+PIECE = 16
+"""Nodes along a side of the piece of a scene that a prior's power is counted in."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prior:
     """Spectrum ``power * (1 / length^2 + frequency^2) ** (-slope / 2)`` of the displacement about its linear part."""
 
     power: float
-    """Variance of the displacement at a place, in units of the variance with which a block of mean texture knows it."""
+    """Variance of the displacement in a piece of `PIECE` nodes a side, in units of the variance with which a block of
+    mean texture knows it. In a larger scene, which has longer waves, it is more, and fine detail the same."""
     length: float
     """Beyond this distance the displacements of two places have little in common, px."""
     slope: float
@@ -29,15 +33,15 @@ class Prior:
         step
             Distance between nodes, px.
         """
-        decay = self.decay(shape, step)
-        seen = decay * response(shape[0])[:, None] * response(shape[1])[None]
-        power: NDArray[np.float64] = decay * (self.power / seen.mean())
+        some = self.decay((PIECE, PIECE), step)
+        seen = some * response(PIECE)[:, None] * response(PIECE)[None]
+        power: NDArray[np.float64] = self.decay(shape, step) * (self.power / seen.mean())
         return power
 
-    def beyond(self, shape: tuple[int, int], step: float) -> float:
+    def beyond(self, step: float) -> float:
         """Variance of detail up to twice as fine as the lattice can follow, in the unit of `power`."""
-        fine = self.decay((2 * shape[0], 2 * shape[1]), step / 2)
-        coarse = fine[: shape[0], : shape[1]].sum()
+        fine = self.decay((2 * PIECE, 2 * PIECE), step / 2)
+        coarse = fine[:PIECE, :PIECE].sum()
         return self.power * float(fine.sum() - coarse) / float(coarse)
 
     def decay(self, shape: tuple[int, int], step: float) -> NDArray[np.float64]:

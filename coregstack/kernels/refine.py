@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,15 +19,20 @@ from numpy.typing import NDArray
 from coregstack.kernels._blocks import BLOCK, block_sums, block_weights
 from coregstack.kernels.bridge import bridge
 from coregstack.kernels.compiling import compiled
-from coregstack.kernels.gaps import eroded
+from coregstack.kernels.gaps import RIM, eroded
 from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.smoothing import REACH, smooth_taps
 from coregstack.kernels.symmetric import inverse, product
-from coregstack.kernels.windows import Box, Lag, centre, grown, read_pair
+from coregstack.kernels.windows import Box, Lag, centre, grown, moved, read_stack
 from coregstack.model import PixelSource
 
+if TYPE_CHECKING:
+    from coregstack.kernels.overview import PreparedAnchor
+
 _FLAT = 0.001
+Rectangle = tuple[slice, slice]
+"""Rows and columns."""
 _DECOY = 6
 """Offset, px, at which a match must be worse than where it is."""
 
@@ -72,49 +78,183 @@ class Windows:
         return len(self.anchor), down * across
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Ground:
+    """A window of the anchor with its margin."""
+
+    values: NDArray[np.float32]
+    """Shape (1, y, x)."""
+    usable: NDArray[np.bool_]
+    """Shape (1, y, x)."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+        return self.values.nbytes + self.usable.nbytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Passed:
+    """A window of the anchor band-passed over a rectangle, as far as nothing in it is unusable or dead."""
+
+    images: tuple[NDArray[np.float32], NDArray[np.float32]] | None
+    """At full and at half resolution, shape (y, x); None where lines are dead."""
+
+    @classmethod
+    def of(cls, ground: _Ground, rectangle: Rectangle) -> _Passed:
+        mask = np.zeros(ground.usable.shape, np.bool_)
+        mask[0, *rectangle] = True
+        seen = np.count_nonzero(mask)
+        drop_dead_lines(ground.values, mask)
+        if np.count_nonzero(mask) < seen:
+            return cls(images=None)
+        half, _, half_mask = halved(ground.values, ground.values, mask)
+        return cls(images=(high_pass(ground.values, mask)[0], high_pass(half, half_mask)[0]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes."""
+        return 0 if self.images is None else sum(image.nbytes for image in self.images)
+
+
+def _rectangle(mask: NDArray[np.bool_]) -> Rectangle | None:
+    """Rows and columns that are all that a mask (y, x) holds; None where it holds something else."""
+    down, along = mask.any(axis=1), mask.any(axis=0)
+    rows, cols = np.flatnonzero(down), np.flatnonzero(along)
+    if rows.size * cols.size != np.count_nonzero(mask) or rows.size == 0:
+        return None
+    if np.ptp(rows) >= rows.size or np.ptp(cols) >= cols.size:
+        return None
+    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
+
+
 def prepare(
-    anchor: PixelSource, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
+    anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
 ) -> tuple[Windows, Windows] | None:
     """Read windows of one size with their margin and band-pass them, at full and at half resolution.
 
     Windows of which too little is usable are left out; None where no other is left.
     """
-    read, centres = [], []
-    for box in boxes:
-        first, usable, second, usable_item = read_pair(anchor, item, band, grown(box, REACH), lag)
-        usable &= usable_item
-        if np.count_nonzero(usable) >= BLOCK * BLOCK:
-            read.append((first, second, usable))
-            centres.append(centre(box))
-    if not read:
+    raw = _Raw.of(anchor, item, band, boxes, lag)
+    if raw is None:
         return None
-    first, second, usable = (np.stack(part) for part in zip(*read, strict=True))
-    for image in (first, second):
-        drop_dead_lines(image, usable)
-    solid, clear, bridged = bridge(first, second, usable)
-    half_first, half_second, half_solid = halved(first, second, solid)
-    parts = (
-        (first, second, solid, clear),
-        (half_first, half_second, half_solid, _half_clear(clear, half_solid)),
-    )
-    passed = [(high_pass(one, filled), high_pass(two, filled)) for one, two, filled, _ in parts]
-    stripes = np.any([striped(image, solid) for image in passed[0]], axis=0)
-    if stripes.any():
-        for images, (_, _, filled, _) in zip(passed, parts, strict=True):
+    full, stripes = raw.full()
+    return full, raw.half(stripes)
+
+
+def prepare_full(
+    anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
+) -> Windows | None:
+    """The same at full resolution alone."""
+    raw = _Raw.of(anchor, item, band, boxes, lag)
+    return None if raw is None else raw.full()[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Raw:
+    """Windows with their margin side by side, dead lines and gaps seen to; arrays of shape (n, y, x)."""
+
+    known: Sequence[_Passed | None]
+    """The anchor's side of each band-passed, where items before have needed the same."""
+    centres: NDArray[np.float64]
+    first: NDArray[np.float32]
+    second: NDArray[np.float32]
+    solid: NDArray[np.bool_]
+    """Where something stands in both."""
+    clear: NDArray[np.bool_]
+    """Which pixels may be compared."""
+    bridged: bool
+
+    @classmethod
+    def of(
+        cls, anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
+    ) -> _Raw | None:
+        wide = [grown(box, REACH) for box in boxes]
+        second, usable = read_stack(item, band, [moved(box, lag) for box in wide])
+        ground = [_ground(anchor, band, box) for box in wide]
+        for mask, own in zip(usable, ground, strict=True):
+            mask &= own.usable[0]
+        some = np.flatnonzero(np.count_nonzero(usable, axis=(1, 2)) >= BLOCK * BLOCK)
+        if some.size == 0:
+            return None
+        second, usable = second[some], usable[some]
+        first = np.concatenate([ground[k].values for k in some])
+        known = [_known(anchor, band, wide[k], mask) for k, mask in zip(some, usable, strict=True)]
+        odd = [k for k, one in enumerate(known) if one is None]
+        if odd:
+            mask = usable[odd]
+            drop_dead_lines(first[odd], mask)
+            usable[odd] = mask
+        before = np.count_nonzero(usable, axis=(1, 2))
+        drop_dead_lines(second, usable)
+        solid, clear, bridged = bridge(first, second, usable)
+        # lines that are dead in the item, or gaps that were filled, change the anchor's side as well
+        same = [np.count_nonzero(mask, axis=(1, 2)) == before for mask in (usable, solid)]
+        return cls(
+            known=[one if still else None for one, still in zip(known, np.all(same, axis=0), strict=True)],
+            centres=np.array([centre(boxes[int(k)]) for k in some], np.float64),
+            first=first, second=second, solid=solid, clear=clear, bridged=bridged,
+        )  # fmt: skip
+
+    def full(self) -> tuple[Windows, tuple[bool, bool]]:
+        """Windows at full resolution, and whether they were striped along their rows, and along their columns."""
+        images = self._passed(0, self.first, self.second, self.solid)
+        striped_by = [striped(image, self.solid) for image in images]
+        stripes = striped_by[0][0] | striped_by[1][0], striped_by[0][1] | striped_by[1][1]
+        return self._windows(images, stripes, self.solid, self.clear, REACH), stripes
+
+    def half(self, stripes: tuple[bool, bool]) -> Windows:
+        """Windows at half resolution."""
+        first, second, solid = halved(self.first, self.second, self.solid)
+        images = self._passed(1, first, second, solid)
+        return self._windows(images, stripes, solid, _half_clear(self.clear, solid), REACH // 2)
+
+    def _passed(
+        self, level: int, first: NDArray[np.float32], second: NDArray[np.float32], solid: NDArray[np.bool_]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Both images band-passed; where the anchor's side is known, it is taken as it is."""
+        own = np.empty_like(first)
+        for image, one in zip(own, self.known, strict=True):
+            if one is not None and one.images is not None:
+                image[:] = one.images[level]
+        new = [k for k, one in enumerate(self.known) if one is None]
+        if new:
+            own[new] = high_pass(first[new], solid[new])
+        return own, high_pass(second, solid)
+
+    def _windows(
+        self,
+        images: tuple[NDArray[np.float32], NDArray[np.float32]],
+        stripes: tuple[bool, bool],
+        solid: NDArray[np.bool_],
+        clear: NDArray[np.bool_],
+        margin: int,
+    ) -> Windows:
+        if any(stripes):
             for image in images:
-                level_lines(image, filled, *stripes)
-    full, half = (
-        Windows(
-            centres=np.array(centres, np.float64),
-            anchor=images[0],
-            item=images[1],
-            usable=part[3],
-            margin=margin,
-            bridged=bridged,
-        )
-        for images, part, margin in zip(passed, parts, (REACH, REACH // 2), strict=True)
-    )
-    return full, half
+                level_lines(image, solid, *stripes)
+        return Windows(
+            centres=self.centres, anchor=images[0], item=images[1], usable=clear, margin=margin, bridged=self.bridged
+        )  # fmt: skip
+
+
+def _ground(anchor: PreparedAnchor, band: int, box: Box) -> _Ground:
+    def read() -> _Ground:
+        values, usable = read_stack(anchor.source, band, [box])
+        return _Ground(values=values, usable=usable)
+
+    return anchor.kept.of(("ground", band, box), read)
+
+
+def _known(anchor: PreparedAnchor, band: int, box: Box, usable: NDArray[np.bool_]) -> _Passed | None:
+    """The anchor band-passed in a window, if what is usable in both scenes is a rectangle without dead lines."""
+    rectangle = _rectangle(usable)
+    if rectangle is None:
+        return None
+    (rows, cols), ground = rectangle, _ground(anchor, band, box)
+    key = "passed", band, box, rows.start, rows.stop, cols.start, cols.stop
+    found = anchor.kept.of(key, lambda: _Passed.of(ground, (rows, cols)))
+    return None if found.images is None else found
 
 
 @compiled
@@ -143,10 +283,13 @@ def halved(
 
 def _half_clear(clear: NDArray[np.bool_], solid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which pixels of half resolution may be compared: those of which half is, away from where nothing stands."""
+    inner = eroded(solid)
+    if solid.all() and clear[:, RIM:-RIM, RIM:-RIM].all():
+        return inner
     rows, cols = 2 * solid.shape[1], 2 * solid.shape[2]
     part = clear[:, :rows, :cols].view(np.int8)
     count = part[:, ::2, ::2] + part[:, 1::2, ::2] + part[:, ::2, 1::2] + part[:, 1::2, 1::2]
-    return eroded(solid) & (count >= 2)
+    return inner & (count >= 2)
 
 
 def flatness(windows: Windows) -> NDArray[np.float64]:

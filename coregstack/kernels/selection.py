@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.posterior import Basis, Large, Normal, Solution
-from coregstack.kernels.prior import Prior
+from coregstack.kernels.prior import PIECE, Prior
 from coregstack.kernels.symmetric import squared
 from coregstack.model import Shift
 
@@ -38,9 +38,9 @@ _OCCAM = 6.0
 """What the evidence of a field has to gain over a simpler model, for its prior was looked for."""
 _FREE = {SHIFT: 1, AFFINE: 3, FIELD: 3}
 """Functions of each axis that no prior holds."""
-_WINDOW = 16
-"""Nodes a side of the windows that tell the evidence of large scenes."""
 _WINDOWS = 3
+_LEAST = 30
+"""Blocks that say something, without which a window tells nothing."""
 _POWERS = 10.0 ** np.arange(-2.0, 4.1)
 _NEAR_POWERS = 10.0 ** np.array([-0.5, 0.5])
 _LENGTHS = (2.0, 4.0, 8.0, 16.0, 64.0)
@@ -113,30 +113,32 @@ def windows_of(lattice: Lattice) -> list[tuple[slice, slice]]:
     """Windows of nodes that tell the evidence: the whole of a small lattice, else a few, evenly spread."""
     spans = []
     for nodes in lattice.shape:
-        if nodes <= 1.5 * _WINDOW:
+        if nodes <= 1.5 * PIECE:
             spans.append([slice(0, nodes)])
         else:
-            count = min(3, nodes // _WINDOW)
-            starts = np.linspace(0, nodes - _WINDOW, count).round().astype(int)
-            spans.append([slice(s, s + _WINDOW) for s in starts])
+            count = min(3, nodes // PIECE)
+            starts = np.linspace(0, nodes - PIECE, count).round().astype(int)
+            spans.append([slice(s, s + PIECE) for s in starts])
     return [(rows, cols) for rows in spans[0] for cols in spans[1]]
 
 
-def _part(weighed: Weighed, window: tuple[slice, slice]) -> _Part | None:
-    equations, lattice = weighed.equations, weighed.basis.lattice
-    rows, cols = lattice.nodes
+def _inside(weighed: Weighed, window: tuple[slice, slice]) -> list[NDArray[np.bool_]]:
+    """Rows and columns of blocks that lie in a window of nodes."""
+    grid = weighed.equations.grid
     inside = []
-    for places, nodes, span in zip(
-        (equations.grid.rows, equations.grid.cols), (rows, cols), window, strict=True
-    ):
+    for places, nodes, span in zip((grid.rows, grid.cols), weighed.basis.lattice.nodes, window, strict=True):
         part = nodes[span]
         low = part[0] if span.start else -np.inf
         high = part[-1] if span.stop < nodes.size else np.inf
         inside.append((places >= low) & (places <= high))
+    return inside
+
+
+def _part(weighed: Weighed, window: tuple[slice, slice], inside: list[NDArray[np.bool_]]) -> _Part:
+    equations, lattice = weighed.equations, weighed.basis.lattice
+    rows, cols = lattice.nodes
     block = np.ix_(*inside)
     heard = equations.heard[block]
-    if heard.sum() < 30:
-        return None
     small = replace(
         lattice,
         origin=Shift(float(rows[window[0].start]), float(cols[window[1].start])),
@@ -158,9 +160,10 @@ class Evidence:
 
     def __init__(self, weighed: Weighed) -> None:
         self.step = weighed.basis.lattice.step
-        parts = [_part(weighed, window) for window in windows_of(weighed.basis.lattice)]
-        known = sorted((part for part in parts if part is not None), key=lambda part: -part.count)
-        self.parts = known[:_WINDOWS]
+        windows = [(window, _inside(weighed, window)) for window in windows_of(weighed.basis.lattice)]
+        heard = [int(np.count_nonzero(weighed.equations.heard[np.ix_(*inside)])) for _, inside in windows]
+        most = sorted((k for k, count in enumerate(heard) if count >= _LEAST), key=lambda k: -heard[k])
+        self.parts = [_part(weighed, *windows[k]) for k in most[:_WINDOWS]]
         self.texture = weighed.texture
         self.known: dict[tuple[str, Prior | None], float] = {}
 

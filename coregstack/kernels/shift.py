@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.agreement import Fit, Joint, between, fit, join
-from coregstack.kernels.coarse import Found, Refusal, search
-from coregstack.kernels.overview import PreparedAnchor, factor_for, look
-from coregstack.kernels.refine import Windows, prepare
+from coregstack.kernels.agreement import Fit, Joint, away, between, fit, join
+from coregstack.kernels.coarse import Found, Refusal, Search
+from coregstack.kernels.kept import Kept
+from coregstack.kernels.overview import PreparedAnchor, factor_for
+from coregstack.kernels.refine import Windows, prepare, prepare_full
 from coregstack.kernels.spread import beyond_noise
 from coregstack.kernels.static import pull
 from coregstack.kernels.unheld import blocky, lopsided, unheld
@@ -26,6 +28,16 @@ _BUDGET = 36 * 128 * 128
 """Pixels fitted at full resolution, so that the cost hardly grows with the scene."""
 _ASTRAY = 2.0
 """A fit that ends further than this from where the search put it has not found what it started from, px."""
+_SETTLED = 0.025
+"""Sigma below which one band settles the shift, px: bands of a sensor lie on each other hardly better than that."""
+_ASKED = 3
+"""Windows in which other bands are asked whether they say the same."""
+_ALIKE = 0.01
+"""Bands nearer to each other than this say the same, px."""
+_CHANCE = 9.0
+"""Squared distance between bands, in terms of their own variance, that is chance."""
+_KEPT = 1 << 26
+"""Bytes of what items ask of the anchor that are kept."""
 _UNSURE = 0.5
 """Largest sigma, px, with which a shift counts as known."""
 _DRAWN = 0.3
@@ -69,11 +81,9 @@ def prepare_anchor(anchor: PixelSource) -> PreparedAnchor:
     Returns
     -------
     PreparedAnchor
-        Holds the source, from which windows are read when they are needed, and for each band an
-        overview of at most 256 x 256 px.
+        Holds the source, from which windows are read when they are needed, and keeps what items ask of it.
     """
-    factor = factor_for(max(anchor.shape))
-    return PreparedAnchor(source=anchor, factor=factor, looks=look(anchor, factor))
+    return PreparedAnchor(source=anchor, factor=factor_for(max(anchor.shape)), kept=Kept(_KEPT))
 
 
 def estimate_shift(
@@ -113,11 +123,11 @@ def estimate_shift(
         quarter = area.height / 4, area.width / 4
         limit = shift_limit(area, max_shift)
         reach = max(quarter[0], limit[0]), max(quarter[1], limit[1])
-        found = search(anchor, item, area, reach, _BUDGET)
-        fits, ties = _fit_bands(anchor.source, item, found)
-        joint = join(fits, {one.band: one.kin for one in found})
+        searched = Search(anchor=anchor, item=item, area=area, reach=reach, budget=_BUDGET)
+        bands = range(min(anchor.source.bands, item.bands))
+        known = _first_alone(searched, bands) or _matched(searched, bands)
+        fits, joint, ties = known.fits, known.joint, known.ties
         shift = Shift(joint.lag[0] - item.origin.y, joint.lag[1] - item.origin.x)
-        _check(found, fits, joint)
         check_limit(shift, limit)
         square, error = np.mean([one.shared for one in fits.values()], axis=0)
         return ShiftEstimate(
@@ -183,26 +193,63 @@ def check_sigma(joint: Joint) -> None:
         )
 
 
-def _fit_bands(
-    anchor: PixelSource, item: PixelSource, found: Sequence[Found]
-) -> tuple[dict[int, Fit], TiePoints]:
-    """Fit every band apart, and list all windows."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Match:
+    """What bands say of the lag, and what was fitted for it."""
+
+    found: tuple[Found, ...]
+    fits: Mapping[int, Fit]
+    joint: Joint
+    ties: TiePoints
+
+
+def _matched(searched: Search, bands: Sequence[int]) -> _Match:
+    """Search some bands, fit those that are worth it, and check what they say."""
+    found = searched.of(bands)
     fits: dict[int, Fit] = {}
     ties = []
     for one in found:
-        fitted = _fit_band(anchor, item, one)
+        fitted = searched.once(("fit", one.band, one.lag, one.windows), partial(_fit_band, searched, one))
         if fitted is not None:
             windows, fits[one.band] = fitted
-            ties.append(tie_points(windows.centres, fits[one.band], one.band, item.origin))
+            ties.append(tie_points(windows.centres, fits[one.band], one.band, searched.item.origin))
     if not fits:
         raise Refusal("too few windows: where the overviews match, the pixels are not usable in both")
-    return fits, stacked(ties)
+    joint = join(fits, {one.band: one.kin for one in found})
+    _check(found, fits, joint)
+    return _Match(found=tuple(found), fits=fits, joint=joint, ties=stacked(ties))
 
 
-def _fit_band(anchor: PixelSource, item: PixelSource, found: Found) -> tuple[Windows, Fit] | None:
+def _first_alone(searched: Search, bands: Sequence[int]) -> _Match | None:
+    """What the first band says, if it is so sure that others could bring nothing and none of them contradicts."""
+    if len(bands) == 1:
+        return None
+    try:
+        match = _matched(searched, bands[:1])
+    except Refusal:
+        return None
+    sure = max(match.joint.sigma) < _SETTLED and not match.joint.remark
+    return match if sure and all(_agrees(searched, match, band) for band in bands[1:]) else None
+
+
+def _agrees(searched: Search, match: _Match, band: int) -> bool:
+    """Whether a band says the same in a few windows, or nothing."""
+    (first,) = match.found
+    lag = Lag.of(*match.joint.lag)
+    few = first.windows[:: -(-len(first.windows) // _ASKED)]
+    windows = prepare_full(searched.anchor, searched.item, band, few, lag)
+    if windows is None:
+        return True
+    apart, covariance = away(windows, np.array([lag.rest_y, lag.rest_x]))
+    known = covariance + np.diag(np.square(match.joint.sigma))
+    length = np.hypot(*apart)
+    return bool(length < _ALIKE or (length < _SETTLED and apart @ np.linalg.pinv(known) @ apart < _CHANCE))
+
+
+def _fit_band(searched: Search, found: Found) -> tuple[Windows, Fit] | None:
     """Windows of a band and what they say; read on both sides of the lag where gaps hold the fit back."""
     near = Lag.of(*found.lag)
-    first = _fit_at(anchor, item, found, near)
+    first = _fit_at(searched.anchor, searched.item, found, near)
     if first is None or not first[0].bridged:
         return first
     lag = first[1].lag
@@ -214,11 +261,11 @@ def _fit_band(anchor: PixelSource, item: PixelSource, found: Found) -> tuple[Win
         rest_y=float(lag[0] - beyond[0]),
         rest_x=float(lag[1] - beyond[1]),
     )
-    second = _fit_at(anchor, item, found, far)
+    second = _fit_at(searched.anchor, searched.item, found, far)
     return first if second is None else (first[0], between(first[1], second[1], read, beyond))
 
 
-def _fit_at(anchor: PixelSource, item: PixelSource, one: Found, lag: Lag) -> tuple[Windows, Fit] | None:
+def _fit_at(anchor: PreparedAnchor, item: PixelSource, one: Found, lag: Lag) -> tuple[Windows, Fit] | None:
     """Windows of a band, read at a lag's whole pixels, and what they say."""
     windows = prepare(anchor, item, one.band, one.windows, lag)
     if windows is None:
@@ -258,7 +305,7 @@ def _hidden(
 
 
 def _freed(
-    anchor: PixelSource, item: PixelSource, one: Found, fitted: Fit, place: NDArray[np.float64]
+    anchor: PreparedAnchor, item: PixelSource, one: Found, fitted: Fit, place: NDArray[np.float64]
 ) -> Fit:
     """A fit without the pull of a pattern that stays at a lag, or one that says how far it may pull."""
     windows = prepare(anchor, item, one.band, one.windows, Lag.of(*place))
@@ -323,7 +370,7 @@ def stacked(parts: Sequence[TiePoints]) -> TiePoints:
     return TiePoints(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
-def _check(found: Sequence[Found], fits: dict[int, Fit], joint: Joint) -> None:
+def _check(found: Sequence[Found], fits: Mapping[int, Fit], joint: Joint) -> None:
     """Refuse a shift that the evidence does not carry."""
     best = max(fits.values(), key=lambda f: f.blocks)
     agree = np.count_nonzero(best.weight)

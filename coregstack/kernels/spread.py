@@ -1,7 +1,11 @@
 """How far the parts of a scene lie apart, beyond noise.
 
 The noise of two neighbouring blocks has next to nothing in common, while what displaces one displaces the other as
-well: so the mean product of the steps of two such blocks is the mean square of the displacement that they share.
+well: so the mean product of the steps of two such blocks is the mean square of the displacement that they share. How
+much less it is for blocks further apart tells how much is lost already between neighbours.
+
+Blocks that lie far off are also those that match least, and know their step least well. Weighed by what they know,
+they would hardly count, and the spread would be that of the blocks that lie well.
 """
 
 from __future__ import annotations
@@ -11,9 +15,13 @@ from numpy.typing import NDArray
 
 from coregstack.kernels.symmetric import inverse, product
 
-_APART = 2
-"""Blocks from one to the other."""
-_FARTHEST = 1.5
+_APART = 2, 4
+"""Blocks from one to the other, and to one further away."""
+_MOST = 1.6
+"""Factor at most by which a mean square is raised for what neighbours do not share."""
+_EVEN = 4.0
+"""Variance that the steps of all blocks are given besides their own, in terms of the typical one."""
+_FARTHEST = 2.5
 """Steps of blocks longer than this are no steps of a fit, px."""
 _SURE = 3.0
 """Standard errors by which a mean square must exceed 0."""
@@ -43,16 +51,28 @@ def shared_square(
     steps = product(known, vector)
     variance = known[..., 0] + known[..., 2]
     good = (trace > 0) & (np.abs(steps).max(axis=-1) < _FARTHEST) & (variance > 0)
-    weight = np.where(good, trust / np.where(good, variance, 1), 0.0)
+    if not good.any():
+        return 0.0, 0.0
+    even = _EVEN * float(np.median(variance[good]))
+    weight = np.where(good, trust / (np.where(good, variance, 1) + even), 0.0)
+    square, error = _shared(steps, weight, _APART[0])
+    far, _ = _shared(steps, weight, _APART[1])
+    # as the square of the distance, where displacements are smooth
+    more = min(max((square / far) ** (1 / 3), 1.0), _MOST) if square > 0 and far > 0 else 1.0
+    return more * square, more * error
+
+
+def _shared(steps: NDArray[np.float64], weight: NDArray[np.float64], apart: int) -> tuple[float, float]:
+    """Mean product of the steps of blocks some blocks apart, and its standard error."""
     products, weights, places = [], [], []
     for axis in (1, 2):
         far, near = [slice(None)] * 3, [slice(None)] * 3
-        far[axis], near[axis] = slice(_APART, None), slice(None, -_APART)
+        far[axis], near[axis] = slice(apart, None), slice(None, -apart)
         one, two = tuple(near), tuple(far)
         products.append((steps[one] * steps[two]).sum(axis=-1).ravel())
         weights.append(np.sqrt(weight[one] * weight[two]).ravel())
         n, y, x = np.indices(weight[one].shape)
-        along = [k * _PARTS // max(1, size) for k, size in zip((y, x), trace.shape[1:], strict=True)]
+        along = [k * _PARTS // max(1, size) for k, size in zip((y, x), weight.shape[1:], strict=True)]
         places.append(((n * _PARTS + along[0]) * _PARTS + along[1]).ravel())
     return _mean(np.concatenate(products), np.concatenate(weights), np.concatenate(places))
 

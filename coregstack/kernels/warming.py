@@ -10,18 +10,23 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from coregstack.errors import CoregError
+from coregstack.kernels.displaced import displaced_positions, resample_at, resample_mask_at
+from coregstack.kernels.displacement import Spline
+from coregstack.kernels.field import estimate_displacement
+from coregstack.kernels.lines import level_lines
 from coregstack.kernels.resample import translate, translate_mask
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.selected_inverse import selected_inverse
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import Shift
+from coregstack.model import Displacement, Shift
 
 PIXELS: tuple[type[np.generic], ...] = (np.uint16, np.float32, np.uint8, np.int16)
 """Types of pixels that kernels are compiled for beforehand."""
@@ -30,16 +35,29 @@ _MOVED = Shift(1.3, -0.6)
 
 
 def match() -> None:
-    """Find a shift."""
+    """Find a shift, of whole scenes and of scenes with stripes and many narrow gaps."""
     anchor, item = _source(np.uint16, Shift(0.0, 0.0)), _source(np.uint16, _MOVED)
     estimate_shift(prepare_anchor(anchor), item)
+    seen = item.usable.copy()
+    seen[:, ::3] = False
+    estimate_shift(prepare_anchor(anchor), replace(item, usable=seen))
+    level_lines(np.zeros((1, 64, 64), np.float32), np.ones((1, 64, 64), np.bool_), True, True)
+
+
+def follow() -> None:
+    """Find displacements that vary over a scene."""
+    anchor, item = _source(np.uint16, Shift(0.0, 0.0)), _source(np.uint16, _MOVED)
+    prepared = prepare_anchor(anchor)
+    found = estimate_shift(prepared, item)
+    for model in ("affine", "field"):
+        estimate_displacement(prepared, item, found, model=model)
 
 
 def compare() -> None:
-    """Score a shift."""
+    """Score a shift and a displacement."""
     anchor, item = _source(np.uint16, Shift(0.0, 0.0)), _source(np.uint16, _MOVED)
-    for shift in (None, _MOVED):
-        matching_scores(anchor, item, shift, value_range=anchor_range(anchor))
+    for move in (None, _MOVED, _displacement()):
+        matching_scores(anchor, item, move, value_range=anchor_range(anchor))
 
 
 def read() -> None:
@@ -59,6 +77,18 @@ def move() -> None:
     translate_mask(image[0] > 0, start=Shift(0.4, 2.3), shape=image.shape[1:])
 
 
+def displace() -> None:
+    """Move images of each type, and masks, by a displacement that varies."""
+    spline = Spline.of(_displacement())
+    rows, cols = displaced_positions(spline, (0, 0, _SIDE, _SIDE), Shift(0.0, 0.0))
+    spline.at_points(rows, cols)
+    for dtype in PIXELS:
+        image = _image(dtype, Shift(0.0, 0.0))
+        for kernel in ("cubic", "nearest"):
+            resample_at(image, rows, cols, kernel=kernel, nodata=0)
+    resample_mask_at(image[0] > 0, rows, cols)
+
+
 def adjust() -> None:
     """Take the inverse of a sparse matrix, as the adjustment of a network does."""
     selected_inverse(sp.csc_matrix([[2.0, -1.0], [-1.0, 2.0]]), np.array([0]), np.array([1]))
@@ -70,6 +100,8 @@ class CompilingFailed(CoregError, RuntimeError):
 
 PARTS: dict[str, Callable[[], None]] = {
     "match": match,
+    "displace": displace,
+    "follow": follow,
     "compare": compare,
     "move": move,
     "read": read,
@@ -117,6 +149,14 @@ def _started(part: str) -> subprocess.Popen[bytes]:
 def _cores() -> int:
     known = getattr(os, "sched_getaffinity", None)
     return len(known(0)) if known else os.cpu_count() or 1
+
+
+def _displacement() -> Displacement:
+    """About `_MOVED`, and by a tenth of a pixel more from one side to the other."""
+    y, x = np.meshgrid(np.linspace(0.0, 0.1, 5), np.linspace(0.0, 0.1, 5), indexing="ij")
+    nodes = [(part + by).astype(np.float32) for part, by in zip((y, x), _MOVED, strict=True)]
+    sigma = np.full(y.shape, 0.01, np.float32)
+    return Displacement(origin=Shift(0.0, 0.0), step=_SIDE / 4, y=nodes[0], x=nodes[1], sigma=sigma)
 
 
 def _source(dtype: type[np.generic], shift: Shift) -> ArraySource:

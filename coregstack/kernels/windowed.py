@@ -19,7 +19,7 @@ from coregstack.kernels.agreement import Fit, between, join
 from coregstack.kernels.blank import is_flat, why_blank
 from coregstack.kernels.coarse import Refusal
 from coregstack.kernels.overview import PreparedAnchor
-from coregstack.kernels.refine import prepare
+from coregstack.kernels.refine import prepare_full
 from coregstack.kernels.shift import (
     check_limit,
     check_sigma,
@@ -168,7 +168,7 @@ def estimate_by_windows(
     asked = _Asked(estimator=estimator, name=name)
     try:
         area = common_area(anchor.source, item)
-        fits, ties = _fit_bands(anchor.source, item, asked, area)
+        fits, ties = _fit_bands(anchor, item, asked, area)
         joint = join(fits, {band: band for band in fits})
         joint = replace(joint, sigma=np.hypot(joint.sigma, _COMMON))
         shift = Shift(joint.lag[0] - item.origin.y, joint.lag[1] - item.origin.x)
@@ -187,13 +187,13 @@ def estimate_by_windows(
 
 
 def _fit_bands(
-    anchor: PixelSource, item: PixelSource, asked: _Asked, area: Box
+    anchor: PreparedAnchor, item: PixelSource, asked: _Asked, area: Box
 ) -> tuple[dict[int, Fit], TiePoints]:
     """What the windows of each band agree on, of those in which they do."""
-    bands = range(min(anchor.bands, item.bands))
-    alive = [band for band in bands if not is_flat(anchor, band) and not is_flat(item, band)]
+    bands = range(min(anchor.source.bands, item.bands))
+    alive = [band for band in bands if not is_flat(anchor.source, band) and not is_flat(item, band)]
     if not alive:
-        blank, side = (anchor, "anchor") if is_flat(anchor, 0) else (item, "item")
+        blank, side = (anchor.source, "anchor") if is_flat(anchor.source, 0) else (item, "item")
         raise Refusal(why_blank(blank, side))
     fits: dict[int, Fit] = {}
     ties = []
@@ -217,11 +217,11 @@ class _Disagreement(Refusal):
 
 
 def _fit_band(
-    anchor: PixelSource, item: PixelSource, band: int, asked: _Asked, area: Box
+    anchor: PreparedAnchor, item: PixelSource, band: int, asked: _Asked, area: Box
 ) -> tuple[NDArray[np.float64], Fit]:
     """Centres of a band's windows, and what these agree on, where the reduced images put them or none has moved."""
     nominal = np.array(item.origin, np.float64)
-    start = _coarse(anchor, item, band, asked, area)
+    start = _coarse(anchor.source, item, band, asked, area)
     starts = [nominal] if start is None else [start]
     if start is not None and np.abs(start - nominal).max() > _APART:
         starts.append(nominal)
@@ -268,7 +268,7 @@ def _part(window: Window, where: tuple[slice, slice]) -> Window:
 
 
 def _fit_from(
-    anchor: PixelSource, item: PixelSource, band: int, asked: _Asked, lag: NDArray[np.float64]
+    anchor: PreparedAnchor, item: PixelSource, band: int, asked: _Asked, lag: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], Fit]:
     """What windows agree on that are read at whole pixels on both sides of where they match.
 
@@ -285,16 +285,16 @@ def _fit_from(
 
 
 def _fit_at(
-    anchor: PixelSource, item: PixelSource, band: int, asked: _Asked, read: NDArray[np.float64]
+    anchor: PreparedAnchor, item: PixelSource, band: int, asked: _Asked, read: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], Fit]:
     """Centres of windows that are read at a lag, and what they agree on."""
-    boxes, steps, sigmas = _ask(anchor, item, band, asked, read)
+    boxes, steps, sigmas = _ask(anchor.source, item, band, asked, read)
     found = _agreed(steps, sigmas, len(boxes))
     at = read + found.lag
     held = np.zeros(2)
-    some = prepare(anchor, item, band, boxes[::2], Lag.of(*read))
+    some = prepare_full(anchor, item, band, boxes[::2], Lag.of(*read))
     if some is not None:
-        held, _ = held_back(some[0], read, at, item.origin)
+        held, _ = held_back(some, read, at, item.origin)
     centres = np.array([centre(box) for box in boxes], np.float64)
     return centres, replace(found, lag=at, local=found.local + read, pull=held)
 

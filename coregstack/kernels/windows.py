@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -65,14 +66,29 @@ def overlap(shape: tuple[int, int], item_shape: tuple[int, int], lag: tuple[floa
 
 def read_padded(source: PixelSource, band: int, box: Box) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Pixels and mask of a box that may reach beyond the source, where nothing is usable."""
+    values, usable = read_stack(source, band, [box])
+    return values[0], usable[0]
+
+
+def _read_into(
+    source: PixelSource, band: int, box: Box, values: NDArray[np.float32], usable: NDArray[np.bool_]
+) -> None:
     height, width = source.shape
     top, bottom = (min(max(v, 0), height) for v in (box.top, box.bottom))
     left, right = (min(max(v, 0), width) for v in (box.left, box.right))
-    values = np.zeros((box.height, box.width), np.float32)
-    usable = np.zeros((box.height, box.width), np.bool_)
     if bottom > top and right > left:
         inside = slice(top - box.top, bottom - box.top), slice(left - box.left, right - box.left)
         values[inside], usable[inside] = source.read(band, slice(top, bottom), slice(left, right))
+
+
+def read_stack(
+    source: PixelSource, band: int, boxes: Sequence[Box]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """`read_padded` of boxes of one size, shape (n, y, x)."""
+    shape = len(boxes), boxes[0].height, boxes[0].width
+    values, usable = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
+    for k, box in enumerate(boxes):
+        _read_into(source, band, box, values[k], usable[k])
     return values, usable
 
 

@@ -47,6 +47,21 @@ def find_archives(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(path for path in found if path.suffix.lower() == ARCHIVE_EXTENSION))
 
 
+def archives_of(source: Path) -> tuple[Path, ...]:
+    """The archives that an order came as: those in a folder, or the one that is named itself.
+
+    Raises
+    ------
+    MissingFile
+        If there is nothing at `source`.
+    """
+    if os.path.isdir(source):
+        return find_archives(source)
+    if os.path.isfile(source):
+        return (source,)
+    raise MissingFile(f"{source} has to be a folder or a zip archive, but there is nothing at this path.")
+
+
 def unpack(source: Path, into: Path, *, limits: UnpackLimits | None = None) -> tuple[Path, ...]:
     """Make the folders of an order that came as a folder, as zip archives, or as both.
 
@@ -81,15 +96,12 @@ def unpack(source: Path, into: Path, *, limits: UnpackLimits | None = None) -> t
         If a file to be unpacked is already there, or two have one name.
     """
     limits = limits or UnpackLimits()
+    found = archives_of(source)
     if os.path.isdir(source):
-        archives = {
-            archive: into / archive.relative_to(source).with_suffix("") for archive in find_archives(source)
-        }
+        archives = {archive: into / archive.relative_to(source).with_suffix("") for archive in found}
         folders = [source, into] if archives else [source]
-    elif os.path.isfile(source):
-        archives, folders = {source: into}, [into]
     else:
-        raise MissingFile(f"{source} has to be a folder or a zip archive, but there is nothing at this path.")
+        archives, folders = dict.fromkeys(found, into), [into]
     total = sum(_check(archive, limits) for archive in archives)
     if total > limits.max_bytes:
         raise UnreadableFile(_too_large(source, f"{total} bytes", f"{limits.max_bytes} bytes"))

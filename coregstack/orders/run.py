@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from coregstack.cube.place import place_of
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
 from coregstack.export.deliver import check_source
-from coregstack.export.files import copy_file, inside
+from coregstack.export.files import check_lasting, copy_file, inside
 from coregstack.export.lock import locked
 from coregstack.export.plan import TABLE, Asset, ItemReport, WrittenFile, written
 from coregstack.export.stac import FOLDER
@@ -31,12 +32,12 @@ from coregstack.matching.choices import (
 from coregstack.matching.decision import failure
 from coregstack.matching.options import MatchSettings
 from coregstack.model import WindowEstimator
-from coregstack.orders.archives import unpack
+from coregstack.orders.archives import archives_of, unpack
 from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, list_again, media_type, write_manifest
 from coregstack.orders.payload import Order, read_payload
 from coregstack.orders.scan import Delivery, scan_delivery
 from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
-from coregstack.orders.scratch import scratch_folder
+from coregstack.orders.scratch import remove_dead, scratch_folder
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
 from coregstack.run.request import RunItems, RunRequest, carry_out
@@ -46,7 +47,7 @@ from coregstack.run.targets import needed_names
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import stack_scenes, unreadable_files
 from coregstack.stack.placing import check_anchor
-from coregstack.untrusted.given import given_path
+from coregstack.untrusted.given import given_place
 
 if TYPE_CHECKING:
     import pystac
@@ -131,7 +132,7 @@ def open_order(
     --------
     >>> stack = open_order("order_folder", anchor="20200630_164149_0e3a")  # doctest: +SKIP
     """
-    root = given_path(folder, "folder")
+    root = given_place(folder, "folder")
     if os.path.isfile(root):
         raise InvalidRequest(f"{str(root)!r} is a file; a folder was expected. Unpack it, or use run_order.")
     delivery = scan_delivery(root)
@@ -233,13 +234,13 @@ def run_order(
         estimator=estimator,
     )
     order = read_payload(payload)
-    source = given_path(input, "input")
+    source = given_place(input, "input")
     request = RunRequest(
-        match=settings, output=given_path(output, "output"), zarr=zarr, append=append, resampling=resampling,
+        match=settings, output=given_place(output, "output"), zarr=zarr, append=append, resampling=resampling,
         cog=order.cog,
         overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
-    with _input_folders(source) as folders:
+    with _input_folders(request, source) as folders:
         delivery = scan_delivery(*folders, item_ids=order.item_ids)
         wanted = set(order.item_ids)
         there = [item for item in delivery.items if item.item_id in wanted]
@@ -286,9 +287,17 @@ def _finish(
 
 
 @contextmanager
-def _input_folders(source: Path) -> Iterator[tuple[Path, ...]]:
+def _input_folders(request: RunRequest, source: Path) -> Iterator[tuple[Path, ...]]:
     """The folders to read; what comes in archives is unpacked for as long as the run lasts."""
-    with scratch_folder() as scratch:
+    cube = None if request.zarr is None else place_of(request.zarr).local
+    places = [path for path in (source, request.output, cube) if path is not None]
+    for path in places:
+        check_lasting(path)
+    remove_dead()
+    if source.is_dir() and not archives_of(source):
+        yield (source,)
+        return
+    with scratch_folder(places) as scratch:
         yield unpack(source, scratch / "unpacked")
 
 

@@ -26,7 +26,7 @@ from coregstack.errors import MissingFile, UnreadableFile
 from coregstack.geometry.lattice import crs_of
 from coregstack.pixels import hints
 from coregstack.pixels.claims import check_boxes, check_crs_bytes, check_tiff
-from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, READ_BYTES
+from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, RASTER_RATIO, READ_BYTES
 
 DRIVERS: Mapping[str, tuple[bytes, ...]] = {
     "GTiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
@@ -62,6 +62,10 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _WARP_MEMORY_MB = 64
 _CHECKED_BYTES = 128 * 2**20
 """Pixels that are in memory at once where all of a raster are read; always at least a row of blocks high."""
+_FREE_BYTES = 2**28
+"""Pixels of a raster that are taken however small its file is: to move them takes a few seconds."""
+_TILE = 256
+"""Side of the smallest tiles that a raster is written in."""
 _FINER = 4
 """How much finer than what is asked for an overview may be that is read for it, along each axis."""
 
@@ -173,7 +177,7 @@ def read_header(path: str | os.PathLike[str]) -> RasterHeader:
         If it cannot be read, has no CRS or geotransform, mixes or has unusable dtypes, or claims more
         pixels, bands or bytes in a block than the limits ``COREGSTACK_MAX_PIXELS`` (default 4e9 in each
         band), ``COREGSTACK_MAX_BANDS`` (default 1000) and ``COREGSTACK_MAX_BLOCK_BYTES`` (default 2**30)
-        allow.
+        allow, or more pixels than its bytes can hold (``COREGSTACK_MAX_RASTER_RATIO``, default 20,000).
     """
     if hint := hints.of_address(os.fspath(path)):
         raise UnreadableFile(hint)
@@ -280,6 +284,12 @@ def _check_redirects(path: str, dataset: DatasetReader) -> None:
             )
 
 
+def _in_tiles(dataset: DatasetReader) -> int:
+    """Pixels of a band in whole tiles, as they are read and written: of a narrow raster many more than it has."""
+    sides = (max(side, _TILE) for side in dataset.block_shapes[0])
+    return math.prod(-(-size // side) * side for size, side in zip(dataset.shape, sides, strict=True))
+
+
 def _check_claims(path: str, dataset: DatasetReader) -> None:
     pixels, bands = PIXELS(), BANDS()
     if dataset.width * dataset.height > pixels or dataset.count > bands:
@@ -292,6 +302,14 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
         raise UnreadableFile(
             f"{path!r} holds bands of type {sorted(set(dataset.dtypes))}; one integer or float type "
             "for all bands was expected. Convert it with gdal_translate -ot."
+        )
+    whole = _in_tiles(dataset) * dataset.count * np.dtype(dataset.dtypes[0]).itemsize
+    size, ratio = os.path.getsize(path), RASTER_RATIO()
+    if whole > max(_FREE_BYTES, size * ratio):
+        # time goes with pixels, also with those that the file does not hold
+        raise UnreadableFile(
+            f"{path!r} claims {whole} bytes of pixels in whole tiles, in a file of {size}; at most {ratio} for each "
+            f"byte are allowed. If the file is sound, cut it to what it holds, or raise {RASTER_RATIO.variable}."
         )
     largest = BLOCK_BYTES()
     bands_in_block = dataset.count if dataset.interleaving is Interleaving.pixel else 1

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from functools import cache, partial
 from pathlib import Path
 
 import dask.array as da
@@ -19,7 +20,14 @@ from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
 from coregstack.export import claim
 from coregstack.export.deliver import deliver_item, log_report
 from coregstack.export.earlier import Earlier, all_earlier, left_behind, words_of_again, words_of_left
-from coregstack.export.files import WriteError, file_digest, is_half_written, resolved, sample_digest
+from coregstack.export.files import (
+    WriteError,
+    check_lasting,
+    file_digest,
+    is_half_written,
+    resolved,
+    sample_digest,
+)
 from coregstack.export.lock import locked
 from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
 from coregstack.graph.blocks import object_array
@@ -259,11 +267,13 @@ def _by_bands(
         list
     )
     refused = {}
+    # scenes of one product have the same bands
+    paired = cache(partial(pair_bands, match, scene_bands(anchor)))
     for plan in plans:
         if plan.id == anchor.id:
             continue
         try:
-            pairs = pair_bands(match, scene_bands(anchor), scene_bands(scenes[plan.id]))
+            pairs = paired(scene_bands(scenes[plan.id]))
         except (InvalidRequest, InvalidStack) as error:
             refused[plan.id] = failure(str(error))
             continue
@@ -377,13 +387,14 @@ def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
     Raises
     ------
     OutputConflict
-        If the output is or holds an input, lies in an input folder or a Zarr store, is a file, or is written by
-        another run.
+        If the output is or holds an input, lies in an input folder, a Zarr store or a folder of unpacked archives,
+        is a file, or is written by another run.
     WriteError
         If it cannot be made or locked.
     """
     check_apart(output, inputs)
     check_no_store(output)
+    check_lasting(output)
     output = resolved(output)
     if output.exists() and not output.is_dir():
         raise OutputConflict(f"The output {str(output)!r} is a file; a folder was expected.")

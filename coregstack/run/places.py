@@ -28,7 +28,7 @@ def check_apart(output: Path, inputs: Iterable[Path]) -> None:
     for path in inputs:
         where = resolved(path)
         folder = where if where.is_dir() else where.parent
-        if _same(output, folder) or _within(where, output) or (where.is_dir() and _within(output, where)):
+        if _same(output, folder) or within(where, output) or (where.is_dir() and within(output, where)):
             raise OutputConflict(
                 f"The output {str(output)!r} and the input {str(where)!r} overlap; inputs are never written to. "
                 "Choose an output folder beside the input."
@@ -93,7 +93,7 @@ def cube_place(
     if place.local is not None:
         check_apart(place.local, inputs)
         folder = resolved(output)
-        if _within(folder, place.local) or _within(place.local, folder):
+        if within(folder, place.local) or within(place.local, folder):
             raise OutputConflict(
                 f"The cube {str(place.local)!r} and the output {str(folder)!r} overlap. Choose a place for the cube "
                 "beside the output folder."
@@ -113,21 +113,9 @@ def cube_place(
             f"{place.name} holds a cube {what}. Choose another store, or replace it with overwrite=True (--overwrite)."
         )
     return place
-    there = mark.layout.get("anchor")
-    others = sorted({item.rsplit(" ", 1)[0] for item in read_journal(place).items if item} - set(ids))
-    if there != anchor or others:
-        what = (
-            f"of the anchor {there!r}"
-            if there != anchor
-            else f"that holds {', '.join(others[:5])}, no item of this run"
-        )
-        raise OutputConflict(
-            f"{place.name} holds a cube {what}. Choose another store, or replace it with overwrite=True (--overwrite)."
-        )
-    return place
 
 
-def _within(path: Path, folder: Path) -> bool:
+def within(path: Path, folder: Path) -> bool:
     """Whether a path is a folder or lies in it, by name or, for other names of one folder, by what is on disk."""
     return any(_same(part, folder) for part in (path, *path.parents))
 

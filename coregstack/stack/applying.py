@@ -14,7 +14,7 @@ from coregstack.matching.choices import RESAMPLING, Resampling
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given, with_classes
-from coregstack.stack.measured import displacements_on, on_lattice
+from coregstack.stack.measured import FRAME, displacements_on, geotransform, measured_on, on_lattice
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.given import short
 
@@ -96,6 +96,7 @@ def apply(
         "coregstack_resampling": resampling,
         "coregstack_anchor": quality.attrs.get("anchor", ""),
         "coregstack_method": quality.attrs.get("method", "direct"),
+        FRAME: geotransform(measured_on(measured) or known.box),
         "coregstack_estimator": quality.attrs.get("estimator", "coregstack"),
     }
     return like_given(known, aligned)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable, Mapping
+from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -24,6 +26,8 @@ DISPLACEMENT = {
 }
 """Variables of a displacement on its control lattice, and what they are."""
 
+FRAME = "coregstack_frame"
+"""Attribute of an aligned stack: the lattice that it was moved on."""
 _CRS, _TRANSFORM = "lattice_crs", "lattice_geotransform"
 _SAME = 1e-6
 """Pixel sizes that differ by less than this part are equal."""
@@ -45,9 +49,35 @@ def with_lattice(quality: xr.Dataset, box: GeoBox) -> xr.Dataset:
         With the attributes `lattice_crs` (empty without a CRS) and `lattice_geotransform`, six numbers in GDAL's order.
     """
     crs = "" if box.crs is None else str(box.crs)
-    return quality.assign_attrs(
-        {_CRS: crs, _TRANSFORM: " ".join(repr(float(value)) for value in box.affine.to_gdal())}
-    )
+    return quality.assign_attrs({_CRS: crs, _TRANSFORM: geotransform(box)})
+
+
+def geotransform(box: GeoBox) -> str:
+    """Six numbers in GDAL's order, as text.
+
+    Examples
+    --------
+    >>> geotransform(GeoBox((9, 9), Affine(10, 0, 0, 0, -10, 90), "EPSG:32633"))
+    '0.0 10.0 0.0 90.0 0.0 -10.0'
+    """
+    return " ".join(repr(float(value)) for value in box.affine.to_gdal())
+
+
+def frame_of(attrs: Mapping[Hashable, Any], box: GeoBox) -> GeoBox:
+    """The lattice that an aligned stack was moved on, which it may have been selected from since, as a box.
+
+    Parameters
+    ----------
+    attrs : mapping
+        Of the aligned stack; `FRAME` among them holds what `geotransform` gave.
+    box : GeoBox
+        Lattice and extent of the stack, taken where its attributes tell nothing that can be read.
+    """
+    try:
+        numbers = [float(number) for number in str(attrs.get(FRAME, "")).split()]
+        return GeoBox((1, 1), Affine.from_gdal(*numbers), box.crs)
+    except (TypeError, ValueError):
+        return box
 
 
 def on_lattice(quality: xr.Dataset, box: GeoBox) -> xr.Dataset:

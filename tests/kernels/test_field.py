@@ -174,9 +174,6 @@ def test_sigma_grows_where_nothing_was_seen() -> None:
     assert sigma[83:103, 83:103].min() > 3 * np.median(sigma[:38])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="in a hole the prior of most evidence is too sure: error / sigma is 2.7"
-)
 def test_sigma_tells_the_error_where_nothing_was_seen() -> None:
     sigma, away = field_with_a_hole()
     middle = slice(83, 103), slice(83, 103)

@@ -19,7 +19,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack._version import __version__
 from coregstack.errors import InvalidRequest, OutputConflict
-from coregstack.export.files import staged
+from coregstack.export.files import check_lasting, staged
 from coregstack.export.lock import locked
 from coregstack.export.plan import REPORT, TABLE
 from coregstack.geometry.lattice import crs_name
@@ -105,6 +105,7 @@ def _target(source: Any, path: str | os.PathLike[str] | None) -> Path:
 def _check_free(target: Path) -> None:
     """Refuse a path that holds anything but a report: it may be an input, or any other file that was meant to stay."""
     check_no_store(target.parent)
+    check_lasting(target.parent)
     if not os.path.lexists(target):
         return
     try:
