@@ -30,8 +30,8 @@ _ASTRAY = 2.0
 """A fit that ends further than this from where the search put it has not found what it started from, px."""
 _SETTLED = 0.025
 """Sigma below which one band settles the shift, px: bands of a sensor lie on each other hardly better than that."""
-_ASKED = 3
-"""Windows in which other bands are asked whether they say the same."""
+_ASKED = 3 * 128 * 128
+"""Pixels of the windows in which other bands are asked whether they say the same."""
 _ALIKE = 0.01
 """Bands nearer to each other than this say the same, px."""
 _CHANCE = 9.0
@@ -236,7 +236,8 @@ def _agrees(searched: Search, match: _Match, band: int) -> bool:
     """Whether a band says the same in a few windows, or nothing."""
     (first,) = match.found
     lag = Lag.of(*match.joint.lag)
-    few = first.windows[:: -(-len(first.windows) // _ASKED)]
+    enough = -(-_ASKED // (first.windows[0].height * first.windows[0].width))
+    few = first.windows[:: -(-len(first.windows) // enough)]
     windows = prepare_full(searched.anchor, searched.item, band, few, lag)
     if windows is None:
         return True
