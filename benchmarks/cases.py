@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from numpy.typing import NDArray
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import gaussian_filter1d, map_coordinates
 
 Image = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -478,6 +478,38 @@ def _nearest(ratio: float) -> Effect:
     return effect
 
 
+def _fixed(form: Callable[[tuple[int, int], np.random.Generator], Image], share: float) -> Effect:
+    """One pattern of `share` of the standard deviation on the pixels of both."""
+
+    def effect(pair: Pair, rng: np.random.Generator) -> Pair:
+        pattern = share * pair.anchor.std() * form(pair.anchor.shape, rng)
+        return replace(
+            pair,
+            anchor=(pair.anchor + pattern).astype(np.float32),
+            item=(pair.item + pattern).astype(np.float32),
+        )
+
+    return effect
+
+
+def _drift(shape: tuple[int, int], rng: np.random.Generator) -> Image:
+    """Gains of columns that change along them."""
+    form = gaussian_filter1d(rng.standard_normal(shape), 12, axis=0)
+    return (form / form.std()).astype(np.float32)
+
+
+def _askew(shape: tuple[int, int], rng: np.random.Generator) -> Image:
+    """Stripes that run a tenth off the columns."""
+    gains = rng.standard_normal(sum(shape))
+    columns = np.arange(shape[1])[None] + (0.1 * np.arange(shape[0])[:, None]).astype(int)
+    return gains[columns].astype(np.float32)
+
+
+def _pixels(shape: tuple[int, int], rng: np.random.Generator) -> Image:
+    """Noise of single pixels."""
+    return rng.standard_normal(shape).astype(np.float32)
+
+
 GRID_EFFECTS: dict[str, Effect] = {
     **{
         f"{'rows' if axis == 0 else 'columns'} {share:g}, {'fixed' if fixed else 'own'}": _lines(
@@ -486,6 +518,11 @@ GRID_EFFECTS: dict[str, Effect] = {
         for share in (0.05, 0.1, 0.3)
         for axis in (0, 1)
         for fixed in (True, False)
+    },
+    **{
+        f"{name} {share:g}, fixed": _fixed(form, share)
+        for name, form in (("drift", _drift), ("askew", _askew), ("pixels", _pixels))
+        for share in (0.1, 0.3)
     },
     **{f"JPEG {quality}": _jpeg(quality) for quality in (10, 20, 35, 50, 75, 90, 95)},
     **{f"{count} dead columns": _dead_columns(count) for count in (1, 4, 20)},

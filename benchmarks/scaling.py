@@ -1,6 +1,6 @@
 """Time and memory of whole runs as scenes grow in number and size, and as workers are added.
 
-Run ``python benchmarks/scaling.py``; it prints five tables. Each line is measured in a process of its own, whose
+Run ``python benchmarks/scaling.py``; it prints six tables. Each line is measured in a process of its own, whose
 peak is its largest resident memory.
 """
 
@@ -18,6 +18,7 @@ from typing import Any
 import dask
 import dask.array as da
 import numpy as np
+import rioxarray  # noqa: F401 (its accessor)
 import xarray as xr
 from _common import bare_copy, in_process, make_scenes, peak_mib, table, timed, whole_run, workspace
 
@@ -81,8 +82,8 @@ def measure_graph(path: str, count: int) -> dict[str, float]:
     scenes, _ = scenes_of([path])
     many = [replace(scenes[0], id=f"item_{k}") for k in range(count)]
     settings = DeliverySettings(
-        output="nowhere", anchor_id="item_0", anchor=scenes[0].image.box, resampling="cubic", cog=False,
-        fingerprint=(),
+        output=str(Path(path).with_name("out")), anchor_id="item_0", anchor=scenes[0].image.box,
+        resampling="cubic", cog=False, fingerprint=(),
     )  # fmt: skip
     tasks = 0
 
@@ -99,7 +100,7 @@ def measure_graph(path: str, count: int) -> dict[str, float]:
         )  # fmt: skip
     finally:
         delivery.compute_items = real
-    return {"wall": time.perf_counter() - begin, "tasks": tasks}
+    return {"wall": time.perf_counter() - begin, "tasks": tasks, "peak": peak_mib()}
 
 
 def measure_stack(count: int, size: int, workers: int) -> dict[str, float]:
@@ -132,15 +133,15 @@ def measured(function: str, *arguments: Any) -> Any:
     return in_process(f"scaling:{function}", *arguments, inline="--quick" in sys.argv)
 
 
-def by_count(folder: Path, counts: Sequence[int], workers: int) -> None:
+def by_count(folder: Path, counts: Sequence[int], side: int, workers: int) -> None:
     """How time and memory grow with the number of small scenes."""
-    paths = [str(p) for p in make_scenes(folder / "small", max(counts), (256, 256))]
+    paths = [str(p) for p in make_scenes(folder / f"small_{side}", max(counts), (side, side))]
     few = paths[: min(len(paths), 101)]
     kernels = measured("measure_match", few[:41])["cpu"]
     codec = measured("measure_copy", few, str(folder / "output"), workers)["cpu"] / (len(few) - 1)
     print(
-        f"\nScenes of 256 x 256 x 4, {workers} threads; of a scene, the kernels alone take {1000 * kernels:.0f} ms and "
-        f"the bare copy {1000 * codec:.0f} ms\n"
+        f"\nScenes of {side} x {side} x 4, {workers} threads; of a scene, the kernels alone take "
+        f"{1000 * kernels:.0f} ms and the bare copy {1000 * codec:.0f} ms\n"
     )
     row = table("scenes", "s", "ms CPU a scene", "ms CPU each extra scene", "the engine's own", "peak MiB")
     before = None
@@ -207,12 +208,13 @@ def by_workers(folder: Path, count: int, size: int) -> None:
 
 def graphs(folder: Path, counts: Sequence[int]) -> None:
     """How long graphs take to build."""
-    path = str(make_scenes(folder / "small", 1, (256, 256))[0])
+    path = str(make_scenes(folder / "graph", 1, (256, 256))[0])
     print("\nGraph of a run, built and optimised, nothing computed\n")
-    row = table("scenes", "s", "tasks", "tasks a scene")
+    row = table("scenes", "s", "tasks", "tasks a scene", "peak MiB")
     for count in counts:
         found = measured("measure_graph", path, count)
-        row(count, f"{found['wall']:.2f}", int(found["tasks"]), f"{found['tasks'] / count:.1f}")
+        each = f"{found['tasks'] / count:.1f}"
+        row(count, f"{found['wall']:.2f}", int(found["tasks"]), each, f"{found['peak']:.0f}")
 
 
 def stacks(counts: Sequence[int], size: int, workers: int) -> None:
@@ -233,17 +235,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("--workers", type=int, default=2, help="threads")
     parser.add_argument("--folder", type=Path, help="keep scenes here for the next time")
-    parser.add_argument("--only", choices=("count", "size", "workers", "graph", "stack"), help="one table")
+    parser.add_argument(
+        "--only", choices=("count", "many", "size", "workers", "graph", "stack"), help="one table"
+    )
     parser.add_argument("--quick", action="store_true", help="a small smoke run")
     options = parser.parse_args(arguments)
     quick = options.quick
     sides = (300,) if quick else (1000, 2000, 4000, 8000)
     shapes = [(side, side, 4) for side in sides] + ([] if quick else [LARGEST])
     parts = {
-        "count": lambda f: by_count(f, (2, 4) if quick else (10, 50, 100, 500, 1000, 2000), options.workers),
+        "count": lambda f: by_count(
+            f, (2, 4) if quick else (10, 50, 100, 500, 1000, 2000), 256, options.workers
+        ),
+        "many": lambda f: by_count(f, (2,) if quick else (100, 1000, 3000, 10_000), 64, options.workers),
         "size": lambda f: by_size(f, shapes, options.workers),
         "workers": lambda f: by_workers(f, 2 if quick else 8, 256 if quick else 2000),
-        "graph": lambda f: graphs(f, (20,) if quick else (100, 1000, 10_000)),
+        "graph": lambda f: graphs(f, (20,) if quick else (1000, 10_000, 100_000)),
         "stack": lambda f: stacks((3,) if quick else (10, 40), 200 if quick else 1000, options.workers),
     }
     with workspace(options.folder) as folder:

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 import cases
 import numpy as np
 import peers
+import rioxarray  # noqa: F401 (its accessor)
 import xarray as xr
 from cases import Image, Mask, Pair, read
 from scipy.ndimage import binary_dilation, gaussian_filter, label, shift

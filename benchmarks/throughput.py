@@ -1,9 +1,12 @@
-"""Time whole runs against the bare copy of the same files, and against AROSICS.
+"""Time whole runs against the bare copy of the same files, and against AROSICS; then how long it takes to begin.
 
-Run ``python benchmarks/throughput.py``; it prints one table. Every scene but the anchor is shifted by a part
-of a pixel, so that a run matches, scores, moves and writes all of them. The bare copy decodes and
-encodes the same files block by block with the same codec, tiles and threads, in turn with the runs. "x copy" is
-the ratio of wall times, "CPU x copy" that of processor times, which other work on the machine disturbs less.
+Run ``python benchmarks/throughput.py``; it prints one table for whole runs, small scenes first, and that of
+``benchmarks/start.py``. Every scene but the anchor is shifted by a part of a pixel, so that a run matches, scores,
+moves and writes all of them. The bare copy decodes and encodes the same files block by block with the same codec,
+tiles and threads, in turn with the runs. Processor time is disturbed less by other work on the machine than wall
+time. "ms beyond" is the processor time of a scene beyond that of its copy.
+
+The line "two workers" is a run on two processes of one thread each; its processor time is not counted.
 
 AROSICS needs GDAL's own Python bindings and so, mostly, another environment: name its interpreter by
 ``--arosics`` or COREGSTACK_AROSICS. It finds a global shift, moves pixels onto the anchor's grid and writes
@@ -18,10 +21,16 @@ import os
 import shutil
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from _common import bare_copy, make_scenes, table, timed, whole_run, workspace
+import start
+from _common import Taken, bare_copy, make_scenes, table, timed, whole_run, workspace
+
+from coregstack import report
+from coregstack.model import Status
+from coregstack.run.scenes import run_scenes
 
 _AROSICS = """
 import json, sys, time
@@ -69,70 +78,117 @@ def arosics(interpreter: str, paths: Sequence[Path], output: Path, workers: int)
 def rows(folder: Path, size: int, count: int, options: argparse.Namespace, row: Callable[..., None]) -> None:
     """The lines of the table for scenes of one size."""
     paths = make_scenes(folder / f"scenes_{size}", count, (size, size))
-    output = folder / "output"
-    what = f"{count} x {size} x {size} x 4"
-    whole_run(paths[:2], output, options.workers)
+    output, workers = folder / "output", options.workers
+    ways: dict[str, Callable[[], int]] = {
+        "bare copy": lambda: bare_copy(paths[1:], output, workers) or 0,
+        "coregstack": lambda: whole_run(paths, output, workers),
+        "with report": lambda: _with_report(paths, output, workers),
+    }
+    whole_run(paths[:2], output, workers)
     shutil.rmtree(output)
-    copies, runs = [], []
+    taken: dict[str, list[Taken]] = {name: [] for name in ways}
+    moved = dict.fromkeys(ways, 0)
     for _ in range(options.repeats):
-        copies.append(timed(lambda: bare_copy(paths[1:], output, options.workers)))
-        shutil.rmtree(output)
-        moved = 0
-
-        def run() -> None:
-            nonlocal moved
-            moved = whole_run(paths, output, options.workers)
-
-        runs.append(timed(run))
-        shutil.rmtree(output)
-    copy = statistics.median(t.wall for t in copies)
-    wall = statistics.median(r.wall / c.wall for r, c in zip(runs, copies, strict=True))
-    cpu = statistics.median(r.cpu / c.cpu for r, c in zip(runs, copies, strict=True))
-    run_wall = statistics.median(t.wall for t in runs)
-    row(what, "bare copy", count, f"{copy:.2f}", f"{count / copy:.2f}", "1.00", "1.00", "")
-    row(
-        what, "coregstack", moved, f"{run_wall:.2f}", f"{count / run_wall:.2f}", f"{wall:.2f}", f"{cpu:.2f}", "1.0"
-    )  # fmt: skip
+        for name, way in ways.items():
+            taken[name].append(timed(lambda way=way, name=name: moved.update({name: way()})))
+            shutil.rmtree(output)
+    copies, ours = taken["bare copy"], statistics.median(t.wall for t in taken["coregstack"])
+    for name, times in taken.items():
+        _row(row, f"{count} x {size} x {size} x 4", name, moved[name], times, copies, count)
+    others: dict[str, Callable[[], tuple[float, int]]] = {}
+    if size < options.size and options.cluster:
+        others["two workers"] = lambda: _on_workers(paths, output)
     if options.arosics:
-        seconds, written = arosics(options.arosics, paths, output, options.workers)
+        others["AROSICS"] = lambda: arosics(options.arosics, paths, output, workers)
+    for name, other in others.items():
+        seconds, done = other()
         shutil.rmtree(output)
-        times = f"{seconds / run_wall:.1f}"
+        copy = statistics.median(t.wall for t in copies)
         row(
-            what,
-            "AROSICS",
-            written,
-            f"{seconds:.2f}",
-            f"{count / seconds:.2f}",
-            f"{seconds / copy:.2f}",
-            "",
-            times,
-        )
+            f"{count} x {size} x {size} x 4", name, done, "", f"{seconds:.2f}", "", f"{seconds / copy:.2f}", "",
+            f"{seconds / ours:.2f}",
+        )  # fmt: skip
+
+
+def _row(
+    row: Callable[..., None],
+    scenes: str,
+    name: str,
+    moved: int,
+    times: Sequence[Taken],
+    copies: Sequence[Taken],
+    count: int,
+) -> None:
+    pairs = list(zip(times, copies, strict=True))
+    row(
+        scenes,
+        name,
+        moved or count,
+        f"{statistics.median(t.cpu for t in times):.2f}",
+        f"{statistics.median(t.wall for t in times):.2f}",
+        f"{statistics.median(t.cpu / c.cpu for t, c in pairs):.2f}",
+        f"{statistics.median(t.wall / c.wall for t, c in pairs):.2f}",
+        f"{1000 * statistics.median(t.cpu - c.cpu for t, c in pairs) / count:.1f}",
+        "1.00" if name == "coregstack" else "",
+    )
+
+
+def _with_report(paths: Sequence[Path], output: Path, workers: int) -> int:
+    moved = whole_run(paths, output, workers)
+    report(output)
+    return moved
+
+
+def _on_workers(paths: Sequence[Path], output: Path) -> tuple[float, int]:
+    """Wall time of a run on two processes of one thread, after one that is not counted, and what it has moved."""
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster),
+    ):
+        run_scenes(paths[:3], anchor=0, output=output)
+        shutil.rmtree(output)
+        begin = time.perf_counter()
+        moved = run_scenes(paths, anchor=0, output=output).count(Status.COREGISTERED)
+        return time.perf_counter() - begin, moved
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the table."""
+    """Print the tables."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("--sizes", type=int, nargs="+", help="only scenes of these sizes, px")
     parser.add_argument("--scenes", type=int, default=20, help="scenes of the larger size, beside the anchor")
     parser.add_argument("--size", type=int, default=4000, help="rows and columns of the larger scenes")
-    parser.add_argument("--small-scenes", type=int, default=100, help="scenes of 512 x 512 pixels")
+    parser.add_argument(
+        "--small-scenes", type=int, default=100, help="scenes of 128 and of 512 pixels a side"
+    )
     parser.add_argument("--workers", type=int, default=2, help="threads, and processes of AROSICS")
     parser.add_argument("--repeats", type=int, default=3, help="copies and runs, of which the median counts")
     parser.add_argument(
         "--arosics", default=os.environ.get("COREGSTACK_AROSICS"), help="a Python with AROSICS"
     )
+    parser.add_argument("--no-cluster", dest="cluster", action="store_false", help="no run on two processes")
+    parser.add_argument(
+        "--no-start", dest="start", action="store_false", help="not how long it takes to begin"
+    )
     parser.add_argument("--folder", type=Path, help="keep the scenes here for the next time")
     parser.add_argument("--quick", action="store_true", help="a small smoke run")
     options = parser.parse_args(arguments)
-    sizes = [(512, options.small_scenes), (options.size, options.scenes)]
+    sizes = [(128, options.small_scenes), (512, options.small_scenes), (options.size, options.scenes)]
     if options.quick:
-        sizes, options.repeats = [(256, 2)], 1
+        sizes, options.repeats, options.cluster, options.start = [(256, 2)], 1, False, False
     print(f"{options.workers} threads, uint16, deflate level 6, median of {options.repeats}\n")
-    row = table("scenes", "by", "moved", "s", "scenes/s", "x copy", "CPU x copy", "slower than ours")
+    row = table("scenes", "by", "moved", "CPU s", "s", "CPU x copy", "x copy", "ms beyond", "s over ours")
     with workspace(options.folder) as folder:
         for size, count in sizes:
-            rows(folder, size, count, options, row)
+            if not options.sizes or size in options.sizes:
+                rows(folder, size, count, options, row)
+    if options.start:
+        print("\nTo begin\n")
+        start.main([])
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import math
 import shutil
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
@@ -22,6 +23,7 @@ from coregstack.cli.signals import exit_code, stopping_in_order
 from coregstack.cli.terminal import LogFormat, complain, say, say_json
 from coregstack.cube.check import is_cube, verify_cube
 from coregstack.errors import CoregError, SchedulerLost, WorkersPaused
+from coregstack.export.files import WriteError
 from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import notify_compiling
 from coregstack.kernels.warming import warm
@@ -66,7 +68,12 @@ def run(options: argparse.Namespace) -> int:
     try:
         if getattr(options, "stac", False):
             require_pystac()
-        with stopping_in_order(), _scheduler(options), notify_compiling(CompilingNote(sys.stderr)):
+        with (
+            _warnings_as_lines(),
+            stopping_in_order(),
+            _scheduler(options),
+            notify_compiling(CompilingNote(sys.stderr)),
+        ):
             return COMMANDS[options.command](options)
     except CoregError as error:
         if options.json:
@@ -77,6 +84,18 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt as stop:
         complain("coregstack: interrupted; run the same command again to do what is left.")
         return exit_code(stop)
+
+
+@contextmanager
+def _warnings_as_lines() -> Iterator[None]:
+    """Warnings of any library go to the terminal the way of everything else: they may hold names of files."""
+
+    def show_warning(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        complain(f"{category.__name__}: {message}")
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show_warning
+        yield
 
 
 def _order(options: argparse.Namespace) -> int:
@@ -155,7 +174,14 @@ def _demo(options: argparse.Namespace) -> int:
     folder = Path(options.folder)
     if not options.json:
         say(f"Making a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
-    sample = write_sample_order(folder / "order")
+    try:
+        sample = write_sample_order(folder / "order")
+    except CoregError:
+        raise
+    except OSError as error:
+        raise WriteError(
+            f"{str(folder)!r} cannot be written ({error.strerror}). Choose another folder."
+        ) from error
     result = run_order(
         sample.payload,
         input=sample.folder,

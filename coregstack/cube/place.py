@@ -17,7 +17,7 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, Stor
 
 from coregstack.errors import CoregError, InvalidRequest, OutputConflict, UnreadableFile
 from coregstack.export.files import WriteError, check_lasting, resolved
-from coregstack.untrusted.names import shown
+from coregstack.untrusted.names import shown, torn_address
 
 LEFT = re.compile(r"\.[0-9a-f]{32}\.partial$")
 """Ending of what Zarr is writing to a folder; a process that is killed leaves it."""
@@ -102,13 +102,21 @@ def _store_of(store: Any, options: dict[str, Any] | None) -> Store:
             raise InvalidRequest(
                 f"storage_options are those of a URL, but {text!r} is a path. Leave them out."
             )
+        if not text or torn_address(text):
+            raise InvalidRequest(
+                f"A cube goes to a folder or an address, but {shown(text)!r} was given. Write the slashes of an "
+                "address, for example file:///folder/cube.zarr, or the whole of a path."
+            )
         return LocalStore(Path(text))
     if isinstance(text, str):
+        _check_whole(text)
         try:
             found = FsspecStore.from_url(text, storage_options=options)
-        except (ImportError, ValueError) as error:
-            # fsspec lacks the package for a kind of URL, or does not know the kind
-            raise InvalidRequest(f"{shown(text)} cannot be opened as a Zarr store: {error}.") from error
+        except Exception as error:
+            # fsspec lacks the package for a kind of URL, or does not know it; each package has errors of its own
+            plain = isinstance(error, ImportError | ValueError)
+            words = _without_secrets(str(error)) if plain else _words(error)
+            raise InvalidRequest(f"{shown(text)} cannot be opened as a Zarr store: {words}.") from error
         folder = _folder_of(found)
         return found if folder is None else LocalStore(folder)
     if isinstance(store, Store):
@@ -127,6 +135,15 @@ def _store_of(store: Any, options: dict[str, Any] | None) -> Store:
     )
 
 
+def _check_whole(text: str) -> None:
+    """Refuse an address without a path, or with a machine: fsspec takes both as folders of the current one."""
+    scheme, _, rest = text.rpartition("://")
+    if scheme.endswith(("file", "local")) and (not rest or rest.startswith("localhost/")):
+        raise InvalidRequest(
+            f"{shown(text)} has to go on with the path of a folder, for example file:///folder/cube.zarr."
+        )
+
+
 def _is_url(text: str) -> bool:
     return "://" in text or "::" in text
 
@@ -143,11 +160,25 @@ def _folder_of(store: Store) -> Path | None:
     if isinstance(store, LocalStore):
         return Path(store.root)
     if isinstance(store, FsspecStore):
-        fs = getattr(store.fs, "sync_fs", store.fs)
-        return Path(store.path) if "file" in _protocols(fs) else None
+        return _folder_in(store.fs, store.path)
     if isinstance(store, ObjectStore) and type(store.store).__name__ == "LocalStore":
-        return Path("/", store.store.prefix or "")
+        folder = Path(store.store.prefix or "/")
+        if not folder.is_absolute():
+            # obstore keeps the folder that it was when the store was made, but not its name
+            raise InvalidRequest(f"{store.store} names no whole path. Make it of one: LocalStore('/folder').")
+        return folder
     return None
+
+
+def _folder_in(fs: Any, path: str) -> Path | None:
+    """The folder of this machine that a path in a file system of fsspec is, also in one that is put before another."""
+    fs = getattr(fs, "sync_fs", fs)
+    if "file" in _protocols(fs):
+        return Path(path)
+    inner = getattr(fs, "fs", None)
+    if inner is None:
+        return None
+    return _folder_in(inner, f"{fs.path}/{path}" if "dir" in _protocols(fs) else path)
 
 
 def _protocols(fs: Any) -> tuple[str, ...]:
@@ -350,4 +381,8 @@ def _unreachable(place: Place, error: Exception) -> UnreadableFile:
 
 def _words(error: Exception) -> str:
     told = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
+    return _without_secrets(told)
+
+
+def _without_secrets(told: str) -> str:
     return _URL.sub(lambda found: shown(found.group()), told)

@@ -27,6 +27,13 @@ _SHARD_BYTES = 2**27
 _SERIES_CHUNK = 4096
 _UNITS = {"ns": "nanoseconds", "us": "microseconds", "ms": "milliseconds", "s": "seconds"}
 CLEAR = "clear"
+GRID = "spatial_ref"
+"""Array whose attributes define the CRS."""
+_DECODING = frozenset(
+    ("_FillValue", "missing_value", "scale_factor", "add_offset", "_Unsigned", "units", "calendar", "dtype",
+     "valid_min", "valid_max", "valid_range", "grid_mapping", "coordinates")
+)  # fmt: skip
+"""Attributes by which readers decode values, after CF."""
 JOURNAL = "_coregstack"
 """Group inside the cube that holds its journal; readers of the cube do not see it."""
 
@@ -141,6 +148,22 @@ def write_template(cube: Cube, template: xr.Dataset, root: zarr.Group) -> None:
         )
 
 
+def true_attributes(cube: Cube, template: xr.Dataset) -> dict[str, dict[str, Any]]:
+    """Attributes of every array of a cube as `write_template` writes them."""
+    root = zarr.open_group(zarr.storage.MemoryStore(), mode="w", zarr_format=3)
+    write_template(cube, template, root)
+    return {name: dict(array.attrs) for name, array in root.arrays()}
+
+
+def mended(name: str, there: Mapping[str, Any], true: Mapping[str, Any]) -> dict[str, Any]:
+    """Attributes of an array that are there, with those that say what its values mean as they have to be.
+
+    What others have added stays, unless it changes what readers make of the values.
+    """
+    kept = {} if name == GRID else {key: value for key, value in there.items() if key not in _DECODING}
+    return {**kept, **true}
+
+
 def consolidate(root: zarr.Group) -> None:
     """Gather all metadata of a cube in one object: without it xarray warns, and opens slowly."""
     if not getattr(root.store, "supports_consolidated_metadata", True):
@@ -213,8 +236,8 @@ def _georeferenced(dataset: xr.Dataset, box: GeoBox) -> xr.Dataset:
         "spatial:registration": "pixel",
     }
     if box.crs is not None:
-        dataset = dataset.rio.write_crs(box.crs.to_wkt(), grid_mapping_name="spatial_ref")
-        dataset = dataset.rio.write_transform(box.transform, grid_mapping_name="spatial_ref")
+        dataset = dataset.rio.write_crs(box.crs.to_wkt(), grid_mapping_name=GRID)
+        dataset = dataset.rio.write_transform(box.transform, grid_mapping_name=GRID)
         dataset = dataset.rio.write_coordinate_system()
         attrs["zarr_conventions"].append(_convention("proj"))
         attrs["proj:wkt2"] = box.crs.to_wkt(version=WktVersion.WKT2_2019)
@@ -269,8 +292,8 @@ def _encodings(cube: Cube, dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
     pixels: dict[str, Any] = {"shards": shards, "chunks": chunks, "compressors": codecs}
     if cube.nodata is not None:
         pixels["fill_value"] = cube.array.dtype.type(cube.nodata)
-    if "spatial_ref" in dataset.coords:
-        pixels["grid_mapping"] = "spatial_ref"
+    if GRID in dataset.coords:
+        pixels["grid_mapping"] = GRID
     encodings[cube.name] = pixels
     if CLEAR in dataset.coords:
         plane = [(s[0], *s[-2:]) for s in (shards, chunks)]

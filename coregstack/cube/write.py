@@ -44,7 +44,9 @@ from coregstack.cube.template import (
     consolidate,
     encoded,
     known_coords,
+    mended,
     template_of,
+    true_attributes,
     write_template,
 )
 from coregstack.cube.unaligned import drop_unaligned
@@ -182,6 +184,7 @@ def _prepared(
         remove_unfinished(place, journal, _of_dates(cube))
         grow(place, arrays, len(cube.items))
         publish(place, arrays, journal)
+        _mend_attributes(cube, template, place, arrays)
         _write_known(cube, place, arrays)
     known = dict(enumerate(journal.fingerprints))
     slots = [slot for slot, text in enumerate(cube.fingerprints) if known.get(slot) != text]
@@ -196,6 +199,16 @@ def _prepared(
 def _of_dates(cube: Cube) -> list[str]:
     """Arrays that hold the dates themselves."""
     return [cube.name, *([CLEAR] if CLEAR in cube.array.coords else [])]
+
+
+def _mend_attributes(cube: Cube, template: xr.Dataset, place: Place, arrays: dict[str, Any]) -> None:
+    """Write attributes that say what values mean anew, where others are in the store."""
+    true = true_attributes(cube, template)
+    for name, array in arrays.items():
+        there = dict(array.attrs)
+        if (attributes := mended(name, there, true.get(name, there))) != there:
+            with writing(place):
+                array.attrs.put(attributes)
 
 
 def _write_known(cube: Cube, place: Place, arrays: dict[str, Any]) -> None:

@@ -84,9 +84,17 @@ def earlier(plan: ItemPlan, settings: DeliverySettings) -> Earlier:
 
 def all_earlier(plans: Sequence[ItemPlan], settings: DeliverySettings) -> dict[str, Earlier]:
     """`earlier` of many items, by their ids."""
+    try:
+        noted = set(os.listdir(Path(settings.output, STATE)))
+    except OSError:
+        noted = set()
+    known = [plan for plan in plans if f"{plan.id}.json" in noted]
     with ThreadPoolExecutor(_THREADS) as pool:
-        found = pool.map(partial(earlier, settings=settings), plans)
-        return {plan.id: one for plan, one in zip(plans, found, strict=True)}
+        found = {
+            plan.id: one
+            for plan, one in zip(known, pool.map(partial(earlier, settings=settings), known), strict=True)
+        }
+    return {plan.id: found.get(plan.id) or Earlier() for plan in plans}
 
 
 def own_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:

@@ -60,7 +60,9 @@ class Asset:
     def targets(self) -> frozenset[str]:
         """Every path that the file may have in the output, relative to its root, with ``/``."""
         names = {self.name, self.coreg_name, self.anchor_name}
-        return frozenset(PurePosixPath(self.folder, name).as_posix() for name in names)
+        return frozenset(
+            PurePosixPath(self.folder, name).as_posix() if self.folder else name for name in names
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -151,7 +151,12 @@ def union(boxes: list[GeoBox], anchor: GeoBox) -> GeoBox:
 
 def overlaps(box: GeoBox, anchor: GeoBox) -> bool:
     """Whether a box shares at least one whole pixel with the anchor's extent."""
-    top, bottom, left, right = frame_bounds(box, anchor)
+    return meets(frame_bounds(box, anchor), anchor)
+
+
+def meets(bounds: tuple[float, float, float, float], anchor: GeoBox) -> bool:
+    """`overlaps` of a box whose `frame_bounds` are known."""
+    top, bottom, left, right = bounds
     height, width = anchor.shape
     return min(bottom, height) - max(top, 0) >= 1 and min(right, width) - max(left, 0) >= 1
 

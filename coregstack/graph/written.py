@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import dask.array as da
@@ -20,9 +22,7 @@ from coregstack.graph.blocks import (
     SELECTIONS,
     boxed,
     by_time,
-    flags,
     object_array,
-    scene_array,
 )
 from coregstack.matching.assess import Reference, assess, reference_quality, unmatched
 from coregstack.matching.options import MatchOptions
@@ -96,14 +96,27 @@ def scene_deliveries(
     settings: DeliverySettings,
 ) -> da.Array:
     """An `ItemReport` for each scene, which one task matches and writes, so that it is decoded once."""
-    boxes, scenes = object_array("coregstack-plans-", plans), scene_array(items)
-    token = tokenize(boxes.name, scenes.name, anchor, reference.key, settings)
-    reports: da.Array = da.map_blocks(
-        _match_and_deliver, boxes, scenes, flags(len(items), anchor),
-        reference=reference, options=options, settings=settings,
-        dtype=object, meta=np.empty(0, object), name=DELIVERY + token,
-    )  # fmt: skip
-    return reports
+    jobs = [_Job(plan, scene, k == anchor) for k, (plan, scene) in enumerate(zip(plans, items, strict=True))]
+    about = "\n".join(
+        f"{plan.id}\0{scene.scene.image.path}\0{scene.indexes}"
+        for plan, scene in zip(plans, items, strict=True)
+    )
+    name = DELIVERY + tokenize(about, anchor, reference.key, settings)
+    work = partial(_match_and_deliver, options=options, settings=settings)
+    # one task an item, which holds what it is about: graphs of very many items are built and sent in seconds
+    tasks: dict[Any, Any] = {(name, k): (work, job, reference.key) for k, job in enumerate(jobs)}
+    known: list[Any] = [reference]
+    graph = HighLevelGraph.from_collections(name, tasks, known)
+    return da.Array(graph, name, ((1,) * len(jobs),), meta=np.empty(0, object))
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What a task matches and writes."""
+
+    plan: ItemPlan
+    scene: PlacedScene
+    is_anchor: bool
 
 
 def slab_deliveries(
@@ -130,15 +143,10 @@ def _deliver(
 
 
 def _match_and_deliver(
-    plans: NDArray[np.object_],
-    scenes: NDArray[np.object_],
-    is_anchor: NDArray[np.bool_],
-    reference: Reference | ItemQuality,
-    options: MatchOptions,
-    settings: DeliverySettings,
+    job: _Job, reference: Reference | ItemQuality, *, options: MatchOptions, settings: DeliverySettings
 ) -> NDArray[np.object_]:
-    plan, scene = plans[0], scenes[0]
-    if is_anchor[0]:
+    plan, scene = job.plan, job.scene
+    if job.is_anchor:
         return boxed(deliver_item(plan, reference_quality(reference), settings))
     if isinstance(reference, ItemQuality):
         return boxed(deliver_item(plan, reference, settings))

@@ -61,6 +61,8 @@ class Fit:
     """Variance per axis between the windows' lags, beyond their own noise, px^2."""
     pull: NDArray[np.float64]
     """How far what stays on the pixel grid may pull the lag (y, x), px, not negative."""
+    freed: NDArray[np.float64]
+    """How far the lag was moved (y, x) because what stays on the pixel grid had pulled it, px."""
     opposed: float
     """Distance between what blocks of kept and of reversed contrast say, px; 0 where it may be chance."""
     minor: float
@@ -98,6 +100,8 @@ class Joint:
     """Lag (y, x), px."""
     sigma: NDArray[np.float64]
     """1 sigma of the lag (y, x), px."""
+    held: float
+    """How far what stays on the pixel grid may pull the lag along an axis, px."""
     remark: str
     """Names the bands that disagree, or is empty."""
 
@@ -186,11 +190,17 @@ def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
         for b, (dy, dx), apart in zip(bands, lags - lag, tell, strict=True)
         if apart
     ]
+    freed = weight @ np.array([fits[b].freed for b in bands])
+    if np.abs(freed).max() > _HELD:
+        remarks.append(
+            f"a pattern that stays on the pixel grid was taken out, which had moved the shift by "
+            f"({-freed[0]:+.2f}, {-freed[1]:+.2f}) px"
+        )
     if held.max() > _HELD:
         remarks.append(
             f"a pattern that stays on the pixel grid may pull the shift by ({held[0]:.2f}, {held[1]:.2f}) px"
         )
-    return Joint(lag=lag, sigma=sigma, remark="; ".join(remarks))
+    return Joint(lag=lag, sigma=sigma, held=float(held.max()), remark="; ".join(remarks))
 
 
 def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
@@ -216,6 +226,7 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
         chance=chance,
         spread=found.parts.spread,
         pull=np.zeros(2),
+        freed=np.zeros(2),
         opposed=opposed,
         minor=minor,
         local=found.alone,

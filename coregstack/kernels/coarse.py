@@ -35,6 +35,9 @@ from coregstack.model import PixelSource
 LEAST_LEAD = 6.0
 """Peaks of the search that are higher than the next by less may be chance: wrong ones hardly
 reach 3, right ones mostly exceed 12 (`benchmarks/peaks.py`)."""
+_PLAIN = 20.0
+"""Peaks of windows that lead by more leave no doubt: where all that are asked first do, others would not move the start
+of the fit by what matters."""
 _AMBIGUOUS = 0.8
 """A second peak this near in height to the first leaves both in doubt."""
 _LEAST_PAIRS = 100
@@ -346,7 +349,7 @@ def _is_apart(own: Peak, peak: Peak) -> bool:
 
 
 def _is_settled(votes: Sequence[_Vote]) -> bool:
-    """Whether windows leave no doubt: each has one place that leads, and it is that of all together."""
+    """Whether windows leave no doubt: each has one place that leads by far, and it is that of all together."""
     joint = _joint_peak(votes)
     own = [vote.surface.peak(_LEAST_PAIRS) for vote in votes]
     return (
@@ -357,7 +360,7 @@ def _is_settled(votes: Sequence[_Vote]) -> bool:
 
 
 def _is_plain(peak: Peak) -> bool:
-    return peak.lead > LEAST_LEAD and peak.rival < _AMBIGUOUS
+    return peak.lead > _PLAIN and peak.rival < _AMBIGUOUS
 
 
 def _elected(votes: Sequence[_Vote], factor: int) -> Peak:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,11 +22,13 @@ from coregstack.kernels.compiling import compiled
 from coregstack.kernels.gaps import RIM, eroded
 from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import high_pass
-from coregstack.kernels.overview import PreparedAnchor
 from coregstack.kernels.smoothing import REACH, smooth_taps
 from coregstack.kernels.symmetric import inverse, product
 from coregstack.kernels.windows import Box, Lag, centre, grown, moved, read_stack
 from coregstack.model import PixelSource
+
+if TYPE_CHECKING:
+    from coregstack.kernels.overview import PreparedAnchor
 
 _FLAT = 0.001
 Rectangle = tuple[slice, slice]

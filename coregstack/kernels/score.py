@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +36,8 @@ from coregstack.model import NO_SHIFT, Move, PixelSource, Scores
 
 K1, K2 = 0.01, 0.03
 PERCENTILES = (2, 98)
+_KEPT = 1 << 27
+"""Bytes of strips that are kept from the first pass for the second."""
 _STRIP = 128  # rows; so few that what is made of them is still in the cache when it is summed
 _FLAT = 1e-12
 
@@ -121,7 +123,7 @@ def matching_scores(
     Parameters
     ----------
     anchor, item : PixelSource
-        Each is read twice, strip by strip, where they overlap.
+        Each is read strip by strip where they overlap, once if that is small, else twice.
     move : Shift, Displacement or None
         What is applied to the item's content to match the anchor, in the frame that both are counted in. If None,
         only `before` is scored, on the pixels that are usable in the anchor and in the item as it lies.
@@ -196,16 +198,28 @@ class _Pair:
         """Columns of the anchor that the item may reach at all of its places."""
         return _overlap(self.anchor.shape[1], [each.extent(self.item.shape)[1] for each in self.views])
 
+    kept: dict[int, _Strip] = field(default_factory=dict)
+    """Strips by their first row, as many as fit: they are asked for twice."""
+
     def __iter__(self) -> Iterator[_Strip]:
-        rows, cols = self.rows, self.cols
+        rows = self.rows
+        size = 0
         for top in range(rows.start, rows.stop, self.height):
-            part = slice(top, min(top + self.height + WINDOW - 1, rows.stop))
-            values, usable = self.anchor.read(self.band, part, cols)
-            anchor, joint = np.ascontiguousarray(values), np.ascontiguousarray(usable)
-            images = self._images((top, cols.start, *anchor.shape))
-            join(anchor, joint, images)
-            own = slice(top - rows.start, min(top + self.height, rows.stop) - rows.start)
-            yield _Strip(own, anchor, images, joint)
+            strip = self.kept.get(top) or self._strip(top)
+            size += strip.anchor.nbytes + strip.images.nbytes + strip.joint.nbytes
+            if size <= _KEPT:
+                self.kept[top] = strip
+            yield strip
+
+    def _strip(self, top: int) -> _Strip:
+        rows, cols = self.rows, self.cols
+        part = slice(top, min(top + self.height + WINDOW - 1, rows.stop))
+        values, usable = self.anchor.read(self.band, part, cols)
+        anchor, joint = np.ascontiguousarray(values), np.ascontiguousarray(usable)
+        images = self._images((top, cols.start, *anchor.shape))
+        join(anchor, joint, images)
+        own = slice(top - rows.start, min(top + self.height, rows.stop) - rows.start)
+        return _Strip(own, anchor, images, joint)
 
     def _images(self, area: Area) -> NDArray[np.float32]:
         """The item at each place, in a part of the anchor, NaN where it is not usable."""

@@ -16,6 +16,7 @@ from coregstack.kernels.overview import PreparedAnchor, factor_for
 from coregstack.kernels.refine import Windows, prepare, prepare_full
 from coregstack.kernels.spread import beyond_noise
 from coregstack.kernels.static import pull
+from coregstack.kernels.unheld import blocky, lopsided, unheld
 from coregstack.kernels.windows import Box, Lag, overlap
 from coregstack.model import NO_TIES, PixelSource, Shift, ShiftEstimate, TiePoints
 
@@ -27,7 +28,7 @@ _BUDGET = 36 * 128 * 128
 """Pixels fitted at full resolution, so that the cost hardly grows with the scene."""
 _ASTRAY = 2.0
 """A fit that ends further than this from where the search put it has not found what it started from, px."""
-_SETTLED = 0.02
+_SETTLED = 0.025
 """Sigma below which one band settles the shift, px: bands of a sensor lie on each other hardly better than that."""
 _ASKED = 3
 """Windows in which other bands are asked whether they say the same."""
@@ -39,6 +40,8 @@ _KEPT = 1 << 26
 """Bytes of what items ask of the anchor that are kept."""
 _UNSURE = 0.5
 """Largest sigma, px, with which a shift counts as known."""
+_DRAWN = 0.3
+"""Largest pull of what stays on the pixel grid, px, with which it does."""
 _LEAD = 4.0
 """Standard deviations by which a match must be better than a few pixels away from it."""
 _LEAST_BLOCKS = 10
@@ -46,6 +49,18 @@ _SAMPLE = 2
 """One window in so many is asked for what stays on the pixel grid."""
 _PERIOD = 8
 """Side of the blocks of JPEG, px."""
+_PULLED = 5.0
+"""Patterns further than this from a lag do not pull it, px."""
+_CLEAR = 2.0
+"""Content this far from where a pattern stays is told from it for sure, px."""
+_SAME = 0.02
+"""What is left of a shift once a pattern is taken out, where this changes nothing, px."""
+_TOWARDS = 0.05
+"""Content that seems to lie nearer to a pattern than the fit, by more than this, is not pulled by it, px."""
+_MOVING = 0.1
+"""Part of the images that has to move for its shift to be known beside a pattern."""
+_NOISY, _SILENT = 0.9, 0.98
+"""Coherence of images from which on noise can be left out of account near a pattern, and at which it is none."""
 _MAJORITY = 0.4
 """Part of the windows' weight that has to agree."""
 _TORN = 0.04
@@ -171,7 +186,7 @@ def check_sigma(joint: Joint) -> None:
     Refusal
         If its sigma is too large.
     """
-    if not max(joint.sigma) < _UNSURE:
+    if not max(joint.sigma) < _UNSURE or not joint.held < _DRAWN:
         raise Refusal(
             f"the shift is too uncertain: sigma ({joint.sigma[0]:.2f}, {joint.sigma[1]:.2f}) px"
             + (f"; {joint.remark}" if joint.remark else "")
@@ -227,7 +242,8 @@ def _agrees(searched: Search, match: _Match, band: int) -> bool:
         return True
     apart, covariance = away(windows, np.array([lag.rest_y, lag.rest_x]))
     known = covariance + np.diag(np.square(match.joint.sigma))
-    return bool(np.hypot(*apart) < _ALIKE or apart @ np.linalg.pinv(known) @ apart < _CHANCE)
+    length = np.hypot(*apart)
+    return bool(length < _ALIKE or (length < _SETTLED and apart @ np.linalg.pinv(known) @ apart < _CHANCE))
 
 
 def _fit_band(searched: Search, found: Found) -> tuple[Windows, Fit] | None:
@@ -257,14 +273,79 @@ def _fit_at(anchor: PreparedAnchor, item: PixelSource, one: Found, lag: Lag) -> 
     whole = np.array([lag.whole_y, lag.whole_x], np.float64)
     rest = fit(*windows, np.array([lag.rest_y, lag.rest_x]))
     found = rest.lag + whole
-    held = held_back(windows[0].every(_SAMPLE), whole, found, item.origin)
-    return windows[0], replace(rest, lag=found, local=rest.local + whole, pull=held)
+    held, place = held_back(windows[0].every(_SAMPLE), whole, found, item.origin)
+    fitted = replace(rest, lag=found, local=rest.local + whole, pull=held)
+    if windows[0].bridged:
+        return windows[0], _among_gaps(windows[0], fitted, item.origin)
+    at = _hidden(*windows, whole, found, item.origin) if place is None else np.array(place, np.float64)
+    return windows[0], fitted if at is None else _freed(anchor, item, one, fitted, at)
+
+
+def _among_gaps(windows: Windows, fitted: Fit, origin: Shift) -> Fit:
+    """A fit among gaps, not known where compression has left blocks: near these, content cannot be told from them."""
+    near = min(np.hypot(*(fitted.lag - place)) for place in np.array([(0.0, 0.0), origin]).round())
+    if near < _CLEAR and blocky(windows.anchor) and blocky(windows.item):
+        return replace(fitted, pull=np.full(2, _UNSURE))
+    return fitted
+
+
+def _hidden(
+    full: Windows, halved: Windows, read: NDArray[np.float64], lag: NDArray[np.float64], origin: Shift
+) -> NDArray[np.float64] | None:
+    """The lag at which a pattern stays that a lag was drawn to wholly or in part; None where nothing tells that."""
+    places = np.array([(0.0, 0.0), origin]).round()
+    near = [place for place in places if np.hypot(*(lag - place)) < _PULLED]
+    if not near:
+        return None
+    compressed = blocky(full.anchor) and blocky(full.item)
+    part = halved.anchor, halved.item, halved.usable, halved.margin
+    if not compressed and not lopsided(*part, (lag - read) / 2):
+        return None
+    return np.asarray(min(near, key=lambda place: float(np.hypot(*(lag - place)))), np.float64)
+
+
+def _freed(
+    anchor: PreparedAnchor, item: PixelSource, one: Found, fitted: Fit, place: NDArray[np.float64]
+) -> Fit:
+    """A fit without the pull of a pattern that stays at a lag, or one that says how far it may pull."""
+    windows = prepare(anchor, item, one.band, one.windows, Lag.of(*place))
+    found = None
+    if windows is not None:
+        full = windows[0]
+        found = unheld(full.anchor, full.item, full.usable, full.margin)
+    gap = np.zeros(2) if found is None else place + found.away - fitted.lag
+    if found is not None and np.hypot(*gap) < _SAME + 2 * np.hypot(*found.sigma):
+        return fitted
+    if found is None or found.content < _MOVING:
+        return fitted
+    if max(found.sigma) > _UNSURE:
+        return fitted if fitted.pull.any() else replace(fitted, pull=np.full(2, _UNSURE))
+    if np.hypot(*found.away) < np.hypot(*(fitted.lag - place)) - _TOWARDS:
+        # it does not lie beyond the fit, as seen from the pattern
+        return fitted
+    clear = np.hypot(*found.away) >= _CLEAR
+    if clear and found.blocky:
+        return replace(fitted, pull=np.maximum(fitted.pull, np.abs(gap) / 2))
+    # Near the pattern, content that noise hides looks like less content further off: the truth lies between the two.
+    trust = (
+        1.0 if clear else 0.5 + 0.5 * float(np.clip((found.coherence - _NOISY) / (_SILENT - _NOISY), 0, 1))
+    )
+    trust = 0.5 if found.blocky else trust
+    step = trust * gap
+    return replace(
+        fitted,
+        lag=fitted.lag + step,
+        local=fitted.local + step,
+        freed=step,
+        covariance=np.diag(np.square(found.sigma)),
+        pull=(1 - trust) * np.abs(gap),
+    )
 
 
 def held_back(
     windows: Windows, read: NDArray[np.float64], lag: NDArray[np.float64], origin: Shift
-) -> NDArray[np.float64]:
-    """How far what stays on the pixel grid may pull a lag (y, x); `read` as in `pull`."""
+) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
+    """How far what stays on the pixel grid may pull a lag (y, x), and where it stays; `read` as in `pull`."""
     # on a sensor's own pixels, on the frame's, or on the blocks of a compression
     places = ((0.0, 0.0), origin, tuple(np.round(lag / _PERIOD) * _PERIOD))
     return pull(windows.anchor, windows.item, windows.usable, windows.margin, read, lag, places)
@@ -308,7 +389,9 @@ def _check(found: Sequence[Found], fits: Mapping[int, Fit], joint: Joint) -> Non
             "the windows disagree: areas that kept their contrast and areas that reversed it differ in shift by "
             f"{best.opposed:.1f} px, as in a texture that changed with light or season"
         )
-    away = max(float(np.hypot(*(fits[f.band].lag - f.lag))) for f in found if f.band in fits)
+    # the search may have been led to a pattern that the fit was freed from
+    led = {f.band: fits[f.band].lag - fits[f.band].freed for f in found if f.band in fits}
+    away = max(float(np.hypot(*(led[f.band] - f.lag))) for f in found if f.band in led)
     if not away < _ASTRAY:
         raise Refusal(f"the windows disagree: search and fit differ by {away:.1f} px")
     check_sigma(joint)

@@ -36,8 +36,8 @@ def pull(
     read: NDArray[np.float64],
     lag: NDArray[np.float64],
     places: Iterable[tuple[float, float]],
-) -> NDArray[np.float64]:
-    """How far what stays at one of some lags may pull the lag of the scene.
+) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
+    """How far what stays at one of some lags may pull the lag of the scene, and at which lag it stays.
 
     Parameters
     ----------
@@ -54,10 +54,12 @@ def pull(
 
     Returns
     -------
-    float64 array, shape (2,)
+    pull : float64 array, shape (2,)
         Largest pull down and along, px, not negative; 0 where nothing is found to stay.
+    place : tuple of int or None
+        Where what pulls most stays.
     """
-    worst = np.zeros(2)
+    worst, where = np.zeros(2), None
     for place in {(round(y), round(x)) for y, x in places}:
         away = lag - np.array(place, np.float64)
         there = np.array(place, np.int64) - read.astype(np.int64)
@@ -72,8 +74,11 @@ def pull(
             near = float(away @ away) / (2 * _WIDTH2)
             # what stays is worth something at twice the lag as well where this is near
             strength = _PART * excess / -np.expm1(-4 * near)
-            worst = np.maximum(worst, min(strength * np.exp(-near), _MOST) * np.abs(away))
-    return worst
+            here = min(strength * np.exp(-near), _MOST) * np.abs(away)
+            if here.max() > worst.max():
+                where = place
+            worst = np.maximum(worst, here)
+    return worst, where
 
 
 def _excess(

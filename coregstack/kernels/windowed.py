@@ -294,7 +294,7 @@ def _fit_at(
     held = np.zeros(2)
     some = prepare_full(anchor, item, band, boxes[::2], Lag.of(*read))
     if some is not None:
-        held = held_back(some, read, at, item.origin)
+        held, _ = held_back(some, read, at, item.origin)
     centres = np.array([centre(box) for box in boxes], np.float64)
     return centres, replace(found, lag=at, local=found.local + read, pull=held)
 
@@ -373,6 +373,7 @@ def _agreed(steps: NDArray[np.float64], sigmas: NDArray[np.float64], asked: int)
         chance=0.0,
         spread=float(spread2.mean()) if known else float(spread2.mean()) / BLOCK,
         pull=np.zeros(2),
+        freed=np.zeros(2),
         opposed=0.0,
         minor=0.0,
         local=steps,

@@ -47,7 +47,7 @@ from coregstack.run.targets import needed_names
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import stack_scenes, unreadable_files
 from coregstack.stack.placing import check_anchor
-from coregstack.untrusted.given import given_path
+from coregstack.untrusted.given import given_place
 
 if TYPE_CHECKING:
     import pystac
@@ -132,7 +132,7 @@ def open_order(
     --------
     >>> stack = open_order("order_folder", anchor="20200630_164149_0e3a")  # doctest: +SKIP
     """
-    root = given_path(folder, "folder")
+    root = given_place(folder, "folder")
     if os.path.isfile(root):
         raise InvalidRequest(f"{str(root)!r} is a file; a folder was expected. Unpack it, or use run_order.")
     delivery = scan_delivery(root)
@@ -234,9 +234,9 @@ def run_order(
         estimator=estimator,
     )
     order = read_payload(payload)
-    source = given_path(input, "input")
+    source = given_place(input, "input")
     request = RunRequest(
-        match=settings, output=given_path(output, "output"), zarr=zarr, append=append, resampling=resampling,
+        match=settings, output=given_place(output, "output"), zarr=zarr, append=append, resampling=resampling,
         cog=order.cog,
         overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip

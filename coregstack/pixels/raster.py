@@ -62,6 +62,10 @@ GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 _WARP_MEMORY_MB = 64
 _CHECKED_BYTES = 128 * 2**20
 """Pixels that are in memory at once where all of a raster are read; always at least a row of blocks high."""
+_FREE_BYTES = 2**28
+"""Pixels of a raster that are taken however small its file is: to move them takes a few seconds."""
+_TILE = 256
+"""Side of the smallest tiles that a raster is written in."""
 _FINER = 4
 """How much finer than what is asked for an overview may be that is read for it, along each axis."""
 
@@ -280,6 +284,12 @@ def _check_redirects(path: str, dataset: DatasetReader) -> None:
             )
 
 
+def _in_tiles(dataset: DatasetReader) -> int:
+    """Pixels of a band in whole tiles, as they are read and written: of a narrow raster many more than it has."""
+    sides = (max(side, _TILE) for side in dataset.block_shapes[0])
+    return math.prod(-(-size // side) * side for size, side in zip(dataset.shape, sides, strict=True))
+
+
 def _check_claims(path: str, dataset: DatasetReader) -> None:
     pixels, bands = PIXELS(), BANDS()
     if dataset.width * dataset.height > pixels or dataset.count > bands:
@@ -293,13 +303,13 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
             f"{path!r} holds bands of type {sorted(set(dataset.dtypes))}; one integer or float type "
             "for all bands was expected. Convert it with gdal_translate -ot."
         )
-    whole = dataset.width * dataset.height * dataset.count * np.dtype(dataset.dtypes[0]).itemsize
+    whole = _in_tiles(dataset) * dataset.count * np.dtype(dataset.dtypes[0]).itemsize
     size, ratio = os.path.getsize(path), RASTER_RATIO()
-    if whole > max(READ_BYTES(), size * ratio):
+    if whole > max(_FREE_BYTES, size * ratio):
         # time goes with pixels, also with those that the file does not hold
         raise UnreadableFile(
-            f"{path!r} claims {whole} bytes of pixels in a file of {size}; at most {ratio} bytes for each are allowed. "
-            f"If the file is sound, cut it to what it holds, or raise {RASTER_RATIO.variable}."
+            f"{path!r} claims {whole} bytes of pixels in whole tiles, in a file of {size}; at most {ratio} for each "
+            f"byte are allowed. If the file is sound, cut it to what it holds, or raise {RASTER_RATIO.variable}."
         )
     largest = BLOCK_BYTES()
     bands_in_block = dataset.count if dataset.interleaving is Interleaving.pixel else 1

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
+from functools import cache, partial
 from pathlib import Path
 
 import dask.array as da
@@ -266,11 +267,13 @@ def _by_bands(
         list
     )
     refused = {}
+    # scenes of one product have the same bands
+    paired = cache(partial(pair_bands, match, scene_bands(anchor)))
     for plan in plans:
         if plan.id == anchor.id:
             continue
         try:
-            pairs = pair_bands(match, scene_bands(anchor), scene_bands(scenes[plan.id]))
+            pairs = paired(scene_bands(scenes[plan.id]))
         except (InvalidRequest, InvalidStack) as error:
             refused[plan.id] = failure(str(error))
             continue

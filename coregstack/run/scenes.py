@@ -44,7 +44,7 @@ from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.bandnames import scene_of_band
-from coregstack.untrusted.given import given_path
+from coregstack.untrusted.given import given_place
 from coregstack.untrusted.names import check_item_id
 
 
@@ -109,7 +109,7 @@ def to_geotiffs(
     crs_of(known.box)
     for item in known.ids:
         check_item_id(item)
-    folder = given_path(output, "output")
+    folder = given_place(output, "output")
     anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
     method = str(aligned.attrs.get("coregstack_method", "direct"))
     estimator = str(aligned.attrs.get("coregstack_estimator", "coregstack"))
@@ -259,7 +259,7 @@ def run_scenes(
         estimator=estimator,
     )
     request = RunRequest(
-        match=settings, output=given_path(output, "output"), zarr=zarr, resampling=resampling, cog=cog,
+        match=settings, output=given_place(output, "output"), zarr=zarr, resampling=resampling, cog=cog,
         overwrite=overwrite,
         check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip

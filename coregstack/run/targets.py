@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.export.files import STATE
@@ -74,14 +74,23 @@ def begin(plans: Sequence[ItemPlan], output: Path, *, overwrite: bool, also: Ite
     InvalidRequest
         If two files may have one name, or one that the run itself needs.
     OutputConflict
-        If no run has written to the folder, but it holds files of names that this one may write.
+        If the folder holds files of names that this run may write, of items that no run before was asked for; or, where
+        no run has written to it at all, files of names of the run itself.
     WriteError
         If the items cannot be noted.
     """
     check_targets(plans)
-    if not overwrite and delivered(output) is None and not any((output / STATE).glob("*.json")):
-        _check_unclaimed({TABLE, REPORT, *also}.union(*(plan.targets for plan in plans)), output)
+    if not overwrite:
+        known = _known(output)
+        names = set() if known else {TABLE, REPORT, *also}
+        _check_unclaimed(names.union(*(plan.targets for plan in plans if plan.id not in known)), output)
     note_delivered(output, (plan.id for plan in plans))
+
+
+def _known(output: Path) -> frozenset[str]:
+    """Items that earlier runs over an output were asked for: what has their names may be theirs."""
+    noted = (path.stem for path in (output / STATE).glob("*.json"))
+    return frozenset(noted) | (delivered(output) or frozenset())
 
 
 def needed_names(plans: Iterable[ItemPlan]) -> set[str]:
@@ -99,7 +108,7 @@ def _needed(plans: Iterable[ItemPlan]) -> dict[str, str]:
 
 
 def _check_unclaimed(names: Iterable[str], output: Path) -> None:
-    """Refuse a folder that no run has written to, if it holds files of some names: they are not ours to replace.
+    """Refuse an output that holds files of names that no run has written yet: they are not ours to replace.
 
     A link is replaced and not written through, so that what it leads to is not lost.
     """
@@ -126,4 +135,5 @@ def _check_free_of(needed: dict[str, str], path: str, asset: Asset) -> None:
 
 
 def _folders(path: str) -> Iterable[str]:
-    return (parent.as_posix() for parent in PurePosixPath(path).parents if parent.parts)
+    parts = path.split("/")[:-1]
+    return ("/".join(parts[: k + 1]) for k in reversed(range(len(parts))))

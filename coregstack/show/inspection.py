@@ -20,7 +20,7 @@ from coregstack.stack.comparing import groups_of
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import Unusable, scenes_of
 from coregstack.stack.placing import check_anchor, unplaceable
-from coregstack.untrusted.given import given_path
+from coregstack.untrusted.given import given_place
 
 COLUMNS = ("time", "rows", "cols", "pixel_x", "pixel_y", "crs", "bands", "dtype", "nodata", "masks",
            "overlap", "refused", "notes")  # fmt: skip
@@ -62,7 +62,7 @@ def inspect_folder(folder: str | os.PathLike[str], *, anchor: str | None = None)
     >>> table.crs.value_counts().to_dict()
     {'EPSG:32633': 7, 'EPSG:32632': 1}
     """
-    root = given_path(folder, "folder")
+    root = given_place(folder, "folder")
     scenes, unusable, problems = _found(root)
     if not scenes and not unusable:
         raise MissingFile(f"{str(root)!r} holds no GeoTIFF or JPEG 2000 file. Unpack archives first.")

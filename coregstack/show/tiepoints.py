@@ -18,7 +18,7 @@ from coregstack.matching.options import MatchSettings
 from coregstack.model import Status, WindowEstimator
 from coregstack.run.result import RunResult
 from coregstack.show.rematch import qualities, rematch
-from coregstack.untrusted.given import given_path
+from coregstack.untrusted.given import given_place
 
 
 def tie_points(
@@ -74,7 +74,7 @@ def tie_points(
         return tie_table(items, again.box, again.stack.ids[again.anchor])
     if anchor is not None or settings != MatchSettings():
         raise InvalidRequest("anchor and match options are for stacks; the output of a run holds its own.")
-    return _kept(given_path(source.output if isinstance(source, RunResult) else source, "source"))
+    return _kept(given_place(source.output if isinstance(source, RunResult) else source, "source"))
 
 
 def _kept(folder: Path) -> pd.DataFrame:

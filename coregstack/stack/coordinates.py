@@ -74,6 +74,10 @@ def _crs_texts(array: xr.DataArray) -> Iterator[str]:
     holders = [array.attrs, array.encoding, *(coord.attrs for coord in array.coords.values())]
     for holder in holders:
         yield from (str(value) for key, value in holder.items() if key in _CRS_KEYS and value is not None)
+    for coord in array.coords.values():
+        if "grid_mapping_name" in coord.attrs:
+            # names of datums and CRSs go to PROJ too
+            yield from (value for value in coord.attrs.values() if isinstance(value, str))
     for name in ("epsg", "proj:epsg", "proj:code", "proj:wkt2", "proj:projjson"):
         if name in array.coords:
             yield from (str(value) for value in np.unique(array.coords[name].values.astype(str)))

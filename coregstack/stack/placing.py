@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidRequest, InvalidStack
-from coregstack.geometry.lattice import crs_name, frame_bounds, overlaps
+from coregstack.geometry.lattice import crs_name, frame_bounds, meets
 from coregstack.matching.bands import Bands, position_of
 from coregstack.pixels.raster import check_pixels
 from coregstack.pixels.scene import PlacedScene, Scene
@@ -60,10 +60,10 @@ def unplaceable(scene: Scene, anchor: Scene, *, apart: bool = False) -> str | No
         Whether it may lie apart from the anchor, because others link the two.
     """
     try:
-        top, bottom, left, right = frame_bounds(scene.image.box, anchor.image.box)
+        bounds = top, bottom, left, right = frame_bounds(scene.image.box, anchor.image.box)
     except InvalidStack as error:
         return str(error)
-    if not apart and not overlaps(scene.image.box, anchor.image.box):
+    if not apart and not meets(bounds, anchor.image.box):
         return (
             f"The scene does not overlap the anchor ({crs_name(scene.image.box)}, "
             f"bounds {tuple(round(v, 1) for v in scene.image.box.boundingbox.bbox)})."

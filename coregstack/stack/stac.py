@@ -18,6 +18,7 @@ from coregstack.stack.conform import conform
 from coregstack.stack.lookup import find_anchor
 from coregstack.stack.opening import CHUNK
 from coregstack.untrusted.crstext import crs_fault
+from coregstack.untrusted.given import given_list, short
 
 if TYPE_CHECKING:
     import pystac
@@ -90,6 +91,9 @@ def open_stac(
     for name in _SET_HERE:
         if name in options:
             raise InvalidRequest(f"{name!r} is set by open_stac itself: every item is one time of the stack.")
+    bands = given_list(bands, "bands")
+    if not bands or not all(isinstance(band, str) for band in bands):
+        raise InvalidRequest(f"bands has to be a list of names of assets, as ['red', 'nir'], not {bands!r}.")
     found = _items(items)
     times = np.array([_time(item) for item in found], "datetime64[ns]")
     ids = np.array([item.id for item in found], object)
@@ -104,7 +108,7 @@ def open_stac(
         )
     except InvalidRequest:
         raise
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise InvalidRequest(
             f"odc-stac cannot load this: {error}. The anchor's assets are: {', '.join(reference.assets)}."
         ) from error
@@ -125,7 +129,14 @@ def _items(items: Any) -> list[pystac.Item]:
         items = [items]
     elif isinstance(items, pystac.Catalog):
         items = items.get_items(recursive=True)
-    found = [pystac.Item.from_dict(item) if isinstance(item, dict) else item for item in items]
+    try:
+        found = [pystac.Item.from_dict(item) if isinstance(item, dict) else item for item in items]
+    except (TypeError, KeyError, AttributeError, ValueError, pystac.STACError, pystac.STACTypeError) as error:
+        raise InvalidRequest(
+            f"items has to be STAC items, a catalog or a path of one, not {short(items)} ({error})."
+        ) from error
+    if wrong := [item for item in found if not isinstance(item, pystac.Item)]:
+        raise InvalidRequest(f"items has to be STAC items, but {short(wrong[0])} is among them.")
     if not found:
         raise InvalidRequest("No STAC item was given; at least an anchor and one more are expected.")
     for item in found:

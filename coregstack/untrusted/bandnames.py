@@ -37,6 +37,8 @@ _LANDSAT_8 = {
     "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "nir08", "6": "swir16", "7": "swir22", "8": "pan",
     "9": "cirrus", "10": "lwir11", "11": "lwir12",
 }  # fmt: skip
+_LANDSAT_7 = {"1": "blue", "2": "green", "3": "red", "4": "nir08", "5": "swir16", "7": "swir22"}
+"""Of Landsat 4 to 7; the sixth is thermal."""
 _AGREED = {
     "01": "coastal",
     "02": "blue",
@@ -132,7 +134,7 @@ def common_names(names: Sequence[str]) -> tuple[str, ...]:
     """
     keys = [_key(name) for name in names]
     codes = _codes_of(keys)
-    sensor = _sensor(codes)
+    sensor = _landsat_surface(names) or _sensor(codes)
     third = "swir3" in keys
     return tuple(_common(key, sensor, codes, third=third) for key in keys)
 
@@ -226,9 +228,27 @@ def _sensor(codes: frozenset[str]) -> dict[str, str] | None:
     return _LANDSAT_8 if "10" in codes else None
 
 
+def _landsat_surface(names: Sequence[str]) -> dict[str, str] | None:
+    """What codes of Landsat's surface products mean, where the others tell which of its sensors they are of.
+
+    ``SR_B4`` is red of Landsat 8 and 9 and near infrared of 4 to 7. Only the former have ``SR_B6`` and ``ST_B10``; of
+    the latter ``ST_B6`` is the thermal band, and all others but the sixth are surface reflectance.
+    """
+    found = {"".join(word for word in _words(name)) for name in names}
+    if not any(name.startswith(("srb", "stb")) for name in found):
+        return None
+    if found & {"srb6", "stb10"}:
+        return _LANDSAT_8
+    older = {f"srb{number}" for number in _LANDSAT_7}
+    return _LANDSAT_7 if "stb6" in found or found >= older else None
+
+
 def _sensors_agree(first: Sequence[str], second: Sequence[str]) -> bool:
     """Whether equal codes may be taken for equal bands."""
-    a, b = (_sensor(_codes_of([_key(name) for name in names])) for names in (first, second))
+    a, b = (
+        _landsat_surface(names) or _sensor(_codes_of([_key(name) for name in names]))
+        for names in (first, second)
+    )
     return a is None or b is None or a == b
 
 

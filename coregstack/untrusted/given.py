@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coregstack.errors import InvalidRequest
+from coregstack.untrusted.names import shown, torn_address
 
 
 def short(value: object) -> str:
@@ -34,6 +35,23 @@ def given_path(value: Any, name: str) -> Path:
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         raise InvalidRequest(f"{name} has to be a path, not {short(value)}.")
     return Path(value)
+
+
+def given_place(value: Any, name: str) -> Path:
+    """A path of this machine that was given, to read or to write at.
+
+    Raises
+    ------
+    InvalidRequest
+        If it is something else, an address for example: it would become a folder named ``s3:``.
+    """
+    path = given_path(value, name)
+    if "://" in os.fspath(value) or torn_address(value):
+        raise InvalidRequest(
+            f"{name} has to be a path of this machine, but an address was given, {shown(value)}. If it is a path, "
+            "give the whole of it, from / on."
+        )
+    return path
 
 
 def given_list(value: Any, name: str) -> list[Any]:

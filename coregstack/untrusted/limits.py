@@ -56,7 +56,7 @@ BLOCK_BYTES = _limit("BLOCK_BYTES", 2**30, "bytes of a tile or strip, which is r
 READ_BYTES = _limit("READ_BYTES", 2**31, "bytes of pixels that are read of a raster at once")
 STACK_PIXELS = _limit("STACK_PIXELS", 10**12, "pixels of one date of a stack")
 RASTER_RATIO = _limit(
-    "RASTER_RATIO", 20_000, "bytes of pixels for each byte of a raster of more pixels than are read at once"
+    "RASTER_RATIO", 20_000, "bytes of pixels for each byte of a raster, where they are more than 256 MiB"
 )
 RASTER_PARTS = _limit(
     "RASTER_PARTS", 1000, "images in a GeoTIFF: itself, overviews, masks; boxes in a JPEG 2000 file"

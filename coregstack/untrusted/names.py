@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 from pathlib import PurePosixPath, PureWindowsPath
@@ -16,6 +17,12 @@ _MAX_PART_BYTES = 255
 _EXTENSION = re.compile(
     r"(?:\.[A-Za-z][A-Za-z0-9]{0,6}\.(?:aux\.xml|msk\.ovr|ovr|msk|gz|bz2|xz|zst)|\.[A-Za-z][A-Za-z0-9]{0,6})$"
 )
+
+_ADDRESS = re.compile(
+    r"(?:file|local|memory|https?|s3a?|gc?s|abfss?|adl|az|ftp|sftp|ssh|hdfs|zip|data|github|simplecache|filecache):(?!//)",
+    re.IGNORECASE,
+)
+"""Beginnings of addresses; a path of such a name is one that lacks its slashes."""
 
 
 def check_item_id(item_id: object) -> str:
@@ -106,6 +113,17 @@ def shown(place: object) -> str:
         return scheme
     host, slash, path = rest.split("?")[0].split("#")[0].partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def torn_address(value: str | os.PathLike[str]) -> bool:
+    """Whether a path is an address that has lost its slashes, as `Path` takes them: it would be a folder named ``s3:``.
+
+    Examples
+    --------
+    >>> torn_address("file:/folder"), torn_address("./file:/folder"), torn_address("s3://bucket")
+    (True, False, False)
+    """
+    return _ADDRESS.match(os.fspath(value)) is not None
 
 
 def split_extension(name: str) -> tuple[str, str]:

@@ -329,3 +329,28 @@ def test_workers_that_stand_elsewhere_write_to_the_same_cube(
         coregstack.to_zarr(coregstack.align(dates, anchor=0), "cube.zarr")
     assert os.listdir(tmp_path / "elsewhere") == []
     assert verify_cube("cube.zarr") == ()
+
+
+CHANGED = {
+    "image": {"scale_factor": 7.0, "_FillValue": 3, "grid_mapping": "elsewhere"},
+    "time": {"units": "days since 1900-01-01"},
+    "spatial_ref": {"crs_wkt": "+proj=utm +zone=33 +nadgrids=/dev/stdin", "spatial_ref": "junk"},
+}
+
+
+def test_attributes_that_change_what_values_mean_are_mended(tmp_path: Path) -> None:
+    cube = tmp_path / "cube.zarr"
+    to_zarr(make([0, 1]), cube)
+    documents = {name: json.loads((cube / name / "zarr.json").read_text()) for name in CHANGED}
+    for name, change in CHANGED.items():
+        attributes = {**documents[name]["attributes"], **change, "mine": "stays"}
+        (cube / name / "zarr.json").write_text(json.dumps({**documents[name], "attributes": attributes}))
+    assert verify_cube(cube)
+    to_zarr(make([0, 1]), cube)
+    assert verify_cube(cube) == ()
+    assert_holds(cube, [0, 1])
+    for name in CHANGED:
+        found = json.loads((cube / name / "zarr.json").read_text())["attributes"]
+        # only what says how values are read is ours alone
+        assert found.pop("mine", "gone") == ("gone" if name == "spatial_ref" else "stays")
+        assert found == documents[name]["attributes"]

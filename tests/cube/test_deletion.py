@@ -13,6 +13,9 @@ import fsspec
 import pytest
 import xarray as xr
 import zarr
+from fsspec.implementations.asyn_wrapper import AsyncFileSystemWrapper
+from fsspec.implementations.dirfs import DirFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from obstore.store import LocalStore as ObjectFolder
 from obstore.store import MemoryStore as ObjectMemory
 from test_cube import assert_holds, make
@@ -21,8 +24,9 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore
 
 from coregstack import report, run_scenes
+from coregstack.cube.place import place_of
 from coregstack.cube.write import to_zarr
-from coregstack.errors import CoregError, OutputConflict
+from coregstack.errors import CoregError, InvalidRequest, OutputConflict
 from coregstack.testing import sample_stack
 
 SIZE = (2, 9, 11)
@@ -368,3 +372,45 @@ def test_a_report_replaces_nothing_but_a_report(scenes: list[Path], tmp_path: Pa
     to_zarr(make([0], size=SIZE), tmp_path / "cube.zarr")
     with pytest.raises(OutputConflict, match="lies in the Zarr store"):
         report(tmp_path / "out", tmp_path / "cube.zarr" / "report.html")
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "file:{}", "local:{}", "memory:/a", "s3:/bucket/cube.zarr", "file://localhost{}", "file://",
+     "local://", "zip://a.zip", "reference://", "nothing://a", "ftp://127.0.0.1:9/x"],
+)  # fmt: skip
+def test_names_that_are_neither_a_path_nor_an_address_make_no_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidRequest):
+        to_zarr(make([0], size=SIZE), name.format(tmp_path / "cube.zarr"))
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["simplecache::file://", "blockcache::file://", "a folder of a file system"])
+def test_a_folder_behind_another_file_system_is_that_folder(kind: str, tmp_path: Path) -> None:
+    store: Any = f"{kind}{tmp_path}/cube.zarr"
+    if "folder" in kind:
+        inner = DirFileSystem(str(tmp_path), LocalFileSystem())
+        store = FsspecStore(fs=AsyncFileSystemWrapper(inner, asynchronous=True), path="cube.zarr")
+    assert place_of(store).local == tmp_path / "cube.zarr"
+
+
+def test_a_folder_of_obstore_without_its_whole_path_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(InvalidRequest, match="whole path"):
+        to_zarr(make([0], size=SIZE), ObjectFolder("folder"))
+
+
+@pytest.mark.parametrize("output", ["file:///out", "s3:/bucket/out", Path("file:///out")])
+def test_an_address_is_no_output_folder(
+    output: Any, scenes: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InvalidRequest, match="an address was given"):
+        run_scenes(scenes, anchor="a", output=output)
+    assert list(tmp_path.iterdir()) == []

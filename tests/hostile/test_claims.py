@@ -195,8 +195,17 @@ def test_a_few_bytes_do_not_claim_pixels_that_take_minutes(
     with pytest.raises(UnreadableFile, match="COREGSTACK_MAX_RASTER_RATIO"):
         read_header(path)
     # what takes a moment is taken, whatever it is of
-    path.write_bytes(claiming(20_000, 20_000, 5, tile=512))
+    path.write_bytes(claiming(8_000, 6_000, 5, tile=512))
     assert read_header(path).count == 5
+    # the second and third are so narrow that they are little but the edges of tiles
+    for claim in (
+        claiming(20_000, 20_000, 1, tile=512),
+        claiming(486_302, 1, 133),
+        claiming(3, 10_376_427, 8, tile=16),
+    ):
+        path.write_bytes(claim)
+        with pytest.raises(UnreadableFile, match="COREGSTACK_MAX_RASTER_RATIO"):
+            read_header(path)
     monkeypatch.setenv("COREGSTACK_MAX_RASTER_RATIO", str(10**12))
     path.write_bytes(claiming(60_000, 60_000, 100, tile=512))
     assert read_header(path).count == 100
@@ -246,7 +255,7 @@ def test_checking_all_pixels_takes_little_of_any_raster(shape: tuple[int, int], 
 
 
 def test_the_last_pixel_of_a_wide_raster_is_looked_at(tmp_path: Path) -> None:
-    path = sparse(tmp_path / "a.tif", 300_000, 600, nodata=0)
+    path = sparse(tmp_path / "a.tif", 300_000, 600, nodata=0, blockxsize=256, blockysize=256)
     assert check_pixels(read_header(path), 0) is False
     with rasterio.open(path, "r+") as out:
         out.write(np.ones((1, 1, 1), "uint16"), window=rasterio.windows.Window(299_999, 599, 1, 1))

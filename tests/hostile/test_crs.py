@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import rasterio
 import recipes
+import xarray as xr
 from pyproj import CRS
 from recipes import write_jp2, write_tiff
 
@@ -203,6 +204,15 @@ def test_stacks_whose_crs_names_a_file_are_refused(key: str, pipe: Path, small_s
         coregstack.align(stack, anchor=0)
 
 
+@pytest.mark.parametrize("key", ["geographic_crs_name", "horizontal_datum_name", "projected_crs_name"])
+def test_names_of_a_grid_mapping_go_to_proj_too(key: str, pipe: Path, small_stack: object) -> None:
+    stack = small_stack.copy()  # type: ignore[attr-defined]
+    for text in (TEXTS["nadgrids"].replace("{path}", str(pipe)), str(pipe)):
+        stack["spatial_ref"] = xr.DataArray(0, attrs={"grid_mapping_name": "latitude_longitude", key: text})
+        with pytest.raises(InvalidStack, match="a file"):
+            coregstack.align(stack, anchor=0)
+
+
 def test_evidence_whose_crs_names_a_file_is_not_believed(
     pipe: Path, sound: SimpleNamespace, tmp_path: Path
 ) -> None:
@@ -222,7 +232,12 @@ def test_stac_items_whose_crs_names_a_file_are_refused(pipe: Path) -> None:
     item = pystac.Item(
         "a", None, None, np.datetime64("2024-01-01").astype("datetime64[us]").item(), {"proj:wkt2": ""}
     )
-    for key, text in (("proj:wkt2", "WKT with grids"), ("proj:code", "nadgrids")):
-        item.properties = {"proj:wkt2": None, key: TEXTS[text].replace("{path}", str(pipe))}
+    grids = CRS("+proj=utm +zone=33 +ellps=intl +nadgrids=x.gsb +type=crs").to_json_dict()
+    texts = {key: TEXTS[key].replace("{path}", str(pipe)) for key in ("WKT with grids", "nadgrids")}
+    for key, value in (
+        ("proj:wkt2", texts["WKT with grids"]), ("proj:code", texts["nadgrids"]), ("proj:projjson", grids),
+        ("proj:epsg", texts["nadgrids"]),
+    ):  # fmt: skip
+        item.properties = {"proj:wkt2": None, key: value}
         with pytest.raises(CoregError, match="names a file"):
             coregstack.open_stac([item], anchor=0, bands=["red"])

@@ -51,8 +51,9 @@ def arguments(sound: SimpleNamespace, folder: Path) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
-@pytest.mark.parametrize("after", [0, 3, 20, 45])
+@pytest.mark.parametrize(
+    ("code", "after"), [(errno.ENOSPC, 0), (errno.EDQUOT, 3), (errno.EIO, 20), (errno.EROFS, 45)]
+)
 def test_a_full_disk_is_named(
     after: int, code: int, sound: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -403,6 +403,7 @@ SIGNED = {
     "a score that no float can hold": ("after", 10**400),
     "a status that there is not": ("status", "perfect"),
     "details that no UTF-8 can hold": ("details", "\ud800"),
+    "an item matched against that no UTF-8 can hold": ("against", "\ud800"),
     "a fingerprint that is none": ("fingerprint", {}),
 }  # fmt: skip
 """Notes by somebody who knows how they are signed: a key, and what it is changed to."""

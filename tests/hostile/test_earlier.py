@@ -244,6 +244,18 @@ def test_files_that_no_run_has_written_are_not_replaced(inputs: list[Path], tmp_
     assert (out / "mine.txt").read_text() == "mine"
 
 
+def test_files_of_the_name_of_a_new_item_are_not_replaced(inputs: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    run(inputs[:2], out)
+    (out / "twin_coreg.tif").write_text("mine")
+    before = tree(out)
+    with pytest.raises(OutputConflict, match=r"no run has written.*twin_coreg.tif"):
+        run(inputs, out)
+    assert tree(out) == before
+    assert not run(inputs[:2], out).problems
+    assert not run(inputs, out, overwrite=True).problems
+
+
 # --- bytes that size and time do not tell
 
 

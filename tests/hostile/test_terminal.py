@@ -8,6 +8,7 @@ import logging
 import os
 import pickle
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ import recipes
 
 import coregstack
 from coregstack import run_scenes
-from coregstack.cli import main
+from coregstack.cli import commands, main
 from coregstack.cli.terminal import LogFormat, say
 from coregstack.errors import CoregError, MissingFile, UnreadableFile, UnreadableFiles, one_line
 from coregstack.stack.opening import Unusable, unreadable_files
@@ -128,6 +129,20 @@ def test_the_log(capfd: pytest.CaptureFixture[str]) -> None:
     text = LogFormat("%(message)s").format(record)
     assert not [part for part in FORGED[:6] if part in text]
     assert "Traceback" in text
+
+
+@pytest.mark.filterwarnings("default")
+def test_warnings_of_libraries(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(commands.COMMANDS, "verify", lambda options: warnings.warn(BAD, stacklevel=1) or 0)
+    before = warnings.showwarning
+    assert main(["verify", "a"]) == 0
+    assert "UserWarning: x\\x1b" in seen(capfd)
+    assert warnings.showwarning is before
+
+
+def test_a_folder_that_the_demo_cannot_make(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", str(tmp_path / BAD / ("x" * 300))]) == 2
+    assert "cannot be written" in seen(capfd)
 
 
 def test_a_folder_of_a_name_that_is_no_text(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from coregstack.kernels.gaps import fill
+from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
+from coregstack.kernels.unheld import unheld
 from coregstack.model import ShiftEstimate
 
 TRUTH = (1.25, -0.75)
@@ -72,13 +75,42 @@ def test_dead_columns_and_rows_do_not_pull(pair, value: float) -> None:
     assert off(estimate((images[0], images[1]))) < 0.01
 
 
-def test_what_cannot_be_taken_off_widens_sigma_and_is_told(pair) -> None:
-    noise = 0.15 * np.random.default_rng(1).standard_normal((SIZE, SIZE))
-    found = estimate((pair[0] + noise, pair[1] + noise))
-    assert off(found) > 0.02
-    assert found.sigma is not None
-    assert off(found) < 3 * max(found.sigma)
-    assert "stays on the pixel grid" in found.reason
+def patterns(kind: str) -> NDArray[np.float32]:
+    """What stays on the pixel grid, deviation 1."""
+    rng = np.random.default_rng(5)
+    if kind == "noise":
+        return rng.standard_normal((SIZE, SIZE)).astype(np.float32)
+    if kind == "drift":  # gains that change along their columns
+        form = gaussian_filter1d(rng.standard_normal((SIZE, SIZE)), 12, axis=0)
+        return (form / form.std()).astype(np.float32)
+    gains = rng.standard_normal(2 * SIZE)
+    askew = np.arange(SIZE)[None] + (0.1 * np.arange(SIZE)[:, None]).astype(int)
+    return gains[askew].astype(np.float32)
+
+
+@pytest.mark.parametrize("share", [0.15, 0.4])
+@pytest.mark.parametrize("kind", ["noise", "drift", "askew"])
+def test_what_levelling_leaves_is_taken_out(pair, kind: str, share: float) -> None:
+    pattern = share * patterns(kind)
+    found = estimate((pair[0] + pattern, pair[1] + pattern))
+    if found.shift is not None:
+        assert found.sigma is not None
+        assert off(found) < min(0.3, 3.5 * float(np.hypot(*found.sigma)))
+
+
+@pytest.mark.parametrize("kind", ["noise", "drift", "askew"])
+def test_the_content_of_windows_is_found_beside_a_pattern(pair, kind: str) -> None:
+    first, second = (image + 0.5 * patterns(kind) for image in pair)
+    cuts = [(slice(y, y + 72), slice(x, x + 72)) for y in range(0, 226, 56) for x in range(0, 226, 56)]
+    one, two = (
+        high_pass(np.stack([image[cut] for cut in cuts]), np.ones((25, 72, 72), bool))
+        for image in (first, second)
+    )
+    found = unheld(one, two, np.ones(one.shape, bool), 8)
+    assert found is not None
+    assert np.hypot(*(found.away - TRUTH)) < 0.08
+    assert max(found.sigma) < 0.08
+    assert not found.blocky
 
 
 @pytest.mark.parametrize("share", [0.05, 0.12, 0.25, 0.36])

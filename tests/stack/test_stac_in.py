@@ -135,3 +135,19 @@ def test_what_is_no_stac_is_refused(tmp_path: Path) -> None:
         coregstack.open_stac(tmp_path / "none.json", anchor=0, bands=["red"])
     with pytest.raises(InvalidRequest, match="No STAC item"):
         coregstack.open_stac([], anchor=0, bands=["red"])
+
+
+@pytest.mark.parametrize(
+    ("items", "bands", "words"),
+    [
+        (5, ["red"], "items has to be STAC items"),
+        ([{"id": "a"}], ["red"], "items has to be STAC items"),
+        (["a", "b"], ["red"], "items has to be STAC items"),
+        ([], "red", "bands has to be a list"),
+        ([], [], "bands has to be a list of names"),
+        ([], [4], "bands has to be a list of names"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_with_words(items: object, bands: object, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        coregstack.open_stac(items, anchor=0, bands=bands)

@@ -114,3 +114,17 @@ def test_files_of_the_bands_of_one_scene_share_a_name() -> None:
     assert {one[0] for one in found if one} == {"t33 20200101", "t33 20200101 20m"}
     assert scene_of_band("20200101_a") is None
     assert scene_of_band("red") is None
+
+
+def test_surface_bands_of_landsat_are_those_of_its_sensor() -> None:
+    newer = [f"SR_B{k}" for k in range(1, 8)]
+    older = ["SR_B1", "SR_B2", "SR_B3", "SR_B4", "SR_B5", "SR_B7"]
+    assert common_names(newer)[3:5] == ("red", "nir08")
+    assert common_names(older)[2:4] == ("red", "nir08")
+    assert common_names(["SR_B3", "SR_B4", "ST_B6"])[:2] == ("red", "nir08")
+    assert common_names(["SR_B4", "SR_B5", "ST_B10"])[:2] == ("red", "nir08")
+    # three of them may be of either
+    assert common_names(["SR_B2", "SR_B3", "SR_B4"]) == ("b2", "b3", "b4")
+    assert (2, 3) in same_bands(older, newer)
+    assert (3, 3) not in same_bands(older, newer)
+    assert (3, 0) in same_bands(newer, ["red", "green"])
