@@ -29,7 +29,7 @@ import frames
 import numpy as np
 from _common import table
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter, map_coordinates
+from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
 
 from coregstack.kernels.displacement import Spline, sigma_on
 from coregstack.kernels.field import estimate_displacement
@@ -208,7 +208,8 @@ def real_frames(models: Sequence[str]) -> None:
         pairs = []
         for anchor, item, truth in frames.pairs(kind):
             seen = np.isfinite(anchor).all(axis=0) & np.isfinite(item).all(axis=0)
-            pairs.append(Made(anchor=anchor, item=item, truth=truth, counts=seen))
+            counts = binary_erosion(seen, iterations=RIM)
+            pairs.append(Made(anchor=anchor, item=item, truth=truth, counts=counts))
         for model in models:
             row(*_row(f"frames, {name}", pairs, model))
 

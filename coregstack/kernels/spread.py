@@ -23,8 +23,10 @@ _EVEN = 4.0
 """Variance that the steps of all blocks are given besides their own, in terms of the typical one."""
 _FARTHEST = 2.5
 """Steps of blocks longer than this are no steps of a fit, px."""
-_SURE = 3.0
-"""Standard errors by which a mean square must exceed 0."""
+_SURE, _SURER = 3.0, 4.5
+"""Standard errors by which a mean square must exceed 0, and by which one must that change could account for."""
+_CHANGE = 0.2
+"""What changed between real dates, as crops and shadows, displaces neighbouring blocks alike by up to this much, px."""
 _PARTS = 8
 """Parts along each axis that tell the standard error."""
 
@@ -90,5 +92,12 @@ def _mean(
 
 
 def beyond_noise(square: float, error: float) -> float:
-    """Root of a mean square that is surely more than nothing, else 0."""
-    return float(np.sqrt(square)) if square > _SURE * error else 0.0
+    """Root of a mean square that is surely more than nothing, else 0.
+
+    Examples
+    --------
+    >>> beyond_noise(0.25, 0.07), beyond_noise(0.01, 0.0028), beyond_noise(0.01, 0.001)
+    (0.5, 0.0, 0.1)
+    """
+    sure = _SURE if square > _CHANGE**2 else _SURER
+    return float(np.sqrt(square)) if square > sure * error else 0.0
