@@ -345,13 +345,13 @@ def _native_bands(
     bands: tuple[int, ...],
     window: tuple[int, int, int, int],
 ) -> tuple[Any, NDArray[np.bool_], float | None]:
-    """Match bands as they lie in the file, where the scored one is valid, and their nodata value."""
+    """Match bands as they lie in the file, where the first that holds anything is valid, and their nodata value."""
     scene, (row, col, *shape) = item.scene, window
     indexes = tuple(item.indexes[b] for b in bands)
     if cache is None:
         cache = cache_bands(dataset, scene.image, indexes, window).closed()
     values = FileBands(raster=cache, indexes=indexes, window=window)
-    valid = raster.valid_values(values[0, :, :], scene.nodata)
+    valid = _valid_somewhere(values, scene.nodata)
     if scene.image.alpha is not None or scene.image.internal_mask:
         valid &= raster.read_valid(dataset, row, col, (shape[0], shape[1]))
     return values, valid, scene.nodata
@@ -372,7 +372,16 @@ def _warped_bands(
     values = placed(
         dataset, image, item.lattice, window, bands=indexes, nodata=nodata, fill=[empty] * len(indexes)
     )
-    return values, raster.valid_values(values[0], empty), empty
+    return values, _valid_somewhere(values, empty), empty
+
+
+def _valid_somewhere(values: Any, nodata: float | None) -> NDArray[np.bool_]:
+    """Where the first match band is valid, or the next one if that holds nothing: it does not hide the others."""
+    for k in range(len(values)):
+        valid: NDArray[np.bool_] = raster.valid_values(values[k, :, :], nodata)
+        if valid.any():
+            break
+    return valid
 
 
 def band_mean(

@@ -165,7 +165,7 @@ def test_of_many_that_find_a_claim_of_a_run_that_is_gone_one_alone_takes_it_over
     if looks_first(remote):
         pytest.skip("fsspec's memory looks before it writes")
     write(remote, remote.key("_coregstack", "lock.1"), held(ABSENT))
-    start, hold, got = threading.Barrier(6), threading.Event(), []
+    start, hold, got, refused = threading.Barrier(6), threading.Event(), [], []
 
     def run(_: int) -> None:
         start.wait()
@@ -174,7 +174,10 @@ def test_of_many_that_find_a_claim_of_a_run_that_is_gone_one_alone_takes_it_over
                 got.append(1)
                 hold.wait(20)
         except OutputConflict:
-            hold.set()
+            # until all others have looked, or one that comes late finds none
+            refused.append(1)
+            if len(refused) == 5:
+                hold.set()
 
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(run, range(6)))

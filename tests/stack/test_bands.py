@@ -171,6 +171,21 @@ def test_a_dead_band_is_not_the_one_that_is_scored(stack: xr.DataArray, side: in
     assert f"The band red of the {('anchor', 'item')[side]} is dead" in found.details.values[1]
 
 
+@pytest.mark.parametrize("side", [0, 1])
+def test_a_band_without_data_does_not_hide_the_others_of_its_file(
+    stack: xr.DataArray, side: int, tmp_path: Path
+) -> None:
+    dead = stack.copy()
+    dead[side, 2] = 0
+    paths = [write(tmp_path / f"{name}.tif", dead[k], BGRN) for k, name in enumerate("ab")]
+    found = coregstack.estimate(
+        coregstack.open_scenes(paths, anchor="a"), anchor="a", threshold=1.0
+    ).compute()
+    assert error(found, stack) < 0.02
+    assert found.status.values[1] == "coregistered"
+    assert f"The band red of the {('anchor', 'item')[side]} is dead" in found.details.values[1]
+
+
 # --- classes
 
 
