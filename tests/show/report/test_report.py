@@ -226,16 +226,19 @@ def test_a_network_shows_an_item_beside_the_one_that_it_was_matched_with(
     for k in (4, 5):
         partner = evidence[k]["against"]
         assert partner in [f"part_{other}" for other in range(1, 6) if other != k]
-        with rasterio.open(strip[int(partner[-1])]) as dataset, rasterio.open(strip[0]) as anchor:
-            left = (dataset.bounds.left - anchor.bounds.left) / anchor.res[0]
-            band = dataset.read(dataset.count // 2 + 1).astype(float)
-        row, col = np.subtract(evidence[k]["chips"], shifts[partner]) - (0, left)
-        place = np.mgrid[:CHIP, :CHIP] + np.reshape([row, col], (2, 1, 1))
-        aligned = ndimage.map_coordinates(band, place, order=3)
         picture = _decoded(kept_evidence(tmp_path, f"part_{k}").evidence)
         shown, _, after = picture[:CHIP].reshape(CHIP, 3, CHIP).transpose(1, 0, 2).astype(float)
-        assert np.corrcoef(shown.ravel(), aligned.ravel())[0, 1] > 0.98
-        assert np.corrcoef(after.ravel(), aligned.ravel())[0, 1] > 0.9
+        for chip, item in ((shown, partner), (after, f"part_{k}")):
+            with rasterio.open(strip[int(item[-1])]) as dataset, rasterio.open(strip[0]) as anchor:
+                left = (dataset.bounds.left - anchor.bounds.left) / anchor.res[0]
+                band = dataset.read(dataset.count // 2 + 1).astype(float)
+            row, col = np.subtract(evidence[k]["chips"], shifts[item]) - (0, left)
+            place = np.mgrid[:CHIP, :CHIP] + np.reshape([row, col], (2, 1, 1))
+            aligned = ndimage.map_coordinates(band, place, order=3)
+            # where the item ends the picture is black, which the blocks of its compression carry on
+            seen = (place >= 8).all(axis=0) & (place < np.reshape(band.shape, (2, 1, 1)) - 8).all(axis=0)
+            assert seen.any()
+            assert np.corrcoef(chip[seen], aligned[seen])[0, 1] > 0.95
 
 
 def test_an_item_of_a_network_that_was_matched_with_none_is_shown_alone(
