@@ -9,7 +9,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 
-from coregstack.kernels.correlation import correlate
+from coregstack.kernels.correlation import correlate_all
 from coregstack.kernels.descriptor import similarity
 from coregstack.kernels.match_image import orientation
 from coregstack.kernels.resample import translate
@@ -51,7 +51,7 @@ def search() -> Any:
         shifted_scene((256, 256), shift, conditions=Conditions(seed=4, season=0.62, cloud_cover=0.3), seed=3),
     ]
     turned = [orientation(scene.values[RED].astype(np.float32), scene.valid) for scene in pair]
-    (surface,) = correlate(*(turn[None] for turn in turned), centre=(0, 0), reach=(24, 24))
+    (surface,) = correlate_all(*([turn] for turn in turned), centre=(0, 0), reach=(24, 24))
     height = surface.agreement / np.sqrt(surface.pairs / 2)
     figure, axes = plt.subplots(1, 5, figsize=(11, 2.7), layout="constrained")
     for axis, scene, words in zip(axes[:2], pair, ("anchor, June", "item, August, cloud"), strict=True):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.refine import Normal, Windows, decoys, flatness, normal
-from coregstack.kernels.spread import shared_square
+from coregstack.kernels.spread import CHANGE, shared_square
 from coregstack.kernels.symmetric import inverse, product, squared, with_spread
 
 _STEPS = 8
@@ -280,7 +280,7 @@ def _shared(windows: Windows, found: _Settled) -> tuple[float, float]:
     shaped = blocks.reshape(len(blocks), down, across, 5)
     matrix = shaped[..., :3]
     vector = shaped[..., 3:] - product(matrix, found.step)
-    return shared_square(matrix, vector, np.ones(matrix.shape[:3]))
+    return shared_square(matrix, vector, np.ones(matrix.shape[:3]), least=CHANGE)
 
 
 def _significance(values: NDArray[np.float64]) -> float:

@@ -258,7 +258,9 @@ def _trust(equations: Equations, displacement: NDArray[np.float64]) -> tuple[NDA
 
 
 def _result(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
-    """Everything that is handed on of the last step."""
+    """Everything that is handed on of the last step; where that is a shift, what is said of one shift."""
+    if state.model == SHIFT and found.shift is not None and found.sigma is not None:
+        return as_one_shift(found)
     usable = state.plain.usable * state.plain.heard
     total = usable.sum()
     left = state.plain.vector - product(state.plain.matrix, state.now - state.plain.here)
@@ -270,9 +272,6 @@ def _result(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
     mean = np.einsum("ij,ijk->k", usable, state.now) / total
     bent = float(np.einsum("ij,ijk->", usable, np.square(state.now - mean)) / total)
     spread = float(np.sqrt(bent + unseen**2))
-    if state.model == SHIFT and found.shift is not None and found.sigma is not None:
-        alone = as_one_shift(replace(found, spread=spread))
-        return replace(alone, details=_words(SHIFT, spread))
     variance, mean_sigma = _uncertainty(state, usable)
     lattice = state.weighed.basis.lattice
     rows, cols = lattice.nodes

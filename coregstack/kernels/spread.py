@@ -25,14 +25,18 @@ _FARTHEST = 2.5
 """Steps of blocks longer than this are no steps of a fit, px."""
 _SURE, _SURER = 3.0, 4.5
 """Standard errors by which a mean square must exceed 0, and by which one must that change could account for."""
-_CHANGE = 0.2
+CHANGE = 0.2
 """What changed between real dates, as crops and shadows, displaces neighbouring blocks alike by up to this much, px."""
 _PARTS = 8
 """Parts along each axis that tell the standard error."""
 
 
 def shared_square(
-    matrix: NDArray[np.float64], vector: NDArray[np.float64], trust: NDArray[np.float64]
+    matrix: NDArray[np.float64],
+    vector: NDArray[np.float64],
+    trust: NDArray[np.float64],
+    *,
+    least: float = 0.0,
 ) -> tuple[float, float]:
     """Mean square length of the steps that blocks share with their neighbours, px^2, and its standard error.
 
@@ -42,11 +46,13 @@ def shared_square(
         Normal equations of blocks, shapes (n, down, across, 3) and (n, down, across, 2); the n windows are apart.
     trust
         Weight of each block, shape (n, down, across).
+    least
+        Rms length, px, that the steps of the blocks which know theirs best have to share, or nothing is told.
 
     Returns
     -------
     square, error : float
-        Not cut off at 0; both are 0 where there are no such blocks.
+        Not cut off at 0; both are 0 where there are no such blocks, or these share less.
     """
     trace = matrix[..., 0] + matrix[..., 2]
     known = inverse(matrix)
@@ -54,6 +60,9 @@ def shared_square(
     variance = known[..., 0] + known[..., 2]
     good = (trace > 0) & (np.abs(steps).max(axis=-1) < _FARTHEST) & (variance > 0)
     if not good.any():
+        return 0.0, 0.0
+    own = np.where(good, trust / np.where(good, variance, 1), 0.0)
+    if least and _shared(steps, own, _APART[0])[0] < least**2:
         return 0.0, 0.0
     even = _EVEN * float(np.median(variance[good]))
     weight = np.where(good, trust / (np.where(good, variance, 1) + even), 0.0)
@@ -99,5 +108,5 @@ def beyond_noise(square: float, error: float) -> float:
     >>> beyond_noise(0.25, 0.07), beyond_noise(0.01, 0.0028), beyond_noise(0.01, 0.001)
     (0.5, 0.0, 0.1)
     """
-    sure = _SURE if square > _CHANGE**2 else _SURER
+    sure = _SURE if square > CHANGE**2 else _SURER
     return float(np.sqrt(square)) if square > sure * error else 0.0
