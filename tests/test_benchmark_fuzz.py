@@ -76,3 +76,15 @@ def test_a_worker_that_dies_is_named_and_the_next_goes_on(tmp_path: Path) -> Non
     ends = dict(fuzz.supervise("names", 0, 4, float("inf"), tmp_path, dies_of_one))
     assert ends.pop(1) == "died (-9): last words"
     assert set(ends) == {0, 2, 3}
+
+
+def dies_at_once(kind: str, seed: int, numbers: Iterable[int], folder: Path, deadline: float) -> None:
+    """Die before any input is begun, as a worker does that cannot import what it needs."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@forks
+def test_workers_that_die_before_their_first_input_come_to_an_end(tmp_path: Path) -> None:
+    (tmp_path / "number").write_text("0")
+    ends = dict(fuzz.supervise("names", 0, 3, float("inf"), tmp_path, dies_at_once))
+    assert ends == dict.fromkeys(range(3), "died (-9): ")
