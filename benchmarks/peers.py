@@ -35,6 +35,19 @@ def coregstack(pair: Pair) -> tuple[tuple[float, float] | None, tuple[float, flo
     return found.shift, found.sigma, found.reason
 
 
+def coregstack_phase(pair: Pair) -> tuple[tuple[float, float] | None, tuple[float, float] | None, str]:
+    """This package with ``estimator="phase"``."""
+    from coregstack.kernels.phase import phase
+    from coregstack.kernels.shift import prepare_anchor
+    from coregstack.kernels.sources import ArraySource
+    from coregstack.kernels.windowed import estimate_by_windows
+
+    anchor = prepare_anchor(ArraySource(values=pair.anchor[None], usable=pair.anchor_usable))
+    item = ArraySource(values=pair.item[None], usable=pair.item_usable)
+    found = estimate_by_windows(anchor, item, phase, name="phase", max_shift=pair.max_shift)
+    return found.shift, found.sigma, found.reason
+
+
 def _filled(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     """Both images with what is not usable set to their mean."""
     first, second = (
@@ -131,6 +144,7 @@ def _arosics(pair: Pair, local: bool):
 
 ESTIMATORS: dict[str, tuple[str, Estimator]] = {
     "coregstack": ("coregstack", coregstack),
+    "coregstack, phase": ("coregstack", coregstack_phase),
     "skimage phase": ("skimage", skimage_phase),
     "skimage plain, Hann": ("skimage", skimage_plain),
     "OpenCV phase, Hann": ("cv2", opencv_phase),
