@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack, UnreadableFile
 from coregstack.export.files import resolved
@@ -36,7 +37,7 @@ from coregstack.run.result import RunResult, with_table
 from coregstack.run.scheduler import Progress, compute_items
 from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
-from coregstack.stack.conform import conform, scaling
+from coregstack.stack.conform import Stack, conform, scaling
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.measured import frame_of
 from coregstack.stack.metadata import stack_metadata
@@ -110,9 +111,7 @@ def to_geotiffs(
     for item in known.ids:
         check_item_id(item)
     folder = given_place(output, "output")
-    anchor = str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
-    method = str(aligned.attrs.get("coregstack_method", "direct"))
-    estimator = str(aligned.attrs.get("coregstack_estimator", "coregstack"))
+    anchor = _anchor_id(aligned)
     records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
     scenes = pristine_scenes(known, moved=True)
     with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]) as claim:
@@ -120,20 +119,7 @@ def to_geotiffs(
         place = known.box
         if scenes is None:
             begin([file_plan(i, f"{i}.tif") for i in known.ids], folder, overwrite=overwrite)
-            writer = SlabWriter(
-                output=str(resolved(folder)),
-                claim=claim,
-                anchor_id=anchor,
-                box=known.box,
-                frame=frame_of(aligned.attrs, known.box),
-                nodata=known.nodata,
-                bands=known.bands,
-                scaling=scaling(known.array),
-                classes=known.classes,
-                cog=cog,
-                method=method,
-                estimator=estimator,
-            )
+            writer = _slab_writer(aligned, known, folder, claim, cog=cog)
             reports: Sequence[ItemReport] = compute_items(
                 [slab_deliveries(known.array.data, records, known.ids, writer)],
                 progress,
@@ -142,17 +128,7 @@ def to_geotiffs(
             )
         else:
             place = {s.scene.id: s.scene.image.box for s in scenes}.get(anchor, known.box)
-            settings = DeliverySettings(
-                output=str(resolved(folder)),
-                anchor_id=anchor,
-                anchor=place,
-                resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
-                cog=cog,
-                fingerprint=(("quality", records.name),),
-                claim=claim,
-                method=method,
-                estimator=estimator,
-            )
+            settings = _delivery_settings(aligned, place, records.name, folder, claim, cog=cog)
             plans = scene_plans([s.scene for s in scenes])
             done = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
             reports, notes = done.reports, done.notes
@@ -166,6 +142,45 @@ def to_geotiffs(
         **stack_metadata(known),
     )
     return with_table(result)
+
+
+def _anchor_id(aligned: xr.DataArray) -> str:
+    return str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
+
+
+def _slab_writer(aligned: xr.DataArray, known: Stack, folder: Path, claim: str, *, cog: bool) -> SlabWriter:
+    """What writes the pixels of a stack as they are."""
+    return SlabWriter(
+        output=str(resolved(folder)),
+        claim=claim,
+        anchor_id=_anchor_id(aligned),
+        box=known.box,
+        frame=frame_of(aligned.attrs, known.box),
+        nodata=known.nodata,
+        bands=known.bands,
+        scaling=scaling(known.array),
+        classes=known.classes,
+        cog=cog,
+        method=str(aligned.attrs.get("coregstack_method", "direct")),
+        estimator=str(aligned.attrs.get("coregstack_estimator", "coregstack")),
+    )
+
+
+def _delivery_settings(
+    aligned: xr.DataArray, anchor: GeoBox, quality: str, folder: Path, claim: str, *, cog: bool
+) -> DeliverySettings:
+    """How a stack is written from its files; `anchor` is the anchor's box, `quality` the name of the records."""
+    return DeliverySettings(
+        output=str(resolved(folder)),
+        anchor_id=_anchor_id(aligned),
+        anchor=anchor,
+        resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
+        cog=cog,
+        fingerprint=(("quality", quality),),
+        claim=claim,
+        method=str(aligned.attrs.get("coregstack_method", "direct")),
+        estimator=str(aligned.attrs.get("coregstack_estimator", "coregstack")),
+    )
 
 
 def run_scenes(
