@@ -21,12 +21,15 @@ from coregstack.cli.signals import stopping_in_order
 from coregstack.cli.streams import SureStream
 
 STREAMS = {
+    "closed output": ">&-",
+    "closed error": "2>&-",
     "all closed": "<&- >&- 2>&-",
     "full output": ">/dev/full",
+    "full error": "2>/dev/full",
     "both full": ">/dev/full 2>&1",
     "no reader": "| true",
 }
-"""How a shell starts a command, by what is amiss; `benchmarks/faults.py` tries each alone as well."""
+"""How a shell starts a command, by what is amiss."""
 
 
 def command(*arguments: str, to: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
@@ -68,20 +71,22 @@ def test_problems_are_told_by_the_exit_code_alone_where_there_is_no_stream(
     assert command(*call[:2], "--anchor", "nobody", *call[5:], to=">&- 2>/dev/full").returncode == 2
 
 
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 def test_names_that_a_stream_cannot_hold_are_told_with_escapes(
-    sound: SimpleNamespace, tmp_path: Path
+    encoding: str, sound: SimpleNamespace, tmp_path: Path
 ) -> None:
     scene = tmp_path / "åkermark 田.tif"
     scene.write_bytes(sound.good.read_bytes())
     call = ["align", str(sound.anchor), str(scene), "--anchor", "anchor", "--output", str(tmp_path / "out")]
-    done = command(*call, "--no-report", PYTHONIOENCODING="ascii:strict")
+    done = command(*call, "--no-report", PYTHONIOENCODING=f"{encoding}:strict")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
-    assert r"\xe5kermark \u7530" in done.stdout
+    told = {"ascii": r"\xe5kermark \u7530", "latin-1": r"kermark \u7530", "utf-8": "åkermark 田"}
+    assert told[encoding] in done.stdout
     assert (tmp_path / "out" / "åkermark 田_coreg.tif").is_file()
 
 
-@pytest.mark.parametrize(("code", "to"), [(141, ">/dev/full"), (141, "| true")])
+@pytest.mark.parametrize(("code", "to"), [(0, ""), (141, ">/dev/full"), (141, "| true")])
 def test_a_command_that_only_prints_says_by_its_code_that_it_could_not(
     code: int, to: str, sound: SimpleNamespace
 ) -> None:

@@ -172,8 +172,9 @@ def test_a_dead_band_is_not_the_one_that_is_scored(stack: xr.DataArray, side: in
 
 
 @pytest.mark.parametrize("side", [0, 1])
+@pytest.mark.parametrize("method", ["direct", "network"])
 def test_a_band_without_data_does_not_hide_the_others_of_its_file(
-    stack: xr.DataArray, side: int, tmp_path: Path
+    stack: xr.DataArray, side: int, method: Any, tmp_path: Path
 ) -> None:
     dead = stack.copy()
     dead[side, 2] = 0
