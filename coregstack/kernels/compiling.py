@@ -20,6 +20,7 @@ from __future__ import annotations
 import hashlib
 import os
 import pickle
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -35,6 +36,9 @@ from coregstack.kernels.keeping import ignore_current_folder, kept_in, read_kept
 from coregstack.kernels.turns import Turn, take_turn
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+_PACKAGE = Path(__file__).parents[1]
+_IMPORTS = re.compile(rf"^\s*from ({_PACKAGE.name}(?:\.\w+)+) import\b", re.MULTILINE)
 
 PACKAGED = Path(__file__).parent / "packaged"
 """Folder of what was compiled when the package was built; it need not be there."""
@@ -232,6 +236,18 @@ def _loaded(path: Path, read: Callable[[Path], bytes] = read_kept) -> Any:
 
 @cache
 def _source_digest(path: Path) -> str:
-    """Digest of a file and of all kernels, for what is compiled holds what it calls of them as well."""
-    files = sorted({path, *Path(__file__).parent.glob("*.py")})
-    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    """Digest of a file and of all modules of this package that it imports, for what is compiled holds what it calls."""
+    files: set[Path] = set()
+    waiting = {path}
+    while waiting:
+        files |= waiting
+        waiting = set().union(*(_imported(file) for file in waiting)) - files
+    return hashlib.sha256(b"".join(file.read_bytes() for file in sorted(files))).hexdigest()
+
+
+@cache
+def _imported(path: Path) -> frozenset[Path]:
+    """Files of this package that a file imports; found in its text, for parsing all of them costs a start 0.2 s."""
+    names = _IMPORTS.findall(path.read_text("utf-8"))
+    found = (_PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py") for name in names)
+    return frozenset(file for file in found if file.is_file())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import importlib.util
 import os
@@ -177,6 +178,38 @@ def test_a_change_of_the_source_is_compiled_and_what_was_there_goes(
     after = kept(tmp_path)
     assert len(after) == 1
     assert not set(after) & set(before)
+
+
+def test_what_is_compiled_depends_on_all_that_it_imports_and_on_nothing_else() -> None:
+    package = Path(compiling.__file__).parents[1]
+    needed = {path.name for path in all_imported(package / "kernels" / "_blocks.py")}
+    assert {"compiling.py", "keeping.py", "turns.py"} <= needed
+    assert "score.py" not in needed
+    for path in sorted((package / "kernels").glob("*.py")):
+        tree = ast.parse(path.read_text())
+        modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+        whole = {
+            f"{node.name}"
+            for found in ast.walk(tree)
+            if isinstance(found, ast.Import)
+            for node in found.names
+        }
+        assert not any(name.startswith("coregstack") for name in whole)
+        expected = {name for name in modules if name and name.startswith("coregstack.")}
+        found = {
+            ".".join(file.relative_to(package.parent).with_suffix("").parts)
+            for file in compiling._imported(path)
+        }
+        assert found == expected - {"coregstack.kernels"}
+
+
+def all_imported(path: Path) -> set[Path]:
+    found: set[Path] = set()
+    waiting = {path}
+    while waiting:
+        found |= waiting
+        waiting = {file for each in waiting for file in compiling._imported(each)} - found
+    return found
 
 
 def test_flushing_empties_the_folder(process: Callable[[], ModuleType], tmp_path: Path) -> None:
