@@ -12,11 +12,7 @@ from pathlib import Path
 
 from coregstack.errors import OutputConflict
 from coregstack.export.files import STATE, WriteError, inside
-
-try:
-    import fcntl
-except ImportError:  # no POSIX system: the runs are not kept apart
-    fcntl = None  # type: ignore[assignment]
+from coregstack.kernels.turns import lock
 
 LOCK = "lock"
 """Name of the lock file in the folder where a run keeps its notes."""
@@ -108,10 +104,8 @@ def _unusable(path: Path, reason: str | None) -> WriteError:
 
 
 def _acquire(descriptor: int, target: Path) -> None:
-    if fcntl is None:
-        return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
     except BlockingIOError as error:
         raise OutputConflict(
             f"Another run ({_holder(descriptor)}) is writing to {str(target)!r}. Wait for its end, or choose "

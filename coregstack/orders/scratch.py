@@ -13,12 +13,8 @@ from pathlib import Path
 
 from coregstack.errors import OutputConflict
 from coregstack.export.files import UNPACKED, resolved
+from coregstack.kernels.turns import lock
 from coregstack.run.places import within
-
-try:
-    import fcntl
-except ImportError:  # no POSIX system: folders of killed runs and those in use cannot be distinguished
-    fcntl = None  # type: ignore[assignment]
 
 _PREFIX = "coregstack-"
 _MAX_MARK_BYTES = 300
@@ -70,10 +66,8 @@ def _words() -> bytes:
 
 
 def _locked(descriptor: int) -> bool:
-    if fcntl is None:
-        return False
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        lock(descriptor)
     except OSError:
         return False
     return True
@@ -85,13 +79,16 @@ def remove_dead() -> None:
     A folder is removed only if its mark says that it is one, of this user and this machine, and nobody holds the
     mark's lock.
     """
-    if fcntl is None:
-        return
     with suppress(OSError):
         for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
             with suppress(OSError):
                 if _is_dead(folder):
                     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _user() -> int:
+    # Windows numbers no users, and its temporary folder is one user's
+    return os.getuid() if hasattr(os, "getuid") else 0
 
 
 def _is_dead(folder: Path) -> bool:
@@ -101,7 +98,7 @@ def _is_dead(folder: Path) -> bool:
     descriptor = os.open(folder / UNPACKED, _FOUND)
     try:
         found = os.fstat(descriptor)
-        own = stat.S_ISREG(found.st_mode) and found.st_uid == os.getuid()
+        own = stat.S_ISREG(found.st_mode) and found.st_uid == _user()
         # the mark is written once it is locked: one that can be locked has lost its run
         return own and _locked(descriptor) and os.read(descriptor, _MAX_MARK_BYTES) == _words()
     finally:

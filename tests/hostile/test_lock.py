@@ -85,7 +85,7 @@ def test_a_full_disk_does_not_undo_the_lock(
 def test_a_file_system_without_locks_is_told_of(
     path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(lock.fcntl, "flock", failing(errno.ENOLCK))
+    monkeypatch.setattr(lock, "lock", failing(errno.ENOLCK))
     with locked(tmp_path):
         assert "do not start a second run" in caplog.text
 

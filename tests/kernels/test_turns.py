@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from coregstack.kernels import turns
 from coregstack.kernels.turns import take_turn
-
-pytestmark = pytest.mark.skipif(turns.fcntl is None, reason="the system knows no locks of this kind")
 
 HOLDER = """
 import sys, time
