@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError, MissingDisplacement, UnreadableFile
 from coregstack.export import claim
 from coregstack.export.displacement import displacement_name, write_displacement
-from coregstack.export.earlier import made_from, own_files, remember
+from coregstack.export.earlier import made_from, own_files, remember, states
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import RunEnded, check_held, copy_file, file_digest, inside
 from coregstack.export.geotiff import Movement, write_moved
@@ -115,7 +115,7 @@ def _deliver(
 ) -> ItemReport:
     problems = [quality.details] if quality.unreadable else []
     superseded = own_files(plan, settings)
-    before = made_from(plan, settings)
+    stood, before = states(plan), made_from(plan, settings)
     sources = dict(settings.references)
     files: list[WrittenFile] = []
     box = cache.header.box if cache is not None else _box_of(plan)
@@ -147,7 +147,7 @@ def _deliver(
         sidecar = _tried(problems, lambda: _write_sidecar(plan, box, quality, treatment, files, settings))
         files += [] if sidecar is None else [sidecar]
     _remove(superseded - {file.path for file in files}, settings)
-    if made_from(plan, settings) != before:
+    if states(plan) != stood and made_from(plan, settings) != before:
         problems.append(f"Files of {plan.id} changed while they were read; run again to do the item anew.")
     area = _tried(problems, lambda: _written_area(quality, box, treatment, settings))
     _tried(problems, lambda: keep_evidence(Path(settings.output), plan.id, quality.evidence, box, area))

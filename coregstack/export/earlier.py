@@ -61,6 +61,11 @@ def made_from(plan: ItemPlan, settings: DeliverySettings) -> dict[str, str]:
     }
 
 
+def states(plan: ItemPlan) -> list[tuple[int, ...]]:
+    """What the file system says of each file of an item; while it is the same, no byte of them was changed."""
+    return [_state(asset.source) for asset in plan.assets]
+
+
 def earlier(plan: ItemPlan, settings: DeliverySettings) -> Earlier:
     """What an earlier run has left of an item, and whether it holds."""
     path = note_path(plan, settings)
@@ -237,6 +242,15 @@ def _stamp(path: str) -> tuple[int, int, str]:
     except OSError:
         return 0, 0, ""
     return stat.st_size, stat.st_mtime_ns, sample_digest(Path(path))
+
+
+def _state(path: str) -> tuple[int, ...]:
+    """Which file it is, its size, and the times of its changes, the second of which no program can set; else none."""
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return ()
+    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns
 
 
 def _token(value: Any) -> str:

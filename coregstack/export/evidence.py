@@ -74,7 +74,7 @@ def keep_evidence(
         "box": None if box is None else _box_as_json(box),
         "area": None if area is None else {"crs": area.crs, "parts": area.parts},
     } | ({} if evidence is None else _evidence_as_json(evidence))
-    with staged(path) as temporary:
+    with staged(path, checked=True) as temporary:
         temporary.write_text(json.dumps(value), "utf-8")
 
 

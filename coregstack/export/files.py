@@ -142,13 +142,16 @@ def check_lasting(path: Path) -> None:
 
 
 @contextmanager
-def staged(path: Path) -> Iterator[Path]:
+def staged(path: Path, *, checked: bool = False) -> Iterator[Path]:
     """A place to write a file that becomes `path` in one step when all went well.
 
     Parameters
     ----------
     path : Path
         Final name; its folder is made.
+    checked : bool, optional
+        Whether who reads the file notices if a loss of power has cut it off, and does without it: it is not waited for
+        until it has reached the disk then.
 
     Yields
     ------
@@ -166,7 +169,8 @@ def staged(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        flush(temporary)
+        if not checked:
+            flush(temporary)
         check_held()
         os.replace(temporary, path)
     except CoregError as error:
@@ -265,7 +269,7 @@ def file_digest(path: Path, algorithm: str) -> str:
 
 
 def sample_digest(path: Path) -> str:
-    """SHA-256 of pieces that are spread evenly over a file, of all of it if it is small; empty if it cannot be read.
+    """SHA-256 of pieces that are spread evenly over a file, of all of it up to 1 MiB; empty if it cannot be read.
 
     It detects another file of the same size and time at little cost, but not single changed bytes of a large
     file.
@@ -276,10 +280,12 @@ def sample_digest(path: Path) -> str:
             return ""
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
-            last = max(size - _SAMPLE, 0)
+            whole = size <= _SAMPLES * _SAMPLE
+            length = size if whole else _SAMPLE
+            last = size - length
             for start in sorted({last * k // (_SAMPLES - 1) for k in range(_SAMPLES)}):
                 file.seek(start)
-                found.update(file.read(_SAMPLE))
+                found.update(file.read(length))
     except OSError:
         return ""
     return found.hexdigest()

@@ -37,7 +37,7 @@ def write_note(path: Path, note: Mapping[str, Any]) -> None:
     WriteError
         If it cannot be written.
     """
-    with staged(path) as temporary:
+    with staged(path, checked=True) as temporary:
         temporary.write_text(json.dumps({**note, "check": _digest(note)}), "utf-8")
 
 

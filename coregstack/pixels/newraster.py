@@ -94,13 +94,31 @@ def _profile(source: DatasetReader, box: GeoBox) -> dict[str, Any]:
 
 
 def tiling(shape: tuple[int, int], source: DatasetReader | None = None) -> dict[str, Any]:
-    """Creation options for tiles: the source's if it has fit ones, else squares of 256 or 512 pixels."""
-    if source is not None and source.block_shapes[0][1] != source.width:
+    """Creation options for tiles: the source's if it has fit ones, else squares of 256 or 512 pixels.
+
+    A raster that a shift has made larger gets larger tiles rather than another row or column of nearly empty ones,
+    which would have to be encoded as well.
+    """
+    sides = (512, 512) if min(shape) >= 512 else (256, 256)
+    if source is not None:
         height, width = source.block_shapes[0]
-        if height % 16 == 0 and width % 16 == 0 and max(height, width) <= 2048:
-            return {"tiled": True, "blockysize": height, "blockxsize": width}
-    side = 512 if min(shape) >= 512 else 256
-    return {"tiled": True, "blockysize": side, "blockxsize": side}
+        fit = height % 16 == width % 16 == 0 and max(height, width) <= 2048
+        if width != source.width and fit:
+            sides = height, width
+        sides = _grown(sides[0], source.height, shape[0]), _grown(sides[1], source.width, shape[1])
+    return {"tiled": True, "blockysize": sides[0], "blockxsize": sides[1]}
+
+
+def _grown(side: int, before: int, after: int) -> int:
+    """Side of tiles of which no more are needed after a raster has grown than before, if it has grown by little.
+
+    Examples
+    --------
+    >>> _grown(512, 512, 515), _grown(512, 500, 503), _grown(512, 1024, 1400)
+    (528, 512, 512)
+    """
+    wanted = math.ceil(after / math.ceil(before / side) / 16) * 16
+    return wanted if side < wanted <= side * 5 // 4 else side
 
 
 def copy_metadata(source: DatasetReader, target: DatasetWriter) -> None:

@@ -179,6 +179,20 @@ def test_large_files_are_moved_block_by_block_without_seams(tmp_path: Path) -> N
     assert np.abs(got.astype(int) - expected)[:, inner, inner].max() <= 1
 
 
+def test_a_shift_asks_for_no_further_tiles_that_are_nearly_empty(tmp_path: Path) -> None:
+    values = picture((256, 300), bands=1)
+    tiles = {"tiled": True, "blockxsize": 256, "blockysize": 256}
+    near, far = (
+        move(write(tmp_path / f"{name}.tif", values, **tiles), shift)
+        for name, shift in (("near", (1.3, 2.2)), ("far", (-2.7, -1.1)))
+    )
+    for target in (near, far):
+        with rasterio.open(target) as file:
+            assert file.shape == (257, 301)
+            # one row of tiles as before, and two columns, which had room
+            assert file.block_shapes == [(272, 256)]
+
+
 # --- data and no data
 
 
