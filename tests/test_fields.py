@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from coregstack import align, apply, estimate, run_scenes, to_geotiffs
+from coregstack import align, apply, estimate, open_scenes, run_scenes, to_geotiffs
 from coregstack.errors import InvalidRequest
 from coregstack.testing import sample_stack
 
@@ -142,21 +142,52 @@ def test_files_of_a_run_move_by_the_field_and_name_it(
     assert all(report.resumed for report in again.reports)
 
 
-def test_a_computed_field_is_not_written_as_its_mean(stack: xr.DataArray, tmp_path: Path) -> None:
-    from coregstack import open_scenes
-
+@pytest.fixture(scope="module")
+def opened(stack: xr.DataArray, tmp_path_factory: pytest.TempPathFactory) -> xr.DataArray:
+    """The two times as files."""
     paths = []
     for k, name in enumerate("ab"):
-        paths.append(tmp_path / f"{name}.tif")
+        paths.append(tmp_path_factory.mktemp("files") / f"{name}.tif")
         stack.isel(time=k).drop_vars("id").rio.to_raster(paths[-1])
-    opened = open_scenes(paths, anchor="a")
-    lazy = align(opened, anchor="a", model="field", threshold=1.0)
-    assert not to_geotiffs(lazy, tmp_path / "lazy").problems
+    return open_scenes(paths, anchor="a")
+
+
+def test_a_field_that_was_computed_saved_and_loaded_is_written_as_if_it_were_lazy(
+    opened: xr.DataArray, tmp_path: Path
+) -> None:
+    lazy = estimate(opened, anchor="a", model="field", threshold=1.0)
+    assert not to_geotiffs(apply(opened, lazy), tmp_path / "lazy").problems
     assert (tmp_path / "lazy/b_coreg_displacement.tif").is_file()
-    known = apply(opened, estimate(opened, anchor="a", model="field", threshold=1.0).compute())
-    result = to_geotiffs(known, tmp_path / "known")
-    assert "only its mean" in result.problems[0]
-    assert (tmp_path / "known/b.tif").read_bytes() == paths[1].read_bytes()
+    lazy.compute().to_netcdf(tmp_path / "quality.nc")
+    loaded = xr.load_dataset(tmp_path / "quality.nc")
+    # whatever was selected from the stack, its files are written whole
+    part = apply(opened, loaded).isel(time=[1, 0], y=slice(40, 200))
+    assert not to_geotiffs(part, tmp_path / "loaded").problems
+    for name in ("b_coreg.tif", "b_coreg_displacement.tif", "b_coreg_qa_metadata.json", "a_anchor.tif"):
+        assert (tmp_path / "loaded" / name).read_bytes() == (tmp_path / "lazy" / name).read_bytes(), name
+
+
+def test_a_field_of_which_only_the_mean_is_left_is_neither_applied_nor_written(
+    opened: xr.DataArray, quality: xr.Dataset, tmp_path: Path
+) -> None:
+    mean = quality.drop_dims(("lattice_y", "lattice_x")).assign_coords(id=("time", ["a", "b"]))
+    with pytest.raises(InvalidRequest, match="only its mean"):
+        apply(opened, mean)
+    shift = mean.assign(model=("time", ["", "shift"]))
+    assert not to_geotiffs(apply(opened, shift), tmp_path).problems
+
+
+def test_the_field_of_an_aligned_stack_is_shown_without_matching_again(
+    stack: xr.DataArray, quality: xr.Dataset
+) -> None:
+    item = str(stack["id"].values[1])
+    aligned = apply(stack, quality)
+    for one in (aligned, aligned.isel(time=[1, 0]), aligned.isel(y=slice(40, None))):
+        found = one.coreg.plot.field(item)
+        whole = quality.coreg.plot.field(item)
+        np.testing.assert_allclose(found[1].images[0].get_array(), whole[1].images[0].get_array(), atol=1e-4)
+    with pytest.raises(InvalidRequest, match="Pass the quality"):
+        aligned.compute().coreg.plot.field(item)
 
 
 def test_a_stack_without_files_is_written_with_its_displacement(stack: xr.DataArray, tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from coregstack.matching.options import MatchSettings
 from coregstack.model import ItemQuality, WindowEstimator
 from coregstack.run.notebook import table_html
 from coregstack.show import plot
-from coregstack.show.fields import matched_field, shown_field
+from coregstack.show.fields import field_in_stack, shown_field
 from coregstack.show.rematch import qualities, rematch
 from coregstack.show.report.content import quality_table
 from coregstack.show.report.page import report
@@ -139,13 +139,14 @@ class StackPlots(QualityPlots):
         max_shift: float | None = None,
         ax: Sequence[Any] | None = None,
     ) -> Any:
-        """Match an item once more and show how it is displaced; see `coregstack.show.plot.field`.
+        """Show how an item is displaced; see `coregstack.show.plot.field`.
 
-        `model` is that which it was aligned by, or "field".
+        Without `model`, the displacement that moved an item of an aligned stack is shown, as long as its pixels were
+        not computed. Else the item is matched once more, by default by a field.
         """
         settings = MatchSettings(band=band, max_shift=max_shift, model=model or "shift")
-        found, quality = matched_field(rematch(self._source, anchor, settings), id)
-        return plot.field(found, mean=quality.shift, evidence=quality.evidence, title=id, ax=ax)
+        found, mean, evidence = field_in_stack(rematch(self._source, anchor, settings), id)
+        return plot.field(found, mean=mean, evidence=evidence, title=id, ax=ax)
 
     def _matched(self, item: str, anchor: Hashable | None, settings: MatchSettings) -> ItemQuality:
         return next(quality for _, quality in qualities(rematch(self._source, anchor, settings), [item]))

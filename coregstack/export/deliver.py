@@ -125,9 +125,8 @@ def _deliver(
                 sources[asset.source] = digest
         if lacks_displacement(quality):
             raise MissingDisplacement(
-                f"The {quality.model} of {plan.id} is not known here, only its mean: a stack that is written from its "
-                "files needs a quality that is still lazy. Write what align returned before it is computed, or use "
-                "run_scenes with the same model."
+                f"The {quality.model} of {plan.id} is not known here, only its mean: write what align or apply "
+                "returned before its pixels are computed, or use run_scenes with the same model."
             )
         treatment = treat(quality, same_crs=_has_crs(plan, box, quality, settings.anchor))
         for asset in plan.assets:

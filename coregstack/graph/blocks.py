@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 SCENES = "coregstack-scenes-"
 ALIGNED = "coregstack-aligned-"
+MOVED = "coregstack-moved-"
+MOVES = "coregstack-moves-"
+IDS = "coregstack-ids-"
 FIELD = "coregstack-field-"
 DELIVERY = "coregstack-delivery-"
 PIXELS = "coregstack-pixels-"

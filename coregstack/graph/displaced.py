@@ -98,6 +98,19 @@ def displacements(
     return lazy
 
 
+def in_frame(moves: da.Array, scale: Shift, first: Shift) -> da.Array:
+    """Objects of `Move` of which those that vary are expressed in another frame, as `rescaled` does."""
+    lazy: da.Array = da.map_blocks(
+        _in_frame, moves, scale=scale, first=first, dtype=object, meta=np.empty(0, object)
+    )
+    return lazy
+
+
+def _in_frame(moves: NDArray[np.object_], scale: Shift, first: Shift) -> NDArray[np.object_]:
+    move = moves[0]
+    return boxed(rescaled(move, scale, first) if isinstance(move, Displacement) else move)
+
+
 def _displacement(
     model: NDArray[np.object_],
     y: NDArray[np.floating],

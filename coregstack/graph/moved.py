@@ -10,27 +10,43 @@ import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
 
-from coregstack.graph.blocks import ALIGNED, boxed, by_time, scene_array, window
+from coregstack.graph.blocks import (
+    ALIGNED,
+    IDS,
+    MOVED,
+    MOVES,
+    boxed,
+    by_time,
+    object_array,
+    scene_array,
+    window,
+)
 from coregstack.kernels.moving import move_image, move_mask
 from coregstack.model import NO_SHIFT, Shift, Status
 from coregstack.pixels.scene import PlacedScene, read_block
 
 
 def moves(
-    status: da.Array, shift_y: da.Array, shift_x: da.Array, displacement: da.Array | None = None
+    ids: Sequence[str],
+    status: da.Array,
+    shift_y: da.Array,
+    shift_x: da.Array,
+    displacement: da.Array | None = None,
 ) -> da.Array:
-    """What is applied at each time, an object of `Move` each: no shift unless it is coregistered.
+    """What is applied to each item, an object of `Move` each: no shift unless it is coregistered.
 
-    `displacement` holds a `Displacement` for each time, or None where the shift is the same everywhere.
+    `displacement` holds a `Displacement` for each time, or None where the shift is the same everywhere. It is found
+    again by `coregstack.graph.origin.applied_moves`.
     """
-    given = (status, shift_y, shift_x) if displacement is None else (status, shift_y, shift_x, displacement)
+    given = [by_time(values) for values in (status, shift_y, shift_x)]
+    name = "coregstack-shifts-"
+    if displacement is not None:
+        given += [by_time(displacement), object_array(IDS, ids)]
+        name = MOVES
     applied: da.Array = da.blockwise(
-        _moves,
-        "t",
-        *(part for a in given for part in (by_time(a), "t")),
-        dtype=object,
-        meta=np.empty(0, object),
-    )
+        _moves, "t", *(part for values in given for part in (values, "t")),
+        dtype=object, meta=np.empty(0, object), name=name + tokenize(*(values.name for values in given)),
+    )  # fmt: skip
     return applied
 
 
@@ -62,6 +78,7 @@ def move_arrays(
         _move_planes, "tbyx", planes, "tbyx", move, "t", da.from_array(np.array(kernels, object), chunks=1), "b",
         nodata=nodata, concatenate=True, align_arrays=False,
         dtype=values.dtype, meta=np.empty((0, 0, 0, 0), values.dtype),
+        name=MOVED + tokenize(planes.name, move.name, kernels, nodata),
     )  # fmt: skip
     moved: da.Array = out.rechunk(values.chunks)
     return moved
@@ -88,6 +105,7 @@ def _moves(
     shift_y: NDArray[Any],
     shift_x: NDArray[Any],
     displacement: NDArray[np.object_] | None = None,
+    _: NDArray[np.object_] | None = None,
 ) -> NDArray[np.object_]:
     if status[0] != Status.COREGISTERED:
         return boxed(NO_SHIFT)

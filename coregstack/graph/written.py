@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -27,15 +27,15 @@ from coregstack.graph.blocks import (
 from coregstack.matching.assess import Reference, assess, reference_quality, unmatched
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.quality import quality_of
-from coregstack.model import ItemQuality
+from coregstack.model import Displacement, ItemQuality
 from coregstack.pixels.scene import PlacedScene, cached_image, load_match
 
 
-def records_of(fields: Mapping[str, Any]) -> da.Array:
+def records_of(fields: Mapping[str, Any], applied: da.Array | None = None) -> da.Array:
     """An `ItemQuality` for each time, put together from the variables of a quality Dataset, by name.
 
     Where all variables are lazy and untouched, these are the very records that they were taken out of, whose
-    evidence comes along.
+    evidence comes along. The displacement is that of `applied`, an object of `Move` each, where this is known.
     """
     arrays = [by_time(values) for values in fields.values()]
     records = _origin_records(arrays)
@@ -43,7 +43,14 @@ def records_of(fields: Mapping[str, Any]) -> da.Array:
         records = da.map_blocks(
             _join_fields, *arrays, names=tuple(fields), dtype=object, meta=np.empty(0, object)
         )
+    if applied is not None:
+        records = da.map_blocks(_with_displacement, records, applied, dtype=object, meta=np.empty(0, object))
     return records
+
+
+def _with_displacement(records: NDArray[np.object_], applied: NDArray[np.object_]) -> NDArray[np.object_]:
+    move = applied[0]
+    return boxed(replace(records[0], displacement=move if isinstance(move, Displacement) else None))
 
 
 def _origin_records(fields: Sequence[da.Array]) -> da.Array | None:

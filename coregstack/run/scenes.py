@@ -39,7 +39,7 @@ from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import Stack, conform, scaling
 from coregstack.stack.lookup import find_scene
-from coregstack.stack.measured import frame_of
+from coregstack.stack.measured import applied_in, frame_of
 from coregstack.stack.metadata import stack_metadata
 from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor
@@ -112,14 +112,19 @@ def to_geotiffs(
         check_item_id(item)
     folder = given_place(output, "output")
     anchor = _anchor_id(aligned)
-    records = records_of({field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)})
     scenes = pristine_scenes(known, moved=True)
+    frame = place = frame_of(aligned.attrs, known.box)
+    if scenes is not None:
+        place = {s.scene.id: s.scene.image.box for s in scenes}.get(anchor, known.box)
+    records = records_of(
+        {field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)},
+        applied_in(known.array, known.ids, frame, place),
+    )
     with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]) as claim:
         notes: tuple[str, ...] = ()
-        place = known.box
         if scenes is None:
             begin([file_plan(i, f"{i}.tif") for i in known.ids], folder, overwrite=overwrite)
-            writer = _slab_writer(aligned, known, folder, claim, cog=cog)
+            writer = _slab_writer(aligned, known, frame, folder, claim, cog=cog)
             reports: Sequence[ItemReport] = compute_items(
                 [slab_deliveries(known.array.data, records, known.ids, writer)],
                 progress,
@@ -127,7 +132,6 @@ def to_geotiffs(
                 need=known.array.nbytes // len(known.ids),
             )
         else:
-            place = {s.scene.id: s.scene.image.box for s in scenes}.get(anchor, known.box)
             settings = _delivery_settings(aligned, place, records.name, folder, claim, cog=cog)
             plans = scene_plans([s.scene for s in scenes])
             done = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
@@ -138,7 +142,7 @@ def to_geotiffs(
         anchor=anchor,
         reports=tuple(by_id[i] for i in known.ids),
         notes=notes,
-        lattice=place,
+        lattice=known.box if scenes is None else place,
         **stack_metadata(known),
     )
     return with_table(result)
@@ -148,14 +152,16 @@ def _anchor_id(aligned: xr.DataArray) -> str:
     return str(aligned.attrs.get("coregstack_anchor", OUTSIDE))
 
 
-def _slab_writer(aligned: xr.DataArray, known: Stack, folder: Path, claim: str, *, cog: bool) -> SlabWriter:
-    """What writes the pixels of a stack as they are."""
+def _slab_writer(
+    aligned: xr.DataArray, known: Stack, frame: GeoBox, folder: Path, claim: str, *, cog: bool
+) -> SlabWriter:
+    """What writes the pixels of a stack as they are; `frame` is that of its displacements."""
     return SlabWriter(
         output=str(resolved(folder)),
         claim=claim,
         anchor_id=_anchor_id(aligned),
         box=known.box,
-        frame=frame_of(aligned.attrs, known.box),
+        frame=frame,
         nodata=known.nodata,
         bands=known.bands,
         scaling=scaling(known.array),

@@ -17,10 +17,11 @@ from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.displacement import displacement_name, read_displacement
 from coregstack.export.files import inside
 from coregstack.kernels.displacement import Spline
-from coregstack.model import Displacement, Evidence, ItemQuality, Shift
+from coregstack.matching.assess import anchor_quality
+from coregstack.model import Displacement, Evidence, Shift
 from coregstack.pixels.raster import read_header
-from coregstack.show.rematch import Rematch, qualities
-from coregstack.stack.measured import displacements_on, measured_on
+from coregstack.show.rematch import SHIFT, Rematch, qualities
+from coregstack.stack.measured import applied_in, displacements_on, frame_of, measured_on
 
 LONGEST = 40
 """Nodes at most along a side of what a page shows."""
@@ -111,14 +112,24 @@ def shown_field(quality: xr.Dataset, item_id: str) -> tuple[Displacement, Shift]
     return found, Shift(y, x)
 
 
-def matched_field(again: Rematch, item_id: str) -> tuple[Displacement, ItemQuality]:
-    """The displacement of an item of a stack that is matched once more, by default by a field, and its quality.
+def field_in_stack(again: Rematch, item_id: str) -> tuple[Displacement, Shift | None, Evidence | None]:
+    """The displacement of an item of a stack, its mean, and a picture to show it over.
+
+    It is what the item was moved by, where no model is asked for and the stack still tells it; else the item is matched
+    once more, by default by a field.
 
     Raises
     ------
     InvalidRequest
         If there is no such item, nothing that varies is found, or its pixels do not show it any more.
     """
+    if again.options.model == SHIFT and again.models is not None and item_id in again.stack.ids:
+        k = again.stack.ids.index(item_id)
+        frame = frame_of(again.stack.array.attrs, again.stack.box)
+        moves = applied_in(again.stack.array, again.stack.ids, frame, again.box)
+        move = None if moves is None else moves[k].compute()
+        if isinstance(move, Displacement):
+            return move, again.applied[k], anchor_quality(again.reference()).evidence
     if item_id in again.stack.ids and again.moved_by_field(again.stack.ids.index(item_id)):
         raise InvalidRequest(
             f"The pixels of {item_id} were moved by what varies over them, and no files tell how they were before. "
@@ -127,7 +138,7 @@ def matched_field(again: Rematch, item_id: str) -> tuple[Displacement, ItemQuali
     _, quality = next(qualities(again, [item_id], model="field"))
     if quality.displacement is None:
         raise InvalidRequest(f"{item_id} has no displacement that varies over it to show. {quality.details}")
-    return quality.displacement, quality
+    return quality.displacement, quality.shift, quality.evidence
 
 
 def field_json(displacement: Displacement, mean: Shift | None, evidence: Evidence | None) -> str:

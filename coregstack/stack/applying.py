@@ -14,7 +14,7 @@ from coregstack.matching.choices import RESAMPLING, Resampling
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given, with_classes
-from coregstack.stack.measured import FRAME, displacements_on, geotransform, measured_on, on_lattice
+from coregstack.stack.measured import FRAME, displacements_on, geotransform, on_lattice
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.given import short
 
@@ -54,8 +54,8 @@ def apply(
     InvalidStack
         If stack and quality do not hold the same items, or the quality was measured on a lattice of another CRS.
     InvalidRequest
-        If the resampling is unknown, or the quality, where it was computed, lacks the shift of an item that is
-        coregistered.
+        If the resampling is unknown, or the quality, where it was computed, lacks the shift or the displacement of an
+        item that is coregistered.
 
     Examples
     --------
@@ -76,13 +76,15 @@ def apply(
     varying = displacements_on(measured, known.box)
     quality = on_lattice(measured, known.box)
     _check_shifts(quality, known.ids)
+    if varying is None:
+        _check_models(quality, known.ids)
     if resampling == "none" and varying is not None:
         raise InvalidRequest(
             "resampling='none' changes the geotransform only, which can express one shift for the whole scene, not a "
             "displacement that varies over it. Use another resampling, or model='shift'."
         )
     status, shift_y, shift_x = (quality[name].data for name in ("status", "shift_y", "shift_x"))
-    move = moves(status, shift_y, shift_x, varying)
+    move = moves(known.ids, status, shift_y, shift_x, varying)
     aligned = known.array
     if resampling != "none":
         aligned = _moved(known, move, resampling)
@@ -96,7 +98,7 @@ def apply(
         "coregstack_resampling": resampling,
         "coregstack_anchor": quality.attrs.get("anchor", ""),
         "coregstack_method": quality.attrs.get("method", "direct"),
-        FRAME: geotransform(measured_on(measured) or known.box),
+        FRAME: geotransform(known.box),
         "coregstack_estimator": quality.attrs.get("estimator", "coregstack"),
     }
     return like_given(known, aligned)
@@ -150,6 +152,20 @@ def _check_shifts(quality: xr.Dataset, ids: Sequence[str]) -> None:
         named = [ids[k] for k in np.flatnonzero(lost)[:5]]
         raise InvalidRequest(
             f"The status of {named} is coregistered, but the quality holds no shift: enter one, or another status."
+        )
+
+
+def _check_models(quality: xr.Dataset, ids: Sequence[str]) -> None:
+    """Refuse a quality, where it is known already, that tells only the mean of what an item is to be moved by."""
+    if any(name not in quality or quality[name].chunks is not None for name in ("status", "model")):
+        return
+    varies = ~np.isin(quality["model"].values.astype(str), ["", "shift"])
+    lost = np.asarray(quality["status"].values == Status.COREGISTERED, bool) & varies
+    if lost.any():
+        named = [ids[k] for k in np.flatnonzero(lost)[:5]]
+        raise InvalidRequest(
+            f"The quality says that {named} are displaced by what varies over the scene, but it holds only its mean: "
+            "pass what estimate returned, with its displacement, or set their model to 'shift' to apply the mean."
         )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import dask.array as da
@@ -14,7 +14,8 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
-from coregstack.graph.displaced import displacements
+from coregstack.graph.displaced import displacements, in_frame
+from coregstack.graph.origin import applied_moves
 from coregstack.kernels.lattice import Lattice
 from coregstack.matching.quality import Field, fields_in
 from coregstack.model import Shift
@@ -27,10 +28,12 @@ DISPLACEMENT = {
 """Variables of a displacement on its control lattice, and what they are."""
 
 FRAME = "coregstack_frame"
-"""Attribute of an aligned stack: the lattice that it was moved on."""
+"""Attribute of an aligned stack: the lattice that it was moved on, in whose pixels its quality is told."""
 _CRS, _TRANSFORM = "lattice_crs", "lattice_geotransform"
 _SAME = 1e-6
 """Pixel sizes that differ by less than this part are equal."""
+_DIGITS = 6
+"""Decimals of places in a frame: what is lost where they are told in map coordinates is less."""
 
 
 def with_lattice(quality: xr.Dataset, box: GeoBox) -> xr.Dataset:
@@ -188,20 +191,53 @@ def displacements_on(quality: xr.Dataset, box: GeoBox) -> da.Array | None:
             f"The quality holds a displacement, but lacks the attribute {_TRANSFORM!r} that says on which lattice. "
             "Pass what estimate returned, with its attributes."
         )
-    crs, affine = measured
-    down, along = _pixel_ratio(crs, affine, box)
+    scale, first = _placed(*measured, box)
+    affine = measured[1]
     y, x = (np.asarray(quality[name].values, np.float64) for name in ("lattice_y", "lattice_x"))
-    own = box.affine
     return displacements(
         quality["model"].data,
         [quality[name].transpose("time", "lattice_y", "lattice_x").data for name in DISPLACEMENT],
-        origin=Shift((y[0] - affine.f) / affine.e - 0.5, (x[0] - affine.c) / affine.a - 0.5),
-        step=abs(float((x[1] - x[0]) / affine.a)),
-        scale=Shift(1 / down, 1 / along),
-        first=Shift(
-            (own.f + own.e / 2 - affine.f) / affine.e - 0.5, (own.c + own.a / 2 - affine.c) / affine.a - 0.5
-        ),
+        origin=_rounded((y[0] - affine.f) / affine.e - 0.5, (x[0] - affine.c) / affine.a - 0.5),
+        step=round(abs(float((x[1] - x[0]) / affine.a)), _DIGITS),
+        scale=scale,
+        first=first,
     )
+
+
+def applied_in(aligned: xr.DataArray, ids: Sequence[str], frame: GeoBox, box: GeoBox) -> da.Array | None:
+    """What each item of an aligned stack was moved by, an object of `Move` each, in the frame of a box.
+
+    Parameters
+    ----------
+    aligned : DataArray
+        Backed by dask.
+    ids : sequence of str
+        Of its items.
+    frame : GeoBox
+        What `frame_of` says of it.
+    box : GeoBox
+        Whose frame is wanted.
+
+    Returns
+    -------
+    dask Array or None
+        None where the stack does not tell, as once its pixels were computed, or where one shift moved all items.
+    """
+    applied = applied_moves(aligned.data, ids)
+    return None if applied is None else in_frame(applied, *_placed(frame.crs, frame.affine, box))
+
+
+def _placed(crs: CRS | None, affine: Affine, box: GeoBox) -> tuple[Shift, Shift]:
+    """Size of a pixel of `box`, and the place of its first one, in the frame of a lattice."""
+    down, along = _pixel_ratio(crs, affine, box)
+    own = box.affine
+    return Shift(1 / down, 1 / along), _rounded(
+        (own.f + own.e / 2 - affine.f) / affine.e - 0.5, (own.c + own.a / 2 - affine.c) / affine.a - 0.5
+    )
+
+
+def _rounded(y: float, x: float) -> Shift:
+    return Shift(round(float(y), _DIGITS), round(float(x), _DIGITS))
 
 
 def _lattice(quality: xr.Dataset) -> tuple[CRS | None, Affine] | None:
