@@ -47,13 +47,13 @@ from coregstack.export.sidecar import read_sidecar
 from coregstack.geometry import lattice as grid
 from coregstack.model import Shift
 from coregstack.orders.archives import unpack
-from coregstack.orders.item_metadata import read_item_metadata
 from coregstack.orders.manifest import read_manifest
-from coregstack.orders.naming import output_name, parse_name
 from coregstack.orders.payload import read_payload
 from coregstack.orders.scan import scan_delivery
 from coregstack.pixels import raster
 from coregstack.pixels.scene import Mask, MaskKind, PlacedScene, Scene, load_match, read_clear
+from coregstack.products.planet.item_metadata import read_item_metadata
+from coregstack.products.planet.names import output_name, parse_name
 from coregstack.stack.opening import image_bands
 from coregstack.stack.placing import check_anchor, unplaceable
 from coregstack.untrusted import names

@@ -241,8 +241,8 @@ def _write(
             cog=settings.cog,
             nearest=settings.nearest,
         )
-        own = cache if cache is not None and cache.header.path == asset.source else None
-        write_moved(asset.source, target, asset.content, movement, own)
+        own = None if cache is None else cache.of_file(asset.source)
+        write_moved(asset.source, target, asset.content, movement, own, nodata=asset.nodata)
     return written(target, settings.output, dict(asset.annotations), digested=settings.digests)
 
 

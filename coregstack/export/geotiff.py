@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import rasterio
@@ -65,6 +65,8 @@ def write_moved(
     content: Content,
     movement: Movement,
     cache: BandCache | None = None,
+    *,
+    nodata: float | None = None,
 ) -> None:
     """Write a raster onto the anchor's lattice, moved, in one interpolation.
 
@@ -84,6 +86,8 @@ def write_moved(
         Where it goes.
     cache : BandCache, optional
         The open source, of which pixels are in memory already.
+    nodata : float, optional
+        Value of pixels without data, for a source that names none itself; none is written either.
 
     Raises
     ------
@@ -91,6 +95,8 @@ def write_moved(
         If the source cannot be read, or the target cannot be written.
     """
     header = raster.read_header(source) if cache is None else cache.header
+    silent = header.nodata is None and header.alpha is None and not header.internal_mask
+    header = replace(header, nodata=nodata) if silent else header
     with staged(target) as temporary:
         if movement.resampling == "none":
             _write_georeference(header, temporary, movement)

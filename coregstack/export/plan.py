@@ -29,6 +29,8 @@ class Content(StrEnum):
     """Bit field: nearest neighbour; empty pixels are 1, blackfill."""
     UDM2 = "udm2"
     """Planet's eight bands: nearest neighbour; empty pixels are 0, and 1 in the last band."""
+    CLASSES = "classes"
+    """Classes or flags: nearest neighbour; empty pixels are nodata, or 0."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +53,8 @@ class Asset:
     """What the manifest says of the file."""
     expected: tuple[tuple[str, str], ...] = ()
     """Digests that the source has to have, by the name of the algorithm; empty if none are known."""
+    nodata: float | None = None
+    """Value of pixels without data that the product's layout tells, for a file that names none itself."""
 
     def named(self, suffix: str) -> str:
         """File name in the output for a suffix of `coregstack.matching.decision.Treatment`."""

@@ -11,10 +11,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile, UnsafePath
-from coregstack.orders.bundles import asset_type
-from coregstack.orders.naming import AssetName
+from coregstack.products.planet.bundles import asset_type
+from coregstack.products.planet.names import AssetName
 from coregstack.untrusted.jsonfile import read_json, write_json
 from coregstack.untrusted.limitedlist import LimitedList
+from coregstack.untrusted.listing import FileProblem, more_problems
 from coregstack.untrusted.names import safe_relative
 
 MANIFEST_NAME = "manifest.json"
@@ -33,24 +34,6 @@ _MEDIA_TYPES = {
     ".csv": "text/csv",
     ".html": "text/html",
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileProblem:
-    """Something that is wrong with one file; the others are not stopped by it."""
-
-    path: str
-    """The file, relative to its folder."""
-    message: str
-    """What was expected, what came, what is done."""
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
-
-
-def more_problems(more: int) -> FileProblem:
-    """One entry in place of the problems that are not listed."""
-    return FileProblem(path="...", message=f"{more} more problems are not listed here.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,7 +85,7 @@ def annotations_of(
 
     Examples
     --------
-    >>> from coregstack.orders.naming import parse_name
+    >>> from coregstack.products.planet.names import parse_name
     >>> annotations_of(parse_name("20200630_164149_0e3a_3B_udm2.tif"))["planet/asset_type"]
     'ortho_udm2'
     """

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coregstack.errors import InvalidRequest, UnreadableFile, UnsafePath, one_line
-from coregstack.orders.bundles import is_orthorectified
+from coregstack.products.planet.bundles import is_orthorectified
 from coregstack.untrusted.jsonfile import parse_json, read_text
 from coregstack.untrusted.limitedlist import LimitedList
 from coregstack.untrusted.limits import PAYLOAD_BYTES

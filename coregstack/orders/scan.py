@@ -16,19 +16,16 @@ from coregstack.errors import UnreadableFile, UnsafePath
 from coregstack.export.plan import TABLE
 from coregstack.export.stac import FOLDER
 from coregstack.orders.archives import ARCHIVE_EXTENSION
-from coregstack.orders.item_metadata import ItemMetadata, read_item_metadata
-from coregstack.orders.listing import list_files
 from coregstack.orders.manifest import (
     ASSET_TYPE,
     ITEM_ID,
     ITEM_TYPE,
     MANIFEST_NAME,
-    FileProblem,
     ManifestEntry,
-    more_problems,
     read_manifest,
 )
-from coregstack.orders.naming import (
+from coregstack.products.planet.item_metadata import ItemMetadata, read_item_metadata
+from coregstack.products.planet.names import (
     RASTER_EXTENSIONS,
     AssetName,
     Kind,
@@ -37,11 +34,12 @@ from coregstack.orders.naming import (
     output_name,
     parse_name,
 )
+from coregstack.products.planet.reader import Described, masks_of
 from coregstack.untrusted.limitedlist import LimitedList
+from coregstack.untrusted.listing import FileProblem, list_files, more_problems
 from coregstack.untrusted.names import check_item_id
 
 _MASKS = (Kind.UDM2, Kind.UDM)
-_PAIRED_BY_STEM = ("SkySatCollect", "SkySatScene", "PelicanScene")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,22 +98,10 @@ class DeliveredItem:
         return self.metadata.acquired or item_time(self.item_id)
 
     def masks_of(self, image: DeliveredFile) -> tuple[DeliveredFile, ...]:
-        """Masks that describe an image: UDM2 before UDM, at most one of each.
-
-        SkySat masks belong to images whose product begins alike; those of other items to all. Of equal
-        masks the one in the image's own folder is taken, since each bundle may bring its own.
-        """
-        found = []
-        for kind in _MASKS:
-            fitting = [mask for mask in self.masks if mask.kind is kind and self._describes(mask, image)]
-            fitting.sort(key=lambda mask: (mask.relative.parent != image.relative.parent, mask.relative))
-            found += fitting[:1]
-        return tuple(found)
-
-    def _describes(self, mask: DeliveredFile, image: DeliveredFile) -> bool:
-        if self.item_type not in _PAIRED_BY_STEM or not mask.product:
-            return True
-        return _first_word(mask.product) == _first_word(image.product)
+        """Masks that describe an image: UDM2 before UDM, at most one of each."""
+        known = [Described(mask.kind, mask.product, mask.relative) for mask in self.masks]
+        found = masks_of(Described(image.kind, image.product, image.relative), known, self.item_type)
+        return tuple(next(mask for mask in self.masks if mask.relative == path) for path in found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -321,10 +307,6 @@ def _twice(images: Iterable[DeliveredFile]) -> list[FileProblem]:
                 _problem(image.relative, f"A file of this name lies at {other} too: both are delivered.")
             )
     return found
-
-
-def _first_word(product: str) -> str:
-    return product.split("_", 1)[0].lower()
 
 
 def _is_archive(relative: PurePosixPath) -> bool:

@@ -7,21 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 
 from coregstack.errors import CoregError
-from coregstack.export.plan import Asset, Content, ItemPlan
+from coregstack.export.plan import Asset, ItemPlan
 from coregstack.matching.bands import band_classes, image_bands
-from coregstack.orders.bundles import band_names
 from coregstack.orders.manifest import annotations_of
-from coregstack.orders.naming import Kind, output_name
 from coregstack.orders.scan import DeliveredFile, DeliveredItem
+from coregstack.pixels.masks import Mask
 from coregstack.pixels.raster import RasterHeader
-from coregstack.pixels.scene import Mask, MaskKind, Scene
+from coregstack.pixels.scene import Scene
+from coregstack.products.masks import MASKS
+from coregstack.products.planet.bundles import band_names
+from coregstack.products.planet.reader import CONTENT, preference
+from coregstack.products.plans import planned
 from coregstack.stack.opening import Unusable, read_headers, to_datetime64
-
-PREFERENCE = ("analytic_sr", "analyticms_sr", "bgrn_sr", "analyticms", "analytic", "bgrn", "panchromatic")
-"""Products that are matched in, best first, by the beginning of their names; any other comes after."""
-
-_CONTENT = {Kind.IMAGE: Content.IMAGE, Kind.UDM: Content.UDM, Kind.UDM2: Content.UDM2}
-_MASKS = {Kind.UDM: MaskKind.UDM, Kind.UDM2: MaskKind.UDM2}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,33 +94,28 @@ def passed_through(assets: Iterable[DeliveredFile]) -> list[Asset]:
 
 
 def _planned(asset: DeliveredFile, item: DeliveredItem | None, *, passed: bool = False) -> Asset:
-    name = asset.relative.name
     folder = asset.relative.parent
     known = dict(asset.annotations) or annotations_of(
         asset.name,
         item_id=None if item is None else item.item_id,
         item_type=None if item is None else item.item_type,
     )
-    moved = output_name(name, "_coreg")
-    if PurePosixPath(moved).suffix.lower() not in (".tif", ".tiff"):
-        moved = str(PurePosixPath(moved).with_suffix(".tif"))
-    return Asset(
-        source=str(asset.path),
-        folder="" if folder == PurePosixPath(".") else folder.as_posix(),
-        name=name if passed else output_name(name, ""),
-        coreg_name=name if passed else moved,
-        anchor_name=name if passed else output_name(name, "_anchor"),
-        content=None if passed else _CONTENT[asset.kind],
+    plain = planned(
+        str(asset.path),
+        "" if folder == PurePosixPath(".") else folder.as_posix(),
+        asset.relative.name,
+        None if passed else CONTENT[asset.kind],
+    )
+    return replace(
+        plain,
         annotations=tuple(sorted(known.items())),
         expected=tuple(sorted(asset.digests.items())),
     )
 
 
 def _best(images: Sequence[DeliveredFile], wanted: str = "") -> DeliveredFile:
-    def rank(asset: DeliveredFile) -> tuple[bool, int, int, str]:
-        product = asset.product.lower()
-        place = next((k for k, p in enumerate(PREFERENCE) if product.startswith(p)), len(PREFERENCE))
-        return product != wanted, place, -len(product), asset.relative.as_posix()
+    def rank(asset: DeliveredFile) -> tuple[bool, tuple[int, int, str]]:
+        return asset.product.lower() != wanted, preference(asset.product, asset.relative)
 
     return min(images, key=rank)
 
@@ -150,7 +142,7 @@ def _scene(
         bands=bands,
         classes=band_classes(header, bands),
         masks=tuple(
-            Mask(header=mask_header, kind=_MASKS[mask.kind])
+            Mask(header=mask_header, rule=MASKS[mask.kind])
             for mask, mask_header in masks
             if isinstance(mask_header, RasterHeader)
         ),

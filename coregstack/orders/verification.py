@@ -21,20 +21,13 @@ from coregstack.export.notes import delivered, read_notes
 from coregstack.export.sidecar import sidecar_name
 from coregstack.geometry.lattice import lattice_like, same_crs
 from coregstack.model import Status
-from coregstack.orders.manifest import (
-    MANIFEST_NAME,
-    FileProblem,
-    ManifestEntry,
-    difference,
-    locate,
-    more_problems,
-    read_manifest,
-)
-from coregstack.orders.naming import RASTER_EXTENSIONS
+from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, difference, locate, read_manifest
 from coregstack.pixels.raster import RasterHeader, check_pixels, read_header
+from coregstack.products.planet.names import RASTER_EXTENSIONS
 from coregstack.untrusted.folders import walked
 from coregstack.untrusted.jsonfile import read_small_json
 from coregstack.untrusted.limitedlist import LimitedList
+from coregstack.untrusted.listing import FileProblem, more_problems
 from coregstack.untrusted.names import safe_relative
 
 LATTICE_TOLERANCE = 1e-9

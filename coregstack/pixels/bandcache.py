@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from coregstack.errors import UnreadableFile
-from coregstack.pixels.raster import RasterHeader, opened, read_window
+from coregstack.pixels.raster import RasterHeader, read_window, reading
 
 CACHE_BYTES = 256 * 2**20
 """Pixels of one scene that are in memory at once; always at least one band."""
@@ -36,6 +36,20 @@ class BandCache:
     def closed(self) -> BandCache:
         """The same without an open file, which other threads and processes may use."""
         return replace(self, dataset=None)
+
+    def of_file(self, path: str) -> BandCache | None:
+        """What is in memory of one of the raster's files; None if it is not among them."""
+        if not self.header.parts:
+            return self if self.header.path == path else None
+        start = 0
+        for part in self.header.parts:
+            own = range(start, start + part.count)
+            start = own.stop
+            if part.path == path:
+                held = [k for k, band in enumerate(self.bands) if band in own]
+                bands = tuple(self.bands[k] - own.start for k in held)
+                return replace(self, header=part, dataset=None, values=self.values[held], bands=bands)
+        return None
 
     def holds(self, bands: list[int]) -> bool:
         """Whether the whole of some bands is in memory."""
@@ -85,9 +99,10 @@ def cache_bands(
     UnreadableFile
         If the file was changed since its header was read, or is damaged.
     """
-    stat = os.stat(header.path)
-    if (stat.st_size, stat.st_mtime_ns) != (header.size, header.modified):
-        raise UnreadableFile(f"{header.path!r} was changed while the run went on; run again to do it anew.")
+    for file in header.files:
+        stat = os.stat(file.path)
+        if (stat.st_size, stat.st_mtime_ns) != (file.size, file.modified):
+            raise UnreadableFile(f"{file.path!r} was changed while the run went on; run again to do it anew.")
     row, col, *shape = window
     fit = shape[0] * shape[1] * np.dtype(header.dtype).itemsize * len(bands) <= CACHE_BYTES
     kept = sorted(bands) if fit else [bands[0]]
@@ -104,5 +119,5 @@ def file_of(header: RasterHeader, cache: BandCache | None, *, alone: bool = Fals
     if cache is not None and cache.dataset is not None:
         yield cache.dataset
         return
-    with opened(header.path, alone=alone) as dataset:
+    with reading(header, alone=alone) as dataset:
         yield dataset

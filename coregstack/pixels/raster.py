@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 import math
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from coregstack.errors import MissingFile, UnreadableFile
 from coregstack.geometry.lattice import crs_of
 from coregstack.pixels import hints
 from coregstack.pixels.claims import check_boxes, check_crs_bytes, check_tiff
+from coregstack.pixels.joined import joined_text
 from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, RASTER_RATIO, READ_BYTES
 
 DRIVERS: Mapping[str, tuple[bytes, ...]] = {
@@ -104,6 +105,13 @@ class RasterHeader:
     """Bytes of the file."""
     modified: int
     """Time of the last change of the file, nanoseconds since 1970."""
+    parts: tuple[RasterHeader, ...] = ()
+    """The files, where the bands lie in several on one lattice; empty for one file, which `path` names."""
+
+    @property
+    def files(self) -> tuple[RasterHeader, ...]:
+        """The header of each file, in the order of the bands."""
+        return self.parts or (self,)
 
     @property
     def stem(self) -> str:
@@ -112,7 +120,8 @@ class RasterHeader:
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         """Identity of the file's content: path, size and time of change."""
-        return ("coregstack-raster", self.path, self.size, self.modified)
+        parts = tuple(part.__dask_tokenize__() for part in self.parts)
+        return ("coregstack-raster", self.path, self.size, self.modified, *parts)
 
 
 @contextmanager
@@ -155,6 +164,51 @@ def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
         with dataset:
             _check_redirects(path, dataset)
             yield dataset
+
+
+@contextmanager
+def reading(header: RasterHeader, *, alone: bool = False) -> Iterator[DatasetReader]:
+    """Open a raster whose header was read: one file, or several as bands of one; `alone` is as for `gdal`.
+
+    Raises
+    ------
+    MissingFile, UnreadableFile
+        As `opened` does.
+    """
+    if not header.parts:
+        with opened(header.path, alone=alone) as dataset:
+            yield dataset
+        return
+    with ExitStack() as stack:
+        # every file is checked, as it would be alone, before GDAL opens it once more as a part
+        files = [stack.enter_context(opened(part.path, alone=alone)) for part in header.parts]
+        try:
+            dataset = rasterio.open(joined_text(files), driver="VRT", sharing=False)
+        except GDAL_ERRORS as error:
+            raise UnreadableFile(
+                f"{header.path!r} and others cannot be read as bands of one scene ({error})."
+            ) from error
+        with dataset:
+            yield dataset
+
+
+def joined(headers: Sequence[RasterHeader]) -> RasterHeader:
+    """The header of several files on one lattice, of one dtype and nodata value, as bands of one raster."""
+    first = headers[0]
+    if len(headers) == 1:
+        return first
+    starts = np.cumsum([0, *(header.count for header in headers)])
+    return replace(
+        first,
+        count=int(starts[-1]),
+        names=tuple(name for header in headers for name in header.names),
+        scaling=tuple(pair for header in headers for pair in header.scaling),
+        coloured=tuple(int(s) + k for s, h in zip(starts, headers, strict=False) for k in h.coloured),
+        flagged=tuple(int(s) + k for s, h in zip(starts, headers, strict=False) for k in h.flagged),
+        size=sum(header.size for header in headers),
+        modified=max(header.modified for header in headers),
+        parts=tuple(headers),
+    )
 
 
 def read_header(path: str | os.PathLike[str]) -> RasterHeader:
@@ -413,6 +467,11 @@ def check_pixels(header: RasterHeader, nodata: float | None) -> bool:
     UnreadableFile, MissingFile
         If it is damaged, or gone.
     """
+    if header.parts:
+        valid = [
+            check_pixels(part, nodata) for part in header.parts
+        ]  # all are read, whatever the first holds
+        return any(valid)
     found = False
     height, width = header.box.shape
     with opened(header.path, alone=True) as dataset:

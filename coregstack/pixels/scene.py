@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
@@ -20,25 +19,9 @@ from coregstack.model import NO_SHIFT, Move, Shift, ValidArea
 from coregstack.pixels import raster
 from coregstack.pixels.bandcache import CACHE_BYTES, BandCache, cache_bands, file_of
 from coregstack.pixels.filesource import FileBands, FileSource
+from coregstack.pixels.masks import Mask
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
-
-
-class MaskKind(StrEnum):
-    """How the values of a mask file are to be read."""
-
-    UDM2 = "udm2"
-    """Planet's eight-band usable data mask: usable where band 1 (clear) is 1 and band 8 is 0."""
-    UDM = "udm"
-    """Planet's bit field: usable where it is 0."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mask:
-    """A mask file: which pixels of a scene are usable."""
-
-    header: RasterHeader
-    kind: MaskKind
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +47,11 @@ class Scene:
         return tuple(k for k in range(self.image.count) if k != self.image.alpha)
 
     @property
+    def paths(self) -> tuple[str, ...]:
+        """Files that are read: images and masks."""
+        return (*(file.path for file in self.image.files), *(mask.header.path for mask in self.masks))
+
+    @property
     def nodata(self) -> float | None:
         """Value of pixels without data; 0 for integer images that mark it in no way."""
         image = self.image
@@ -72,7 +60,8 @@ class Scene:
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         """Identity of the scene: its files and their properties."""
-        files = [self.image.__dask_tokenize__(), *(m.header.__dask_tokenize__() for m in self.masks)]
+        masks = [(m.header.__dask_tokenize__(), m.rule) for m in self.masks]
+        files = [self.image.__dask_tokenize__(), *masks]
         return ("coregstack-scene", self.id, str(self.time), self.bands, self.classes, tuple(files))
 
 
@@ -168,7 +157,7 @@ def read_block(
     scene = item.scene
     target = np.dtype(item.dtype)
     own_fill = _own_fill(item)
-    with raster.opened(scene.image.path) as dataset:
+    with raster.reading(scene.image) as dataset:
         values = placed(
             dataset,
             scene.image,
@@ -214,7 +203,7 @@ def read_clear(item: PlacedScene, window: tuple[int, int, int, int]) -> NDArray[
     """Where a scene is valid and clear in a window of the stack, shape (y, x)."""
     scene = item.scene
     measured = [index for k, index in enumerate(item.indexes) if k not in item.nearest] or list(item.indexes)
-    with raster.opened(scene.image.path) as dataset:
+    with raster.reading(scene.image) as dataset:
         fill = [scene.nodata or 0] * len(measured)
         values = placed(
             dataset, scene.image, item.lattice, window,
@@ -229,17 +218,25 @@ def read_clear(item: PlacedScene, window: tuple[int, int, int, int]) -> NDArray[
 
 
 def usable_in(mask: Mask, lattice: GeoBox, window: tuple[int, int, int, int]) -> NDArray[np.bool_]:
-    """Where a mask file says that pixels are usable, in a window of `lattice`, by nearest neighbour."""
-    bands = [0, 7] if mask.kind is MaskKind.UDM2 and mask.header.count >= 8 else [0]
-    empty = [0, 1] if mask.kind is MaskKind.UDM2 else [1]
+    """Where a mask file says that pixels may be used, in a window of `lattice`, by nearest neighbour.
+
+    Bands that the file does not have are not looked at; where the file does not reach, no pixel may be used.
+    """
+    rules = [rule for rule in mask.rule.bands if rule.band < mask.header.count]
     with raster.opened(mask.header.path) as dataset:
         values = placed(
-            dataset, mask.header, lattice, window, bands=bands, resampling="nearest", fill=empty[: len(bands)]
+            dataset,
+            mask.header,
+            lattice,
+            window,
+            bands=[rule.band for rule in rules],
+            resampling="nearest",
+            fill=[rule.outside(mask.header.dtype) for rule in rules],
         )
-    if mask.kind is MaskKind.UDM:
-        return np.asarray(values[0] == 0)
-    usable: NDArray[np.bool_] = values[0] == 1
-    return usable & (values[1] == 0) if len(bands) == 2 else usable
+    found = np.ones(window[2:], np.bool_)
+    for rule, band in zip(rules, values, strict=True):
+        found &= rule.usable(band)
+    return found
 
 
 @contextmanager
@@ -255,7 +252,7 @@ def cached_image(item: PlacedScene, bands: tuple[int, ...]) -> Iterator[BandCach
     """
     image = item.scene.image
     first = item.indexes[bands[0]]
-    with raster.opened(image.path) as dataset:
+    with raster.reading(image) as dataset:
         rest = [k for k in range(image.count) if k != first]
         yield cache_bands(dataset, image, [first, *rest], (0, 0, *image.box.shape))
 
@@ -455,7 +452,7 @@ def load_overview(
     scene = item.scene
     shape = box.shape[0], box.shape[1]
     with (
-        raster.opened(scene.image.path) as dataset,
+        raster.reading(scene.image) as dataset,
         raster.warped(dataset, box, "average", scene.nodata) as view,
     ):
         values = raster.read_window(view, [item.indexes[band]], 0, 0, shape)[0]

@@ -366,7 +366,7 @@ def _samples(scenes: Sequence[Scene]) -> list[str]:
 
 def _files_of(scenes: Sequence[Scene]) -> list[str]:
     """Paths of the images and masks of scenes."""
-    return [path for s in scenes for path in (s.image.path, *(mask.header.path for mask in s.masks))]
+    return [path for scene in scenes for path in scene.paths]
 
 
 def _on_anchor(scene: Scene, anchor: Scene, bands: Sequence[int]) -> PlacedScene:

@@ -12,10 +12,10 @@ import pandas as pd
 
 from coregstack.errors import CoregError, InvalidStack, MissingFile
 from coregstack.geometry.lattice import crs_name, frame_bounds, same_crs, same_pixels
-from coregstack.orders.naming import RASTER_EXTENSIONS
 from coregstack.orders.scan import scan_delivery
 from coregstack.orders.scenes import order_scenes
 from coregstack.pixels.scene import Scene
+from coregstack.products.planet.names import RASTER_EXTENSIONS
 from coregstack.stack.comparing import groups_of
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import Unusable, scenes_of
@@ -157,7 +157,7 @@ def _row(scene: Scene, anchor: Scene) -> dict[str, object]:
         "bands": " ".join(scene.bands),
         "dtype": image.dtype,
         "nodata": scene.nodata,
-        "masks": " ".join(str(mask.kind) for mask in scene.masks),
+        "masks": " ".join(mask.rule.name for mask in scene.masks),
         "overlap": _overlap(scene, anchor),
         "refused": _why_not(scene, anchor),
         "notes": "; ".join(_remarks(scene, anchor)),

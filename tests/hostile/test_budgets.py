@@ -14,14 +14,14 @@ from recipes import payload, write_tiff, zip_bytes
 from coregstack import inspect_folder, run_order
 from coregstack.errors import CoregError, InvalidRequest, UnreadableFile, UnsafePath
 from coregstack.orders.archives import unpack
-from coregstack.orders.item_metadata import ItemMetadata, read_item_metadata
-from coregstack.orders.listing import list_files
 from coregstack.orders.manifest import read_manifest
 from coregstack.orders.payload import PayloadError, read_payload
 from coregstack.orders.scan import scan_delivery
 from coregstack.orders.verification import verify_output
+from coregstack.products.planet.item_metadata import ItemMetadata, read_item_metadata
 from coregstack.untrusted import limits
 from coregstack.untrusted.jsonfile import parse_json
+from coregstack.untrusted.listing import list_files
 from coregstack.untrusted.names import safe_relative
 
 IDS = ["20240101_100000_0e3a", "20240102_100000_0e3a"]

@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from coregstack.errors import MissingFile
-from coregstack.orders.item_metadata import ItemMetadata, read_item_metadata
 from coregstack.orders.manifest import annotations_of, describe_file, write_manifest
-from coregstack.orders.naming import parse_name
 from coregstack.orders.scan import DeliveredItem, Delivery, scan_delivery
+from coregstack.products.planet.item_metadata import ItemMetadata, read_item_metadata
+from coregstack.products.planet.names import parse_name
 
 FIRST, SECOND = "20200922_183722_17_106a", "20200630_164149_0e3a"
 RAPIDEYE = "20180911_094536_3357121_RapidEye-3"

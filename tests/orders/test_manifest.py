@@ -21,7 +21,7 @@ from coregstack.orders.manifest import (
     verify,
     write_manifest,
 )
-from coregstack.orders.naming import parse_name
+from coregstack.products.planet.names import parse_name
 
 IMAGE = PurePosixPath("PSScene/20200630_164149_0e3a_3B_AnalyticMS_SR_8b_clip.tif")
 PLANET = {

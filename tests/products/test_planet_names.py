@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coregstack.errors import InvalidRequest
-from coregstack.orders.bundles import asset_type, band_names, is_orthorectified
-from coregstack.orders.naming import item_key, item_time, item_type_of, output_name, parse_name
+from coregstack.products.planet.bundles import asset_type, band_names, is_orthorectified
+from coregstack.products.planet.names import item_key, item_time, item_type_of, output_name, parse_name
 
 SCENE = "20240812_104320_10_247a"
 ITEM_IDS = {

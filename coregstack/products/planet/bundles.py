@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coregstack.orders.naming import AssetName, Kind
+from coregstack.products.planet.names import AssetName, Kind
 
 UDM2_BANDS = ("clear", "snow", "shadow", "haze_light", "haze_heavy", "cloud", "confidence", "unusable")
 
@@ -58,7 +58,7 @@ def band_names(name: AssetName, count: int) -> tuple[str, ...] | None:
 
     Examples
     --------
-    >>> from coregstack.orders.naming import parse_name
+    >>> from coregstack.products.planet.names import parse_name
     >>> band_names(parse_name("20200630_164149_0e3a_3B_AnalyticMS.tif"), 4)
     ('blue', 'green', 'red', 'nir')
     >>> band_names(parse_name("20200630_164149_0e3a_3B_Visual.tif"), 4)
@@ -82,7 +82,7 @@ def asset_type(name: AssetName) -> str | None:
 
     Examples
     --------
-    >>> from coregstack.orders.naming import parse_name
+    >>> from coregstack.products.planet.names import parse_name
     >>> asset_type(parse_name("20200630_164149_0e3a_3B_AnalyticMS_SR_8b_clip.tif"))
     'ortho_analytic_8b_sr'
     """

@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from coregstack.errors import MissingFile, UnsafePath
-from coregstack.orders.manifest import FileProblem, more_problems
 from coregstack.untrusted.folders import walked
 from coregstack.untrusted.limitedlist import LimitedList
 from coregstack.untrusted.names import safe_relative
 
 _NOT_DATA = "__MACOSX"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileProblem:
+    """Something that is wrong with one file; the others are not stopped by it."""
+
+    path: str
+    """The file, relative to its folder."""
+    message: str
+    """What was expected, what came, what is done."""
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+def more_problems(more: int) -> FileProblem:
+    """One entry in place of the problems that are not listed."""
+    return FileProblem(path="...", message=f"{more} more problems are not listed here.")
 
 
 def list_files(root: Path) -> tuple[dict[PurePosixPath, Path], tuple[FileProblem, ...]]:

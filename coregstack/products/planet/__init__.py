@@ -1,0 +1,1 @@
+"""Planet's products: names, bundles and metadata of items."""
