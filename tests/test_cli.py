@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import xarray as xr
 from numba import njit
 
 from coregstack import cli
-from coregstack.cli.console import ProgressBar
+from coregstack.cli.console import ProgressBar, format_table
 from coregstack.testing import SampleOrder, sample_stack, write_sample_order
 
 
@@ -122,8 +123,12 @@ def test_the_demo_recovers_the_truth(
     printed = capsys.readouterr().out
     assert "Recovered against true shifts, px:" in printed
     assert "cannot be known" in printed
-    # a folder that holds something is not written over
+    # its own folder serves again; one that holds something else is not written over
+    assert cli.main(["demo", str(tmp_path / "again")]) == 0
+    assert "Using a sample order" in capsys.readouterr().out
+    (tmp_path / "again" / "order" / "mine.txt").write_text("mine")
     assert cli.main(["demo", str(tmp_path / "again")]) == 2
+    assert (tmp_path / "again" / "order" / "mine.txt").read_text() == "mine"
 
 
 def test_the_best_anchor_is_named_alone_on_request(
@@ -309,6 +314,51 @@ def test_progress_is_shown_on_a_terminal_alone() -> None:
     assert "1/3 items" in shown.getvalue()
     assert "left" in shown.getvalue()
     assert shown.getvalue().rstrip(" ").endswith("\n")
+
+
+def test_the_time_left_knows_nothing_of_what_was_done_before_or_compiled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("coregstack.cli.console.time.monotonic", lambda: now[0])
+    bar = ProgressBar(Terminal())
+    bar(10, 20)
+    bar.note_compiling()
+    now[0] = 100
+    assert bar.text() == "10/20 items, 1m40s, compiling once"
+    bar(11, 20)
+    assert bar.text() == "11/20 items, 1m40s"
+    now[0] = 102
+    bar(12, 20)
+    assert bar.text() == "12/20 items, 1m42s, 16s left"
+    bar(20, 20)
+    assert bar.text() == "20/20 items, 1m42s"
+
+
+def test_without_a_terminal_a_line_comes_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("coregstack.cli.console._TOLD", 0.01)
+    log = io.StringIO()
+    with ProgressBar(log) as bar:
+        bar(0, 2)
+        until = time.monotonic() + 20
+        while not log.getvalue() and time.monotonic() < until:
+            time.sleep(0.01)
+        bar(2, 2)
+    assert log.getvalue().splitlines()[0] == "0/2 items, 0s"
+    assert "\r" not in log.getvalue()
+
+
+def test_tables_fit_the_terminal() -> None:
+    lines = [
+        ("item", "status", "why"),
+        ("S2A_MSIL2A_20200620T101031_N0214_R022_T33UVP", "failed", "word " * 60),
+    ]
+    for width in (60, 80, 140):
+        table = format_table(lines, width, most=2)
+        assert max(map(len, table)) <= width
+        assert table[-1].endswith("...")
+    assert "S2A_MSIL2A" in format_table(lines, 60)[1]
+    assert "".join(format_table(lines, 60)).count("word") == 60
 
 
 @pytest.mark.parametrize(("stream", "told"), [(Terminal(), 1), (io.StringIO(), 0)])

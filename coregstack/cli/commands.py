@@ -6,7 +6,6 @@ import argparse
 import json
 import logging
 import math
-import shutil
 import sys
 import time
 import warnings
@@ -18,7 +17,7 @@ from typing import Any
 
 import dask
 
-from coregstack.cli.console import CompilingNote, ProgressBar, counted, format_table, inspection_table, show
+from coregstack.cli.console import ProgressBar, counted, format_table, inspection_table, show, terminal_width
 from coregstack.cli.signals import exit_code, stopping_in_order
 from coregstack.cli.terminal import LogFormat, complain, say, say_json
 from coregstack.cube.check import is_cube, verify_cube
@@ -38,7 +37,7 @@ from coregstack.show.inspection import inspect_folder, summarise
 from coregstack.show.report.page import report as write_report
 from coregstack.stack.anchor import rank_scenes
 from coregstack.stack.opening import scenes_of, unreadable_files
-from coregstack.testing import SampleOrder, write_sample_order
+from coregstack.testing import SampleOrder, find_sample_order, write_sample_order
 
 DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
 """Exit codes: done; nothing was written; done, but some files could not be read or written, or not all was done."""
@@ -72,7 +71,8 @@ def run(options: argparse.Namespace) -> int:
             _warnings_as_lines(),
             stopping_in_order(),
             _scheduler(options),
-            notify_compiling(CompilingNote(sys.stderr)),
+            ProgressBar(sys.stderr) as options.progress,
+            notify_compiling(options.progress.note_compiling),
         ):
             return COMMANDS[options.command](options)
     except CoregError as error:
@@ -137,8 +137,7 @@ def _anchors(options: argparse.Namespace) -> int:
         say(str(table.index[0]))
     else:
         lines = [(str(item), f"{row.score:.3f}", str(row.why)) for item, row in table.iterrows()]
-        columns = shutil.get_terminal_size((110, 24)).columns
-        say(*format_table([("anchor", "score", "why"), *lines], max(columns, 80)))
+        say(*format_table([("anchor", "score", "why"), *lines], terminal_width()))
     return WITH_PROBLEMS if problems else DELIVERED
 
 
@@ -172,10 +171,12 @@ def _inspect(options: argparse.Namespace) -> int:
 
 def _demo(options: argparse.Namespace) -> int:
     folder = Path(options.folder)
-    if not options.json:
-        say(f"Making a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
     try:
-        sample = write_sample_order(folder / "order")
+        sample = find_sample_order(folder / "order")
+        if not options.json:
+            does = "Making" if sample is None else "Using"
+            say(f"{does} a sample order in {folder / 'order'}: made scenes with known shifts, no download.")
+        sample = sample or write_sample_order(folder / "order")
     except CoregError:
         raise
     except OSError as error:
@@ -186,7 +187,7 @@ def _demo(options: argparse.Namespace) -> int:
         sample.payload,
         input=sample.folder,
         output=folder / "aligned",
-        progress=ProgressBar(sys.stderr),
+        progress=options.progress,
     )
     code = _finish(result, options)
     if not options.json:
@@ -221,7 +222,7 @@ def _truth_table(sample: SampleOrder, result: RunResult) -> list[str]:
                 error,
             )
         )
-    return format_table(lines, 110)
+    return format_table(lines, terminal_width())
 
 
 def _finish(result: RunResult, options: argparse.Namespace) -> int:
@@ -259,7 +260,7 @@ _RUN_OPTIONS = ("output", "zarr", "resampling", "overwrite", "check", "dry_run")
 
 def _run_options(options: argparse.Namespace) -> dict[str, Any]:
     names = (*_RUN_OPTIONS, *(field.name for field in fields(MatchSettings)))
-    return {name: getattr(options, name) for name in names} | {"progress": ProgressBar(sys.stderr)}
+    return {name: getattr(options, name) for name in names} | {"progress": options.progress}
 
 
 @contextmanager

@@ -39,6 +39,12 @@ def complain(*lines: str) -> None:
     _put(sys.stderr, "".join(f"{one_line(line)}\n" for line in lines))
 
 
+def tell(stream: TextIO, line: str) -> None:
+    """Write a line to a stream at once."""
+    _put(stream, f"{one_line(line)}\n")
+    stream.flush()
+
+
 def redraw(stream: TextIO, text: str, *, last: bool = False) -> None:
     """Write a text over the line that the cursor is in; after the last one the cursor goes on to the next line."""
     _put(stream, f"\r{one_line(text)}" + ("\n" if last else ""))

@@ -4,7 +4,7 @@ They serve the demo, the tests of coregstack and the tests of those who build on
 """
 
 from coregstack.testing.landscape import BAND_NAMES, landscape, reflectance
-from coregstack.testing.order import SampleOrder, write_sample_order
+from coregstack.testing.order import SampleOrder, find_sample_order, write_sample_order
 from coregstack.testing.scenes import Conditions, SampleScene, scene_at, shifted_scene
 from coregstack.testing.stack import sample_stack
 
@@ -13,6 +13,7 @@ __all__ = [
     "Conditions",
     "SampleOrder",
     "SampleScene",
+    "find_sample_order",
     "landscape",
     "reflectance",
     "sample_stack",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,14 +14,16 @@ from numpy.typing import NDArray
 from rasterio.transform import Affine, from_origin
 from rasterio.warp import transform, transform_bounds
 
-from coregstack.errors import InvalidRequest, OutputConflict
+from coregstack.errors import InvalidRequest, MissingFile, OutputConflict, UnreadableFile
 from coregstack.model import Shift
 from coregstack.testing.product import Product, write_manifest, write_product
 from coregstack.testing.scenes import Conditions, scene_at
+from coregstack.untrusted.jsonfile import read_small_json
 
 _PIXEL = 3.0
 _WEST, _NORTH, _EPSG, _NEIGHBOUR_EPSG = 278_001.0, 5_331_000.0, 32633, 32632
 _ANCHOR_ITEM = "20220612_094512_27_2465"
+_PAYLOAD, _MANIFEST = "payload.json", "manifest.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,11 +202,53 @@ def write_sample_order(folder: Path | str, *, seed: int = 0, size: int = 800) ->
     for number, plan in enumerate(_PLANS):
         files += write_product(root, _render(plan, number, size=size, seed=seed))
     write_manifest(root, files)
-    payload = root / "payload.json"
-    payload.write_text(json.dumps(_request(), indent=2) + "\n", encoding="utf-8")
+    (root / _PAYLOAD).write_text(json.dumps(_request(), indent=2) + "\n", encoding="utf-8")
+    return _order_in(root)
+
+
+def find_sample_order(folder: Path | str) -> SampleOrder | None:
+    """Find a sample order that `write_sample_order` has written to a folder, of whatever size and landscape.
+
+    Parameters
+    ----------
+    folder : path
+        Where to look.
+
+    Returns
+    -------
+    SampleOrder or None
+        None if the folder does not hold exactly the files of such an order, whole and unchanged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     written = write_sample_order(folder, size=64)
+    ...     found = find_sample_order(folder)
+    ...     (found.folder / "manifest.json").unlink()
+    ...     found == written, find_sample_order(folder)
+    (True, None)
+    """
+    root = Path(folder)
+    try:
+        if read_small_json(root / _PAYLOAD) != _request():
+            return None
+        digests = {
+            entry["path"]: entry["digests"]["sha256"] for entry in read_small_json(root / _MANIFEST)["files"]
+        }
+        found = {path.relative_to(root).as_posix(): path for path in root.rglob("*") if not path.is_dir()}
+        if set(found) != {_PAYLOAD, _MANIFEST, *digests}:
+            return None
+        same = all(hashlib.sha256(found[name].read_bytes()).hexdigest() == digests[name] for name in digests)
+    except (MissingFile, UnreadableFile, OSError, KeyError, TypeError):
+        return None
+    return _order_in(root) if same else None
+
+
+def _order_in(root: Path) -> SampleOrder:
     return SampleOrder(
         folder=root,
-        payload=payload,
+        payload=root / _PAYLOAD,
         anchor_item=_ANCHOR_ITEM,
         truth={plan.id: None if plan.cloud_cover == 1 else plan.shift for plan in _PLANS},
     )
