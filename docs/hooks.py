@@ -28,6 +28,8 @@ a { color: var(--md-typeset-a-color); }
 text { fill: currentcolor; }
 """
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_BARS = re.compile(r"^(?:.*\r|\[[# ]+\] \| .*)+\n?", re.MULTILINE)
+"""Bars, and what they were drawn over."""
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
@@ -96,7 +98,7 @@ def notebook_page(text: str, stem: str) -> tuple[str, list[str], dict[str, bytes
                 pictures[name] = base64.b64decode(data["image/png"])
                 parts.append(f"![Picture {len(pictures)} of this notebook]({name})")
                 continue
-            plain = "".join(output.get("text", data.get("text/plain", "")))
+            plain = _BARS.sub("", "".join(output.get("text", data.get("text/plain", ""))))
             if "text/html" not in data and not plain:
                 continue
             parts.append(_SHOWN.format(len(outputs)))

@@ -13,6 +13,7 @@ from coregstack.cube.journal import read_journal
 from coregstack.cube.place import Place
 from coregstack.errors import CoregError, SchedulerLost
 from coregstack.export.files import WriteError
+from coregstack.graph.bar import notebook_bar
 
 _NAMED = 10
 """How many dates an error names."""
@@ -39,7 +40,8 @@ def compute_dates(writing: Delayed, place: Place, items: Sequence[str]) -> None:
     """
     lost, killed = _cluster_errors()
     try:
-        writing.compute()
+        with notebook_bar():
+            writing.compute()
     except CoregError:
         raise
     except lost as error:

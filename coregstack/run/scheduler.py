@@ -6,7 +6,7 @@ import logging
 import sys
 from asyncio import CancelledError
 from collections.abc import Callable, Generator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 from typing import Any
 
 import dask
@@ -17,6 +17,7 @@ from dask.callbacks import Callback
 from coregstack.errors import SchedulerLost, WorkersPaused
 from coregstack.export.deliver import log_report
 from coregstack.export.plan import ItemReport
+from coregstack.graph.bar import notebook_bar
 from coregstack.graph.blocks import DELIVERY
 from coregstack.run.memory import check_workers, watched
 
@@ -51,7 +52,7 @@ def compute_items(
     parts : sequence of dask Array
         An `ItemReport` for each item, in blocks of one.
     progress : callable, optional
-        Called with the number of items done, and of all items.
+        Called with the number of items done, and of all items; by default a notebook shows dask's bar.
     total, before : int
         How many items there are in all, and how many of them were done before.
     ids : sequence of str
@@ -95,7 +96,8 @@ def compute_items(
             count += 1
             tell(count, total)
 
-    with Callback(posttask=counted):
+    shown = notebook_bar() if progress is None else nullcontext()
+    with shown, Callback(posttask=counted):
         computed = compute(*parts)
     return [report for part in computed for report in part]
 
