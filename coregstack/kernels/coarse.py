@@ -47,6 +47,8 @@ _VOTERS = 16
 """Windows that vote on the lag at full resolution, all bands together."""
 _FIRST = 4
 """Windows that are asked first; where all of them are sure of one lag, no other is asked."""
+_VOTING = 64
+"""Least side of windows that vote, px."""
 _BANDS = 3
 """Bands that are fitted at most."""
 _SAME = 0.5
@@ -121,15 +123,11 @@ class Search:
         Refusal
             Where nothing, or more than one place, matches.
         """
-        factor = self._factor
-        peaks = self._peaks(bands)
         options = []
-        for band, peak in zip(bands, peaks, strict=True):
-            here, there = self._looks(band)
-            shape = self.anchor.source.shape
-            area = overlap(shape, self.item.shape, (peak.y * factor, peak.x * factor))
+        for band, peak in zip(bands, self._peaks(bands), strict=True):
+            area = self._area(peak)
             boxes = cells(area, window_size(area))
-            merit = _merits(here, there, peak, boxes, factor)
+            merit = self._merits(band, peak, boxes)
             options.append(
                 _Option(band=band, peak=peak, boxes=boxes, merit=merit, total=float(merit[merit > 0].sum()))
             )
@@ -181,6 +179,19 @@ class Search:
         seen = self.once(("look", band), lambda: look(self.item, band, factor, there))
         return self.anchor.look(band, factor, part), seen
 
+    def _area(self, peak: Peak) -> Box:
+        """The part of the anchor that the item covers where a peak puts it."""
+        lag = peak.y * self._factor, peak.x * self._factor
+        return overlap(self.anchor.source.shape, self.item.shape, lag)
+
+    def _merits(self, band: int, peak: Peak, boxes: Sequence[Box]) -> NDArray[np.float64]:
+        """How well each window agrees in the overviews, in standard deviations above `_HEARD`."""
+        anchor, item = self._looks(band)
+        start = np.array([anchor.top, anchor.left] * 2, np.int64)
+        corners = np.array(boxes, np.int64).reshape(-1, 4) // self._factor - start
+        lag = round(peak.y) - anchor.top + item.top, round(peak.x) - anchor.left + item.left
+        return local_agreement(anchor.values, item.values, *lag, corners) - _HEARD
+
     def _surface(self, band: int) -> Surface:
         """Agreement at lags of the whole scenes' overviews, of which the looks may be parts."""
         return self.once(("surface", band), lambda: self._correlated(band))
@@ -220,8 +231,13 @@ class Search:
     def _vote(self, option: _Option, most: int) -> tuple[float, float]:
         """The lag that windows at full resolution agree on, near the one of the overviews.
 
-        A few are asked first. Where they do not all say the same plainly, as many as may vote are.
+        A few are asked first. Where they do not all say the same plainly, as many as may vote are. Where the overviews
+        are of full resolution themselves, and so many windows surely agree with them that they would be elected, none
+        is asked.
         """
+        option = self._for_votes(option)
+        if self._factor == 1 and np.mean(option.merit + _HEARD > LEAST_LEAD) >= 1 - _DISSENT:
+            return option.peak.y, option.peak.x
         start = Lag.of(option.peak.y * self._factor, option.peak.x * self._factor)
         votes = self._votes(option, start, min(_FIRST, most))
         if not _is_settled(votes):
@@ -234,6 +250,13 @@ class Search:
                 f"the windows disagree: {apart} of {len(sure)} differ by more than {_APART:g} px from the others"
             )
         return start.whole_y + peak.y, start.whole_x + peak.x
+
+    def _for_votes(self, option: _Option) -> _Option:
+        """The option with windows that are large enough to vote, which those of a fit may be too small for."""
+        if option.boxes[0].height >= _VOTING:
+            return option
+        boxes = cells(self._area(option.peak), _VOTING)
+        return replace(option, boxes=boxes, merit=self._merits(option.band, option.peak, boxes))
 
     def _votes(self, option: _Option, start: Lag, count: int) -> list[_Vote]:
         """What windows at full resolution say, those first that agree most in the overviews."""
@@ -316,20 +339,6 @@ def _unrivalled(surface: Surface) -> Peak | Refusal:
     if peak.rival > _AMBIGUOUS:
         return Refusal("more than one place matches as well as the best: the texture repeats itself")
     return peak
-
-
-def _merits(
-    anchor: Look,
-    item: Look,
-    peak: Peak,
-    boxes: Sequence[Box],
-    factor: int,
-) -> NDArray[np.float64]:
-    """How well each window agrees in the overviews, in standard deviations above `_HEARD`."""
-    start = np.array([anchor.top, anchor.left] * 2, np.int64)
-    corners = np.array(boxes, np.int64).reshape(-1, 4) // factor - start
-    lag = round(peak.y) - anchor.top + item.top, round(peak.x) - anchor.left + item.left
-    return local_agreement(anchor.values, item.values, *lag, corners) - _HEARD
 
 
 def _joint_peak(votes: Sequence[_Vote]) -> Peak | None:

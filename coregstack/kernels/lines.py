@@ -48,20 +48,71 @@ def striped(images: NDArray[np.float32], usable: NDArray[np.bool_]) -> tuple[boo
     >>> striped(noise, usable), striped(stripes, usable)
     ((False, False), (False, True))
     """
-    return _coherent(images, usable, 2), _coherent(images, usable, 1)
+    rows, columns = _ends_alike(images, usable)
+    return _is_coherent(*rows), _is_coherent(*columns)
 
 
-def _coherent(images: NDArray[np.float32], usable: NDArray[np.bool_], axis: int) -> bool:
-    """Whether the two ends of lines along an axis are on one side of the mean too often for a scene."""
-    length = images.shape[axis]
-    part = 2 * length // 5
-    ends = [(slice(None),) * axis + (span,) for span in (slice(0, part), slice(length - part, length))]
-    agree, known = np.ones(1), np.ones(1, np.bool_)
-    for end in ends:
-        agree = agree * np.sign(images[end].sum(axis))
-        known = known & (2 * usable[end].sum(axis) > part)
-    count = np.count_nonzero(known)
-    return bool(agree[known].sum() > _COHERENT * count + _BY_CHANCE * np.sqrt(count))
+def _is_coherent(more: int, count: int) -> bool:
+    """Whether so many more of `count` lines than not have both ends on one side of the mean, too many for a scene."""
+    return bool(more > _COHERENT * count + _BY_CHANCE * np.sqrt(count))
+
+
+@compiled
+def _ends_alike(images: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many more rows than not have both ends on one side of the mean, of how many; then the same of columns."""
+    found = np.zeros((2, 2), np.int64)
+    count, height, width = images.shape
+    rows, columns = np.empty((2, 2, height), np.float32), np.empty((2, 2, width), np.float32)
+    high, wide = 2 * height // 5, 2 * width // 5
+    for n in range(count):
+        for end in range(2):
+            top, left = end * (height - high), end * (width - wide)
+            _add_rows(images[n], usable[n], left, left + wide, rows[end])
+            _add_columns(images[n], usable[n], top, top + high, columns[end])
+        _compare_ends(rows, wide, found[0])
+        _compare_ends(columns, high, found[1])
+    return found
+
+
+@compiled
+def _add_rows(
+    image: NDArray[np.float32], usable: NDArray[np.bool_], left: int, right: int, sums: NDArray[np.float32]
+) -> None:
+    """Fill `sums` (2, y) with the sum of each row between two columns, and of its usable pixels."""
+    lanes = np.empty((2, 16), np.float32)
+    whole = left + (right - left) // 16 * 16
+    for y in range(len(image)):
+        lanes[:] = 0
+        for x in range(left, whole, 16):
+            for k in range(16):
+                lanes[0, k] += image[y, x + k]
+                lanes[1, k] += np.float32(usable[y, x + k])
+        for x in range(whole, right):
+            lanes[0, x - whole] += image[y, x]
+            lanes[1, x - whole] += np.float32(usable[y, x])
+        sums[0, y], sums[1, y] = lanes[0].sum(), lanes[1].sum()
+
+
+@compiled
+def _add_columns(
+    image: NDArray[np.float32], usable: NDArray[np.bool_], top: int, bottom: int, sums: NDArray[np.float32]
+) -> None:
+    """Fill `sums` (2, x) with the sum of each column between two rows, and of its usable pixels."""
+    sums[:] = 0
+    for y in range(top, bottom):
+        for x in range(image.shape[1]):
+            sums[0, x] += image[y, x]
+        for x in range(image.shape[1]):
+            sums[1, x] += np.float32(usable[y, x])
+
+
+@compiled
+def _compare_ends(sums: NDArray[np.float32], pixels: int, found: NDArray[np.int64]) -> None:
+    """Add to `found` what the sums of both ends of lines say, of `pixels` each, where more than half is usable."""
+    for k in range(sums.shape[2]):
+        if min(sums[0, 1, k], sums[1, 1, k]) * 2 > pixels:
+            found[0] += np.int64(np.sign(sums[0, 0, k]) * np.sign(sums[1, 0, k]))
+            found[1] += 1
 
 
 @compiled

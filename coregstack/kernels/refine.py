@@ -22,6 +22,7 @@ from coregstack.kernels.compiling import compiled
 from coregstack.kernels.gaps import RIM, eroded
 from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import high_pass
+from coregstack.kernels.rectangles import rectangles
 from coregstack.kernels.smoothing import REACH, smooth_taps
 from coregstack.kernels.symmetric import inverse, product
 from coregstack.kernels.windows import Box, Lag, centre, grown, moved, read_stack
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from coregstack.kernels.overview import PreparedAnchor
 
 _FLAT = 0.001
-Rectangle = tuple[slice, slice]
-"""Rows and columns."""
+Rectangle = tuple[int, int, int, int]
+"""First row, the one after the last, and the same of columns."""
 _DECOY = 6
 """Offset, px, at which a match must be worse than where it is."""
 
@@ -103,7 +104,8 @@ class _Passed:
     @classmethod
     def of(cls, ground: _Ground, rectangle: Rectangle) -> _Passed:
         mask = np.zeros(ground.usable.shape, np.bool_)
-        mask[0, *rectangle] = True
+        top, bottom, left, right = rectangle
+        mask[0, top:bottom, left:right] = True
         seen = np.count_nonzero(mask)
         drop_dead_lines(ground.values, mask)
         if np.count_nonzero(mask) < seen:
@@ -115,17 +117,6 @@ class _Passed:
     def nbytes(self) -> int:
         """Bytes."""
         return 0 if self.images is None else sum(image.nbytes for image in self.images)
-
-
-def _rectangle(mask: NDArray[np.bool_]) -> Rectangle | None:
-    """Rows and columns that are all that a mask (y, x) holds; None where it holds something else."""
-    down, along = mask.any(axis=1), mask.any(axis=0)
-    rows, cols = np.flatnonzero(down), np.flatnonzero(along)
-    if rows.size * cols.size != np.count_nonzero(mask) or rows.size == 0:
-        return None
-    if np.ptp(rows) >= rows.size or np.ptp(cols) >= cols.size:
-        return None
-    return slice(int(rows[0]), int(rows[-1]) + 1), slice(int(cols[0]), int(cols[-1]) + 1)
 
 
 def prepare(
@@ -179,7 +170,10 @@ class _Raw:
             return None
         second, usable = second[some], usable[some]
         first = np.concatenate([ground[k].values for k in some])
-        known = [_known(anchor, band, wide[k], mask) for k, mask in zip(some, usable, strict=True)]
+        known = [
+            _known(anchor, band, wide[k], (top, bottom, left, right))
+            for k, (top, bottom, left, right) in zip(some, rectangles(usable).tolist(), strict=True)
+        ]
         odd = [k for k, one in enumerate(known) if one is None]
         if odd:
             mask = usable[odd]
@@ -246,14 +240,12 @@ def _ground(anchor: PreparedAnchor, band: int, box: Box) -> _Ground:
     return anchor.kept.of(("ground", band, box), read)
 
 
-def _known(anchor: PreparedAnchor, band: int, box: Box, usable: NDArray[np.bool_]) -> _Passed | None:
+def _known(anchor: PreparedAnchor, band: int, box: Box, rectangle: Rectangle) -> _Passed | None:
     """The anchor band-passed in a window, if what is usable in both scenes is a rectangle without dead lines."""
-    rectangle = _rectangle(usable)
-    if rectangle is None:
+    if not rectangle[1]:
         return None
-    (rows, cols), ground = rectangle, _ground(anchor, band, box)
-    key = "passed", band, box, rows.start, rows.stop, cols.start, cols.stop
-    found = anchor.kept.of(key, lambda: _Passed.of(ground, (rows, cols)))
+    ground = _ground(anchor, band, box)
+    found = anchor.kept.of(("passed", band, box, rectangle), lambda: _Passed.of(ground, rectangle))
     return None if found.images is None else found
 
 

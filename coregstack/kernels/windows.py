@@ -70,26 +70,47 @@ def read_padded(source: PixelSource, band: int, box: Box) -> tuple[NDArray[np.fl
     return values[0], usable[0]
 
 
-def _read_into(
-    source: PixelSource, band: int, box: Box, values: NDArray[np.float32], usable: NDArray[np.bool_]
-) -> None:
-    height, width = source.shape
-    top, bottom = (min(max(v, 0), height) for v in (box.top, box.bottom))
-    left, right = (min(max(v, 0), width) for v in (box.left, box.right))
-    if bottom > top and right > left:
-        inside = slice(top - box.top, bottom - box.top), slice(left - box.left, right - box.left)
-        values[inside], usable[inside] = source.read(band, slice(top, bottom), slice(left, right))
-
-
 def read_stack(
     source: PixelSource, band: int, boxes: Sequence[Box]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """`read_padded` of boxes of one size, shape (n, y, x)."""
     shape = len(boxes), boxes[0].height, boxes[0].width
     values, usable = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
-    for k, box in enumerate(boxes):
-        _read_into(source, band, box, values[k], usable[k])
+    inside = [_inside(box, source.shape) for box in boxes]
+    around = _around(inside)
+    # boxes that lie close together share most of their pixels
+    shared = len(boxes) > 1 and around.height * around.width <= sum(one.height * one.width for one in inside)
+    if shared:
+        known = source.read(band, *_slices(around, Box(0, 0, 0, 0)))
+    for k, (box, part) in enumerate(zip(boxes, inside, strict=True)):
+        if part.height and part.width:
+            place = (k, *_slices(part, box))
+            if shared:
+                there = _slices(part, around)
+                values[place], usable[place] = known[0][there], known[1][there]
+            else:
+                values[place], usable[place] = source.read(band, *_slices(part, Box(0, 0, 0, 0)))
     return values, usable
+
+
+def _inside(box: Box, shape: tuple[int, int]) -> Box:
+    """What of a box lies in a source of some shape."""
+    height, width = shape
+    return Box(max(box.top, 0), max(box.left, 0), min(box.bottom, height), min(box.right, width))
+
+
+def _around(boxes: Sequence[Box]) -> Box:
+    """The least box that holds all boxes that are not empty."""
+    some = [box for box in boxes if box.height and box.width] or [Box(0, 0, 0, 0)]
+    tops, lefts, bottoms, rights = zip(*some, strict=True)
+    return Box(min(tops), min(lefts), max(bottoms), max(rights))
+
+
+def _slices(box: Box, start: Box) -> tuple[slice, slice]:
+    """Rows and columns of a box in an array that begins with another."""
+    return (
+        slice(box.top - start.top, box.bottom - start.top), slice(box.left - start.left, box.right - start.left),
+    )  # fmt: skip
 
 
 def read_pair(

@@ -1,0 +1,54 @@
+"""Masks that are rectangles, as those of scenes without gaps are."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.compiling import compiled
+
+
+@compiled
+def rectangles(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """First row, the one after the last, and the same of columns, of all that masks hold.
+
+    Parameters
+    ----------
+    masks
+        Shape (n, y, x).
+
+    Returns
+    -------
+    int64 array, shape (n, 4)
+        Zeros for a mask that holds nothing, or something else than a rectangle.
+
+    Examples
+    --------
+    >>> masks = np.zeros((2, 5, 6), bool)
+    >>> masks[:, 1:4, 2:6] = True
+    >>> masks[1, 2, 3] = False
+    >>> rectangles(masks).tolist()
+    [[1, 4, 2, 6], [0, 0, 0, 0]]
+    """
+    found = np.zeros((len(masks), 4), np.int64)
+    columns = np.empty(masks.shape[2], np.int64)
+    for n in range(len(masks)):
+        columns[:] = 0
+        top, bottom = masks.shape[1], 0
+        for y in range(masks.shape[1]):
+            line = masks[n, y]
+            count = 0
+            for x in range(line.size):
+                count += line[x]
+            if count:
+                top, bottom = min(top, y), y + 1
+            for x in range(line.size):
+                columns[x] += line[x]
+        left, right, total = columns.size, 0, 0
+        for x in range(columns.size):
+            total += columns[x]
+            if columns[x]:
+                left, right = min(left, x), x + 1
+        if total and total == (bottom - top) * (right - left):
+            found[n] = top, bottom, left, right
+    return found
