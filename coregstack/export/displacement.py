@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,10 @@ import rasterio
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from coregstack.errors import CoregError
 from coregstack.export.files import WriteError, staged
 from coregstack.geometry.lattice import crs_of
+from coregstack.kernels.lattice import Lattice
 from coregstack.model import Displacement, Shift
 from coregstack.pixels import raster
 from coregstack.untrusted.names import check_item_id
@@ -77,6 +80,29 @@ def write_displacement(path: Path, displacement: Displacement, anchor: GeoBox) -
             )
     except raster.GDAL_ERRORS as error:
         raise WriteError(f"{str(path)!r} cannot be written ({error}).") from error
+
+
+def common_lattice(paths: Iterable[Path], anchor: GeoBox) -> Lattice:
+    """The control lattice of the anchor's frame, with as many more nodes as files on it hold.
+
+    Parameters
+    ----------
+    paths : iterable of Path
+        Files that `write_displacement` wrote; those that cannot be read are passed over.
+    anchor : GeoBox
+        The anchor's box.
+    """
+    height, width = anchor.shape
+    lattice = Lattice.of((height, width))
+    for path in paths:
+        try:
+            box = raster.read_header(path).box
+        except CoregError:
+            continue
+        x, y = ~anchor.affine * box.affine * (0.5, 0.5)
+        rows, cols = (round((n - 1) * lattice.step) for n in box.shape)
+        lattice = lattice.over(round(y), round(x), rows, cols)
+    return lattice
 
 
 def read_displacement(path: Path, anchor: GeoBox) -> Displacement:

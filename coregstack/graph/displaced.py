@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.export.displacement import read_displacement
 from coregstack.graph.blocks import boxed, by_time, object_array
-from coregstack.kernels.displacement import rescaled
+from coregstack.kernels.displacement import rescaled, sampled
 from coregstack.kernels.lattice import Lattice
 from coregstack.model import Displacement, ItemQuality, Shift
 
@@ -32,7 +32,7 @@ def displacement_planes(found: da.Array, nodes: tuple[int, int]) -> da.Array:
 
 
 def displacement_files(
-    paths: Sequence[str | None], qualities: Sequence[ItemQuality], anchor: GeoBox
+    paths: Sequence[str | None], qualities: Sequence[ItemQuality], anchor: GeoBox, lattice: Lattice
 ) -> da.Array:
     """The same as `displacement_planes`, of items whose displacement lies in a file; each is read by its own task.
 
@@ -44,20 +44,22 @@ def displacement_files(
         What is known of each item.
     anchor : GeoBox
         The anchor's box.
+    lattice : Lattice
+        The control lattice, in its frame.
     """
-    nodes = Lattice.of((anchor.shape[0], anchor.shape[1])).shape
     lazy: da.Array = da.blockwise(
         _file_planes, "tcyx", object_array("coregstack-displaced-", list(zip(paths, qualities, strict=True))), "t",
-        anchor=anchor, nodes=nodes, new_axes={"c": 3, "y": nodes[0], "x": nodes[1]},
+        anchor=anchor, lattice=lattice, new_axes={"c": 3, "y": lattice.shape[0], "x": lattice.shape[1]},
         dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
     )  # fmt: skip
     return lazy
 
 
-def _file_planes(known: NDArray[np.object_], anchor: GeoBox, nodes: tuple[int, int]) -> NDArray[np.float32]:
+def _file_planes(known: NDArray[np.object_], anchor: GeoBox, lattice: Lattice) -> NDArray[np.float32]:
     path, quality = known[0]
-    found = None if path is None else read_displacement(Path(path), anchor)
-    return _planes(boxed(replace(quality, displacement=found)), nodes)
+    if path is None:
+        return _planes(boxed(replace(quality, displacement=None)), lattice.shape)
+    return np.stack(sampled(read_displacement(Path(path), anchor), *lattice.nodes))[None].astype(np.float32)
 
 
 def _planes(found: NDArray[np.object_], nodes: tuple[int, int]) -> NDArray[np.float32]:

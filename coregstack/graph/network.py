@@ -25,6 +25,7 @@ from coregstack.errors import CoregError
 from coregstack.geometry.lattice import frame_bounds
 from coregstack.graph.blocks import boxed, object_array
 from coregstack.graph.sketches import item_sketches, network_frame
+from coregstack.kernels.lattice import Lattice
 from coregstack.matching.assess import Reference, reference_quality
 from coregstack.matching.decision import failure
 from coregstack.matching.items import MatchItem
@@ -60,11 +61,14 @@ class Items:
     """Position of the anchor."""
     settled: tuple[PairMatch, ...] = ()
     """Pairs with the anchor that are known already."""
+    lattice: Lattice | None = None
+    """Control lattice that covers all items, in the frame of the anchor; None where each is displaced as one."""
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         """Identity of the items."""
         known = [(match.second, match.shift, match.sigma) for match in self.settled]
-        return self.names, self.times.tolist(), self.anchor, known
+        nodes = self.lattice and (self.lattice.origin, self.lattice.step, self.lattice.shape)
+        return self.names, self.times.tolist(), self.anchor, known, nodes
 
 
 def scene_network(
@@ -254,7 +258,7 @@ def _match(
     if own in plan.direct:
         found.append(match_with_anchor(reference, pixels, (known.anchor, own), options))
     partners = ((other, _attempt(items[other], options)) for other in plan.duties[own])
-    return found + match_with_partners(pixels, own, partners, options)
+    return found + match_with_partners(pixels, own, partners, options, reference.stable)
 
 
 def _attempt(item: MatchItem, options: MatchOptions) -> MatchPixels | str:
@@ -271,7 +275,7 @@ def _solve(
     every = [*known.settled, *(match for some in matches for match in some)]
     looks: list[Sketch | None] = [*sketches, *[None] * (len(known.names) - len(sketches))]
     places = np.empty(len(sketches), object)
-    places[:] = solve(every, looks, known.names, known.anchor, options)[: len(sketches)]
+    places[:] = solve(every, looks, known.names, known.anchor, options, known.lattice)[: len(sketches)]
     return places
 
 

@@ -14,6 +14,7 @@ from coregstack.errors import CoregError
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import offset, union
 from coregstack.graph.blocks import boxed
+from coregstack.kernels.lattice import Lattice
 from coregstack.matching.options import MatchOptions
 from coregstack.model import Shift
 from coregstack.network.sketch import SKETCH_SIDE, sketch
@@ -35,6 +36,13 @@ def network_place(scenes: Sequence[PlacedScene], anchor: int) -> tuple[list[Plac
     own = scenes[anchor].scene.image.box
     frame = union([scene.scene.image.box for scene in scenes], own)
     return [scene.on(frame) for scene in scenes], offset(own, frame)
+
+
+def network_lattice(area: GeoBox, anchor: GeoBox) -> Lattice:
+    """The control lattice of the anchor's frame, with more nodes where items lie beyond it in an area."""
+    row, col = offset(area, anchor)
+    height, width = anchor.shape
+    return Lattice.of((height, width)).over(int(np.floor(row)), int(np.floor(col)), *area.shape)
 
 
 def item_sketches(items: da.Array, options: MatchOptions, area: GeoBox | None = None) -> da.Array:

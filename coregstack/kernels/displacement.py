@@ -327,7 +327,7 @@ def composed(first: Displacement, second: Displacement) -> Displacement:
     dy, dx = Spline.of(first).at(rows, cols)
     y, x = rows[:, None] - dy, cols[None, :] - dx
     more_y, more_x = Spline.of(second).at_points(y, x)
-    here, there = (_sigma_at(one, *place) for one, place in ((first, (y + dy, x + dx)), (second, (y, x))))
+    here, there = (sigma_at(one, *place) for one, place in ((first, (y + dy, x + dx)), (second, (y, x))))
     return Displacement(
         origin=lattice.origin,
         step=lattice.step,
@@ -378,7 +378,7 @@ def rescaled(displacement: Displacement, scale: Shift, first: Shift) -> Displace
         counts = [math.ceil(span / (step * s) - 1e-9) + 1 for span, s in zip(spans, size, strict=True)]
         spans = [(count - 1) * step * s for count, s in zip(counts, size, strict=True)]
         lines = zip(displacement.origin, spans, counts, strict=True)
-        nodes = _sampled(displacement, *(np.linspace(o, o + span, n) for o, span, n in lines))
+        nodes = sampled(displacement, *(np.linspace(o, o + span, n) for o, span, n in lines))
     y, x, sigma = nodes
     flip = tuple(slice(None, None, -1 if value < 0 else 1) for value in scale)
     starts = (
@@ -393,17 +393,18 @@ def rescaled(displacement: Displacement, scale: Shift, first: Shift) -> Displace
     )
 
 
-def _sampled(
+def sampled(
     displacement: Displacement, rows: NDArray[np.float64], cols: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Displacement along both axes and its sigma at every crossing of some rows and columns."""
+    """Displacement along both axes and its sigma at every crossing of some rows and columns: three of one shape, px."""
     y, x = np.meshgrid(rows, cols, indexing="ij")
-    return *Spline.of(displacement).at(rows, cols), _sigma_at(displacement, y, x)
+    return *Spline.of(displacement).at(rows, cols), sigma_at(displacement, y, x)
 
 
-def _sigma_at(
+def sigma_at(
     displacement: Displacement, y: NDArray[np.float64], x: NDArray[np.float64]
 ) -> NDArray[np.float64]:
+    """1 sigma of a displacement along either axis at scattered places, px; arguments as `Spline.at_points`."""
     return _sigma_surface(displacement).at_points(y, x)[0]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,25 @@ class Lattice:
         shape = tuple(next_fast_len(m) if m > _MANY else m for m in counts)
         origin = Shift(*((n - 1 - step * (m - 1)) / 2 for n, m in zip(frame, shape, strict=True)))
         return cls(origin=origin, step=step, shape=(shape[0], shape[1]), frame=frame)
+
+    def over(self, top: int, left: int, height: int, width: int) -> Lattice:
+        """The same nodes, and as many more of them as cover an area of the frame as well.
+
+        Examples
+        --------
+        >>> lattice = Lattice.of((200, 180)).over(0, -100, 200, 180)
+        >>> lattice.shape, lattice.origin
+        ((18, 25), Shift(y=-2.5, x=-108.5))
+        """
+        ends = []
+        for start, count, first, size in zip(
+            self.origin, self.shape, (top, left), (height, width), strict=True
+        ):
+            before = max(0, int(np.ceil((start - first) / self.step)))
+            after = max(0, int(np.ceil((first + size - 1 - start) / self.step)) - (count - 1))
+            ends.append((start - before * self.step, before + count + after))
+        (y, rows), (x, cols) = ends
+        return replace(self, origin=Shift(y, x), shape=(rows, cols))
 
     def rows(self, at: NDArray[np.float64]) -> Taps:
         """Splines of the nodes down at frame rows."""

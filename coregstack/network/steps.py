@@ -7,16 +7,20 @@ anchor is reached through others, and then scored against the aligned item befor
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from coregstack.kernels.descriptor import similarity
+from coregstack.kernels.displacement import Spline, mean_and_rms, rescaled, sigma_on
 from coregstack.kernels.field import as_one_shift, estimate_displacement
+from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.score import anchor_range, matching_scores
+from coregstack.kernels.selection import AFFINE, FIELD, SHIFT
 from coregstack.kernels.shift import prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.assess import Reference, remarks, scored_band, shift_between, value_range
@@ -26,13 +30,15 @@ from coregstack.matching.preview import picture_alone, picture_item
 from coregstack.model import (
     NO_SHIFT,
     NO_TIES,
+    Displacement,
     DisplacementEstimate,
     ItemQuality,
     Shift,
     ShiftEstimate,
     TiePoints,
 )
-from coregstack.network.adjust import NetworkSolution, adjust
+from coregstack.network.adjust import UNKNOWN_SIGMA, NetworkSolution, adjust
+from coregstack.network.fields import adjust_fields, between, pair_field
 from coregstack.network.pairs import choose_pairs
 from coregstack.network.sketch import Sketch
 
@@ -45,6 +51,9 @@ ALIKE = 0.5
 """Likeness of item and anchor below which a score would measure the change of the ground, not the shift."""
 UNSURE = 0.5
 """Largest sigma, px, with which a shift counts as known."""
+_UNKNOWN = Shift(UNKNOWN_SIGMA, UNKNOWN_SIGMA)
+_LEAST_APART = 0.1
+"""Part of its spread by which the mean of a field may differ between pairs that share all ground."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +70,14 @@ class PairMatch:
     reason: str
     spread: float | None = None
     """Rms length of the displacement about its mean, px."""
+    model: str = SHIFT
+    """How `second` is displaced against `first`."""
+    displacement: Displacement | None = field(default=None, compare=False, repr=False)
+    """The displacement of an affine map or a field, in the frame that counts from the first pixel of `first`."""
+    corner: Shift = NO_SHIFT
+    """Where that pixel lies in the frame of the anchor."""
+    shared: float = 1.0
+    """Part of what is usable in either that is so in both."""
     ties: TiePoints = field(default=NO_TIES, compare=False, repr=False)
     """The windows that were matched, in the frame that counts from the first pixel of `first`."""
     settled: bool = False
@@ -99,6 +116,12 @@ class Place:
     """Rms length of the displacement of item and partner about its mean, px; None where they were not matched."""
     ties: TiePoints = field(default=NO_TIES, compare=False, repr=False)
     """Windows that item and partner were matched in, as `PairMatch` holds them."""
+    model: str = SHIFT
+    """How the item is displaced."""
+    displacement: Displacement | None = field(default=None, compare=False, repr=False)
+    """The displacement of an affine map or a field, in the frame of the anchor."""
+    against_partner: Displacement | None = field(default=None, compare=False, repr=False)
+    """The same against what it is scored against, the partner being moved by its shift; in the frame of the anchor."""
     turned: bool = False
     """Whether the item was the one that was taken as the anchor of that pair."""
     alone: bool = False
@@ -158,40 +181,90 @@ def match_with_anchor(
 ) -> PairMatch:
     """Match an item with the anchor; `positions` are those of anchor and item."""
     source = _seen_from(reference.source, item.source)
-    return _matched(
-        shift_between(reference.prepared, source, options.estimator, options.max_shift), positions
+    estimate = shift_between(reference.prepared, source, options.estimator, options.max_shift)
+    found = estimate_displacement(
+        reference.prepared, source, estimate, model=options.model, stable=reference.stable
     )
+    return _matched(estimate, found, positions, reference.source, source)
 
 
 def match_with_partners(
-    item: MatchPixels, own: int, partners: Iterable[tuple[int, MatchPixels | str]], options: MatchOptions
+    item: MatchPixels,
+    own: int,
+    partners: Iterable[tuple[int, MatchPixels | str]],
+    options: MatchOptions,
+    stable: NDArray[np.bool_] | None = None,
 ) -> list[PairMatch]:
-    """Match an item with others, itself being the anchor; a text in place of pixels says why there are none."""
+    """Match an item with others, itself being the anchor.
+
+    A text in place of pixels says why there are none. `stable` is that of the anchor of all, in its frame.
+    """
     # Both may be off by the largest shift, in opposite directions.
     limit = None if options.max_shift is None else 2 * options.max_shift
     found = []
     prepared = None
+    ground = None if stable is None else _ground(stable, item.source)
     for other, pixels in partners:
         if isinstance(pixels, str):
             found.append(PairMatch(first=own, second=other, shift=None, sigma=None, reason=pixels))
             continue
         prepared = prepared or prepare_anchor(replace(item.source, origin=NO_SHIFT))
-        estimate = shift_between(prepared, _seen_from(item.source, pixels.source), options.estimator, limit)
-        found.append(_matched(estimate, (own, other)))
+        source = _seen_from(item.source, pixels.source)
+        estimate = shift_between(prepared, source, options.estimator, limit)
+        varying = estimate_displacement(prepared, source, estimate, model=options.model, stable=ground)
+        found.append(_matched(estimate, varying, (own, other), item.source, source))
     return found
 
 
-def _matched(estimate: ShiftEstimate, positions: tuple[int, int]) -> PairMatch:
+def _matched(
+    estimate: ShiftEstimate,
+    found: DisplacementEstimate,
+    positions: tuple[int, int],
+    anchor: ArraySource,
+    item: ArraySource,
+) -> PairMatch:
+    """What is told of a pair; `item` lies in the frame of `anchor`."""
     first, second = positions
     return PairMatch(
         first=first,
         second=second,
-        shift=estimate.shift,
-        sigma=estimate.sigma,
+        shift=found.shift,
+        sigma=found.sigma,
         reason=estimate.reason,
-        spread=estimate.spread,
-        ties=estimate.ties,
+        spread=found.spread,
+        model=found.model,
+        displacement=found.displacement,
+        corner=anchor.origin,
+        shared=1.0 if found.displacement is None else _shared(anchor, item),
+        ties=found.ties,
     )
+
+
+def _shared(anchor: ArraySource, item: ArraySource) -> float:
+    """Part of the pixels usable in either of two items that is so in both."""
+    one, other = _usable(anchor), _usable(item)
+    row, col = (round(start) for start in item.origin)
+    top, left = max(0, row), max(0, col)
+    here = one[top : max(0, row + other.shape[0]), left : max(0, col + other.shape[1])]
+    there = other[top - row :, left - col :][: here.shape[0], : here.shape[1]]
+    both = int(np.count_nonzero(here & there))
+    either = int(np.count_nonzero(one)) + int(np.count_nonzero(other)) - both
+    return both / max(1, either)
+
+
+def _usable(source: ArraySource) -> NDArray[np.bool_]:
+    """Pixels that are usable in any band."""
+    return np.asarray(source.usable.reshape(-1, *source.shape).any(axis=0), np.bool_)
+
+
+def _ground(stable: NDArray[np.bool_], item: ArraySource) -> NDArray[np.bool_]:
+    """Where stable ground lies in an item that is not moved yet; beyond the anchor none is known."""
+    ground = np.zeros(item.shape, bool)
+    row, col = (round(start) for start in item.origin)
+    top, left = max(0, row), max(0, col)
+    seen = stable[top : max(top, row + item.shape[0]), left : max(left, col + item.shape[1])]
+    ground[top - row : top - row + seen.shape[0], left - col : left - col + seen.shape[1]] = seen
+    return ground
 
 
 def _seen_from(anchor: ArraySource, item: ArraySource) -> ArraySource:
@@ -206,6 +279,7 @@ def solve(
     names: Sequence[str],
     anchor: int,
     options: MatchOptions,
+    lattice: Lattice | None = None,
 ) -> list[Place]:
     """Find the place of every item from all pairs together.
 
@@ -220,6 +294,8 @@ def solve(
     anchor : int
         Position of the anchor among them.
     options : MatchOptions
+    lattice : Lattice, optional
+        Where displacements are wanted; they are left out without one.
 
     Returns
     -------
@@ -233,12 +309,19 @@ def solve(
     solution = adjust(
         [(m.first, m.second) for m in matches],
         [m.shift or unknown for m in matches],
-        [m.sigma or unknown for m in matches],
+        [_of_mean(m) or unknown for m in matches],
         count=len(names),
         anchor=anchor,
         likeness=likeness,
         names=names,
     )
+    used = {
+        frozenset((match.first, match.second)): match
+        for match, accepted in zip(matches, solution.accepted, strict=True)
+        if accepted
+    }
+    ways = [_way(item, anchor, used, path) for item, path in enumerate(solution.path)]
+    solution = _surer(solution, ways)
     direct = [-1] * len(names)
     for k, match in enumerate(matches):
         if anchor in (match.first, match.second):
@@ -257,6 +340,13 @@ def solve(
         )
         for item in range(len(names))
     ]
+    if lattice is not None:
+        fields = [
+            pair_field(m.first, m.second, m.corner, m.displacement, m.shift, m.sigma or _UNKNOWN, m.spread)
+            for m in used.values()
+            if m.shift is not None
+        ]
+        places = _with_fields(places, adjust_fields(fields, solution.shift, anchor, lattice), ways)
     pairs = {frozenset((match.first, match.second)): match for match in matches}
     return [
         _with_windows(
@@ -267,6 +357,71 @@ def solve(
         )
         for item, place in enumerate(places)
     ]
+
+
+def _of_mean(match: PairMatch) -> Shift | None:
+    """Sigma of the shift of a pair, in a loop with others.
+
+    Each pair has its own overlap, and the mean of what varies over a part of the ground differs from that over all.
+    """
+    if match.sigma is None or match.model == SHIFT or match.spread is None:
+        return match.sigma
+    differs = match.spread * max(_LEAST_APART, 1 - match.shared)
+    return Shift(*np.hypot(match.sigma, differs).tolist())
+
+
+def _surer(solution: NetworkSolution, ways: Sequence[Sequence[PairMatch]]) -> NetworkSolution:
+    """A solution whose sigmas of items that do not move as one are those along their ways to the anchor.
+
+    Those of the adjustment hold for means over differing overlaps.
+    """
+    sigma = solution.sigma.copy()
+    for item, way in enumerate(ways):
+        if _model(way) != SHIFT:
+            sigma[item] = np.sqrt(np.square([match.sigma or _UNKNOWN for match in way]).sum(axis=0))
+    return replace(solution, sigma=sigma)
+
+
+def _with_fields(
+    places: Sequence[Place], found: Mapping[int, Displacement], ways: Sequence[Sequence[PairMatch]]
+) -> list[Place]:
+    """Places with the displacement that follows from the fields of all pairs that agree."""
+    placed = []
+    for item, place in enumerate(places):
+        own, model = found.get(item), _model(ways[item])
+        if place.shift is not None and own is not None and model != SHIFT:
+            other = found.get(-1 if place.partner is None else place.partner)
+            against = own if other is None else between(own, other, place.partner_shift)
+            place = replace(place, model=model, displacement=own, against_partner=against)
+        placed.append(place)
+    return placed
+
+
+def _model(way: Sequence[PairMatch]) -> str:
+    """How an item is displaced: as richly as any of the matches on its way to the anchor says."""
+    models = {match.model for match in way}
+    return next((model for model in (FIELD, AFFINE) if model in models), SHIFT)
+
+
+def _way(
+    item: int, anchor: int, used: Mapping[frozenset[int], PairMatch], path: Sequence[int]
+) -> list[PairMatch]:
+    """The match of an item with the anchor, else the matches on its way to it."""
+    direct = used.get(frozenset((item, anchor)))
+    steps = [direct] if direct is not None else [used.get(frozenset(step)) for step in pairwise(path)]
+    return [match for match in steps if match is not None]
+
+
+def placed_by(match: PairMatch, place: Place) -> Place:
+    """A place whose item is displaced as its match with what it is scored against says."""
+    place = replace(place, ties=match.ties, spread=match.spread)
+    if match.displacement is None:
+        return place
+    y, x = place.partner_shift
+    ahead = Shift(-match.corner.y - y, -match.corner.x - x)
+    moved = rescaled(match.displacement, Shift(1.0, 1.0), ahead)
+    whole = replace(moved, y=moved.y + np.float32(y), x=moved.x + np.float32(x))
+    return replace(place, model=match.model, displacement=whole, against_partner=whole)
 
 
 def _with_windows(place: Place, match: PairMatch | None, item: int, names: Sequence[str]) -> Place:
@@ -374,10 +529,7 @@ def conclude(
     still, seen = replace(against, origin=NO_SHIFT), replace(item.source, origin=back)
     scale = reference.value_range if partner is None else value_range(partner)
     ties = _windows(place, back)
-    known = ShiftEstimate(
-        shift=place.shift, sigma=place.sigma, reason=place.reason, ties=ties, spread=place.spread
-    )
-    found = _displacement(reference, item, known, place, options)
+    found = _displaced(place, item, ties, ahead)
     band, dead = scored_band(still, seen, options.names)
     scale = anchor_range(still, band) if band else scale
     scores = matching_scores(still, seen, found.displacement or place.shift, band=band, value_range=scale)
@@ -391,25 +543,46 @@ def conclude(
         origin=Shift(origin.y + ahead.y, origin.x + ahead.x),
         area=item.area,
     )
+    found = replace(found, displacement=place.displacement)
     return replace(
         decide(found, scores, options, dead if place.shift is None else remarks(dead, place.reason)),
         redundancy=place.redundancy, closure=place.closure, against=place.against, evidence=evidence,
     )  # fmt: skip
 
 
-def _displacement(
-    reference: Reference, item: MatchPixels, known: ShiftEstimate, place: Place, options: MatchOptions
-) -> DisplacementEstimate:
-    """The displacement of an item that the network has put somewhere.
+def _displaced(place: Place, item: MatchPixels, ties: TiePoints, ahead: Shift) -> DisplacementEstimate:
+    """What the network says of an item, in the frame of the aligned item that it is scored against.
 
-    Only against the anchor can a displacement that varies be measured here: what is reached through a partner, whose
-    own displacement another task measures, is moved as one.
+    `ahead` is the position of that item's first pixel in the frame of the anchor.
     """
-    if options.model == "shift" or place.shift is None or place.against is not None or place.alone:
-        return as_one_shift(known)
-    seen = _seen_from(reference.source, item.source)
-    return estimate_displacement(
-        reference.prepared, seen, known, model=options.model, stable=reference.stable
+    known = as_one_shift(
+        ShiftEstimate(
+            shift=place.shift, sigma=place.sigma, reason=place.reason, ties=ties, spread=place.spread
+        )
+    )
+    whole, against = place.displacement, place.against_partner
+    if whole is None or against is None or place.sigma is None:
+        return known
+    source = item.source
+    # a displacement moves whole scenes by a few pixels: where its item lies is where it is looked at
+    area = (round(source.origin.y), round(source.origin.x), *source.shape)
+    usable = _usable(source)
+    mean, spread = mean_and_rms(whole, area, usable)
+    if not spread >= 0:
+        return known
+    sigma = sigma_on(whole, area)[usable]
+    against = rescaled(against, Shift(1.0, 1.0), ahead)
+    dy, dx = Spline.of(against).at_points(ties.y, ties.x)
+    return replace(
+        known,
+        model=place.model,
+        shift=mean,
+        displacement=against,
+        spread=spread,
+        residual=float(np.sqrt(2 * np.square(sigma).mean())),
+        details="",
+        residual_y=ties.shift_y - dy,
+        residual_x=ties.shift_x - dx,
     )
 
 

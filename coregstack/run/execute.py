@@ -33,7 +33,7 @@ from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, I
 from coregstack.graph.blocks import object_array
 from coregstack.graph.matched import reference, scene_items
 from coregstack.graph.network import Items, scene_network
-from coregstack.graph.sketches import network_place
+from coregstack.graph.sketches import network_frame, network_lattice, network_place
 from coregstack.graph.written import deliveries, scene_deliveries
 from coregstack.matching.bands import anchor_bands, pair_bands
 from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
@@ -317,7 +317,11 @@ def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Ar
         times=np.array([scene.time for scene, _ in able], "datetime64[ns]"),
         anchor=next(k for k, (scene, _) in enumerate(able) if scene.id == anchor.id),
     )
-    placed, corner = network_place([_on_anchor(scene, anchor, bands) for scene, bands in able], items.anchor)
+    scenes_on = [_on_anchor(scene, anchor, bands) for scene, bands in able]
+    if group.options.model != "shift":
+        area = network_frame(scenes_on, items.anchor)
+        items = replace(items, lattice=network_lattice(area, anchor.image.box))
+    placed, corner = network_place(scenes_on, items.anchor)
     first = reference(SceneItem(scene=placed[items.anchor], corner=corner), group.options)
     return scene_network(scene_items(placed, corner), placed, items, first, group.options)
 

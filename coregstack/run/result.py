@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export.displacement import displacement_name
+from coregstack.export.displacement import common_lattice, displacement_name
 from coregstack.export.files import staged
 from coregstack.export.plan import TABLE, ItemReport, WrittenFile
 from coregstack.export.stac import write_stac
@@ -79,8 +79,10 @@ class RunResult:
             return quality
         files = [self._displacement(report) for report in self.reports]
         if any(files):
-            planes = displacement_files(files, [report.quality for report in self.reports], self.lattice)
-            quality = with_displacement(quality, planes, self.lattice)
+            lattice = common_lattice((Path(file) for file in files if file), self.lattice)
+            qualities = [report.quality for report in self.reports]
+            planes = displacement_files(files, qualities, self.lattice, lattice)
+            quality = with_displacement(quality, planes, self.lattice, lattice)
         return with_lattice(quality, self.lattice)
 
     def _displacement(self, report: ItemReport) -> str | None:

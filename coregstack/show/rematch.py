@@ -25,7 +25,14 @@ from coregstack.matching.items import ArrayItem, SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import fields_in, missing_in, quality_of
 from coregstack.model import NO_SHIFT, OUTSIDE, ItemQuality, Shift, Status
-from coregstack.network.steps import NOWHERE, Place, conclude, match_with_anchor, match_with_partners
+from coregstack.network.steps import (
+    NOWHERE,
+    Place,
+    conclude,
+    match_with_anchor,
+    match_with_partners,
+    placed_by,
+)
 from coregstack.pixels.scene import MatchPixels, PlacedScene
 from coregstack.stack.conform import Stack, conform
 from coregstack.stack.lookup import find_anchor
@@ -98,8 +105,7 @@ class Rematch:
         else:
             partner = self.pixels(place.partner)
             (match,) = match_with_partners(partner, place.partner, [(k, pixels)], options)
-        place = replace(place, ties=match.ties, spread=match.spread)
-        return conclude(reference, partner, pixels, place, options)
+        return conclude(reference, partner, pixels, placed_by(match, place), options)
 
     def moved_by_field(self, k: int) -> bool:
         """Whether the pixels of an item were moved by what varies over them, so that it cannot be seen any more."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import dask.array as da
@@ -16,7 +16,7 @@ from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
 from coregstack.graph.displaced import displacement_planes
 from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
 from coregstack.graph.network import Items, array_network, scene_network
-from coregstack.graph.sketches import network_place
+from coregstack.graph.sketches import network_frame, network_lattice, network_place
 from coregstack.kernels.lattice import Lattice
 from coregstack.matching.bands import BandPairs, pair_bands
 from coregstack.matching.estimators import estimator_name
@@ -92,11 +92,10 @@ def estimate_stack(
     outside = _outside(known, anchor) if isinstance(anchor, xr.DataArray | xr.Dataset) else None
     first = find_anchor(known, anchor) if outside is None else outside
     pairs = pair_bands(settings, known.held if outside is None else outside.stack.held, known.held)
-    found, frame = _records(known, first, mask, pairs, settled, stable)
+    found, frame, lattice = _records(known, first, mask, pairs, settled, stable)
     quality = _quality(known, found, pairs.options).assign_attrs(facts, band=_scored(known, outside, pairs))
     if settings.model != "shift":
-        nodes = Lattice.of((frame.shape[0], frame.shape[1])).shape
-        quality = with_displacement(quality, displacement_planes(found, nodes), frame)
+        quality = with_displacement(quality, displacement_planes(found, lattice.shape), frame, lattice)
     name = known.ids[first] if isinstance(first, int) else OUTSIDE
     return with_lattice(quality, frame).assign_attrs(anchor=name)
 
@@ -122,31 +121,40 @@ def _records(
     pairs: BandPairs,
     settled: tuple[PairMatch, ...],
     stable: xr.DataArray | None,
-) -> tuple[da.Array, GeoBox]:
-    """An `ItemQuality` for each item, and the anchor's box, in whose frame items are matched."""
+) -> tuple[da.Array, GeoBox, Lattice]:
+    """An `ItemQuality` for each item; the anchor's box, in whose frame items are matched; and its control lattice."""
     options = pairs.options
     inside = anchor if isinstance(anchor, int) else None
     known = _items(stack, inside, settled)
+    together = options.method == "network"
     scenes = None if mask is not None or inside is None else _match_scenes(stack, inside, pairs)
     if scenes is not None:
         frame = scenes[known.anchor].scene.image.box
+        area = network_frame(scenes, known.anchor)
     else:
         frame = stack.box if isinstance(anchor, int) else anchor.stack.box
+        area = stack.box
+    lattice = network_lattice(area if together else frame, frame)
+    if options.model != "shift":
+        known = replace(known, lattice=lattice)
     ground = None if stable is None else stable_ground(stack, stable, frame)
     if scenes is not None:
-        together = options.method == "network"
         placed, corner = network_place(scenes, known.anchor) if together else (scenes, NO_SHIFT)
         items = scene_items(placed, corner)
         first: MatchItem | da.Array = SceneItem(scene=placed[known.anchor], corner=corner)
         if together:
             prepared = reference(first, options, ground)
-            return scene_network(items, placed, known, prepared, options), frame
+            return scene_network(items, placed, known, prepared, options), frame, lattice
     else:
         items, first = _array_items(stack, inside, anchor, usable_pixels(stack, mask), pairs)
     prepared = reference(first, options, ground)
-    if options.method == "network":
-        return array_network(items, known, prepared, options, in_memory=stack.given.chunks is None), frame
-    return records(items, inside, prepared, options), frame
+    if together:
+        return (
+            array_network(items, known, prepared, options, in_memory=stack.given.chunks is None),
+            frame,
+            lattice,
+        )
+    return records(items, inside, prepared, options), frame, lattice
 
 
 def _array_items(

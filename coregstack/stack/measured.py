@@ -132,7 +132,7 @@ def measured_on(quality: xr.Dataset) -> GeoBox | None:
     return None if told is None else GeoBox((1, 1), told[1], told[0])
 
 
-def with_displacement(quality: xr.Dataset, planes: da.Array, frame: GeoBox) -> xr.Dataset:
+def with_displacement(quality: xr.Dataset, planes: da.Array, frame: GeoBox, lattice: Lattice) -> xr.Dataset:
     """A quality with the displacement of each item on the control lattice of the anchor.
 
     Parameters
@@ -142,6 +142,8 @@ def with_displacement(quality: xr.Dataset, planes: da.Array, frame: GeoBox) -> x
         Dims (time, 3, y, x), as `coregstack.graph.matched.displacement_planes` gives it.
     frame : GeoBox
         The anchor's box.
+    lattice : Lattice
+        The control lattice, in its frame.
 
     Returns
     -------
@@ -149,7 +151,6 @@ def with_displacement(quality: xr.Dataset, planes: da.Array, frame: GeoBox) -> x
         With `displacement_y`, `displacement_x` and `displacement_sigma` (time, lattice_y, lattice_x), px of the frame;
         the coordinates of the lattice are those of the map, at its nodes.
     """
-    lattice = Lattice.of((frame.shape[0], frame.shape[1]))
     rows, cols = lattice.nodes
     coords = {
         "lattice_y": frame.affine.f + frame.affine.e * (rows + 0.5),

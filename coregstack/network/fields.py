@@ -1,0 +1,248 @@
+"""Displacements of all items from those of their pairs, adjusted together at the nodes of one control lattice.
+
+At each node an item's displacement is an unknown, and a pair tells the difference of two of them with the sigma that
+its own map has there: the adjustment of shifts, once a node. A pair was measured where its first item lies before it is
+moved, so its field is looked up there, which a second round knows well enough. Nodes are adjusted each for itself.
+
+Pairs share the errors of their items. What residuals fall short of the sigmas is given back to the items, as for shifts
+(`coregstack.network.components`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.displacement import Spline, constant, sigma_at
+from coregstack.kernels.lattice import Lattice
+from coregstack.model import Displacement, Shift
+from coregstack.network.consensus import PRIOR
+
+_ROUNDS = 3
+_NU = 4.0
+"""Degrees of freedom of Student's t, by which pairs that contradict the others lose their say."""
+_LEAST = 1e-3
+"""Smallest sigma, px."""
+_BEYOND = 0.5
+"""Sigma of a pair's field one step beyond the nodes that it was measured on, px."""
+_AT_ONCE = 1 << 22
+"""Numbers at most in the matrices of the nodes that are solved together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PairField:
+    """What the match of two items tells of how the second is displaced against the first."""
+
+    first: int
+    """Position of the item that was taken as the anchor."""
+    second: int
+    """Position of the item that was matched with it."""
+    corner: Shift
+    """Position of the first item's first pixel in the frame of the network, from which the field counts."""
+    field: Displacement
+    """A single node where they are displaced as one."""
+
+
+def pair_field(
+    first: int,
+    second: int,
+    corner: Shift,
+    field: Displacement | None,
+    shift: Shift,
+    sigma: Shift,
+    spread: float | None,
+) -> PairField:
+    """The field of a pair; one that was matched by one shift is as uncertain as its parts lie apart."""
+    if field is None:
+        field = constant(shift, float(np.hypot(max(sigma), (spread or 0.0) / np.sqrt(2))))
+    return PairField(first=first, second=second, corner=corner, field=field)
+
+
+def adjust_fields(
+    pairs: Sequence[PairField], shifts: NDArray[np.float64], anchor: int, lattice: Lattice
+) -> dict[int, Displacement]:
+    """Find the displacement of every item onto the anchor from the fields of pairs.
+
+    Parameters
+    ----------
+    pairs : sequence of PairField
+        Those that agree with the others, see `coregstack.network.adjust`.
+    shifts : ndarray, shape (n, 2)
+        Shift of each item, px (y, x), to begin with; NaN where it is not reached.
+    anchor : int
+        The item whose displacement is 0.
+    lattice : Lattice
+        Where the displacements are wanted, in the frame of the anchor.
+
+    Returns
+    -------
+    dict of int to Displacement
+        Of each item that the pairs lead to, without the anchor.
+
+    Examples
+    --------
+    >>> lattice = Lattice.of((40, 40))
+    >>> pairs = [pair_field(0, 1, Shift(0, 0), None, Shift(1, 0), Shift(0.1, 0.1), None),
+    ...          pair_field(1, 2, Shift(0, 0), None, Shift(0, 2), Shift(0.1, 0.1), None)]
+    >>> found = adjust_fields(pairs, np.array([[0, 0], [1, 0], [1, 2.0]]), 0, lattice)
+    >>> float(found[2].y[0, 0]), float(found[2].x[0, 0]), round(float(found[2].sigma[0, 0]), 2)
+    (1.0, 2.0, 0.14)
+    """
+    ends = np.array([(p.first, p.second) for p in pairs], np.int64).reshape(-1, 2)
+    items = np.setdiff1d(ends, [anchor])
+    column = np.full(len(shifts), -1)
+    column[items] = np.arange(items.size)
+    ends = column[ends]
+    rows, cols = lattice.nodes
+    at = np.broadcast_to(shifts[items, :, None, None], (items.size, 2, *lattice.shape))
+    trust = np.ones(len(pairs))
+    splines = [Spline.of(pair.field) for pair in pairs]
+    for _ in range(_ROUNDS if items.size else 0):
+        seen = [
+            _looked_up(pair, spline, None if i < 0 else at[i], rows, cols)
+            for pair, spline, (i, _) in zip(pairs, splines, ends, strict=True)
+        ]
+        observed = np.stack([values for values, _ in seen])
+        sigma = np.stack([values for _, values in seen])
+        at, variance = _solved(ends, observed, sigma, trust, items.size)
+        away = _residuals(ends, observed, at)
+        misfit = np.square(away).sum(axis=1) / np.square(sigma)
+        trust = np.minimum((_NU + 2) / (_NU + misfit.mean(axis=(1, 2))), 1.0)
+    return {
+        int(item): Displacement(
+            origin=lattice.origin,
+            step=lattice.step,
+            y=at[k, 0].astype(np.float32),
+            x=at[k, 1].astype(np.float32),
+            sigma=np.sqrt(variance[k]).astype(np.float32),
+        )
+        for k, item in enumerate(items)
+    }
+
+
+def _looked_up(
+    pair: PairField,
+    spline: Spline,
+    first: NDArray[np.float64] | None,
+    rows: NDArray[np.float64],
+    cols: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Displacement (2, rows, cols) and sigma of a pair where its first item lies; `first` is that item's own."""
+    y, x = np.meshgrid(rows - pair.corner.y, cols - pair.corner.x, indexing="ij")
+    if first is not None:
+        y, x = y - first[0], x - first[1]
+    field = pair.field
+    sigma = np.maximum(sigma_at(field, y, x), _LEAST)
+    if field.y.size > 1:
+        steps = [
+            np.maximum(np.maximum(start - values, values - start - (count - 1) * field.step), 0) / field.step
+            for values, start, count in zip((y, x), field.origin, field.y.shape, strict=True)
+        ]
+        sigma = np.hypot(sigma, _BEYOND * np.hypot(*steps))
+    return np.stack(spline.at_points(y, x)), sigma
+
+
+def _solved(
+    ends: NDArray[np.int64],
+    observed: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    trust: NDArray[np.float64],
+    count: int,
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Least squares at each node: displacements (items, 2, rows, cols) and their variance along an axis."""
+    shape = observed.shape[-2:]
+    weight = (trust[:, None, None] / np.square(sigma)).reshape(len(ends), -1)
+    values = observed.reshape(len(ends), 2, -1)
+    at, variance = np.empty((count, 2, weight.shape[1])), np.empty((count, weight.shape[1]))
+    many = max(1, _AT_ONCE // count**2)
+    for start in range(0, weight.shape[1], many):
+        some = slice(start, start + many)
+        matrix = np.zeros((len(weight[0, some]), count, count))
+        right = np.zeros((len(matrix), count, 2))
+        for (i, j), w, value in zip(ends, weight[:, some], values[:, :, some], strict=True):
+            for end, sign in ((i, -1.0), (j, 1.0)):
+                if end >= 0:
+                    matrix[:, end, end] += w
+                    right[:, end] += sign * (w * value).T
+            if min(i, j) >= 0:
+                matrix[:, i, j] -= w
+                matrix[:, j, i] -= w
+        known = np.linalg.inv(matrix)
+        at[:, :, some] = np.moveaxis(known @ right, 0, -1)
+        variance[:, some] = np.diagonal(known, axis1=1, axis2=2).T
+    factor = _factor(ends, observed, sigma, trust, at.reshape(count, 2, *shape))
+    own, anchor = _item_variance(ends, weight, count)
+    variance = variance * max(1.0, factor) + max(0.0, 1 - factor) * (own + anchor)
+    return at.reshape(count, 2, *shape), variance.reshape(count, *shape)
+
+
+def _residuals(
+    ends: NDArray[np.int64], observed: NDArray[np.float64], at: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What each pair says beyond the items' displacements; the anchor, of number -1, has none."""
+    every = np.concatenate([at, np.zeros((1, *at.shape[1:]))])
+    away: NDArray[np.float64] = observed - (every[ends[:, 1]] - every[ends[:, 0]])
+    return away
+
+
+def _factor(
+    ends: NDArray[np.int64],
+    observed: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    trust: NDArray[np.float64],
+    at: NDArray[np.float64],
+) -> float:
+    """A posteriori variance factor over all nodes, which their neighbours share, with the weight of a prior."""
+    squares = trust[:, None, None] * np.square(_residuals(ends, observed, at)).sum(axis=1) / np.square(sigma)
+    return float((PRIOR + squares.sum(axis=0).mean()) / (PRIOR + 2 * (len(ends) - len(at))))
+
+
+def _item_variance(
+    ends: NDArray[np.int64], weight: NDArray[np.float64], count: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Half the harmonic mean of the variances of each item's pairs, at each node, and that of the anchor."""
+    pairs, total = np.zeros((count + 1, 1)), np.zeros((count + 1, weight.shape[1]))
+    for end in ends.T:
+        np.add.at(pairs, end, 0.5)
+        np.add.at(total, end, weight)
+    own = np.divide(pairs, total, out=np.zeros_like(total), where=total > 0)
+    return own[:-1], own[-1]
+
+
+def between(item: Displacement, other: Displacement, mean: Shift) -> Displacement:
+    """The displacement of an item against another one that is moved by its mean alone.
+
+    Parameters
+    ----------
+    item, other : Displacement
+        Of both against the anchor, on one lattice in its frame.
+    mean : Shift
+        What the other item is moved by.
+
+    Returns
+    -------
+    Displacement
+        In the frame of the anchor, on nodes where the mean has put those of the lattice.
+    """
+    spline = Spline.of(other)
+    rows, cols = (
+        start + item.step * np.arange(count, dtype=float)
+        for start, count in zip(item.origin, item.y.shape, strict=True)
+    )
+    y, x = np.meshgrid(rows, cols, indexing="ij")
+    # where the anchor shows what the other item, once moved, shows at the nodes
+    at_y, at_x = y, x
+    for _ in range(_ROUNDS):
+        dy, dx = spline.at_points(at_y, at_x)
+        at_y, at_x = y - mean.y + dy, x - mean.x + dx
+    own = Spline.of(item).at_points(at_y, at_x)
+    dy, dx = spline.at_points(at_y, at_x)
+    return replace(
+        item,
+        y=(own[0] - dy + mean.y).astype(np.float32),
+        x=(own[1] - dx + mean.x).astype(np.float32),
+        sigma=np.hypot(sigma_at(item, at_y, at_x), sigma_at(other, at_y, at_x)).astype(np.float32),
+    )
