@@ -17,11 +17,10 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, Stor
 
 from coregstack.errors import CoregError, InvalidRequest, OutputConflict, UnreadableFile
 from coregstack.export.files import WriteError, check_lasting, resolved
-from coregstack.untrusted.names import shown, torn_address
+from coregstack.untrusted.names import shown, torn_address, without_secrets
 
 LEFT = re.compile(r"\.[0-9a-f]{32}\.partial$")
 """Ending of what Zarr is writing to a folder; a process that is killed leaves it."""
-_URL = re.compile(r"\w+://[^\s'\")]+")
 
 
 class _NotSupported(Exception):
@@ -115,7 +114,7 @@ def _store_of(store: Any, options: dict[str, Any] | None) -> Store:
         except Exception as error:
             # fsspec lacks the package for a kind of URL, or does not know it; each package has errors of its own
             plain = isinstance(error, ImportError | ValueError)
-            words = _without_secrets(str(error)) if plain else _words(error)
+            words = without_secrets(str(error)) if plain else _words(error)
             raise InvalidRequest(f"{shown(text)} cannot be opened as a Zarr store: {words}.") from error
         folder = _folder_of(found)
         return found if folder is None else LocalStore(folder)
@@ -381,8 +380,4 @@ def _unreachable(place: Place, error: Exception) -> UnreadableFile:
 
 def _words(error: Exception) -> str:
     told = (isinstance(error, OSError) and error.strerror) or f"{type(error).__name__}: {error}"
-    return _without_secrets(told)
-
-
-def _without_secrets(told: str) -> str:
-    return _URL.sub(lambda found: shown(found.group()), told)
+    return without_secrets(told)

@@ -15,10 +15,11 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError, MissingDisplacement, UnreadableFile
 from coregstack.export import claim
+from coregstack.export.contents import copy_file, file_digest
 from coregstack.export.displacement import displacement_name, write_displacement
 from coregstack.export.earlier import made_from, own_files, remember, states
 from coregstack.export.evidence import keep_evidence
-from coregstack.export.files import RunEnded, check_held, copy_file, file_digest, inside
+from coregstack.export.files import RunEnded, check_held, inside
 from coregstack.export.geotiff import Movement, write_moved
 from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile, written
 from coregstack.export.sidecar import quality_record, sidecar_name, write_sidecar
@@ -205,7 +206,7 @@ def check_source(asset: Asset, *, digest: bool = False) -> str:
     MissingFile, UnreadableFile
         If it has another digest, is not there, or cannot be read.
     """
-    source, known = Path(asset.source), dict(asset.expected)
+    source, known = asset.source, dict(asset.expected)
     sha256 = file_digest(source, "sha256") if digest or "sha256" in known else ""
     if known:
         # one is enough, and of md5 and sha256 the one that sorts last is the stronger
@@ -232,7 +233,7 @@ def _write(
     suffix = "" if asset.content is None else treatment.suffix
     target = inside(settings.output, asset.folder, asset.named(suffix))
     if asset.content is None or not treatment.placed:
-        copy_file(Path(asset.source), target)
+        copy_file(asset.source, target)
     else:
         movement = Movement(
             anchor=settings.anchor,

@@ -16,10 +16,13 @@ from typing import Any
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError
-from coregstack.export.files import STATE, file_digest, inside, sample_digest
+from coregstack.export.contents import file_digest, sample_digest
+from coregstack.export.files import STATE, inside
 from coregstack.export.notes import read_note, read_notes, write_note
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport, WrittenFile
 from coregstack.matching.quality import plain_values, quality_of
+from coregstack.pixels.inputs import state_of
+from coregstack.untrusted.addresses import Address
 
 _THREADS = 8
 _NAMED = 5
@@ -225,10 +228,10 @@ def _unlike(
         return "the digest of the anchor has changed or was not recorded"
     try:
         for asset in plan.assets:
-            if noted.get(asset.source) != file_digest(Path(asset.source), "sha256"):
+            if noted.get(asset.source) != file_digest(asset.source, "sha256"):
                 return "the digest of an input has changed or was not recorded"
         for file in files:
-            if file.sha256 != file_digest(inside(settings.output, file.path), "sha256"):
+            if file.sha256 != file_digest(str(inside(settings.output, file.path)), "sha256"):
                 return "the digest of one of their files has changed"
     except CoregError:
         return "some of their files cannot be read"
@@ -238,14 +241,15 @@ def _unlike(
 def _stamp(path: str) -> tuple[int, int, str]:
     """Size, time of change and a digest of samples of a file; zeros where it is gone."""
     try:
-        stat = Path(path).stat()
-    except OSError:
+        return *state_of(path), sample_digest(path)
+    except CoregError:
         return 0, 0, ""
-    return stat.st_size, stat.st_mtime_ns, sample_digest(Path(path))
 
 
 def _state(path: str) -> tuple[int, ...]:
     """Which file it is, its size, and the times of its changes, the second of which no program can set; else none."""
+    if isinstance(path, Address):
+        return _stamp(path)[:2]
     try:
         stat = os.stat(path)
     except OSError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import secrets
@@ -10,9 +9,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
-from typing import BinaryIO
 
-from coregstack.errors import CoregError, MissingFile, OutputConflict, UnreadableFile, UnsafePath
+from coregstack.errors import CoregError, OutputConflict, UnreadableFile, UnsafePath
 
 STATE = ".coregstack"
 """Folder in an output folder that remembers what was done with each item, and from what."""
@@ -24,9 +22,6 @@ UNPACKED = "unpacked-by-coregstack"
 """File that marks a folder of unpacked archives, which is removed when its run has ended."""
 
 _HIDDEN = re.compile(r"\.[0-9a-f]{16}\.part")
-_CHUNK = 2**20
-_SAMPLES, _SAMPLE = 16, 2**16
-"""How many pieces of a file stand for all of it, and how many bytes each has."""
 
 
 class WriteError(UnreadableFile):
@@ -201,98 +196,8 @@ def is_half_written(path: Path) -> bool:
     return _HIDDEN.match(path.name) is not None
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a file byte for byte.
-
-    Raises
-    ------
-    MissingFile, UnreadableFile
-        If the source is not there, or cannot be read.
-    WriteError
-        If the target cannot be written.
-    """
-    if not source.is_file():
-        raise MissingFile.at(source)
-    try:
-        before = source.open("rb")
-    except OSError as error:
-        raise UnreadableFile(f"{str(source)!r} cannot be opened ({error.strerror}).") from error
-    with before, staged(target) as temporary, temporary.open("xb") as after:
-        while block := _read(before):
-            after.write(block)
-
-
 def flush(path: Path) -> None:
     """Make sure that what was written has reached the disk: only then does a full or failing disk raise an
     error."""
     with path.open("rb+") as file:
         os.fsync(file.fileno())
-
-
-def digests(path: Path) -> dict[str, str]:
-    """MD5 and SHA-256 of a file, as hexadecimal text.
-
-    Raises
-    ------
-    UnreadableFile
-        If it cannot be read.
-    """
-    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
-    try:
-        file = path.open("rb")
-    except OSError as error:
-        raise UnreadableFile(f"{str(path)!r} cannot be opened ({error.strerror}).") from error
-    with file:
-        while block := _read(file):
-            md5.update(block)
-            sha256.update(block)
-    return {"md5": md5.hexdigest(), "sha256": sha256.hexdigest()}
-
-
-def file_digest(path: Path, algorithm: str) -> str:
-    """One digest of a file, as hexadecimal text.
-
-    Raises
-    ------
-    MissingFile, UnreadableFile
-        If there is no such file, or it cannot be read.
-    """
-    if not path.is_file():
-        raise MissingFile.at(path)
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(
-                file, lambda: hashlib.new(algorithm, usedforsecurity=False)
-            ).hexdigest()
-    except OSError as error:
-        raise UnreadableFile(f"{str(path)!r} cannot be read ({error.strerror}).") from error
-
-
-def sample_digest(path: Path) -> str:
-    """SHA-256 of pieces that are spread evenly over a file, of all of it up to 1 MiB; empty if it cannot be read.
-
-    It detects another file of the same size and time at little cost, but not single changed bytes of a large
-    file.
-    """
-    found = hashlib.sha256()
-    try:
-        if not path.is_file():
-            return ""
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            whole = size <= _SAMPLES * _SAMPLE
-            length = size if whole else _SAMPLE
-            last = size - length
-            for start in sorted({last * k // (_SAMPLES - 1) for k in range(_SAMPLES)}):
-                file.seek(start)
-                found.update(file.read(length))
-    except OSError:
-        return ""
-    return found.hexdigest()
-
-
-def _read(file: BinaryIO) -> bytes:
-    try:
-        return file.read(_CHUNK)
-    except OSError as error:
-        raise UnreadableFile(f"{file.name!r} cannot be read ({error.strerror}).") from error

@@ -13,7 +13,8 @@ from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
 from coregstack.errors import InvalidRequest, UnreadableFile
-from coregstack.export.files import copy_file, staged
+from coregstack.export.contents import copy_file
+from coregstack.export.files import staged
 from coregstack.export.plan import Content
 from coregstack.geometry.lattice import frame_bounds, lattice_like, moved, same_place
 from coregstack.matching.bands import Bands, band_classes, image_bands
@@ -179,7 +180,7 @@ def _write_georeference(header: RasterHeader, path: Path, movement: Movement) ->
         raise TypeError("a Movement has refused this")
     box = moved(header.box, movement.anchor, movement.move)
     if header.driver == "GTiff":
-        copy_file(Path(header.path), path)
+        copy_file(header.path, path)
         translate_georeference(path, box.affine.c - header.box.affine.c, box.affine.f - header.box.affine.f)
         if not same_place(raster.read_header(path).box, box):
             raise UnreadableFile(f"The geotransform of {header.path!r} could not be changed as it should be.")

@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 
 from odc.geo.geobox import GeoBox
 
+from coregstack.export.contents import digests
 from coregstack.export.displacement import displacement_name
-from coregstack.export.files import digests
 from coregstack.export.sidecar import sidecar_name
 from coregstack.model import ItemQuality
 

@@ -14,8 +14,9 @@ import xarray as xr
 
 from coregstack.cube.place import place_of
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
+from coregstack.export.contents import copy_file
 from coregstack.export.deliver import check_source
-from coregstack.export.files import check_lasting, copy_file, inside
+from coregstack.export.files import check_lasting, inside
 from coregstack.export.lock import locked
 from coregstack.export.plan import TABLE, Asset, ItemReport, WrittenFile, written
 from coregstack.export.stac import FOLDER
@@ -349,7 +350,7 @@ def _others(
             continue
         try:
             path = inside(target, asset.folder, asset.name)
-            copy_file(Path(asset.source), path)
+            copy_file(asset.source, path)
             files.append(written(path, str(target), dict(asset.annotations)))
             if verify:
                 check_source(asset)

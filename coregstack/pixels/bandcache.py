@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from coregstack.errors import UnreadableFile
+from coregstack.pixels.inputs import state_of
 from coregstack.pixels.raster import RasterHeader, read_window, reading
 
 CACHE_BYTES = 256 * 2**20
@@ -100,8 +100,7 @@ def cache_bands(
         If the file was changed since its header was read, or is damaged.
     """
     for file in header.files:
-        stat = os.stat(file.path)
-        if (stat.st_size, stat.st_mtime_ns) != (file.size, file.modified):
+        if state_of(file.path) != (file.size, file.modified):
             raise UnreadableFile(f"{file.path!r} was changed while the run went on; run again to do it anew.")
     row, col, *shape = window
     fit = shape[0] * shape[1] * np.dtype(header.dtype).itemsize * len(bands) <= CACHE_BYTES

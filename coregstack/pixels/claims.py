@@ -10,7 +10,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from io import BufferedIOBase
 
 from coregstack.errors import UnreadableFile
 from coregstack.untrusted.crstext import file_named
@@ -74,25 +74,25 @@ def check_crs_bytes(path: str, data: bytes) -> None:
         )
 
 
-def check_tiff(path: str) -> None:
+def check_tiff(path: str, file: BufferedIOBase) -> None:
     """Refuse a GeoTIFF whose tags claim more than the limits, or whose CRS is defined by a file.
 
-    Damage is left to GDAL, which reports it.
+    `path` names it in errors. Damage is left to GDAL, which reports it.
 
     Raises
     ------
     UnreadableFile
     """
     budget = _Budget(path=path)
-    with open(path, "rb") as file:
-        layout = _layout(file)
-        if layout is None:
-            return
-        for parts, tags in enumerate(_directories(file, layout, path), start=1):
-            if parts > RASTER_PARTS():
-                raise _too_much(path, f"more than {RASTER_PARTS()} images", RASTER_PARTS)
-            for tag, size, place in tags:
-                _check_tag(file, layout, budget, tag, size, place)
+    file.seek(0)
+    layout = _layout(file)
+    if layout is None:
+        return
+    for parts, tags in enumerate(_directories(file, layout, path), start=1):
+        if parts > RASTER_PARTS():
+            raise _too_much(path, f"more than {RASTER_PARTS()} images", RASTER_PARTS)
+        for tag, size, place in tags:
+            _check_tag(file, layout, budget, tag, size, place)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +108,7 @@ class _Layout:
         return int.from_bytes(data[:size], "little" if self.order == "<" else "big")
 
 
-def _layout(file: BinaryIO) -> _Layout | None:
+def _layout(file: BufferedIOBase) -> _Layout | None:
     start = file.read(4)
     order = {b"II": "<", b"MM": ">"}.get(start[:2])
     if order is None or len(start) < 4:
@@ -116,7 +116,7 @@ def _layout(file: BinaryIO) -> _Layout | None:
     return _Layout(order=order, big=struct.unpack(f"{order}H", start[2:])[0] == 43)
 
 
-def _directories(file: BinaryIO, layout: _Layout, path: str) -> Iterator[list[tuple[int, int, int]]]:
+def _directories(file: BufferedIOBase, layout: _Layout, path: str) -> Iterator[list[tuple[int, int, int]]]:
     """Of each directory: tag, bytes of its values, and where they lie in the file."""
     width, entry = (8, 20) if layout.big else (4, 12)
     file.seek(8 if layout.big else 4)
@@ -143,7 +143,9 @@ def _tag(layout: _Layout, entry: bytes, place: int) -> tuple[int, int, int]:
     return tag, size, place + value if size <= width else layout.number(entry[value:], width)
 
 
-def _check_tag(file: BinaryIO, layout: _Layout, budget: _Budget, tag: int, size: int, place: int) -> None:
+def _check_tag(
+    file: BufferedIOBase, layout: _Layout, budget: _Budget, tag: int, size: int, place: int
+) -> None:
     if tag in _PIXEL_TAGS:
         return
     if tag in _GEO_TAGS and size > CRS_BYTES():
@@ -160,44 +162,45 @@ def _check_tag(file: BinaryIO, layout: _Layout, budget: _Budget, tag: int, size:
             raise _too_much(budget.path, f"{count} tags in one image", RASTER_TAGS)
 
 
-def check_boxes(path: str) -> None:
+def check_boxes(path: str, file: BufferedIOBase) -> None:
     """Make sure that the boxes of a JPEG 2000 file follow each other to its end, and claim no more than the limits.
 
-    GDAL searches them for metadata, and may search without end where one is longer than its parent.
+    `path` names it in errors. GDAL searches boxes for metadata, and may search without end where one is longer than
+    its parent.
 
     Raises
     ------
     UnreadableFile
     """
     budget, boxes = _Budget(path=path), 0
-    with open(path, "rb") as file:
-        ends = [os.fstat(file.fileno()).st_size]
-        while ends:
-            position = file.tell()
-            if position == ends[-1]:
-                ends.pop()
-                continue
-            head = file.read(16)
-            size, kind, header = int.from_bytes(head[:4]), head[4:8], 8
-            if size == 1:
-                size, header = int.from_bytes(head[8:]), 16
-            end = position + size if size else ends[-1]
-            if not position + header <= end <= ends[-1] or len(ends) > _MAX_NESTED_BOXES:
-                raise UnreadableFile(
-                    f"{path!r} is not a valid JPEG 2000 file: the box at byte {position} is longer than what holds it. "
-                    "The file is damaged or cut off: fetch it again."
-                )
-            boxes += 1
-            if boxes > RASTER_PARTS():
-                raise _too_much(path, f"more than {RASTER_PARTS()} boxes", RASTER_PARTS)
-            file.seek(position + header)
-            if kind in _SUPERBOXES:
-                ends.append(end)
-                continue
-            if kind in _TEXT_BOXES:
-                budget.take(end - position)
-                budget.take_text(file.read(end - position - header))
-            file.seek(end)
+    ends = [file.seek(0, os.SEEK_END)]
+    file.seek(0)
+    while ends:
+        position = file.tell()
+        if position == ends[-1]:
+            ends.pop()
+            continue
+        head = file.read(16)
+        size, kind, header = int.from_bytes(head[:4]), head[4:8], 8
+        if size == 1:
+            size, header = int.from_bytes(head[8:]), 16
+        end = position + size if size else ends[-1]
+        if not position + header <= end <= ends[-1] or len(ends) > _MAX_NESTED_BOXES:
+            raise UnreadableFile(
+                f"{path!r} is not a valid JPEG 2000 file: the box at byte {position} is longer than what holds it. "
+                "The file is damaged or cut off: fetch it again."
+            )
+        boxes += 1
+        if boxes > RASTER_PARTS():
+            raise _too_much(path, f"more than {RASTER_PARTS()} boxes", RASTER_PARTS)
+        file.seek(position + header)
+        if kind in _SUPERBOXES:
+            ends.append(end)
+            continue
+        if kind in _TEXT_BOXES:
+            budget.take(end - position)
+            budget.take_text(file.read(end - position - header))
+        file.seek(end)
 
 
 def _too_much(path: str, found: str, limit: Limit) -> UnreadableFile:

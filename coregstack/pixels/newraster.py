@@ -16,7 +16,7 @@ from rasterio.io import DatasetReader, DatasetWriter
 
 from coregstack.errors import UnreadableFile
 from coregstack.geometry.lattice import crs_of
-from coregstack.pixels.raster import GDAL_ERRORS, check_size, gdal, opened, usable_nodata
+from coregstack.pixels.raster import GDAL_ERRORS, check_size, gdal, name_of, opened, usable_nodata
 
 LOSSLESS = frozenset({"DEFLATE", "LZW", "ZSTD", "PACKBITS", "LZMA"})
 """Codecs that a moved raster inherits from its source; any other source is written with deflate."""
@@ -32,7 +32,7 @@ def created(path: str, source: DatasetReader, box: GeoBox) -> Iterator[DatasetWr
         If the file cannot be written, for example because the disk is full, or would have more than
         ``COREGSTACK_MAX_PIXELS`` pixels.
     """
-    check_size(source.name, (box.shape[0], box.shape[1]))
+    check_size(name_of(source), (box.shape[0], box.shape[1]))
     with gdal():
         try:
             with rasterio.open(path, "w", **_profile(source, box)) as target:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
+from io import BufferedIOBase
 from typing import Any
 
 import numpy as np
@@ -22,11 +23,14 @@ from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
 from rasterio.windows import Window
 
-from coregstack.errors import MissingFile, UnreadableFile
+from coregstack.errors import CoregError, MissingFile, UnreadableFile
 from coregstack.geometry.lattice import crs_of
 from coregstack.pixels import hints
 from coregstack.pixels.claims import check_boxes, check_crs_bytes, check_tiff
+from coregstack.pixels.inputs import stands_for, state_of
 from coregstack.pixels.joined import joined_text
+from coregstack.pixels.remote import RemoteFile
+from coregstack.untrusted.addresses import Address, stem_of
 from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, RASTER_RATIO, READ_BYTES
 
 DRIVERS: Mapping[str, tuple[bytes, ...]] = {
@@ -60,6 +64,11 @@ WARP_TOLERANCE = 1e-5
 GDAL_ERRORS = (RasterioError, CPLE_BaseError)
 """Errors of rasterio: its own and, where it does not convert them, those of GDAL."""
 
+_REMOTE: dict[str, RemoteFile] = {}
+"""Files behind addresses that are open now, by the names under which GDAL has them."""
+_VIRTUAL = re.compile(r"/vsiriopener_\w+/")
+"""What rasterio puts before the name of a file that it hands to GDAL."""
+
 _WARP_MEMORY_MB = 64
 _CHECKED_BYTES = 128 * 2**20
 """Pixels that are in memory at once where all of a raster are read; always at least a row of blocks high."""
@@ -76,7 +85,7 @@ class RasterHeader:
     """What the header of one raster file says."""
 
     path: str
-    """Absolute path."""
+    """Absolute path, or an `Address`."""
     driver: str
     """GDAL driver that reads it, one of `DRIVERS`."""
     box: GeoBox
@@ -104,7 +113,7 @@ class RasterHeader:
     size: int
     """Bytes of the file."""
     modified: int
-    """Time of the last change of the file, nanoseconds since 1970."""
+    """Time of the last change of the file, nanoseconds since 1970; of an address a number that stands for it."""
     parts: tuple[RasterHeader, ...] = ()
     """The files, where the bands lie in several on one lattice; empty for one file, which `path` names."""
 
@@ -116,12 +125,12 @@ class RasterHeader:
     @property
     def stem(self) -> str:
         """File name without extension."""
-        return Path(self.path).stem
+        return stem_of(self.path)
 
     def __dask_tokenize__(self) -> tuple[object, ...]:
         """Identity of the file's content: path, size and time of change."""
         parts = tuple(part.__dask_tokenize__() for part in self.parts)
-        return ("coregstack-raster", self.path, self.size, self.modified, *parts)
+        return ("coregstack-raster", str(self.path), self.size, self.modified, *parts)
 
 
 @contextmanager
@@ -138,32 +147,60 @@ def gdal(*, alone: bool = False) -> Iterator[None]:
 def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
     """Open a raster for reading, by an allowed driver only; `alone` is as for `gdal`.
 
+    An `Address` is read by `RemoteFile`: GDAL asks for bytes of this one file and has no network of its own.
+
     Raises
     ------
     MissingFile
         If there is no such file.
     UnreadableFile
-        If it is no raster of an allowed driver, or names another file as part of itself.
+        If it is no raster of an allowed driver, names another file as part of itself, or its server stops giving it.
     """
+    if isinstance(path, Address):
+        with closing(RemoteFile(path)) as remote, gdal():
+            with _dataset(path, _driver(path, remote.reader()), remote.opener) as dataset:
+                _REMOTE[dataset.name] = remote
+                try:
+                    yield dataset
+                finally:
+                    del _REMOTE[dataset.name]
+            if remote.failure is not None:
+                # GDAL takes what it cannot read for what is not there: a mask, an overview
+                raise remote.failure
+        return
     if os.path.isdir(path):
         raise UnreadableFile(f"{path!r} is a folder. {hints.of_folder(path)}")
     if not os.path.isfile(path):
         raise MissingFile.at(path)
-    with gdal(alone=alone):
-        try:
-            # an absolute path is never taken for a connection string or a virtual file system
-            dataset = rasterio.open(os.path.abspath(path), driver=_driver(path), sharing=False)
-        except NotGeoreferencedWarning as error:
-            raise UnreadableFile(
-                f"{path!r} has no usable georeference: {hints.of_place(path, crs=False)}"
-            ) from error
-        except (*GDAL_ERRORS, UnicodeError) as error:
-            raise UnreadableFile(
-                f"{path!r} cannot be read as GeoTIFF or JPEG 2000 ({error}). Check that the file is complete."
-            ) from error
-        with dataset:
-            _check_redirects(path, dataset)
-            yield dataset
+    try:
+        with open(path, "rb") as file:
+            driver = _driver(path, file)
+    except UnreadableFile:
+        raise
+    except OSError as error:
+        raise UnreadableFile(
+            f"{path!r} cannot be opened ({error.strerror}). Check its permissions."
+        ) from error
+    # an absolute path is never taken for a connection string or a virtual file system
+    with gdal(alone=alone), _dataset(os.path.abspath(path), driver) as dataset:
+        yield dataset
+
+
+@contextmanager
+def _dataset(path: str, driver: str, opener: Any = None) -> Iterator[DatasetReader]:
+    try:
+        dataset = rasterio.open(path, driver=driver, sharing=False, opener=opener)
+    except NotGeoreferencedWarning as error:
+        raise UnreadableFile(
+            f"{path!r} has no usable georeference: {hints.of_place(path, crs=False)}"
+        ) from error
+    except (*GDAL_ERRORS, UnicodeError) as error:
+        raise UnreadableFile(
+            f"{path!r} cannot be read as GeoTIFF or JPEG 2000 ({error}). Check that the file is complete."
+        ) from error
+    with dataset:
+        _check_redirects(path, dataset)
+        yield dataset
 
 
 @contextmanager
@@ -233,21 +270,23 @@ def read_header(path: str | os.PathLike[str]) -> RasterHeader:
         band), ``COREGSTACK_MAX_BANDS`` (default 1000) and ``COREGSTACK_MAX_BLOCK_BYTES`` (default 2**30)
         allow, or more pixels than its bytes can hold (``COREGSTACK_MAX_RASTER_RATIO``, default 20,000).
     """
-    if hint := hints.of_address(os.fspath(path)):
-        raise UnreadableFile(hint)
-    path = os.path.abspath(os.fspath(path))
+    if not isinstance(path, Address):
+        if hint := hints.of_address(os.fspath(path)):
+            raise UnreadableFile(hint)
+        path = os.path.abspath(os.fspath(path))
     with opened(path) as dataset:
         try:
             return _header(path, dataset)
         except (*GDAL_ERRORS, UnicodeError) as error:
-            raise UnreadableFile(
-                f"The header of {path!r} is damaged ({error}): fetch the file again."
+            raise _broken(
+                dataset, f"The header of {path!r} is damaged ({error}): fetch the file again."
             ) from error
 
 
 def _header(path: str, dataset: DatasetReader) -> RasterHeader:
-    _check_claims(path, dataset)
-    stat = os.stat(path)
+    remote = _REMOTE.get(dataset.name)
+    size, modified = state_of(path) if remote is None else (remote.size, stands_for(remote.version))
+    _check_claims(path, dataset, size)
     flags = dataset.mask_flag_enums
     alpha = next((i for i, c in enumerate(dataset.colorinterp) if c is ColorInterp.alpha), None)
     return RasterHeader(
@@ -264,8 +303,8 @@ def _header(path: str, dataset: DatasetReader) -> RasterHeader:
         alpha=alpha,
         internal_mask=any(MaskFlags.per_dataset in f and MaskFlags.alpha not in f for f in flags),
         tags=tuple(sorted(dataset.tags().items())),
-        size=stat.st_size,
-        modified=stat.st_mtime_ns,
+        size=size,
+        modified=modified,
     )
 
 
@@ -298,34 +337,19 @@ def usable_nodata(dataset: DatasetReader) -> float | None:
     return value if value == np.round(value) and limits.min <= value <= limits.max else None
 
 
-def _driver(path: str) -> str:
-    try:
-        with open(path, "rb") as file:
-            start = file.read(12)
-    except OSError as error:
-        raise UnreadableFile(
-            f"{path!r} cannot be opened ({error.strerror}). Check its permissions."
-        ) from error
+def _driver(path: str, file: BufferedIOBase) -> str:
+    """The driver of a file by its first bytes, when what it claims was looked at as far as is possible without GDAL."""
+    start = file.read(12)
     for driver, beginnings in DRIVERS.items():
         if start.startswith(beginnings):
-            _check_before(path, start)
+            if start.startswith(_JP2):
+                check_boxes(path, file)
+            elif driver == "GTiff":
+                check_tiff(path, file)
             return driver
     raise UnreadableFile(
         f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). {hints.of_format(start)}"
     )
-
-
-def _check_before(path: str, start: bytes) -> None:
-    """Look at what a file claims, as far as that is possible without GDAL."""
-    try:
-        if start.startswith(_JP2):
-            check_boxes(path)
-        elif start.startswith(DRIVERS["GTiff"]):
-            check_tiff(path)
-    except UnreadableFile:
-        raise
-    except OSError as error:
-        raise UnreadableFile(f"{path!r} cannot be read ({error.strerror}). Check its permissions.") from error
 
 
 def _check_redirects(path: str, dataset: DatasetReader) -> None:
@@ -344,7 +368,7 @@ def _in_tiles(dataset: DatasetReader) -> int:
     return math.prod(-(-size // side) * side for size, side in zip(dataset.shape, sides, strict=True))
 
 
-def _check_claims(path: str, dataset: DatasetReader) -> None:
+def _check_claims(path: str, dataset: DatasetReader, size: int) -> None:
     pixels, bands = PIXELS(), BANDS()
     if dataset.width * dataset.height > pixels or dataset.count > bands:
         raise UnreadableFile(
@@ -358,7 +382,7 @@ def _check_claims(path: str, dataset: DatasetReader) -> None:
             "for all bands was expected. Convert it with gdal_translate -ot."
         )
     whole = _in_tiles(dataset) * dataset.count * np.dtype(dataset.dtypes[0]).itemsize
-    size, ratio = os.path.getsize(path), RASTER_RATIO()
+    ratio = RASTER_RATIO()
     if whole > max(_FREE_BYTES, size * ratio):
         # time goes with pixels, also with those that the file does not hold
         raise UnreadableFile(
@@ -428,15 +452,16 @@ def read_window(
         If the file breaks off, its blocks are damaged, or the window is larger than `check_read` allows.
     """
     size = len(bands) * shape[0] * shape[1] * np.dtype(dataset.dtypes[0]).itemsize
-    check_read(dataset.name, size)
+    check_read(name_of(dataset), size)
     try:
         window = Window(col, row, shape[1], shape[0])
         values: NDArray[Any] = dataset.read([b + 1 for b in bands], window=window)
         return values
     except (*GDAL_ERRORS, MemoryError, IndexError) as error:
-        raise UnreadableFile(
-            f"Pixels of {dataset.name!r} cannot be read ({error.__cause__ or error}). "
-            "The file is damaged: fetch it again."
+        raise _broken(
+            dataset,
+            f"Pixels of {name_of(dataset)!r} cannot be read ({error.__cause__ or error}). "
+            "The file is damaged: fetch it again.",
         ) from error
 
 
@@ -456,7 +481,7 @@ def read_reduced(dataset: DatasetReader, band: int, shape: tuple[int, int]) -> N
         reduced: NDArray[Any] = dataset.read(band + 1, out_shape=shape)
         return reduced
     except (*GDAL_ERRORS, MemoryError, IndexError) as error:
-        raise UnreadableFile(f"An overview of {dataset.name!r} cannot be read ({error}).") from error
+        raise _broken(dataset, f"An overview of {name_of(dataset)!r} cannot be read ({error}).") from error
 
 
 def check_pixels(header: RasterHeader, nodata: float | None) -> bool:
@@ -499,7 +524,7 @@ def read_valid(
         mask = dataset.dataset_mask(window=window) if alpha is None else dataset.read(alpha, window=window)
         return np.asarray(mask > 0)
     except (*GDAL_ERRORS, MemoryError) as error:
-        raise UnreadableFile(f"The mask of {dataset.name!r} cannot be read ({error}).") from error
+        raise _broken(dataset, f"The mask of {name_of(dataset)!r} cannot be read ({error}).") from error
 
 
 @contextmanager
@@ -539,11 +564,22 @@ def warped(
             )
         except (*GDAL_ERRORS, OverflowError) as error:
             raise UnreadableFile(
-                f"{dataset.name!r} cannot be put onto the lattice of the anchor ({error}). Check that pixel sizes "
+                f"{name_of(dataset)!r} cannot be put onto the lattice of the anchor ({error}). Check that pixel sizes "
                 "and CRSs are right."
             ) from error
         with view:
             yield view
+
+
+def name_of(dataset: DatasetReader | WarpedVRT) -> str:
+    """Path or address of what is open, as messages show it."""
+    return _VIRTUAL.sub("", dataset.name)
+
+
+def _broken(dataset: DatasetReader | WarpedVRT, words: str) -> CoregError:
+    """The error of what cannot be read: of a file behind an address the reason that its server gave."""
+    remote = next((file for name, file in _REMOTE.items() if name in dataset.name), None)
+    return UnreadableFile(words) if remote is None or remote.failure is None else remote.failure
 
 
 def valid_values(values: NDArray[Any], nodata: float | None) -> NDArray[np.bool_]:

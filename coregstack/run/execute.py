@@ -18,15 +18,14 @@ from dask.base import tokenize
 
 from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
 from coregstack.export import claim
+from coregstack.export.contents import file_digest, sample_digest
 from coregstack.export.deliver import deliver_item, log_report
 from coregstack.export.earlier import Earlier, all_earlier, left_behind, words_of_again, words_of_left
 from coregstack.export.files import (
     WriteError,
     check_lasting,
-    file_digest,
     is_half_written,
     resolved,
-    sample_digest,
 )
 from coregstack.export.lock import locked
 from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
@@ -48,6 +47,7 @@ from coregstack.run.scheduler import Progress, Undone, compute_items
 from coregstack.run.targets import begin, check_targets
 from coregstack.stack.opening import Unusable
 from coregstack.stack.placing import placed_scene, scene_bands, unplaceable
+from coregstack.untrusted.addresses import Address
 from coregstack.untrusted.folders import walked
 
 _THREADS = 8
@@ -220,10 +220,11 @@ def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
 
 def file_plan(item_id: str, path: str) -> ItemPlan:
     """Plan of an item that has one image file, named by the item's id."""
-    extension = Path(path).suffix
+    place = path if isinstance(path, Address) else os.path.abspath(path)
+    extension = os.path.splitext(path)[1]
     moved = extension if extension.lower() in (".tif", ".tiff") else ".tif"
     asset = Asset(
-        source=str(Path(path).absolute()),
+        source=place,
         folder="",
         name=f"{item_id}{extension}",
         coreg_name=f"{item_id}_coreg{moved}",
@@ -359,13 +360,13 @@ def reference_digests(
 ) -> tuple[tuple[str, str], ...]:
     """Path and SHA-256 of the files that every item of a run depends on."""
     all_of = scenes if match.method == "network" else [anchor]
-    return tuple((path, file_digest(Path(path), "sha256")) for path in _files_of(all_of))
+    return tuple((path, file_digest(path, "sha256")) for path in _files_of(all_of))
 
 
 def _samples(scenes: Sequence[Scene]) -> list[str]:
     """Digests that distinguish files of the same size and time."""
     with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(lambda path: sample_digest(Path(path)), _files_of(scenes)))
+        return list(pool.map(sample_digest, _files_of(scenes)))
 
 
 def _files_of(scenes: Sequence[Scene]) -> list[str]:

@@ -12,6 +12,7 @@ from coregstack.cube.mark import find_cube
 from coregstack.cube.place import Place, place_of
 from coregstack.errors import OutputConflict
 from coregstack.export.files import resolved
+from coregstack.untrusted.addresses import Address
 
 _STORE = ("zarr.json", ".zgroup", ".zarray")
 """Files by which a folder of a Zarr store is known."""
@@ -33,6 +34,11 @@ def check_apart(output: Path, inputs: Iterable[Path]) -> None:
                 f"The output {str(output)!r} and the input {str(where)!r} overlap; inputs are never written to. "
                 "Choose an output folder beside the input."
             )
+
+
+def local_paths(inputs: Iterable[str]) -> tuple[Path, ...]:
+    """Inputs that lie on this machine, which an output may overlap."""
+    return tuple(Path(path) for path in inputs if not isinstance(path, Address))
 
 
 def check_no_store(output: Path) -> None:

@@ -32,21 +32,24 @@ from coregstack.matching.quality import fields_in, missing_in
 from coregstack.model import OUTSIDE, WindowEstimator
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import deliver_records, file_plan, output_folder, scene_plans
+from coregstack.run.places import local_paths
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, with_table
 from coregstack.run.scheduler import Progress, compute_items
 from coregstack.run.targets import begin
 from coregstack.stack.anchor import AUTO, best_scene
 from coregstack.stack.conform import Stack, conform, scaling
+from coregstack.stack.expanding import expanded
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.measured import applied_in, frame_of
 from coregstack.stack.metadata import stack_metadata
 from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
+from coregstack.untrusted.addresses import stem_of
 from coregstack.untrusted.bandnames import scene_of_band
 from coregstack.untrusted.given import given_place
-from coregstack.untrusted.names import check_item_id
+from coregstack.untrusted.names import check_item_id, shown
 
 
 def to_geotiffs(
@@ -120,7 +123,7 @@ def to_geotiffs(
         {field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)},
         applied_in(known.array, known.ids, frame, place),
     )
-    with output_folder(folder, [Path(s.scene.image.path) for s in scenes or ()]) as claim:
+    with output_folder(folder, local_paths(s.scene.image.path for s in scenes or ())) as claim:
         notes: tuple[str, ...] = ()
         if scenes is None:
             begin([file_plan(i, f"{i}.tif") for i in known.ids], folder, overwrite=overwrite)
@@ -190,7 +193,7 @@ def _delivery_settings(
 
 
 def run_scenes(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     anchor: Any,
     output: str | os.PathLike[str],
@@ -217,8 +220,8 @@ def run_scenes(
 
     Parameters
     ----------
-    paths : sequence of path-like
-        GeoTIFF or JPEG 2000 files.
+    paths : path-like, or sequence of path-like
+        GeoTIFF or JPEG 2000 files, folders, patterns and addresses, as in `coregstack.open_scenes`.
     anchor : str, int or time
         The anchor's id, file name, time or position; "auto" for the one that `rank_anchors` puts first, among
         the largest group of scenes that overlap; the notes of the result name the scenes that were left out.
@@ -284,12 +287,12 @@ def run_scenes(
         overwrite=overwrite,
         check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
+    paths = expanded(paths)
     scenes, unusable = scenes_of(paths, ids=ids, times=times)
     if not scenes:
         raise unreadable_files(unusable)
     reference, notes = _anchor(scenes, anchor, [u.id for u in unusable])
-    paths = list(paths)
-    names = ids if ids is not None else [Path(path).stem for path in paths]
+    names = ids if ids is not None else [stem_of(path) for path in paths]
     asked = {name: k for k, name in enumerate(names)}
     plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
     notes = (*notes, *_torn(paths))
@@ -298,7 +301,7 @@ def run_scenes(
         unusable=tuple(unusable),
         plans=tuple(sorted(plans, key=lambda plan: asked[plan.id])),
         anchor=reference,
-        inputs=tuple(Path(path) for path in paths),
+        inputs=local_paths(paths),
         notes=notes,
     )
     return carry_out(request, items)
@@ -324,6 +327,7 @@ def _torn(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
 
 def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> tuple[Scene, tuple[str, ...]]:
     """The anchor, named or chosen, and what is to be said of the choice."""
+    anchor = shown(anchor) if isinstance(anchor, str) else anchor
     if isinstance(anchor, str) and anchor == AUTO:
         found, why, left_out = best_scene(scenes)
         check_anchor(found)

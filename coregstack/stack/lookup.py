@@ -16,6 +16,7 @@ from coregstack.errors import AnchorNotFound
 from coregstack.pixels.scene import Scene
 from coregstack.stack.conform import Stack, item_times
 from coregstack.untrusted.given import short
+from coregstack.untrusted.names import shown
 
 
 def find_anchor(stack: Stack, anchor: Any) -> int:
@@ -38,7 +39,7 @@ def find_scene(scenes: Sequence[Scene], anchor: Any) -> Scene:
         If no scene, or more than one, is meant.
     """
     if isinstance(anchor, str | os.PathLike):
-        name = os.fspath(anchor)
+        name = anchor = shown(os.fspath(anchor))
         named = [s for s in scenes if name in (s.id, s.image.path, os.path.basename(s.image.path))]
         named = named or [s for s in scenes if os.path.abspath(name) == s.image.path]
         if len(named) == 1:

@@ -26,9 +26,11 @@ from coregstack.model import UNSCALED
 from coregstack.pixels.raster import RasterHeader, read_header
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack.conform import BAND_POSITION, CLASSES, Stack
+from coregstack.stack.expanding import expanded
 from coregstack.stack.placing import band_indexes, check_lattice, common_bands, placed_scene
+from coregstack.untrusted.addresses import stem_of
 from coregstack.untrusted.bandnames import same_bands
-from coregstack.untrusted.given import given_list, given_path
+from coregstack.untrusted.given import given_list
 from coregstack.untrusted.limits import STACK_PIXELS
 from coregstack.untrusted.names import check_item_id, shown
 from coregstack.untrusted.times import time_from_name, time_from_text
@@ -65,7 +67,7 @@ def read_headers(paths: Sequence[str | os.PathLike[str]]) -> list[RasterHeader |
 
 
 def scenes_of(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     ids: Sequence[str] | None = None,
     times: Sequence[object] | None = None,
@@ -74,8 +76,8 @@ def scenes_of(
 
     Parameters
     ----------
-    paths : sequence of path-like
-        GeoTIFF or JPEG 2000 files.
+    paths : path-like, or sequence of path-like
+        GeoTIFF or JPEG 2000 files, or what stands for them, as `expanded` takes it.
     ids : sequence of str, optional
         Item ids; by default the file names without extension.
     times : sequence, optional
@@ -91,23 +93,16 @@ def scenes_of(
     Raises
     ------
     InvalidRequest
-        If there is no list of files, counts differ, ids repeat or a time cannot be understood.
+        If there are no files, counts differ, ids repeat or a time cannot be understood.
     """
-    if isinstance(paths, str | os.PathLike):
-        raise InvalidRequest(
-            f"A list of files was expected, but {os.fspath(paths)!r} alone was given. The files of a folder or of a "
-            "pattern are listed by sorted(glob.glob('folder/*.tif'))."
-        )
-    files = [_file_name(path) for path in given_list(paths, "paths")]
-    if not files:
-        raise InvalidRequest("No scene was given; at least an anchor and one more are expected.")
+    files = expanded(paths)
     ids, times = (
         None if one is None else given_list(one, name) for name, one in (("ids", ids), ("times", times))
     )
     for name, values in (("ids", ids), ("times", times)):
         if values is not None and len(values) != len(files):
             raise InvalidRequest(f"{len(files)} {name} were expected, one for each file, not {len(values)}.")
-    names = [check_item_id(i) for i in (ids if ids is not None else (Path(f).stem for f in files))]
+    names = [check_item_id(i) for i in (ids if ids is not None else map(stem_of, files))]
     if len(set(names)) < len(names):
         repeated = sorted({n for n in names if names.count(n) > 1})
         hint = "By default they are file names without extension: rename files, or pass ids=... in Python."
@@ -209,7 +204,7 @@ def placed_stack(
         coords={
             "time": np.array([s.time for s in scenes], "datetime64[ns]"),
             "id": ("time", np.array([s.id for s in scenes], object)),
-            "source": ("time", np.array([s.image.path for s in scenes], object)),
+            "source": ("time", np.array([str(s.image.path) for s in scenes], object)),
             "band": np.array(first.bands, object),
             BAND_POSITION: ("band", np.arange(len(first.bands))),
             "y": ("y", y, {"axis": "Y", "standard_name": "projection_y_coordinate"}),
@@ -270,12 +265,6 @@ def place(
         for scene in scenes
     ]
     return placed, box
-
-
-def _file_name(path: Any) -> str:
-    given_path(path, "Every one of paths")
-    name: str = os.fspath(path)
-    return name
 
 
 def _chunk_sizes(chunks: int | tuple[int, int] | None, shape: tuple[int, int]) -> tuple[int, int]:

@@ -77,6 +77,7 @@ PROBLEMS = _limit("PROBLEMS", 1000, "problems of one kind that are listed; the r
 ARCHIVE_FILES = _limit("ARCHIVE_FILES", 10**6, "files in an archive")
 ARCHIVE_BYTES = _limit("ARCHIVE_BYTES", 2 * 2**40, "bytes that the archives of an order unpack to")
 ARCHIVE_RATIO = _limit("ARCHIVE_RATIO", 200, "bytes that an archive unpacks to for each byte that it has")
+REQUEST_SECONDS = _limit("REQUEST_SECONDS", 60, "seconds that a server may take for an answer")
 
 LIMITS = tuple(value for value in globals().values() if isinstance(value, Limit))
 """All of them, in the order of this module."""

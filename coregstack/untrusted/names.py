@@ -25,6 +25,9 @@ _ADDRESS = re.compile(
 """Beginnings of addresses; a path of such a name is one that lacks its slashes."""
 
 
+_URL = re.compile(r"\w+://[^\s'\")]+")
+
+
 def check_item_id(item_id: object) -> str:
     """Return an item id that is safe as the first part of a file name.
 
@@ -113,6 +116,17 @@ def shown(place: object) -> str:
         return scheme
     host, slash, path = rest.split("?")[0].split("#")[0].partition("/")
     return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def without_secrets(text: str) -> str:
+    """A text of another library in which every address is `shown`.
+
+    Examples
+    --------
+    >>> without_secrets("no answer from https://example.org/a.tif?sig=secret, twice")
+    'no answer from https://example.org/a.tif twice'
+    """
+    return _URL.sub(lambda found: shown(found.group()), text)
 
 
 def torn_address(value: str | os.PathLike[str]) -> bool:

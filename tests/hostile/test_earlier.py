@@ -19,9 +19,10 @@ from digests import tree
 from coregstack import cli, run_order, run_scenes, to_geotiffs
 from coregstack.api import align
 from coregstack.errors import InvalidRequest, OutputConflict
-from coregstack.export import claim, files
+from coregstack.export import claim
+from coregstack.export.contents import sample_digest
 from coregstack.export.deliver import deliver_item
-from coregstack.export.files import RunEnded, sample_digest, staged
+from coregstack.export.files import RunEnded, staged
 from coregstack.matching.decision import failure
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
@@ -280,8 +281,8 @@ def test_a_bit_that_has_rotted_is_found_where_digests_are_checked(
     which: str, inputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # as of files much larger than what is sampled of them
-    monkeypatch.setattr(files, "_SAMPLES", 3)
-    monkeypatch.setattr(files, "_SAMPLE", 16)
+    monkeypatch.setattr(contents, "_SAMPLES", 3)
+    monkeypatch.setattr(contents, "_SAMPLE", 16)
     # an anchor is read as a whole before a run: it has to stay one that can be
     recipes.write_tiff(inputs[0], recipes.pixels((0.0, 0.0)), compress=None)
     out = tmp_path / "out"
@@ -308,19 +309,19 @@ def test_digests_that_were_not_noted_are_not_taken_as_equal(inputs: list[Path], 
 
 
 def test_samples_lie_all_over_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "_SAMPLE", 10)
+    monkeypatch.setattr(contents, "_SAMPLE", 10)
     path = tmp_path / "file"
     for size in (0, 1, 10, 159, 160, 1000):
         path.write_bytes(bytes(size))
-        whole = sample_digest(path)
+        whole = sample_digest(str(path))
         told = 0
         for at in range(size):
             path.write_bytes(bytes(at) + b"x" + bytes(size - at - 1))
-            told += sample_digest(path) != whole
+            told += sample_digest(str(path)) != whole
         assert told == size if size <= 10 else told >= min(size, 150), size
-    assert sample_digest(tmp_path / "none") == ""
+    assert sample_digest(str(tmp_path / "none")) == ""
     os.mkfifo(tmp_path / "pipe")
-    assert sample_digest(tmp_path / "pipe") == ""
+    assert sample_digest(str(tmp_path / "pipe")) == ""
 
 
 # --- work for runs that have ended

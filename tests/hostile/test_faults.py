@@ -90,7 +90,7 @@ def injected(kind: str, code: int, at: int, *, lasting: bool = False) -> Iterato
                 )
             case "read bytes":
                 fault = Fault(lambda: UnreadableFile(text), at, lasting=lasting)
-                patch.setattr("coregstack.export.files._read", failing(_read(), fault))
+                patch.setattr("coregstack.export.contents._read", failing(_read(), fault))
             case "open":
                 fault = Fault(system, at, lasting=lasting)
                 patch.setattr(Path, "open", failing(Path.open, fault))
@@ -98,9 +98,9 @@ def injected(kind: str, code: int, at: int, *, lasting: bool = False) -> Iterato
 
 
 def _read() -> Callable[..., bytes]:
-    from coregstack.export import files
+    from coregstack.export import contents
 
-    return files._read
+    return contents._read
 
 
 def run(sound: SimpleNamespace, output: Path) -> RunResult:
