@@ -32,7 +32,7 @@ __all__ = ["align", "apply", "estimate", "open_scenes"]
 
 
 def open_scenes(
-    paths: Sequence[str | os.PathLike[str]],
+    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     anchor: Any,
     ids: Sequence[str] | None = None,
@@ -49,8 +49,10 @@ def open_scenes(
 
     Parameters
     ----------
-    paths : sequence of path-like
-        GeoTIFF or JPEG 2000 files, one for each item.
+    paths : path-like, or sequence of path-like
+        GeoTIFF or JPEG 2000 files, one for each item. A folder stands for all rasters in it, sorted; a pattern
+        (``scenes/*.tif``) for what matches; and ``https://``, ``s3://``, ``gs://`` and ``az://`` addresses are read
+        where the extra ``cloud`` is installed, only the bytes that are needed.
     anchor : str, int or time
         Item whose lattice is taken: its id, file name, time or position. "auto" chooses one as
         `rank_anchors` ranks them, among the largest group of scenes that overlap; for that, reduced images are
@@ -74,6 +76,8 @@ def open_scenes(
     ------
     UnreadableFile
         If a file cannot be read; all such files are named.
+    MissingFile
+        If a folder or pattern stands for no file.
     AnchorNotFound
         If no scene, or more than one, is the anchor.
     InvalidRequest, InvalidStack

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import recipes
 import xarray as xr
 from hypothesis import HealthCheck, settings
+from webserver import WebServer, serving
 
 import coregstack
 from coregstack.testing import SampleOrder, sample_stack, write_sample_order
@@ -49,3 +52,22 @@ def chain() -> xr.DataArray:
         stack[k, :, :, :left] = 0
         stack[k, :, :, left + 200 :] = 0
     return coregstack.align(stack, anchor=0, method="network").compute()
+
+
+@pytest.fixture(scope="session")
+def hosted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with an anchor, a scene that is shifted against it, and files that are none."""
+    folder = tmp_path_factory.mktemp("scenes")
+    recipes.write_tiff(folder / "anchor.tif", recipes.pixels((0.0, 0.0)))
+    recipes.write_tiff(folder / "good.tif")
+    (folder / "empty.tif").write_bytes(b"")
+    (folder / "junk.tif").write_bytes(b"<html>no raster</html>")
+    return folder
+
+
+@pytest.fixture
+def server(hosted: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[WebServer]:
+    """A web server of these scenes, on this machine."""
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serving(hosted) as found:
+        yield found

@@ -156,7 +156,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    table = inspect_folder(options.folder, anchor=options.anchor)
+    table = inspect_folder(options.scenes, anchor=options.anchor)
     if options.json:
         items = json.loads(table.reset_index().to_json(orient="records", date_format="iso"))
         say_json({"anchor": table.attrs["anchor"], "items": items, "problems": table.attrs["problems"]})

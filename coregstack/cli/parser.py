@@ -40,7 +40,7 @@ def build_parser() -> argparse.ArgumentParser:
         "scenes",
         nargs="+",
         metavar="SCENE",
-        help="image files, or the folder of a delivered order or of scenes",
+        help="image files, quoted patterns, addresses, or the folder of a delivered order or of scenes",
     )
     _cluster_arguments(anchors)
     verify = _command(commands, "verify",
@@ -52,7 +52,12 @@ def build_parser() -> argparse.ArgumentParser:
     inspect = _command(commands, "inspect",
         "List what is in a folder, what would be refused, and why; nothing is written.",
         "coregstack inspect order_folder")  # fmt: skip
-    inspect.add_argument("folder", metavar="DIR", help="folder of a delivered order, or of any scenes")
+    inspect.add_argument(
+        "scenes",
+        nargs="+",
+        metavar="SCENE",
+        help="folder of a delivered order or of any scenes; or image files, quoted patterns and addresses",
+    )
     inspect.add_argument(
         "--anchor", metavar="ID", help="item that the others are compared with (default: the best overlap)"
     )
@@ -103,7 +108,11 @@ def _align_command(commands: Any) -> None:
     align = _command(commands, "align", "Align any GeoTIFF or JPEG 2000 scenes.",
         "coregstack align scenes/*.tif --anchor 20200630 --output aligned")  # fmt: skip
     align.add_argument(
-        "scenes", nargs="+", metavar="SCENE", help="image files, one for each item, the anchor among them"
+        "scenes",
+        nargs="+",
+        metavar="SCENE",
+        help="image files, one for each item, the anchor among them; also folders, quoted patterns, and https, s3, gs "
+        "and az addresses",
     )
     align.add_argument(
         "--anchor",

@@ -17,7 +17,8 @@ from zarr.storage import FsspecStore, LocalStore, MemoryStore, ObjectStore, Stor
 
 from coregstack.errors import CoregError, InvalidRequest, OutputConflict, UnreadableFile
 from coregstack.export.files import WriteError, check_lasting, resolved
-from coregstack.untrusted.names import shown, torn_address, without_secrets
+from coregstack.untrusted.addresses import shown, without_secrets
+from coregstack.untrusted.names import torn_address
 
 LEFT = re.compile(r"\.[0-9a-f]{32}\.partial$")
 """Ending of what Zarr is writing to a folder; a process that is killed leaves it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from coregstack.untrusted.names import shown
+from coregstack.untrusted.addresses import shown
 
 _WORLD_FILES = (".tfw", ".tifw", ".wld", ".j2w", ".jp2w")
 _FORMATS = {

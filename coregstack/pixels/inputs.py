@@ -55,7 +55,7 @@ def opened_bytes(path: str) -> Iterator[BufferedIOBase]:
     if not os.path.isfile(path):
         raise MissingFile.at(path)
     try:
-        file = Path(path).open("rb")
+        file = Path(path).open("rb")  # noqa: SIM115 (only an error of opening is told in these words)
     except OSError as error:
         raise UnreadableFile(f"{path!r} cannot be opened ({error.strerror}).") from error
     with file:

@@ -22,9 +22,8 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from coregstack.errors import CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.untrusted.addresses import WEB, Address
+from coregstack.untrusted.addresses import WEB, Address, without_secrets
 from coregstack.untrusted.limits import FILES, REQUEST_SECONDS
-from coregstack.untrusted.names import without_secrets
 
 T = TypeVar("T")
 

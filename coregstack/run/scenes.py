@@ -46,10 +46,10 @@ from coregstack.stack.metadata import stack_metadata
 from coregstack.stack.opening import scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
-from coregstack.untrusted.addresses import stem_of
+from coregstack.untrusted.addresses import shown, stem_of
 from coregstack.untrusted.bandnames import scene_of_band
 from coregstack.untrusted.given import given_place
-from coregstack.untrusted.names import check_item_id, shown
+from coregstack.untrusted.names import check_item_id
 
 
 def to_geotiffs(

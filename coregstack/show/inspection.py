@@ -18,22 +18,25 @@ from coregstack.pixels.scene import Scene
 from coregstack.products.planet.names import RASTER_EXTENSIONS
 from coregstack.stack.comparing import groups_of
 from coregstack.stack.lookup import find_scene
-from coregstack.stack.opening import Unusable, scenes_of
+from coregstack.stack.opening import Unusable, scenes_of, unreadable_files
 from coregstack.stack.placing import check_anchor, unplaceable
-from coregstack.untrusted.given import given_place
+from coregstack.untrusted.given import given_path
 
 COLUMNS = ("time", "rows", "cols", "pixel_x", "pixel_y", "crs", "bands", "dtype", "nodata", "masks",
            "overlap", "refused", "notes")  # fmt: skip
 """Columns of the table that `inspect_folder` returns."""
 
 
-def inspect_folder(folder: str | os.PathLike[str], *, anchor: str | None = None) -> pd.DataFrame:
+def inspect_folder(
+    folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, anchor: str | None = None
+) -> pd.DataFrame:
     """Say what is in a folder, and what would become of it; only headers are read.
 
     Parameters
     ----------
-    folder : path-like
-        Folder of a delivered order, or of any scenes, searched with all its subfolders.
+    folder : path-like, or sequence of path-like
+        Folder of a delivered order, or of any scenes, searched with all its subfolders; or files, folders, patterns
+        and addresses, as in `coregstack.open_scenes`.
     anchor : str, optional
         Item that the others are held against; by default, of the largest group of items that overlap, the one
         that overlaps most with the others.
@@ -47,8 +50,8 @@ def inspect_folder(folder: str | os.PathLike[str], *, anchor: str | None = None)
 
     Raises
     ------
-    MissingFile
-        If the folder is not there, or holds no raster.
+    MissingFile, UnreadableFile
+        If the folder is not there, or holds no raster; or of several files none can be read.
     AnchorNotFound
         If no item, or more than one, is the anchor.
 
@@ -62,10 +65,16 @@ def inspect_folder(folder: str | os.PathLike[str], *, anchor: str | None = None)
     >>> table.crs.value_counts().to_dict()
     {'EPSG:32633': 7, 'EPSG:32632': 1}
     """
-    root = given_place(folder, "folder")
-    scenes, unusable, problems = _found(root)
+    given = folder if isinstance(folder, list | tuple) else [given_path(folder, "folder")]
+    problems: list[str] = []
+    if len(given) == 1 and os.path.isdir(given[0]):
+        scenes, unusable, problems = _found(Path(given[0]))
+    else:
+        scenes, unusable = scenes_of(given)
+        if not scenes:
+            raise unreadable_files(unusable)
     if not scenes and not unusable:
-        raise MissingFile(f"{str(root)!r} holds no GeoTIFF or JPEG 2000 file. Unpack archives first.")
+        raise MissingFile(f"{str(given[0])!r} holds no GeoTIFF or JPEG 2000 file. Unpack archives first.")
     rows = {item.id: _refused(item) for item in unusable}
     chosen = _anchor(scenes, anchor)
     if chosen is not None:
@@ -96,8 +105,6 @@ def summarise(table: pd.DataFrame) -> list[str]:
 
 
 def _found(root: Path) -> tuple[list[Scene], list[Unusable], list[str]]:
-    if os.path.isfile(root):
-        raise MissingFile(f"{str(root)!r} is a file; a folder was expected. Unpack an archive first.")
     delivery = scan_delivery(root)
     problems = [str(problem) for problem in delivery.problems]
     found = order_scenes(delivery.items, "", verify=False)

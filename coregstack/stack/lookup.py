@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from coregstack.errors import AnchorNotFound
 from coregstack.pixels.scene import Scene
 from coregstack.stack.conform import Stack, item_times
+from coregstack.untrusted.addresses import shown
 from coregstack.untrusted.given import short
-from coregstack.untrusted.names import shown
 
 
 def find_anchor(stack: Stack, anchor: Any) -> int:

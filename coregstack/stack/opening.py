@@ -28,11 +28,11 @@ from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack.conform import BAND_POSITION, CLASSES, Stack
 from coregstack.stack.expanding import expanded
 from coregstack.stack.placing import band_indexes, check_lattice, common_bands, placed_scene
-from coregstack.untrusted.addresses import stem_of
+from coregstack.untrusted.addresses import shown, stem_of
 from coregstack.untrusted.bandnames import same_bands
 from coregstack.untrusted.given import given_list
 from coregstack.untrusted.limits import STACK_PIXELS
-from coregstack.untrusted.names import check_item_id, shown
+from coregstack.untrusted.names import check_item_id
 from coregstack.untrusted.times import time_from_name, time_from_text
 
 CHUNK = 2048

@@ -7,20 +7,49 @@ found inside a file is a plain string, and stays one.
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from coregstack.errors import InvalidRequest
-from coregstack.untrusted.names import shown
 
 WEB = ("https", "http")
 """Kinds of addresses that name a file on a web server."""
 OBJECT_STORES = ("s3", "gs", "az")
 """Kinds of addresses that name an object: a bucket and a key in it."""
 
+_URL = re.compile(r"\w+://[^\s'\")]+")
 _PATTERN = "*?["
 """Characters of which one makes a name a pattern."""
+
+
+def shown(place: object) -> str:
+    """A path, URL or store without secrets: a URL without its user, password and query.
+
+    Examples
+    --------
+    >>> shown("https://me:secret@example.org/cube.zarr?sig=secret")
+    'https://example.org/cube.zarr'
+    >>> shown("out/cube.zarr")
+    'out/cube.zarr'
+    """
+    scheme, separator, rest = str(place).partition("://")
+    if not separator:
+        return scheme
+    host, slash, path = rest.split("?")[0].split("#")[0].partition("/")
+    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
+
+
+def without_secrets(text: str) -> str:
+    """A text of another library in which every address is `shown`.
+
+    Examples
+    --------
+    >>> without_secrets("no answer from https://example.org/a.tif?sig=secret, twice")
+    'no answer from https://example.org/a.tif twice'
+    """
+    return _URL.sub(lambda found: shown(found.group()), text)
 
 
 class Address(str):

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from coregstack.errors import InvalidRequest
-from coregstack.untrusted.names import shown, torn_address
+from coregstack.untrusted.addresses import shown
+from coregstack.untrusted.names import torn_address
 
 
 def short(value: object) -> str:

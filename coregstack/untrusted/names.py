@@ -25,9 +25,6 @@ _ADDRESS = re.compile(
 """Beginnings of addresses; a path of such a name is one that lacks its slashes."""
 
 
-_URL = re.compile(r"\w+://[^\s'\")]+")
-
-
 def check_item_id(item_id: object) -> str:
     """Return an item id that is safe as the first part of a file name.
 
@@ -99,34 +96,6 @@ def safe_relative(path: object) -> PurePosixPath:
     if faults:
         raise UnsafePath(f"A path has to stay inside its folder, but {_short(path)} {faults[0]}.")
     return PurePosixPath(*parts)
-
-
-def shown(place: object) -> str:
-    """A path, URL or store without secrets: a URL without its user, password and query.
-
-    Examples
-    --------
-    >>> shown("https://me:secret@example.org/cube.zarr?sig=secret")
-    'https://example.org/cube.zarr'
-    >>> shown("out/cube.zarr")
-    'out/cube.zarr'
-    """
-    scheme, separator, rest = str(place).partition("://")
-    if not separator:
-        return scheme
-    host, slash, path = rest.split("?")[0].split("#")[0].partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}"
-
-
-def without_secrets(text: str) -> str:
-    """A text of another library in which every address is `shown`.
-
-    Examples
-    --------
-    >>> without_secrets("no answer from https://example.org/a.tif?sig=secret, twice")
-    'no answer from https://example.org/a.tif twice'
-    """
-    return _URL.sub(lambda found: shown(found.group()), text)
 
 
 def torn_address(value: str | os.PathLike[str]) -> bool:

@@ -36,7 +36,7 @@ def endpoint() -> Iterator[str]:
 
 
 @pytest.fixture
-def bucket(endpoint: str, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def bucket(endpoint: str, hosted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A bucket with scenes, and a profile that may read them."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
@@ -49,7 +49,7 @@ def bucket(endpoint: str, scenes: Path, tmp_path: Path, monkeypatch: pytest.Monk
     store = boto3.client("s3")
     store.create_bucket(Bucket="mine")
     for key in KEYS:
-        data = (scenes / ("anchor.tif" if "anchor" in key else "good.tif")).read_bytes()
+        data = (hosted / ("anchor.tif" if "anchor" in key else "good.tif")).read_bytes()
         acl = "public-read" if key.startswith("other") else "private"
         store.put_object(Bucket="mine", Key=key, Body=data, ACL=acl)
     return "mine"

@@ -76,13 +76,13 @@ def test_every_range_is_that_of_the_file(large: Path, place: int, size: int) -> 
 
 
 @pytest.mark.parametrize("kind", ["good", "once", "moved", "whole"])
-def test_what_servers_do_differently_changes_nothing(kind: str, server: WebServer, scenes: Path) -> None:
+def test_what_servers_do_differently_changes_nothing(kind: str, server: WebServer, hosted: Path) -> None:
     url = address(server.url("good.tif", kind))
     with opened_bytes(url) as file:
-        assert file.read() == (scenes / "good.tif").read_bytes()
-    assert read_header(url).box == read_header(scenes / "good.tif").box
+        assert file.read() == (hosted / "good.tif").read_bytes()
+    assert read_header(url).box == read_header(hosted / "good.tif").box
     assert state_of(url) == state_of(url)
-    assert state_of(url)[0] == (scenes / "good.tif").stat().st_size
+    assert state_of(url)[0] == (hosted / "good.tif").stat().st_size
 
 
 BAD = {
@@ -137,8 +137,8 @@ def test_what_fails_while_gdal_reads_is_told_with_its_reason(
         assert "vsi" not in str(found.value)
 
 
-def test_logins_are_sent_to_their_host_alone(server: WebServer, scenes: Path) -> None:
-    with serving(scenes) as other:
+def test_logins_are_sent_to_their_host_alone(server: WebServer, hosted: Path) -> None:
+    with serving(hosted) as other:
         server.elsewhere = other.url("good.tif")
         url = address(server.url("good.tif", "moved").replace("//", f"//me:{SECRET}@"))
         read_header(url)

@@ -27,11 +27,11 @@ def files_with(text: str, folder: Path) -> list[str]:
 
 
 def test_a_run_over_addresses_is_one_over_the_files(
-    server: WebServer, scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    server: WebServer, hosted: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG, "coregstack"):
         far = run_scenes(signed(server, "anchor", "good"), anchor="anchor", output=tmp_path / "far")
-    near = run_scenes([scenes / "anchor.tif", scenes / "good.tif"], anchor="anchor", output=tmp_path / "near")
+    near = run_scenes([hosted / "anchor.tif", hosted / "good.tif"], anchor="anchor", output=tmp_path / "near")
     assert not far.problems
     assert [report.quality for report in far.reports] == [report.quality for report in near.reports]
     for name in ("anchor_anchor.tif", "good_coreg.tif", "good_coreg_qa_metadata.json"):
@@ -45,7 +45,7 @@ def test_a_run_over_addresses_is_one_over_the_files(
     again = run_scenes(urls, anchor=urls[0], output=tmp_path / "far")
     assert all(report.resumed for report in again.reports)
     # the anchor is looked at whenever a run begins
-    assert server.sent < (scenes / "anchor.tif").stat().st_size + 3 * 2**16
+    assert server.sent < (hosted / "anchor.tif").stat().st_size + 3 * 2**16
     other = run_scenes(
         signed(server, "anchor", "good", kind="moved"), anchor="anchor", output=tmp_path / "far"
     )
@@ -53,12 +53,12 @@ def test_a_run_over_addresses_is_one_over_the_files(
 
 
 def test_opening_reads_headers_alone_and_the_rest_when_it_is_needed(
-    server: WebServer, scenes: Path, tmp_path: Path
+    server: WebServer, hosted: Path, tmp_path: Path
 ) -> None:
     far = open_scenes(signed(server, "anchor", "good"), anchor="anchor")
     aligned = align(far, anchor="anchor")
     assert len(server.requests) == 2
-    near = align(open_scenes([scenes / "anchor.tif", scenes / "good.tif"], anchor="anchor"), anchor="anchor")
+    near = align(open_scenes([hosted / "anchor.tif", hosted / "good.tif"], anchor="anchor"), anchor="anchor")
     np.testing.assert_array_equal(aligned.values, near.values)
     assert list(far.source.values) == [server.url("anchor.tif"), server.url("good.tif")]
     to_zarr(aligned, tmp_path / "cube.zarr")
@@ -99,7 +99,7 @@ def test_web_servers_are_not_asked_what_they_hold(server: WebServer) -> None:
     assert server.requests == []
 
 
-def test_folders_and_patterns_stand_for_their_files(scenes: Path, tmp_path: Path) -> None:
+def test_folders_and_patterns_stand_for_their_files(hosted: Path, tmp_path: Path) -> None:
     for name in ("b/2.TIF", "a.tif", "b/1.jp2", "b/.hidden.tif", ".state/3.tif", "b/notes.txt", "s[1].tif"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -111,7 +111,7 @@ def test_folders_and_patterns_stand_for_their_files(scenes: Path, tmp_path: Path
     assert names(tmp_path) == ["a.tif", "b/1.jp2", "b/2.TIF", "s[1].tif"]
     assert names(f"{tmp_path}/**/*.[jt]*") == ["a.tif", "b/1.jp2", "b/notes.txt", "s[1].tif"]
     assert names([f"{tmp_path}/s[1].tif", tmp_path / "b"]) == ["s[1].tif", "b/1.jp2", "b/2.TIF"]
-    (tmp_path / "link").symlink_to(scenes)
+    (tmp_path / "link").symlink_to(hosted)
     assert "link/good.tif" not in names(tmp_path)
     for nothing, words in (
         (f"{tmp_path}/*.png", "No file matches"),
@@ -124,11 +124,11 @@ def test_folders_and_patterns_stand_for_their_files(scenes: Path, tmp_path: Path
         expanded(tmp_path / "none")
 
 
-def test_a_folder_and_a_pattern_are_enough(scenes: Path, tmp_path: Path) -> None:
-    result = run_scenes(f"{scenes}/[ag]*.tif", anchor="anchor", output=tmp_path / "out")
+def test_a_folder_and_a_pattern_are_enough(hosted: Path, tmp_path: Path) -> None:
+    result = run_scenes(f"{hosted}/[ag]*.tif", anchor="anchor", output=tmp_path / "out")
     assert [report.id for report in result.reports] == ["anchor", "good"]
     folder = tmp_path / "folder"
     folder.mkdir()
     for name in ("anchor", "good"):
-        (folder / f"{name}.tif").symlink_to(scenes / f"{name}.tif")
-    assert open_scenes([folder / "anchor.tif", f"{scenes}/good.tif"], anchor=0).sizes["time"] == 2
+        (folder / f"{name}.tif").symlink_to(hosted / f"{name}.tif")
+    assert open_scenes([folder / "anchor.tif", f"{hosted}/good.tif"], anchor=0).sizes["time"] == 2

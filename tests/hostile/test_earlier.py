@@ -19,7 +19,7 @@ from digests import tree
 from coregstack import cli, run_order, run_scenes, to_geotiffs
 from coregstack.api import align
 from coregstack.errors import InvalidRequest, OutputConflict
-from coregstack.export import claim
+from coregstack.export import claim, contents
 from coregstack.export.contents import sample_digest
 from coregstack.export.deliver import deliver_item
 from coregstack.export.files import RunEnded, staged

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from webserver import WebServer
 
 import coregstack
 from coregstack.cli import main
-from coregstack.errors import AnchorNotFound, MissingFile
+from coregstack.errors import AnchorNotFound, MissingFile, UnreadableFile
 from coregstack.show.inspection import summarise
 from coregstack.testing import SampleOrder
 
@@ -104,8 +105,15 @@ def test_folders_without_scenes_are_refused(tmp_path: Path, what: str) -> None:
         path.mkdir()
     elif what == "file":
         path.write_text("x")
-    with pytest.raises(MissingFile):
+    with pytest.raises((MissingFile, UnreadableFile)):
         coregstack.inspect_folder(path)
+
+
+def test_files_patterns_and_addresses_are_inspected_as_well(server: WebServer, hosted: Path) -> None:
+    for given in (f"{hosted}/[ag]*.tif", [server.url("anchor.tif"), hosted / "good.tif"]):
+        table = coregstack.inspect_folder(given)
+        assert sorted(table.index) == ["anchor", "good"]
+        assert not table["refused"].any()
 
 
 def test_an_unknown_anchor_is_refused(folder: Path) -> None:
