@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from .test_report import HOSTILE, hostile, many  # noqa: F401 (fixtures)
 pytest.importorskip("selenium", reason="no selenium to drive a browser with")
 
 from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
@@ -88,9 +91,88 @@ def test_the_map_keeps_its_scale_where_a_scene_lies_far_away(browser: Any, two_w
 def test_table_and_charts_show_every_item(page: Any, result: RunResult) -> None:
     assert texts(page, "td.id") == [found.id for found in result.reports]
     assert len(page.find_elements(By.CSS_SELECTOR, "#chart-map .shape")) == 8
-    assert len(page.find_elements(By.CSS_SELECTOR, "#chart-scatter .point")) == sum(
+    # the anchor among them, which stays where it is
+    assert len(page.find_elements(By.CSS_SELECTOR, "#chart-scatter .point")) == 1 + sum(
         found.quality.shift is not None for found in result.reports
     )
+    for chart in ("shift", "scatter", "residual"):
+        assert page.find_elements(By.CSS_SELECTOR, f"#chart-{chart} .point.anchor")
+    no_errors(page)
+
+
+def test_the_first_screen_shows_what_was_gained(page: Any, result: RunResult) -> None:
+    WebDriverWait(page, 5).until(lambda p: p.find_element(By.ID, "gain").is_displayed())
+    quality = {found.id: found.quality for found in result.reports}
+    gains = {
+        k: q.after - q.before for k, q in quality.items() if q.after is not None and q.before is not None
+    }
+    button = page.find_element(By.CSS_SELECTOR, "#gain .open")
+    assert button.text == max(gains, key=gains.__getitem__)
+    assert button.rect["y"] < 900
+    before, after = (
+        np.abs(np.diff(pixels(page, f"gain-{name}")[:, :2])).mean() for name in ("before", "after")
+    )
+    assert after < 0.8 * before
+    no_errors(page)
+
+
+def test_down_is_down_in_every_chart(page: Any, result: RunResult) -> None:
+    marks = "[...document.querySelectorAll(arguments[0])]"
+    script = f"return {marks}.map(p => [Number(p.dataset.k), p.getBoundingClientRect().y])"
+    truth = {k: found.quality.shift.y for k, found in enumerate(result.reports) if found.quality.shift}
+    both = page.execute_script(script, "#chart-shift .point.coregistered")
+    for seen in (page.execute_script(script, "#chart-scatter .point.coregistered"), both[len(both) // 2 :]):
+        ordered = [truth[k] for k, _ in sorted(seen, key=lambda mark: mark[1])]
+        assert len(ordered) > 3
+        assert ordered == sorted(ordered)
+
+
+def test_the_table_can_be_saved_with_all_digits(page: Any, result: RunResult) -> None:
+    page.find_element(By.ID, "search").send_keys("coregistered")
+    text = page.execute_script("items[0].reason = '=1+1 \"a\"'; return csvText()")
+    rows = {row["item"]: row for row in csv.DictReader(io.StringIO(text))}
+    moved = {found.id: found for found in result.reports if found.quality.status == "coregistered"}
+    assert set(rows) == set(moved)
+    for item, row in rows.items():
+        assert float(row["shift_x_px"]) == pytest.approx(moved[item].quality.shift.x, abs=1e-6)
+    assert next(iter(rows.values()))["reason"] == '\'=1+1 "a"'
+    page.find_element(By.ID, "save").send_keys(Keys.ENTER)
+    no_errors(page)
+
+
+def test_before_and_after_are_zoomed_and_moved_together(page: Any) -> None:
+    open_item(page, "20220618_093957_18_24af")
+    part = "const { top, left, side } = partNow(); return [top, left, side]"
+    assert page.execute_script(part) == [0, 0, 96]
+    whole = pixels(page, "after")
+    page.find_element(By.ID, "viewer-id").send_keys("+", "+")
+    top, left, side = page.execute_script(part)
+    assert 30 < side < 60
+    assert abs(top + side / 2 - 48) <= 1
+    assert np.abs(pixels(page, "after") - whole).mean() > 1
+    canvas = page.find_element(By.ID, "before")
+    ActionChains(page).drag_and_drop_by_offset(canvas, -40, -60).perform()
+    moved = page.execute_script(part)
+    assert moved[0] > top
+    assert moved[1] > left
+    # about a place that stays where it is, and never beyond the chip
+    ActionChains(page).scroll_from_origin(ScrollOrigin.from_element(canvas), 0, 2000).perform()
+    for _ in range(8):
+        page.find_element(By.ID, "viewer-id").send_keys("-")
+    assert page.execute_script(part) == [0, 0, 96]
+    no_errors(page)
+
+
+def test_windows_of_several_bands_are_told_apart_and_counted(page: Any) -> None:
+    open_item(page, "20220622_095128_83_2416")
+    keys = texts(page, "#windows-caption .key")
+    counts = [tuple(map(int, re.findall(r"(\d+) of (\d+)", key)[0])) for key in keys if " of " in key]
+    assert len(counts) > 1
+    agree, everything = map(
+        int, re.findall(r"(\d+) of (\d+) windows", page.find_element(By.ID, "windows-caption").text)[0]
+    )
+    assert [sum(column) for column in zip(*counts, strict=True)] == [agree, everything]
+    assert len(page.find_elements(By.CSS_SELECTOR, "#vectors .arrow.top")) == everything
     no_errors(page)
 
 

@@ -120,12 +120,14 @@ function canvasFor(id, label) {
 function drawShifts(shown) {
   const { root, width } = canvasFor("chart-shift", "Shift of each item along x and y over time; the same numbers are in the table");
   const time = timeAxis(shown, width), middle = (HEIGHT - ROOM.bottom + ROOM.top) / 2, radius = radiusFor(shown);
-  const found = shown.filter((item) => known(item.x));
+  // the anchor stays where it is
+  const found = shown.filter((item) => known(item.x) || item.status === "anchor").map((item) => (known(item.x) ? item : { ...item, x: 0, y: 0 }));
   const lost = shown.filter((item) => !known(item.x) && item.status !== "anchor" && known(moment(item)));
-  const panels = [["x", "sx", ROOM.top, middle - 14, "x [px]"], ["y", "sy", middle + 2, HEIGHT - ROOM.bottom, "y [px]"]];
+  const panels = [["x", "sx", ROOM.top, middle - 14, "x [px], right"], ["y", "sy", middle + 2, HEIGHT - ROOM.bottom, "y [px], down"]];
   panels.forEach(([name, spread, top, bottom, label], k) => {
-    const [low, high] = padded([0, ...found.map((item) => item[name])], .05);
-    const vertical = scale(low, high, bottom - 6, top);
+    const [low, high] = padded([0, ...found.flatMap((item) => [item[name] - (item[spread] || 0), item[name] + (item[spread] || 0)])], .05);
+    // +y is down, as in the picture of the scene
+    const vertical = k ? scale(low, high, top, bottom - 6) : scale(low, high, bottom - 6, top);
     root.append(frame(width, HEIGHT, top, bottom, vertical, time.ticks.map(([t, text]) => [time.at(t), k ? text : null]), label));
     root.append(svg("line", { class: "zero", x1: ROOM.left, x2: width - ROOM.right, y1: vertical.at(0), y2: vertical.at(0) }));
     for (const item of found) {
@@ -133,7 +135,7 @@ function drawShifts(shown) {
       const x = time.at(moment(item)), y = vertical.at(item[name]);
       if (known(item[spread])) {
         root.append(svg("line", { class: `bar-line ${item.status}`, x1: x, x2: x,
-          y1: vertical.at(Math.min(item[name] + item[spread], high)), y2: vertical.at(Math.max(item[name] - item[spread], low)) }));
+          y1: vertical.at(item[name] + item[spread]), y2: vertical.at(item[name] - item[spread]) }));
       }
       root.append(dot(item, x, y, radius));
     }
@@ -163,7 +165,8 @@ function drawResiduals(shown) {
   if (byId("residuals").hidden) return;
   const { root, width } = canvasFor("chart-residual", "Misalignment to be expected of each item over time; the same numbers are in the table");
   const time = timeAxis(shown, width), radius = radiusFor(shown), bottom = HEIGHT - ROOM.bottom;
-  const told = shown.filter((item) => known(item.residual) && known(moment(item)));
+  const told = shown.filter((item) => (known(item.residual) || item.status === "anchor") && known(moment(item)))
+    .map((item) => (known(item.residual) ? item : { ...item, residual: 0 }));
   const [, high] = padded([.01, ...told.flatMap((item) => [item.residual, oneShiftLeaves(item) || 0])]);
   const vertical = scale(0, high, bottom, ROOM.top);
   root.append(frame(width, HEIGHT, ROOM.top, bottom, vertical, time.ticks.map(([t, text]) => [time.at(t), text]), "left [px]"));
@@ -180,8 +183,8 @@ function drawResiduals(shown) {
 
 function drawScatter(shown) {
   const { root, width } = canvasFor("chart-scatter", "Shift along x against shift along y of each item; the same numbers are in the table");
-  const found = shown.filter((item) => known(item.x)), radius = radiusFor(shown);
-  const bottom = HEIGHT - ROOM.bottom - 8, across = width - ROOM.left - ROOM.right, down = bottom - ROOM.top;
+  const found = shown.filter((item) => known(item.x) || item.status === "anchor").map((item) => (known(item.x) ? item : { ...item, x: 0, y: 0 }));
+  const bottom = HEIGHT - ROOM.bottom - 8, radius = radiusFor(shown), across = width - ROOM.left - ROOM.right, down = bottom - ROOM.top;
   const [left, right] = padded([0, ...found.map((item) => item.x)], .2), [low, high] = padded([0, ...found.map((item) => item.y)], .2);
   // one pixel is as long across as it is down
   const unit = Math.max((right - left) / across, (high - low) / down);

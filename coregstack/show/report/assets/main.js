@@ -21,12 +21,32 @@ function summarise() {
   if (apart) add("Items whose parts lie apart", String(apart), "one shift does not follow them");
   const notes = [...report.problems.map((text) => `Problem: ${text}`), ...report.notes];
   byId("notes").hidden = !notes.length;
-  byId("notes").open = report.problems.length > 0 && notes.length <= 10;
+  byId("notes").open = true;
   byId("notes").firstChild.textContent = notes.length === 1 ? "1 thing to know" : `${notes.length} things to know`;
   byId("notes").lastChild.append(...notes.map((text) => html("li", {}, text)));
 }
 
+// Before and after of the item whose score gained most, at first sight.
+async function showGain() {
+  const best = items.filter((item) => item.status === "coregistered" && known(item.gain)).sort((a, b) => b.gain - a.gain)
+    .find((item) => byId(`evidence-${item.k}`));
+  const evidence = best && evidenceOf(best.k);
+  if (!evidence || !evidence.chips) return;
+  const image = await pictureOf(evidence);
+  for (const [name, column] of [["before", 1], ["after", 2]]) {
+    const canvas = byId(`gain-${name}`), context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
+    context.drawImage(overlay(cut(image, 0, WHOLE), cut(image, column, WHOLE)), 0, 0, canvas.width, canvas.height);
+    canvas.setAttribute("aria-label", `${best.id} ${name}, over ${reference(evidence)}`);
+  }
+  byId("gain-words").replaceChildren("The item that gained most, ", html("button", { type: "button", class: "open", onclick: () => openItem(best.k) }, ...breakable(best.id)),
+    `, over ${reference(evidence)}: its score rose from ${fixed(best.before, 3)} to ${fixed(best.after, 3)} as it was moved by ${fixed(length(best), 2)} px` +
+    `${metres(length(best)) && ` (${metres(length(best))})`}. What lies in the same place is grey, what does not has coloured fringes. ${CHIP} px across, at full resolution.`);
+  byId("gain").hidden = false;
+}
+
 summarise();
+showGain();
 startTable();
 startViewer();
 select();

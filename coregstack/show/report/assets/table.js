@@ -18,11 +18,14 @@ const COLUMNS = [
 const choice = { column: null, down: false, words: [], hidden: new Set() };
 let shown = items;
 
+// Names of so many characters stay on one line.
+const short = (item) => item.id.length <= 40;
+
 function rowFor(item) {
   const cells = COLUMNS.map((column, k) => {
     if (k === 0) {
       const button = html("button", { type: "button", class: "open", onclick: (event) => { event.stopPropagation(); openItem(item.k); } }, ...breakable(item.id));
-      return html("td", { class: "id" }, button);
+      return html("td", { class: `id ${short(item) ? "short" : ""}` }, button);
     }
     if (column.name === "Status") return html("td", {}, statusLabel(item.status));
     if (column.name === "Reason") return html("td", { class: "reason" }, html("div", { title: item.reason }, item.reason));
@@ -67,6 +70,21 @@ function select() {
   byId("shown").textContent = shown.length === items.length ? `${items.length} items` : `${shown.length} of ${items.length} items`;
 }
 
+// The items that are shown, with all digits. A text that a spreadsheet would take for a formula is made a text.
+const SAVED = ["id", "time", "status", "x", "y", "sx", "sy", "model", "spread", "residual", "before", "after", "gain", "reason"];
+const HEADINGS = { id: "item", x: "shift_x_px", y: "shift_y_px", sx: "sigma_x_px", sy: "sigma_y_px", spread: "spread_px", residual: "residual_px",
+  before: "score_before", after: "score_after", gain: "score_gain" };
+function csvText() {
+  const cell = (value) => (!known(value) ? "" : typeof value === "number" ? String(value) : `"${value.replace(/^(?=[=+\-@\t\r])/, "'").replaceAll('"', '""')}"`);
+  return [SAVED.map((name) => HEADINGS[name] || name), ...shown.map((item) => SAVED.map((name) => cell(item[name])))].map((row) => `${row.join(",")}\r\n`).join("");
+}
+
+function saveTable() {
+  const address = URL.createObjectURL(new Blob([csvText()], { type: "text/csv" }));
+  html("a", { href: address, download: "coregistration.csv" }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10000);
+}
+
 let waiting = 0;
 function selectAndDraw() {
   select();
@@ -92,6 +110,7 @@ function startTable() {
     choice.words = event.target.value.toLowerCase().split(/\s+/).filter(Boolean);
     selectAndDraw();
   });
+  byId("save").addEventListener("click", saveTable);
   byId("table").parentNode.addEventListener("scroll", scrolled, { passive: true });
   window.addEventListener("beforeprint", () => { while (drawn < shown.length) drawMore(); });
   for (const status of Object.keys(STATUSES)) {

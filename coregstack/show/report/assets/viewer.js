@@ -1,7 +1,7 @@
 // One item against the anchor: chips before and after, windows over the scene, numbers.
 const CHIP = report.chip;
 const calm = window.matchMedia("(prefers-reduced-motion: reduce)").matches;
-const view = { item: null, image: null, mode: "Overlay", swipe: 50, showOther: true, timer: null, arrows: null, across: null, ground: "Item" };
+const view = { item: null, image: null, mode: "Overlay", swipe: 50, showOther: true, timer: null, arrows: null, across: null, middle: [CHIP / 2, CHIP / 2], ground: "Item" };
 
 function evidenceOf(k) {
   const block = byId(`evidence-${k}`);
@@ -36,13 +36,19 @@ function radios(id, names, chosen, change) {
 }
 
 // Pixels that a chip is shown of: its middle, where a field is far from its mean, or what was asked for.
-const MAGNIFIED = CHIP / 3;
+const MAGNIFIED = CHIP / 3, LEAST = 12;
 const acrossNow = () => view.across ?? (view.field ? MAGNIFIED : CHIP);
+const WHOLE = { top: 0, left: 0, side: CHIP };
 
-function grey(image, column) {
-  const side = acrossNow(), edge = (CHIP - side) / 2, canvas = html("canvas", { width: side, height: side });
-  const context = canvas.getContext("2d", { willReadFrequently: true });
-  context.drawImage(image, column * CHIP + edge, edge, side, side, 0, 0, side, side);
+// The part that is shown: around the place that was gone to, but never beyond the chip.
+function partNow() {
+  const side = Math.round(acrossNow()), within = (middle) => Math.round(Math.min(Math.max(middle - side / 2, 0), CHIP - side));
+  return { top: within(view.middle[0]), left: within(view.middle[1]), side };
+}
+
+function cut(image, column, { top, left, side }) {
+  const canvas = html("canvas", { width: side, height: side }), context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(image, column * CHIP + left, top, side, side, 0, 0, side, side);
   return { canvas, context };
 }
 
@@ -60,9 +66,11 @@ function overlay(anchor, item) {
 }
 
 function drawChip(canvas, column) {
-  const context = canvas.getContext("2d"), side = canvas.width, across = acrossNow(), zoom = side / across;
+  const context = canvas.getContext("2d"), side = canvas.width, part = partNow(), across = part.side, zoom = side / across;
+  // single pixels are seen as such
+  context.imageSmoothingEnabled = across > MAGNIFIED / 2;
   context.imageSmoothingQuality = "high";
-  const anchor = grey(view.image, 0), item = grey(view.image, column);
+  const anchor = cut(view.image, 0, part), item = cut(view.image, column, part);
   if (view.mode === "Overlay") {
     context.drawImage(overlay(anchor, item), 0, 0, side, side);
   } else if (view.mode === "Flicker") {
@@ -86,7 +94,7 @@ function drawChips() {
   if (!byId("single").parentNode.hidden) drawChip(byId("single"), 3);
   const other = reference(view.evidence);
   const hints = {
-    Overlay: `${other[0].toUpperCase()}${other.slice(1)} is orange, the item blue: what lies in the same place is grey, what does not has coloured fringes. ${acrossNow()} px across${view.field ? ", at a place where the field is far from its mean" : ", at full resolution"}.`,
+    Overlay: `${other[0].toUpperCase()}${other.slice(1)} is orange, the item blue: what lies in the same place is grey, what does not has coloured fringes. ${partNow().side} px across${view.field ? ", at a place where the field is far from its mean" : ", at full resolution"}; wheel or + and − to zoom, drag to move.`,
     Swipe: `Left of the line ${other}, right of it the item. Drag in a picture or move the slider.`,
     Flicker: `Shown now: ${view.showOther ? other : "the item"}. What is aligned stands still.`,
   };
@@ -123,11 +131,13 @@ function arrowsOf(ties, item, extent) {
   const [dy, dx] = arrowsNow() === "Residual" ? residualsOf(ties, item) : [ties.shift_y, ties.shift_x];
   const sizes = dy.map((v, k) => Math.hypot(v, dx[k])), kept = sizes.filter((size, k) => ties.inlier[k] && size);
   const longest = Math.max(1e-6, ...(kept.length ? kept : sizes)), gain = extent * .085 / longest, most = extent * .14;
+  // bands are matched in the same windows: their arrows begin side by side
+  const bands = [...new Set(ties.band || [0])].sort((a, b) => a - b), apart = (k) => (ties.band ? bands.indexOf(ties.band[k]) - (bands.length - 1) / 2 : 0) * extent * .014;
   const arrows = sizes.map((size, k) => {
-    const scale = size * gain > most ? most / size : gain, [y, x] = [dy[k] * scale, dx[k] * scale];
-    return { fromY: ties.y[k], fromX: ties.x[k], y: ties.y[k] + y, x: ties.x[k] + x, angle: Math.atan2(y, x), out: !ties.inlier[k],
+    const scale = size * gain > most ? most / size : gain, [y, x] = [dy[k] * scale, dx[k] * scale], fromX = ties.x[k] + apart(k);
+    return { fromY: ties.y[k], fromX, y: ties.y[k] + y, x: fromX + x, angle: Math.atan2(y, x), out: !ties.inlier[k], band: ties.band ? ties.band[k] : 0, short: scale < gain,
       tip: Math.min(extent * .02, Math.hypot(y, x) * .5),
-      words: `shift x ${signed(ties.shift_x[k])} px, y ${signed(ties.shift_y[k])} px, weight ${fixed(ties.weight[k], 2)}` };
+      words: `shift x ${signed(ties.shift_x[k])} px, y ${signed(ties.shift_y[k])} px, weight ${fixed(ties.weight[k], 2)}${ties.band ? `, match band ${ties.band[k] + 1}` : ""}` };
   });
   return { arrows, longest };
 }
@@ -158,9 +168,17 @@ function drawGround() {
   drawArrows(overlayed, evidence.ties, found);
 }
 
+// Windows of each band are counted as they are drawn: those of several bands lie at the same places.
 function agreeWords(ties, field) {
-  const agree = ties.inlier.filter(Boolean).length, all = ties.inlier.length;
-  return [html("b", {}, `${agree} of ${all} windows agree`), field || agree === all ? "." : " (blue); the others (orange, dashed) were set aside."];
+  const agree = ties.inlier.filter(Boolean).length, all = ties.inlier.length, bands = [...new Set(ties.band || [0])].sort((a, b) => a - b);
+  const words = [html("b", {}, `${agree} of ${all} windows agree`)];
+  if (field) return [...words, "."];
+  const keys = bands.map((band) => {
+    const own = ties.inlier.filter((_, k) => !ties.band || ties.band[k] === band);
+    return html("span", { class: `key band${band % 4}` }, bands.length > 1 ? `band ${band + 1}: ${own.filter(Boolean).length} of ${own.length}` : "they agree");
+  });
+  if (agree < all) keys.push(html("span", { class: "key out" }, "set aside"));
+  return [...words, ". ", ...keys.flatMap((key) => [key, " "])];
 }
 
 function drawArrows(root, ties, { arrows, longest }) {
@@ -172,15 +190,15 @@ function drawArrows(root, ties, { arrows, longest }) {
     return;
   }
   for (const layer of ["", "top"]) {
-    for (const { fromY, fromX, y, x, angle, tip, out, words } of arrows) {
+    for (const { fromY, fromX, y, x, angle, tip, out, band, words } of arrows) {
       const head = [angle + 2.6, angle - 2.6].map((a) => `M${x} ${y}l${tip * Math.cos(a)} ${tip * Math.sin(a)}`).join("");
-      root.append(svg("path", { class: `arrow ${layer} ${out ? "out" : ""} ${field ? "field" : ""}`, d: `M${fromX} ${fromY}L${x} ${y}${head}` },
+      root.append(svg("path", { class: `arrow ${layer} ${out ? "out" : `band${(band || 0) % 4}`} ${field ? "field" : ""}`, d: `M${fromX} ${fromY}L${x} ${y}${head}` },
         svg("title", {}, words)));
     }
   }
   const names = { Field: `The ${MODELS[view.item.model] || MODELS.field} less its mean`, Shift: "Each window's shift",
     Residual: `What each window shows beyond ${movedBy(view.item)}` };
-  caption.replaceChildren(`${names[arrowsNow()]}; the longest arrow is ${fixed(longest, 3)} px. `, ...(ties.y.length ? agreeWords(ties, field) : []));
+  caption.replaceChildren(`${names[arrowsNow()]}; the longest arrow${field ? "" : " that agrees"} is ${fixed(longest, 3)} px${arrows.some((arrow) => arrow.short) ? ", and longer ones are drawn shorter" : ""}. `, ...(ties.y.length ? agreeWords(ties, field) : []));
   root.setAttribute("aria-label", caption.textContent);
 }
 
@@ -199,7 +217,8 @@ function facts(item, evidence) {
   if (evidence && evidence.ties.y.length) add("Windows", `${evidence.ties.inlier.filter(Boolean).length} of ${evidence.ties.y.length} agree`);
   const wide = (name, value) => list.push(html("dt", { class: "wide" }, name), html("dd", { class: "wide" }, value));
   if (evidence && evidence.against) wide("Compared with", `${evidence.against}, aligned: the item is reached only through others.`);
-  if (item.files.length) wide("Files written", html("ul", {}, ...item.files.map((file) => html("li", {}, ...breakable(file)))));
+  byId("viewer-files").hidden = !item.files.length;
+  byId("viewer-files").lastElementChild.replaceChildren(...item.files.map((file) => html("li", {}, file)));
   byId("facts").replaceChildren(...list);
 }
 
@@ -217,7 +236,7 @@ function address(hash) {
 
 async function openItem(k) {
   const item = items[k], evidence = evidenceOf(k), other = referenceOf(item, evidence);
-  Object.assign(view, { item, evidence, other, field: fieldOf(k), image: null, otherImage: null });
+  Object.assign(view, { item, evidence, other, field: fieldOf(k), image: null, otherImage: null, middle: [CHIP / 2, CHIP / 2] });
   byId("viewer-id").replaceChildren(...breakable(item.id));
   byId("viewer-status").replaceChildren(mark(item.status), STATUSES[item.status]);
   byId("viewer-details").textContent = item.reason;
@@ -262,6 +281,26 @@ function step(by) {
   if (shown.includes(view.item) && place >= 0 && place < shown.length) openItem(shown[place].k);
 }
 
+// Zoom about a place of a chip, given as shares of its side; the place stays where it is.
+function zoomTo(across, [down, right] = [.5, .5]) {
+  const { top, left, side } = partNow(), next = Math.min(Math.max(across, LEAST), CHIP);
+  view.middle = [top + down * side + (.5 - down) * next, left + right * side + (.5 - right) * next];
+  view.across = next;
+  for (const radio of byId("zoom").querySelectorAll("input")) radio.checked = radio.value === `${Math.round(next)} px`;
+  drawChips();
+}
+
+function sharesOf(event) {
+  const box = event.currentTarget.getBoundingClientRect();
+  return [(event.clientY - box.top) / box.height, (event.clientX - box.left) / box.width];
+}
+
+function dragTo(event) {
+  const box = event.currentTarget.getBoundingClientRect(), { top, left, side } = partNow();
+  view.middle = [top + side / 2 - event.movementY * side / box.height, left + side / 2 - event.movementX * side / box.width];
+  drawChips();
+}
+
 function swipeTo(event) {
   const box = event.currentTarget.getBoundingClientRect();
   view.swipe = Math.min(100, Math.max(0, (event.clientX - box.left) / box.width * 100));
@@ -271,7 +310,7 @@ function swipeTo(event) {
 
 function startViewer() {
   radios("modes", ["Overlay", "Swipe", "Flicker"], view.mode, (name) => { view.mode = name; play(name === "Flicker" && !calm); });
-  radios("zoom", [`${CHIP} px`, `${MAGNIFIED} px`], "", (name) => { view.across = parseInt(name, 10); drawChips(); });
+  radios("zoom", [`${CHIP} px`, `${MAGNIFIED} px`], "", (name) => zoomTo(parseInt(name, 10)));
   radios("arrows", ["Shift", "Residual", "Field"], "", (name) => { view.arrows = name; drawGround(); });
   radios("grounds", ["Item", "Other"], view.ground, (name) => { view.ground = name; drawGround(); });
   byId("swipe").addEventListener("input", (event) => { view.swipe = Number(event.target.value); drawChips(); });
@@ -286,10 +325,17 @@ function startViewer() {
     if (event.target.matches("input")) return;
     if (event.key === "ArrowLeft") step(-1);
     if (event.key === "ArrowRight") step(1);
+    if (event.key === "+" || event.key === "=") zoomTo(acrossNow() / 1.5);
+    if (event.key === "-") zoomTo(acrossNow() * 1.5);
   });
   for (const id of ["before", "single", "after"]) {
     byId(id).addEventListener("pointermove", (event) => {
       if (view.mode === "Swipe" && (event.buttons || event.pointerType === "mouse")) swipeTo(event);
+      else if (event.buttons && view.mode !== "Swipe") dragTo(event);
     });
+    byId(id).addEventListener("wheel", (event) => {
+      event.preventDefault();
+      zoomTo(acrossNow() * (event.deltaY > 0 ? 1.25 : .8), sharesOf(event));
+    }, { passive: false });
   }
 }
