@@ -167,6 +167,21 @@ class CoregAccessor:
     def __init__(self, array: xr.DataArray) -> None:
         self._array = array
 
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name}: {size}" for name, size in self._array.sizes.items())
+        carried = "status" in self._array.coords
+        lines = [
+            f"<coregstack on a stack of {sizes}>",
+            "  align(anchor), estimate(anchor), apply(quality)",
+            f"  the quality that align gives {'is carried' if carried else 'is not there yet'}",
+        ]
+        if carried:
+            lines += [
+                "  plot.shifts(), plot.scores(), plot.residuals(), plot.compare(id)",
+                "  tie_points(), report(path)",
+            ]
+        return "\n".join(lines)
+
     def estimate(
         self,
         anchor: Hashable | xr.DataArray,

@@ -27,6 +27,7 @@ from coregstack.matching.quality import FIELDS
 from coregstack.model import Status, ValidArea
 from coregstack.pixels import raster
 from coregstack.pixels.raster import RasterHeader
+from coregstack.untrusted.addresses import shown
 
 if TYPE_CHECKING:
     import pystac
@@ -153,7 +154,7 @@ def require_pystac() -> ModuleType:
         import pystac
     except ImportError as error:
         raise InvalidRequest(
-            "STAC needs pystac, which is not installed. Install it: pip install pystac"
+            "STAC needs pystac, which is not installed. Install it: pip install 'coregstack[stac]'"
         ) from error
     return pystac
 
@@ -321,9 +322,21 @@ def _link_sources(
         if source is not None:
             is_item = Path(source).suffix.lower() not in _RASTERS
             rel, media = ("derived_from", "application/geo+json") if is_item else ("via", _media(source))
-            item.add_link(pystac.Link(rel, source, media_type=media, title="what it was made from"))
+            href = _href(source, Path(item.self_href).parent)
+            item.add_link(pystac.Link(rel, href, media_type=media, title="what it was made from"))
         if item_id != anchor and anchor in items:
             item.add_link(pystac.Link("derived_from", items[anchor], title="the anchor"))
+
+
+def _href(source: str, folder: Path) -> str:
+    """An address as it is, without secrets, and a path as it is seen from a folder."""
+    if "://" in source:
+        return shown(source)
+    try:
+        return Path(os.path.relpath(source, folder)).as_posix()
+    except ValueError:
+        # on another drive
+        return source
 
 
 def _header(path: Path) -> RasterHeader | None:

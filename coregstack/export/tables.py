@@ -177,5 +177,5 @@ def _pyarrow() -> None:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise InvalidRequest(
-            "Parquet needs pyarrow, which is not installed. Install it: pip install pyarrow"
+            "Parquet needs pyarrow, which is not installed. Install it: pip install 'coregstack[parquet]'"
         ) from error

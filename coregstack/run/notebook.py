@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import math
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -9,8 +10,9 @@ from typing import Any
 
 import pandas as pd
 
+from coregstack.matching.preview import CHIP
 from coregstack.matching.quality import fields_in
-from coregstack.model import Status
+from coregstack.model import Evidence, Status
 from coregstack.run.colours import COLOURS
 
 _SHOWN = 20
@@ -57,6 +59,29 @@ def table_html(table: pd.DataFrame, heading: str, notes: Sequence[str] = ()) -> 
     return (
         f"<div><strong>{escape(heading)}</strong> &nbsp; {summary}</div>{lines}"
         f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{more}"
+    )
+
+
+def pair_html(evidence: Evidence, words: str) -> str:
+    """The anchor and an item before and after, side by side, as HTML.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        What is kept of the item, with chips.
+    words : str
+        What is written below.
+    """
+    picture = base64.b64encode(evidence.picture).decode("ascii")
+    # the chips lie in the first row of the picture, which holds more than is shown
+    style = (
+        f"width:{3 * CHIP}px;height:{CHIP}px;object-fit:none;object-position:0 0;max-width:none;zoom:2;"
+        "image-rendering:pixelated;margin:0"
+    )
+    alt = "The anchor, the item before, and the item after"
+    return (
+        f'<figure style="margin:0.5em 0"><img style="{style}" alt="{alt}" src="data:image/jpeg;base64,{picture}">'
+        f"<figcaption>{escape(words)}</figcaption></figure>"
     )
 
 

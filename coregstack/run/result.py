@@ -16,13 +16,14 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
 from coregstack.export.displacement import common_lattice, displacement_name
+from coregstack.export.evidence import kept_evidence
 from coregstack.export.files import staged
 from coregstack.export.plan import TABLE, ItemReport, WrittenFile
 from coregstack.export.stac import write_stac
 from coregstack.graph.displaced import displacement_files
 from coregstack.matching.quality import table_fields, variables
 from coregstack.model import Status
-from coregstack.run.notebook import table_html
+from coregstack.run.notebook import pair_html, table_html
 from coregstack.stack.measured import with_displacement, with_lattice
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class RunResult:
     def to_stac(self, collection_id: str | None = None) -> pystac.Collection:
         """Describe the output as a STAC collection in ``stac/collection.json``.
 
-        Needs `pystac` (``pip install pystac``). Items whose time of acquisition is not known
+        Needs `pystac` (``pip install 'coregstack[stac]'``). Items whose time of acquisition is not known
         are left out, since STAC needs one.
 
         Parameters
@@ -137,7 +138,28 @@ class RunResult:
         return f"<RunResult: {self._heading()}: {counts}>"
 
     def _repr_html_(self) -> str:
-        return table_html(self.to_dataframe(), self._heading(), [*self.problems, *self.notes])
+        table = table_html(self.to_dataframe(), self._heading(), [*self.problems, *self.notes])
+        return table + self._gain_html()
+
+    def _gain_html(self) -> str:
+        """Before and after of the item whose score gained most; empty where nothing was moved or kept of it."""
+        moved = [
+            (found.quality.after - found.quality.before, found.id)
+            for found in self.reports
+            if found.quality.status is Status.COREGISTERED
+            and found.quality.before is not None
+            and found.quality.after is not None
+        ]
+        if not moved or self.dry_run:
+            return ""
+        gain, item = max(moved)
+        kept = kept_evidence(Path(self.output), item)
+        if kept is None or kept.evidence is None or kept.evidence.chips is None:
+            return ""
+        return pair_html(
+            kept.evidence,
+            f"The anchor, and {item} before and after: its score gained {gain:.3f}, most of all.",
+        )
 
     def _heading(self) -> str:
         end = "nothing written" if self.dry_run else f"written to {self.output}"

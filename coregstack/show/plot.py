@@ -462,6 +462,6 @@ def _pyplot() -> Any:
         from matplotlib import pyplot
     except ImportError as error:
         raise MissingMatplotlib(
-            "Plots need matplotlib, which is not installed. Install it: pip install matplotlib"
+            "Plots need matplotlib, which is not installed. Install it: pip install 'coregstack[plot]'"
         ) from error
     return pyplot

@@ -38,7 +38,7 @@ def open_stac(
 ) -> xr.DataArray:
     """Open STAC items as one lazy stack on the anchor's lattice.
 
-    Needs `odc-stac` (``pip install odc-stac``). Pixels that do not lie on the anchor's lattice
+    Needs `odc-stac` (``pip install 'coregstack[stac]'``). Pixels that do not lie on the anchor's lattice
     already are interpolated when they are read, and once more where `align` shifts them: this is cubic, or
     nearest for assets whose role is ``data-mask``, unless `resampling` says otherwise.
 
@@ -86,7 +86,7 @@ def open_stac(
         import odc.stac
     except ImportError as error:
         raise InvalidRequest(
-            "open_stac needs odc-stac, which is not installed. Install it: pip install odc-stac"
+            "open_stac needs odc-stac, which is not installed. Install it: pip install 'coregstack[stac]'"
         ) from error
     for name in _SET_HERE:
         if name in options:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
+from PIL import Image
 
 from coregstack import align, estimate, to_geotiffs
+from coregstack.matching.preview import CHIP
 from coregstack.run.notebook import table_html
 from coregstack.testing import sample_stack
 
@@ -63,3 +67,21 @@ def test_unknown_numbers_are_left_empty() -> None:
     shown = table_html(table(1, shift_x=float("nan"), matching_score_after=None), "run")
     assert "nan" not in shown.lower()
     assert "None" not in shown
+
+
+def test_a_run_shows_the_item_that_gained_most(tmp_path: Path) -> None:
+    result = to_geotiffs(align(sample_stack(4, (160, 160), cloud_cover=0), anchor=0), tmp_path)
+    moved = {r.id: r.quality for r in result.reports if r.quality.status == "coregistered"}
+    best = max(moved, key=lambda item: (moved[item].after or 0) - (moved[item].before or 0))
+    shown = result._repr_html_()
+    assert f"The anchor, and {best} before and after" in shown
+    picture = shown.partition("data:image/jpeg;base64,")[2].partition('"')[0]
+    assert Image.open(io.BytesIO(base64.b64decode(picture))).size[0] >= 3 * CHIP
+    assert "<img" not in replace(result, dry_run=True)._repr_html_()
+
+
+def test_a_stack_says_what_can_be_done_with_it() -> None:
+    stack = sample_stack(2, (96, 96))
+    assert "time: 2, band: 4, y: 96, x: 96" in repr(stack.coreg)
+    assert "plot." not in repr(stack.coreg)
+    assert "plot.shifts()" in repr(align(stack, anchor=0).coreg)

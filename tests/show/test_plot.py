@@ -191,7 +191,7 @@ def test_missing_matplotlib_is_named_with_its_remedy(
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
-    with pytest.raises(CoregError, match="pip install matplotlib") as caught:
+    with pytest.raises(CoregError, match=r"pip install 'coregstack\[plot\]'") as caught:
         aligned.coreg.plot.shifts()
     assert isinstance(caught.value, ImportError)
 
