@@ -113,6 +113,7 @@ def _align(options: argparse.Namespace) -> int:
     result = run_scenes(
         options.scenes,
         anchor=options.anchor,
+        lattice=options.lattice,
         cog=options.cog,
         **_run_options(options),
     )
