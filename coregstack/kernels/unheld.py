@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize
 
+from coregstack.kernels._split import least_cost, split_cost
+
 _LONGEST = 1 / 3
 """Waves longer than this part of a window are left out."""
 _FINEST = 1.3
@@ -122,8 +124,7 @@ def unheld(
         return None
     coherence = spectra.coherence()
     steps = np.arange(-_REACH, _REACH + _STEP / 2, _STEP)
-    tried = [(y, x) for y in steps for x in steps]
-    start = np.array(min(tried, key=lambda at: _cost(np.array(at), coherence, spectra)))
+    start = least_cost(steps, coherence, spectra.y, spectra.x, spectra.ring, _RINGS)
     away = _refined(start, coherence, spectra)
     others = np.array([_refined(away, spectra.coherence(k), spectra) for k in range(_GROUPS)])
     scatter = np.sqrt((_GROUPS - 1) / _GROUPS * np.square(others - others.mean(axis=0)).sum(axis=0))
@@ -202,29 +203,14 @@ def _spectra(
     )
 
 
-def _cost(away: NDArray[np.float64], coherence: NDArray[np.complex128], spectra: _Spectra) -> float:
-    """How far the best split at a shift is from what was measured."""
-    half = (spectra.y * away[0] + spectra.x * away[1]) / 2
-    cosine, sine = np.cos(half), np.sin(half)
-    total = coherence.real * cosine + coherence.imag * sine
-    difference = coherence.imag * cosine - coherence.real * sine
-    known = np.bincount(spectra.ring, total * cosine, _RINGS) / np.maximum(
-        np.bincount(spectra.ring, cosine * cosine, _RINGS), _FLAT
-    )
-    share = np.clip(known, 0, 1)[spectra.ring]
-    uneven = total - share * cosine
-    negative = np.maximum(0, np.abs(difference) - share * np.abs(sine))
-    return float(uneven @ uneven + negative @ negative)
-
-
 def _refined(
     start: NDArray[np.float64], coherence: NDArray[np.complex128], spectra: _Spectra
 ) -> NDArray[np.float64]:
     corners = start + np.array([(0, 0), (0.2, 0), (0, 0.2)])
     found = minimize(
-        _cost,
+        split_cost,
         start,
-        (coherence, spectra),
+        (coherence, spectra.y, spectra.x, spectra.ring, _RINGS),
         method="Nelder-Mead",
         options={"xatol": 1e-3, "fatol": 1e-9, "initial_simplex": corners},
     )
