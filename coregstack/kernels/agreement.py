@@ -83,8 +83,12 @@ class Fit:
         agreement proves nothing. But what is fine and what is coarse in the scene is then seldom moved
         equally: the difference between full and half resolution, beyond its noise, measures that.
         """
-        between = max(0.0, (float(self.apart @ self.apart) - self.chance) / 2 - _SAMPLING**2)
-        return between + _ALIKE * self.spread
+        return self.differing + _ALIKE * self.spread
+
+    @property
+    def differing(self) -> float:
+        """Variance per axis by which full and half resolution differ beyond noise and sampling, px^2."""
+        return max(0.0, (float(self.apart @ self.apart) - self.chance) / 2 - _SAMPLING**2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
