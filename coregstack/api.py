@@ -8,7 +8,6 @@ from typing import Any
 
 import xarray as xr
 
-from coregstack.geometry.unlike import output_lattice
 from coregstack.matching.choices import (
     MIN_IMPROVEMENT,
     SCORE_THRESHOLD,
@@ -17,19 +16,18 @@ from coregstack.matching.choices import (
     Estimator,
     Method,
     Model,
-    OutputLattice,
     Resampling,
 )
-from coregstack.matching.options import MatchSettings, checked_lattice
+from coregstack.matching.options import MatchSettings
 from coregstack.model import WindowEstimator
 from coregstack.stack.anchor import best_scene
 from coregstack.stack.applying import apply, check_resampling
 from coregstack.stack.conform import conform, with_classes
 from coregstack.stack.estimating import estimate_stack, is_auto
+from coregstack.stack.finding import find_scenes
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.masks import Mask
-from coregstack.stack.opening import scenes_of, stack_scenes, unreadable_files
-from coregstack.stack.outside import outside_of
+from coregstack.stack.opening import stack_scenes, unreadable_files
 
 __all__ = ["align", "apply", "estimate", "open_scenes"]
 
@@ -41,8 +39,9 @@ def open_scenes(
     ids: Sequence[str] | None = None,
     times: Sequence[Any] | None = None,
     bands: Sequence[str | int] | None = None,
+    assets: str | None = None,
+    mask: str | Sequence[str] | bool | None = None,
     chunks: int | tuple[int, int] | None = None,
-    lattice: OutputLattice = "items",
 ) -> xr.DataArray:
     """Open scenes as one lazy stack on the anchor's lattice.
 
@@ -51,33 +50,42 @@ def open_scenes(
     does not lie on the anchor's lattice, its pixels are interpolated when they are read (cubic), and
     only once also when the stack is aligned.
 
+    An item is one acquisition, whatever the number of its files. Recognised are Planet's items, Sentinel-2 L1C and
+    L2A (SAFE folders, and band files taken out of them), Landsat Collection 1 and 2 of Level 1 and 2, HLS L30 and S30,
+    and files alike but for the band (``{id}_{band}.tif``, ``{id}/{band}.tif``). The stack then holds the finest bands
+    of each item, or those of the pixel size that `bands` asks for.
+
     Parameters
     ----------
     paths : path-like, or sequence of path-like
-        GeoTIFF or JPEG 2000 files, one for each item. A folder stands for all rasters in it, sorted; a pattern
-        (``scenes/*.tif``) for what matches; and ``https://``, ``s3://``, ``gs://`` and ``az://`` addresses are read
-        where the extra ``cloud`` is installed, only the bytes that are needed.
-    anchor : str, int, time, path, DataArray or Dataset
-        Item whose lattice is taken: its id, file name, time or position; or a scene from outside, as in `estimate`,
-        which does not become part of the stack. "auto" chooses one as
+        GeoTIFF or JPEG 2000 files, or folders of them with all their subfolders; a pattern (``scenes/*.tif``) stands
+        for what matches; and ``https://``, ``s3://``, ``gs://`` and ``az://`` addresses are read where the extra
+        ``cloud`` is installed, only the bytes that are needed.
+    anchor : str, int or time
+        Item whose lattice is taken: its id, file name, time or position. "auto" chooses one as
         `rank_anchors` ranks them, among the largest group of scenes that overlap; for that, reduced images are
         read at once. The choice is then also what "auto" means for `estimate` and `align`.
     ids : sequence of str, optional
-        Item ids; by default the file names without extension.
+        Ids of the items, in the order of their first files; by default those of the products, or file names without
+        extension.
     times : sequence, optional
         Times of acquisition in UTC; by default from a tag or from the file name, NaT where neither has one.
     bands : sequence of str or int, optional
         Bands to open, by name or position.
+    assets : str, optional
+        How files are named, with ``{id}`` and ``{band}``, where that is not recognised: ``"{id}-{band}.tif"``;
+        ``"{id}.tif"`` makes every file an item of its own.
+    mask : str, sequence of str or bool, optional
+        What may not be used for matching, beside what products tell by themselves: values of a kind of mask
+        (``"scl:3,8,9,10"``, ``"qa_pixel:bit3,bit4"``), a pattern of mask files (``"{id}_cloud.tif:1"``), or a raster on
+        any lattice that holds for all items (``"water.tif:1"``). False uses all valid pixels.
     chunks : int or tuple of int, optional
         Rows and columns of a block; by default 2048. A block holds one time and all bands.
-    lattice : str
-        Of an anchor from outside: "items" for the pixel size of the finest scene, counted from the anchor's corner
-        where the CRS is the same, else on the lattice of that scene; "anchor" for the anchor's own lattice.
 
     Returns
     -------
     DataArray
-        Dims (time, band, y, x), in the order of `paths`, with coords `time`, `id`, `source`, `band`,
+        Dims (time, band, y, x), in the order of the items' first files, with coords `time`, `id`, `source`, `band`,
         `source_band`, `x`, `y`, `spatial_ref` and `clear` (True where a pixel is valid and usable for matching).
 
     Raises
@@ -102,24 +110,28 @@ def open_scenes(
     ...     open_scenes(sorted(Path(folder).iterdir()), anchor=0).dims
     ('time', 'band', 'y', 'x')
     """
-    scenes, unusable = scenes_of(paths, ids=ids, times=times)
-    if unusable:
-        raise unreadable_files(unusable)
-    outside = outside_of(anchor, scenes)
-    if outside is not None:
-        boxes = [scene.image.box for scene in scenes]
-        box = output_lattice(outside.box, boxes, like_anchor=checked_lattice(lattice) == "anchor")
-        return stack_scenes(scenes, scenes[0], bands=bands, chunks=chunks, lattice=box)
+    found = find_scenes(
+        paths,
+        ids=ids,
+        times=times,
+        assets=assets,
+        mask=mask,
+        anchor=None if is_auto(anchor) else anchor,
+        bands=[bands] if isinstance(bands, str) else bands or (),
+    )
+    if found.unusable:
+        raise unreadable_files(found.unusable)
+    scenes = found.scenes
     if not is_auto(anchor):
         return stack_scenes(scenes, find_scene(scenes, anchor), bands=bands, chunks=chunks)
-    found, why, _ = best_scene(scenes)
-    stack = stack_scenes(scenes, found, bands=bands, chunks=chunks)
-    return stack.assign_attrs(coregstack_anchor_chosen=found.id, coregstack_anchor_why=why)
+    best, why, _ = best_scene(scenes)
+    stack = stack_scenes(scenes, best, bands=bands, chunks=chunks)
+    return stack.assign_attrs(coregstack_anchor_chosen=best.id, coregstack_anchor_why=why)
 
 
 def estimate(
     stack: xr.DataArray,
-    anchor: Hashable | xr.DataArray | xr.Dataset,
+    anchor: Hashable | xr.DataArray,
     *,
     ids: Sequence[str] | None = None,
     mask: Mask | None = None,
@@ -133,7 +145,6 @@ def estimate(
     decide: Decide = "score",
     estimator: Estimator | WindowEstimator = "coregstack",
     stable: xr.DataArray | None = None,
-    lattice: OutputLattice = "items",
 ) -> xr.Dataset:
     """Estimate the shift of every item against the anchor, score it and decide what is done.
 
@@ -141,10 +152,9 @@ def estimate(
     ----------
     stack : DataArray
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
-    anchor : str, time, int, path, DataArray or Dataset
-        Item id, timestamp or position of the anchor; or a scene from outside the stack, of any CRS, pixel size, bands
-        and extent: the path of a GeoTIFF or JPEG 2000 file, or a DataArray with dims (band, y, x) or (y, x). Such a
-        scene and the items are matched in the larger of their pixels. "auto" chooses the item that
+    anchor : str, time, int or DataArray
+        Item id, timestamp or position of the anchor; or a scene from outside the stack, dims (band, y, x)
+        or (y, x), with the CRS and pixel size of the stack, whatever its bands. "auto" chooses the item that
         `rank_anchors` puts first, for which reduced images of all items are computed at once, and says why in the
         attribute `anchor_why`.
     ids : sequence of str, optional
@@ -194,20 +204,17 @@ def estimate(
     stable : DataArray, optional
         Dims (y, x), bool, on the grid of the stack: True on ground that may drive an affine map or a field. By default
         all ground.
-    lattice : str
-        Of an anchor from outside: in whose pixels the shifts are told. "items": those of the stack; "anchor": those
-        of the anchor, onto which `apply` with the same `lattice` brings the stack.
 
     Returns
     -------
     Dataset
-        Lazy, all variables along time: `shift_y`, `shift_x`, `shift_sigma_y`, `shift_sigma_x` (px of the output's
-        lattice: the anchor's, if it is an item), `matching_score_before`, `matching_score_after`,
-        `matching_score_improvement`, `status`, `details`, `model`, `spread` (px, rms of the displacement about its
-        mean), `residual` (px, rms misalignment to be expected after what is done). The shift is what must be applied
-        to the item to match the anchor, the mean where it varies. With another `model` than "shift" also
-        `displacement_y`, `displacement_x` and `displacement_sigma` (px) on a control lattice with the dims (time,
-        lattice_y, lattice_x), whose coordinates are those of the map.
+        Lazy, all variables along time: `shift_y`, `shift_x`, `shift_sigma_y`, `shift_sigma_x` (px of the
+        anchor's lattice), `matching_score_before`, `matching_score_after`, `matching_score_improvement`,
+        `status`, `details`, `model`, `spread` (px, rms of the displacement about its mean), `residual` (px, rms
+        misalignment to be expected after what is done). The shift is what must be applied to the item to match the
+        anchor, the mean where it varies. With another `model` than "shift" also `displacement_y`, `displacement_x` and
+        `displacement_sigma` (px) on a control lattice with the dims (time, lattice_y, lattice_x), whose coordinates
+        are those of the map.
 
     Raises
     ------
@@ -238,12 +245,12 @@ def estimate(
         estimator=estimator,
     )
     known = conform(with_classes(stack, settings.nearest), ids)
-    return estimate_stack(known, anchor, mask, settings, stable=stable, lattice=checked_lattice(lattice))
+    return estimate_stack(known, anchor, mask, settings, stable=stable)
 
 
 def align(
     stack: xr.DataArray,
-    anchor: Hashable | xr.DataArray | xr.Dataset,
+    anchor: Hashable | xr.DataArray,
     *,
     ids: Sequence[str] | None = None,
     mask: Mask | None = None,
@@ -258,7 +265,6 @@ def align(
     estimator: Estimator | WindowEstimator = "coregstack",
     stable: xr.DataArray | None = None,
     resampling: Resampling = "cubic",
-    lattice: OutputLattice = "items",
 ) -> xr.DataArray:
     """Align a stack to an anchor: ``apply(stack, estimate(stack, anchor))``.
 
@@ -266,15 +272,12 @@ def align(
     ----------
     stack : DataArray
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
-    anchor : str, time, int, path, DataArray or Dataset
+    anchor : str, time, int or DataArray
         The anchor, as in `estimate`.
     ids, mask, band, max_shift, threshold, min_improvement, method, nearest, model, decide, estimator, stable
         As in `estimate`.
     resampling : str
         How pixels are interpolated, as in `apply`.
-    lattice : str
-        Of an anchor from outside: "items" leaves the pixels of the stack where they are but for the shifts, "anchor"
-        brings them onto the anchor's lattice, in the same interpolation.
 
     Returns
     -------
@@ -297,6 +300,6 @@ def align(
     quality = estimate(
         stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
         min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide,
-        estimator=estimator, stable=stable, lattice=lattice,
+        estimator=estimator, stable=stable,
     )  # fmt: skip
-    return apply(stack, quality, resampling=resampling, nearest=nearest, lattice=lattice)
+    return apply(stack, quality, resampling=resampling, nearest=nearest)

@@ -27,7 +27,7 @@ from coregstack.export.stac import require_pystac
 from coregstack.kernels.compiling import notify_compiling
 from coregstack.kernels.warming import warm
 from coregstack.matching.options import MatchSettings
-from coregstack.orders.candidates import folder_scenes
+from coregstack.orders.candidates import candidate_scenes
 from coregstack.orders.payload import PayloadError
 from coregstack.orders.run import run_order
 from coregstack.orders.verification import verify_output
@@ -36,7 +36,7 @@ from coregstack.run.scenes import run_scenes
 from coregstack.show.inspection import inspect_folder, summarise
 from coregstack.show.report.page import report as write_report
 from coregstack.stack.anchor import rank_scenes
-from coregstack.stack.opening import scenes_of, unreadable_files
+from coregstack.stack.opening import unreadable_files
 from coregstack.testing import SampleOrder, find_sample_order, write_sample_order
 
 DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
@@ -113,7 +113,8 @@ def _align(options: argparse.Namespace) -> int:
     result = run_scenes(
         options.scenes,
         anchor=options.anchor,
-        lattice=options.lattice,
+        assets=options.assets,
+        mask=False if options.mask == ["none"] else options.mask,
         cog=options.cog,
         **_run_options(options),
     )
@@ -121,10 +122,7 @@ def _align(options: argparse.Namespace) -> int:
 
 
 def _anchors(options: argparse.Namespace) -> int:
-    if len(options.scenes) == 1 and Path(options.scenes[0]).is_dir():
-        scenes, problems, control = folder_scenes(options.scenes[0])
-    else:
-        (scenes, problems), control = scenes_of(options.scenes), {}
+    scenes, problems, control = candidate_scenes(options.scenes)
     if not scenes:
         raise unreadable_files(problems)
     table = rank_scenes(scenes, control)

@@ -14,7 +14,6 @@ from coregstack.cli.terminal import Parser
 from coregstack.matching.choices import (
     DECISIONS,
     ESTIMATORS,
-    LATTICES,
     METHODS,
     MIN_IMPROVEMENT,
     MODELS,
@@ -106,28 +105,32 @@ def _order_command(commands: Any) -> None:
 
 
 def _align_command(commands: Any) -> None:
-    align = _command(commands, "align", "Align any GeoTIFF or JPEG 2000 scenes.",
-        "coregstack align scenes/*.tif --anchor 20200630 --output aligned")  # fmt: skip
+    align = _command(commands, "align", "Align any scenes: products as they come, or GeoTIFF and JPEG 2000 files.",
+        "coregstack align products --anchor LC08_L2SP_190027_20200620_20200823_02_T1 --output aligned")  # fmt: skip
     align.add_argument(
         "scenes",
         nargs="+",
         metavar="SCENE",
-        help="image files, one for each item; also folders, quoted patterns, and https, s3, gs "
-        "and az addresses",
+        help="folders of products, or image files, the anchor among them; also quoted patterns, and https, s3, gs and "
+        "az addresses; files of one acquisition are one item",
     )
     align.add_argument(
         "--anchor",
         required=True,
-        metavar="ID|PATH",
-        help="the anchor: file name without extension, or time; or the path of a scene from outside, of any CRS and "
-        "pixel size; 'auto' chooses one, as `coregstack anchors` does",
+        metavar="ID",
+        help="the anchor: file name without extension, or time; 'auto' chooses one, as `coregstack anchors` does",
     )
     align.add_argument(
-        "--lattice",
-        choices=LATTICES,
-        default="items",
-        help="items: moved scenes keep their pixel size; anchor: they take the anchor's CRS and pixel size "
-        "(default: %(default)s)",
+        "--assets",
+        metavar="PATTERN",
+        help="how files are named where that is not recognised, as '{id}_{band}.tif'",
+    )
+    align.add_argument(
+        "--mask",
+        action="append",
+        metavar="MASK",
+        help="what is not used for matching: 'scl:3,8,9,10', '{id}_cloud.tif:1', 'water.tif:1'; 'none' for no masks at "
+        "all; may be given several times (default: the masks of the products)",
     )
     align.add_argument("--cog", action="store_true", help="write shifted scenes as cloud-optimised GeoTIFF")
     _run_arguments(align)

@@ -23,7 +23,7 @@ from coregstack.export.files import RunEnded, check_held, inside
 from coregstack.export.geotiff import Movement, write_moved
 from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile, written
 from coregstack.export.sidecar import quality_record, sidecar_name, write_sidecar
-from coregstack.geometry.lattice import epsg_code, same_crs, same_pixels
+from coregstack.geometry.lattice import epsg_code, same_crs
 from coregstack.geometry.validarea import placed_area
 from coregstack.matching.decision import Treatment, failure, lacks_displacement, treat
 from coregstack.model import NO_SHIFT, Displacement, ItemQuality, Shift, Status, ValidArea
@@ -129,7 +129,7 @@ def _deliver(
                 f"The {quality.model} of {plan.id} is not known here, only its mean: write what align or apply "
                 "returned before its pixels are computed, or use run_scenes with the same model."
             )
-        treatment = treat(quality, same_crs=_fits(plan, box, quality, settings))
+        treatment = treat(quality, same_crs=_has_crs(plan, box, quality, settings.anchor))
         for asset in plan.assets:
             files.append(_write(asset, treatment, settings, cache))  # noqa: PERF401 (what was written has to be known)
         if isinstance(treatment.move, Displacement):
@@ -220,20 +220,18 @@ def check_source(asset: Asset, *, digest: bool = False) -> str:
     return sha256
 
 
-def _fits(plan: ItemPlan, box: GeoBox | None, quality: ItemQuality, settings: DeliverySettings) -> bool:
-    """Whether the item has the CRS of the output, and the pixel size that is asked for; not looked at if it stays."""
+def _has_crs(plan: ItemPlan, box: GeoBox | None, quality: ItemQuality, anchor: GeoBox) -> bool:
+    """Whether the item has the anchor's CRS; an image that will not be moved is not looked at."""
     if quality.status not in (Status.ALREADY_ALIGNED, Status.COREGISTERED):
         return True
-    own = box or _readable_box(plan)
-    fits = same_pixels if settings.like_anchor else same_crs
-    return fits(own, settings.anchor)
+    return same_crs(box or _readable_box(plan), anchor)
 
 
 def _write(
     asset: Asset, treatment: Treatment, settings: DeliverySettings, cache: BandCache | None = None
 ) -> WrittenFile:
     suffix = "" if asset.content is None else treatment.suffix
-    target = inside(settings.output, asset.folder, asset.named(suffix))
+    target = inside(settings.output, asset.folder, asset.named(suffix, copied=not treatment.placed))
     if asset.content is None or not treatment.placed:
         copy_file(asset.source, target)
     else:
@@ -242,7 +240,6 @@ def _write(
             move=treatment.move,
             resampling=settings.resampling,
             cog=settings.cog,
-            like_anchor=settings.like_anchor,
             nearest=settings.nearest,
         )
         own = None if cache is None else cache.of_file(asset.source)
@@ -279,7 +276,8 @@ def _write_sidecar(
     files: list[WrittenFile],
     settings: DeliverySettings,
 ) -> WrittenFile:
-    rasters = [a.named(treatment.suffix) for a in plan.assets if a.content is not None]
+    copied = not treatment.placed
+    rasters = [a.named(treatment.suffix, copied=copied) for a in plan.assets if a.content is not None]
     there = {Path(f.path).name for f in files}
     record = quality_record(
         quality,

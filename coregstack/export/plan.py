@@ -56,14 +56,19 @@ class Asset:
     nodata: float | None = None
     """Value of pixels without data that the product's layout tells, for a file that names none itself."""
 
-    def named(self, suffix: str) -> str:
-        """File name in the output for a suffix of `coregstack.matching.decision.Treatment`."""
-        return {"_coreg": self.coreg_name, "_anchor": self.anchor_name}.get(suffix, self.name)
+    def named(self, suffix: str, *, copied: bool = False) -> str:
+        """File name in the output for a suffix of `coregstack.matching.decision.Treatment`.
+
+        What is `copied` byte for byte keeps the format of the source, and so its extension.
+        """
+        found = {"_coreg": self.coreg_name, "_anchor": self.anchor_name}.get(suffix, self.name)
+        extension = PurePosixPath(self.name).suffix
+        return str(PurePosixPath(found).with_suffix(extension)) if copied and self.content else found
 
     @property
     def targets(self) -> frozenset[str]:
         """Every path that the file may have in the output, relative to its root, with ``/``."""
-        names = {self.name, self.coreg_name, self.anchor_name}
+        names = {self.name, self.coreg_name, self.anchor_name, self.named("_coreg", copied=True)}
         return frozenset(
             PurePosixPath(self.folder, name).as_posix() if self.folder else name for name in names
         )
@@ -106,15 +111,13 @@ class DeliverySettings:
     anchor_id: str
     """Item id of the anchor."""
     anchor: GeoBox
-    """Lattice of the output, as a box that covers the anchor; the anchor's own box if it is an item."""
+    """The anchor's box, whose lattice is taken."""
     resampling: str
     """How images are interpolated."""
     cog: bool
     """Whether moved rasters are written as COG."""
     fingerprint: tuple[tuple[str, str], ...]
     """What all items of the run depend on: the name of each (as "anchor") and a token that stands for it."""
-    like_anchor: bool = False
-    """Whether moved rasters take the pixel size of `anchor` in place of their own."""
     nearest: tuple[str | int, ...] = ()
     """Names or positions of bands of images that hold classes, beside those that tell so."""
     method: str = "direct"

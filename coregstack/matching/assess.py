@@ -21,7 +21,6 @@ from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure
 from coregstack.matching.estimators import OWN, estimator_name
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
-from coregstack.matching.told import told_estimate, told_evidence, told_remark
 from coregstack.model import ItemQuality, PixelSource, ShiftEstimate, ValidArea, WindowEstimator
 
 if TYPE_CHECKING:
@@ -91,12 +90,8 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
         value_range=anchor_range(reference.source, band) if band else reference.value_range,
     )
     evidence = picture_item(reference.source, item.source, item.valid, found)
-    words = told_remark(named_bands(estimate.reason, options.names), options.told)
-    remark = dead if estimate.shift is None else remarks(dead, words)
-    return replace(
-        decide(told_estimate(found, options.told), scores, options, remark),
-        evidence=replace(told_evidence(evidence, options.told), area=item.area),
-    )
+    remark = dead if estimate.shift is None else remarks(dead, named_bands(estimate.reason, options.names))
+    return replace(decide(found, scores, options, remark), evidence=replace(evidence, area=item.area))
 
 
 def shift_between(

@@ -22,9 +22,6 @@ Decide = Literal["score", "evidence"]
 Estimator = Literal["coregstack", "phase"]
 """Estimators that have a name: coregstack's own, and scikit-image's phase correlation of windows."""
 
-OutputLattice = Literal["items", "anchor"]
-"""Whose pixels an output has whose anchor is no item of it."""
-
 METHODS: tuple[Method, ...] = get_args(Method)
 """All of `Method`."""
 
@@ -36,9 +33,6 @@ DECISIONS: tuple[Decide, ...] = get_args(Decide)
 
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 """All of `Estimator`."""
-
-LATTICES: tuple[OutputLattice, ...] = get_args(OutputLattice)
-"""All of `OutputLattice`."""
 
 RESAMPLING = tuple(name for name in get_args(Resampling) if name != "none")
 """Interpolations that pixels can be moved with."""

@@ -203,7 +203,7 @@ def treat(quality: ItemQuality, *, same_crs: bool) -> Treatment:
     quality : ItemQuality
         What was decided.
     same_crs : bool
-        Whether the item's images have the anchor's CRS, and its pixel size where that is asked for.
+        Whether the item's images have the anchor's CRS.
 
     Returns
     -------

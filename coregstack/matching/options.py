@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
 from coregstack.errors import InvalidRequest
-from coregstack.kernels.lattice import Lattice
 from coregstack.matching.choices import (
     DECISIONS,
-    LATTICES,
     METHODS,
     MIN_IMPROVEMENT,
     MODELS,
@@ -22,10 +19,8 @@ from coregstack.matching.choices import (
     Estimator,
     Method,
     Model,
-    OutputLattice,
 )
 from coregstack.matching.estimators import OWN, checked_estimator
-from coregstack.matching.told import Told
 from coregstack.model import WindowEstimator
 from coregstack.untrusted.bandnames import common_names, find_band
 
@@ -124,21 +119,6 @@ class MatchOptions(MatchSettings):
     names: tuple[str, ...] = ()
     """What the match bands are called in what is told of an item; empty where that is not known."""
 
-    told: Told | None = None
-    """The frame that shifts are told in; None where that is the frame that is matched in. `max_shift` counts pixels of
-    the latter."""
-
-    def told_in(self, told: Told | None) -> MatchOptions:
-        """The same where what was asked for counts pixels of a frame that has others than those that are matched."""
-        if told is None:
-            return self
-        size = math.sqrt(told.pixel.y * told.pixel.x)
-        return replace(self, told=told, max_shift=None if self.max_shift is None else self.max_shift / size)
-
-    def told_over(self, lattice: Lattice) -> MatchOptions:
-        """The same where displacements are told on a control lattice that covers more than the anchor."""
-        return self if self.told is None else replace(self, told=replace(self.told, lattice=lattice))
-
     @property
     def mean(self) -> bool:
         """Whether the mean of the bands is the match image."""
@@ -160,18 +140,6 @@ def checked_nearest(nearest: Sequence[str | int]) -> tuple[str | int, ...]:
             f"nearest has to be a list of names or positions of bands, as ['scl', 'qa_pixel'], not {nearest!r}."
         )
     return tuple(band if isinstance(band, str) else int(band) for band in found)
-
-
-def checked_lattice(lattice: OutputLattice) -> OutputLattice:
-    """Refuse an unknown choice of the output's lattice.
-
-    Raises
-    ------
-    InvalidRequest
-    """
-    if lattice not in LATTICES:
-        raise InvalidRequest(f"lattice is one of {', '.join(LATTICES)}, not {lattice!r}.")
-    return lattice
 
 
 def _checked_band(band: object) -> Band | None:

@@ -1,51 +1,47 @@
-"""All scenes of a folder, whether it is a delivered order or holds plain image files."""
+"""Scenes that an anchor is chosen from, whether they are a delivered order or lie in any files and folders."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-from coregstack.errors import MissingFile
 from coregstack.orders.scan import scan_delivery
 from coregstack.orders.scenes import order_scenes
 from coregstack.pixels.scene import Scene
-from coregstack.stack.opening import Unusable, scenes_of
+from coregstack.stack.finding import find_scenes
+from coregstack.stack.opening import Unusable
 
-_EXTENSIONS = (".tif", ".tiff", ".jp2")
 
-
-def folder_scenes(
-    folder: str | os.PathLike[str],
-) -> tuple[list[Scene], list[Unusable], dict[str, bool | None]]:
-    """Scenes of a folder.
+def candidate_scenes(
+    paths: Sequence[str | os.PathLike[str]],
+) -> tuple[Sequence[Scene], Sequence[Unusable], dict[str, bool | None]]:
+    """Scenes behind files, in folders, or of a delivered order.
 
     Parameters
     ----------
-    folder : path-like
-        Folder of a delivered order in any layout, or of GeoTIFF and JPEG 2000 files.
+    paths : sequence of path-like
+        Files and folders; or the folder of a delivered order in any layout.
 
     Returns
     -------
-    scenes : list of Scene
+    scenes : sequence of Scene
         Those whose image can be opened.
-    unusable : list of Unusable
+    unusable : sequence of Unusable
         The others, and why.
     ground_control : dict
         Item id to whether its metadata say that it was located by ground control; None where silent.
 
     Raises
     ------
-    MissingFile
-        If the folder holds no scene.
+    InvalidRequest
+        If there is no scene.
     """
-    root = Path(folder)
-    items = scan_delivery(root).items
-    if items:
-        found = order_scenes(items, items[0].item_id)
-        control = {item.item_id: item.metadata.ground_control for item in items}
-        return list(found.scenes), list(found.unusable), control
-    files = sorted(path for path in root.iterdir() if path.suffix.lower() in _EXTENSIONS)
-    if not files:
-        raise MissingFile(f"{str(root)!r} holds neither an order nor GeoTIFF or JPEG 2000 files.")
-    scenes, unusable = scenes_of(files)
-    return scenes, unusable, {}
+    if len(paths) == 1 and os.path.isdir(paths[0]):
+        items = scan_delivery(Path(paths[0])).items
+        if items:
+            order = order_scenes(items, items[0].item_id)
+            control = {item.item_id: item.metadata.ground_control for item in items}
+            return order.scenes, order.unusable, control
+    found = find_scenes(paths)
+    return found.scenes, found.unusable, {}

@@ -14,11 +14,10 @@ import xarray as xr
 
 from coregstack.cube.place import place_of
 from coregstack.errors import AnchorNotFound, CoregError, InvalidRequest, MissingFile, UnreadableFile
-from coregstack.export.contents import copy_file
 from coregstack.export.deliver import check_source
-from coregstack.export.files import check_lasting, inside
+from coregstack.export.files import check_lasting
 from coregstack.export.lock import locked
-from coregstack.export.plan import TABLE, Asset, ItemReport, WrittenFile, written
+from coregstack.export.plan import TABLE, Asset, ItemReport, written
 from coregstack.export.stac import FOLDER
 from coregstack.matching.choices import (
     MIN_IMPROVEMENT,
@@ -41,6 +40,7 @@ from coregstack.orders.scenes import OrderScenes, order_scenes, passed_through
 from coregstack.orders.scratch import remove_dead, scratch_folder
 from coregstack.orders.verification import verify_output
 from coregstack.pixels.scene import Scene
+from coregstack.run.others import copy_others
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, with_table
 from coregstack.run.scheduler import Progress
@@ -268,7 +268,7 @@ def _finish(
     items."""
     target = Path(result.output)
     taken = {file.path for report in result.reports for file in report.files}
-    copied, faults, left_out = _others(others, target, taken | needed_names(found.plans), verify=verify)
+    copied, faults, left_out = copy_others(others, target, taken | needed_names(found.plans), verify=verify)
     result = replace(
         result, others=tuple(copied), faults=(*result.faults, *faults), notes=(*result.notes, *left_out)
     )
@@ -329,34 +329,6 @@ def _missing(order: Order, there: Sequence[Any]) -> list[ItemReport]:
         for item in order.item_ids
         if item not in ids
     ]
-
-
-def _others(
-    others: Iterable[Asset], target: Path, taken: set[str], *, verify: bool
-) -> tuple[list[WrittenFile], list[str], list[str]]:
-    """Copy the files of no item as they came, unless a file of this run has their name.
-
-    Returns
-    -------
-    tuple of list
-        What was written, what failed, and what was left out.
-    """
-    files, faults, left_out = [], [], []
-    for asset in others:
-        if (relative := PurePosixPath(asset.folder, asset.name).as_posix()) in taken:
-            left_out.append(
-                f"{relative} of the input is left out: the run needs this name for a file of its own."
-            )
-            continue
-        try:
-            path = inside(target, asset.folder, asset.name)
-            copy_file(asset.source, path)
-            files.append(written(path, str(target), dict(asset.annotations)))
-            if verify:
-                check_source(asset)
-        except CoregError as error:
-            faults.append(str(error))
-    return files, faults, left_out
 
 
 def _notes(delivery: Delivery, order: Order) -> list[str]:

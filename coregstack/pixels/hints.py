@@ -42,19 +42,12 @@ def of_address(path: str) -> str:
 
 
 def of_folder(path: str) -> str:
-    """What to do with a folder where a file was expected."""
-    name = path.rstrip("/").lower()
-    if name.endswith(".safe"):
-        return (
-            "It is a Sentinel-2 product, whose bands are files of their own: put those of one pixel size into one, "
-            f"for example gdalbuildvrt -separate t.vrt {path}/GRANULE/*/IMG_DATA/R10m/*_B0[2348]_10m.jp2 and "
-            "gdal_translate t.vrt scene.tif, or load the item with coregstack.open_stac."
-        )
-    if name.endswith(".zarr"):
+    """What to do with a folder that holds no file that is read."""
+    if path.rstrip("/").lower().endswith(".zarr"):
         return (
             "It is a Zarr store: open it with xarray.open_zarr, and pass the DataArray to coregstack.align."
         )
-    return f"Name the files in it, for example {path}/*.tif."
+    return "Unpack archives first, or name the image files."
 
 
 def of_format(start: bytes) -> str:

@@ -35,3 +35,10 @@ def joined_text(files: Sequence[DatasetReader]) -> str:
             ElementTree.SubElement(source, "SourceFilename", relativeToVRT="0", shared="0").text = file.name
             ElementTree.SubElement(source, "SourceBand").text = str(index)
     return ElementTree.tostring(root, encoding="unicode")
+
+
+def first_of(name: str) -> str:
+    """The first file of what `joined_text` describes; any other name as it is."""
+    if not name.startswith("<VRTDataset"):
+        return name
+    return ElementTree.fromstring(name).findtext(".//SourceFilename") or name

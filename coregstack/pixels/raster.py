@@ -28,7 +28,7 @@ from coregstack.geometry.lattice import crs_of
 from coregstack.pixels import hints
 from coregstack.pixels.claims import check_boxes, check_crs_bytes, check_tiff
 from coregstack.pixels.inputs import stands_for, state_of
-from coregstack.pixels.joined import joined_text
+from coregstack.pixels.joined import first_of, joined_text
 from coregstack.pixels.remote import RemoteFile
 from coregstack.untrusted.addresses import Address, stem_of
 from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, RASTER_RATIO, READ_BYTES
@@ -572,8 +572,8 @@ def warped(
 
 
 def name_of(dataset: DatasetReader | WarpedVRT) -> str:
-    """Path or address of what is open, as messages show it."""
-    return _VIRTUAL.sub("", dataset.name)
+    """Path or address of what is open, as messages show it; of bands in several files the first."""
+    return _VIRTUAL.sub("", first_of(dataset.name))
 
 
 def _broken(dataset: DatasetReader | WarpedVRT, words: str) -> CoregError:

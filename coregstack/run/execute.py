@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -15,7 +15,6 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
-from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
 from coregstack.export import claim
@@ -40,15 +39,15 @@ from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure,
 from coregstack.matching.estimators import OWN, estimator_identity
 from coregstack.matching.items import SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
-from coregstack.matching.told import Frames
 from coregstack.model import ItemQuality
-from coregstack.pixels.scene import Scene
+from coregstack.pixels.scene import PlacedScene, Scene
+from coregstack.products.plans import planned
 from coregstack.run.memory import scene_bytes
 from coregstack.run.places import check_apart, check_no_store
 from coregstack.run.scheduler import Progress, Undone, compute_items
 from coregstack.run.targets import begin, check_targets
 from coregstack.stack.opening import Unusable
-from coregstack.stack.placing import scene_bands, unplaceable, with_match_bands
+from coregstack.stack.placing import placed_scene, scene_bands, unplaceable
 from coregstack.untrusted.addresses import Address
 from coregstack.untrusted.folders import walked
 
@@ -70,7 +69,6 @@ class Done:
 def run_items(
     plans: Sequence[ItemPlan],
     scenes: Mapping[str, Scene],
-    anchor: Scene,
     unusable: Sequence[Unusable],
     settings: DeliverySettings,
     match: MatchSettings,
@@ -84,11 +82,9 @@ def run_items(
     Parameters
     ----------
     plans : sequence of ItemPlan
-        All items, the anchor among them unless it is from outside.
+        All items, the anchor among them.
     scenes : mapping
         Item id to scene, for items whose header could be read.
-    anchor : Scene
-        The anchor.
     unusable : sequence of Unusable
         The other items, and why; their files are copied where they can be.
     settings : DeliverySettings
@@ -107,6 +103,7 @@ def run_items(
     Done
         With reports in the order of `plans`.
     """
+    anchor = scenes[settings.anchor_id]
     anchor_bands(match, scene_bands(anchor))
     network = match.method == "network"
     found, left_over = _looked_at(plans, settings, overwrite=overwrite, also=also)
@@ -114,19 +111,17 @@ def run_items(
     known = {u.id: failure(u.reason, unreadable=u.unreadable) for u in unusable}
     for plan in plans:
         if plan.id in scenes and plan.id != settings.anchor_id:
-            reason = unplaceable(scenes[plan.id], anchor, apart=network, lattice=settings.anchor)
+            reason = unplaceable(scenes[plan.id], anchor, apart=network)
             if reason is not None:
                 known[plan.id] = failure(reason)
-    groups, refused = _grouped(
-        [p for p in plans if p.id not in known], scenes, anchor, settings.anchor, match
-    )
+    groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, match)
     known |= refused
     parts, order = [], []
     for group in groups:
         matched = [k for k, plan in enumerate(group.plans) if plan.id not in done]
         order += [group.plans[k].id for k in matched]
         if matched and network:
-            records = _network(group, scenes, anchor, settings.anchor)[matched]
+            records = _network(group, scenes, anchor)[matched]
             parts.append(deliveries([group.plans[k] for k in matched], records, settings))
         elif matched:
             parts.append(_matched(group.only(matched), scenes, anchor, settings))
@@ -220,8 +215,20 @@ def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
 
 
 def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
-    """Plans of scenes that do not form an order: every item has one image, named by its id."""
-    return [file_plan(scene.id, scene.image.path) for scene in scenes]
+    """Plans of scenes by their images alone, named by ids; of bands in several files each by its own name."""
+    names = Counter(Path(part.path).name for scene in scenes for part in scene.image.parts)
+    plans = []
+    for scene in scenes:
+        if not scene.image.parts:
+            plans.append(file_plan(scene.id, scene.image.path))
+            continue
+        assets = []
+        for part in scene.image.parts:
+            own = Path(part.path).name
+            name = own if names[own] == 1 else f"{scene.id}_{own}"
+            assets.append(planned(part.path, "", name, Content.IMAGE, nodata=scene.nodata))
+        plans.append(ItemPlan(id=scene.id, assets=tuple(assets)))
+    return plans
 
 
 def file_plan(item_id: str, path: str) -> ItemPlan:
@@ -242,7 +249,7 @@ def file_plan(item_id: str, path: str) -> ItemPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    """Items that are matched with the anchor in the same of its bands, and in pixels of the same size."""
+    """Items that are matched with the anchor in the same of its bands, and in their own ones."""
 
     plans: tuple[ItemPlan, ...]
     """The items."""
@@ -252,8 +259,6 @@ class _Group:
     """Positions of the match bands among the anchor's bands."""
     options: MatchOptions
     """How they are matched; its bands are counted among these."""
-    frame: GeoBox
-    """Lattice on which they are matched, as a box that covers the anchor."""
 
     def only(self, places: Sequence[int]) -> _Group:
         """The same with some of the items."""
@@ -262,25 +267,19 @@ class _Group:
         )
 
 
-_Way = tuple[tuple[int, ...], MatchOptions, GeoBox]
-"""The anchor's match bands, how items are matched with them, and on which lattice."""
-
-
-def _grouped(
+def _by_bands(
     plans: Sequence[ItemPlan],
     scenes: Mapping[str, Scene],
     anchor: Scene,
-    output: GeoBox,
     match: MatchSettings,
 ) -> tuple[list[_Group], dict[str, ItemQuality]]:
-    """Items by the bands and the pixel size that each is matched in, and the failure of those that have no band.
+    """Items by the bands that each is matched in, and the failure of those that have none.
 
-    No item is so matched in fewer bands, or in larger pixels, because another has such; the anchor goes with most of
-    those that are matched in the pixels of the output. In a network all are matched in these, or in larger ones of an
-    anchor from outside.
+    No item is so matched in fewer bands because another has fewer; the anchor goes with most of them.
     """
-    found: dict[_Way, list[tuple[ItemPlan, tuple[int, ...]]]] = defaultdict(list)
-    own = anchor.image.box
+    found: dict[tuple[tuple[int, ...], MatchOptions], list[tuple[ItemPlan, tuple[int, ...]]]] = defaultdict(
+        list
+    )
     refused = {}
     # scenes of one product have the same bands
     paired = cache(partial(pair_bands, match, scene_bands(anchor)))
@@ -292,22 +291,22 @@ def _grouped(
         except (InvalidRequest, InvalidStack) as error:
             refused[plan.id] = failure(str(error))
             continue
-        met = Frames.of(own, output, output if match.method == "network" else scenes[plan.id].image.box)
-        found[pairs.anchor, pairs.options.told_in(met.ratio), met.matched].append((plan, pairs.item))
-    if anchor.id in scenes:
-        fitting = [way for way in found if way[2] == own]
+        found[pairs.anchor, pairs.options].append((plan, pairs.item))
+    own = [plan for plan in plans if plan.id == anchor.id]
+    if not found and own:
         alone = anchor_bands(match, scene_bands(anchor))
-        way = max(fitting, key=lambda way: len(found[way]), default=(alone.anchor, alone.options, own))
-        found[way] += [(plan, way[0]) for plan in plans if plan.id == anchor.id]
+        found[alone.anchor, alone.options] = []
+    if own:
+        bands, options = max(found, key=lambda key: len(found[key]))
+        found[bands, options] += [(plan, bands) for plan in own]
     groups = [
         _Group(
             plans=tuple(plan for plan, _ in group),
             bands=tuple(item for _, item in group),
             anchor=bands,
             options=options,
-            frame=frame,
         )
-        for (bands, options, frame), group in found.items()
+        for (bands, options), group in found.items()
     ]
     return groups, refused
 
@@ -316,15 +315,13 @@ def _matched(
     group: _Group, scenes: Mapping[str, Scene], anchor: Scene, settings: DeliverySettings
 ) -> da.Array:
     items = [scenes[plan.id] for plan in group.plans]
-    placed = [
-        with_match_bands(scene, bands, group.frame) for scene, bands in zip(items, group.bands, strict=True)
-    ]
-    first = reference(SceneItem(scene=with_match_bands(anchor, group.anchor, group.frame)), group.options)
+    placed = [_on_anchor(scene, anchor, bands) for scene, bands in zip(items, group.bands, strict=True)]
+    first = reference(SceneItem(scene=_on_anchor(anchor, anchor, group.anchor)), group.options)
     position = next((k for k, scene in enumerate(items) if scene.id == anchor.id), None)
     return scene_deliveries(group.plans, placed, position, first, group.options, settings)
 
 
-def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene, output: GeoBox) -> da.Array:
+def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
     """Records of the scenes of a group, from all of them together, the anchor among them or behind them."""
     able = [(scenes[plan.id], bands) for plan, bands in zip(group.plans, group.bands, strict=True)]
     if all(scene.id != anchor.id for scene, _ in able):
@@ -334,15 +331,13 @@ def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene, output: 
         times=np.array([scene.time for scene, _ in able], "datetime64[ns]"),
         anchor=next(k for k, (scene, _) in enumerate(able) if scene.id == anchor.id),
     )
-    scenes_on = [with_match_bands(scene, bands, group.frame) for scene, bands in able]
-    options = group.options
-    if options.model != "shift":
-        area = network_frame(scenes_on, items.anchor, group.frame)
-        items = replace(items, lattice=network_lattice(area, group.frame))
-        options = options.told_over(network_lattice(network_frame(scenes_on, items.anchor, output), output))
+    scenes_on = [_on_anchor(scene, anchor, bands) for scene, bands in able]
+    if group.options.model != "shift":
+        area = network_frame(scenes_on, items.anchor)
+        items = replace(items, lattice=network_lattice(area, anchor.image.box))
     placed, corner = network_place(scenes_on, items.anchor)
-    first = reference(SceneItem(scene=placed[items.anchor], corner=corner), options)
-    return scene_network(scene_items(placed, corner), placed, items, first, options)
+    first = reference(SceneItem(scene=placed[items.anchor], corner=corner), group.options)
+    return scene_network(scene_items(placed, corner), placed, items, first, group.options)
 
 
 def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str, ...]:
@@ -358,19 +353,14 @@ def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str,
 
 
 def run_fingerprint(
-    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings, lattice: GeoBox | None = None
+    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
 ) -> tuple[tuple[str, str], ...]:
-    """What all items of a run depend on, by name; in a network each depends on all others.
-
-    `lattice` is that of the output, where it does not follow from the anchor alone.
-    """
+    """What all items of a run depend on, by name; in a network each depends on all others."""
     options = {one.name: getattr(match, one.name) for one in fields(match) if one.name != "estimator"}
     found = [
         ("anchor", str(tokenize(anchor, _samples([anchor])))),
         ("options", str(tokenize(sorted(options.items())))),
     ]
-    if lattice is not None:
-        found.append(("lattice", str(tokenize(lattice))))
     if match.estimator != OWN:
         found.append(("estimator", str(tokenize(estimator_identity(match.estimator)))))
     if match.method == "network":
@@ -395,6 +385,12 @@ def _samples(scenes: Sequence[Scene]) -> list[str]:
 def _files_of(scenes: Sequence[Scene]) -> list[str]:
     """Paths of the images and masks of scenes."""
     return [path for scene in scenes for path in scene.paths]
+
+
+def _on_anchor(scene: Scene, anchor: Scene, bands: Sequence[int]) -> PlacedScene:
+    """A scene on the anchor's lattice with some of its bands."""
+    indexes = [scene.positions[k] for k in bands]
+    return placed_scene(scene, anchor.image.box, indexes, names=[scene.bands[k] for k in bands])
 
 
 @contextmanager

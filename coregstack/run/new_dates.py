@@ -31,7 +31,8 @@ from coregstack.pixels.scene import Scene
 from coregstack.stack.applying import apply, check_resampling
 from coregstack.stack.conform import CLASSES, Stack, conform, item_times, scaling
 from coregstack.stack.estimating import estimate_beside
-from coregstack.stack.opening import scenes_of, scenes_on, unreadable_files
+from coregstack.stack.finding import find_scenes
+from coregstack.stack.opening import scenes_on, unreadable_files
 
 NEAREST = 2
 """Dates of the cube that help to place a new one: so many near in date, and so many near in season."""
@@ -123,10 +124,12 @@ def append(
         if ids is not None or times is not None:
             raise InvalidRequest("ids and times are those of the stack; pass them only along with files.")
         return _append(new_scenes, store, settings, resampling, storage_options)
-    scenes, unusable = scenes_of(new_scenes, ids=ids, times=times)
-    if unusable:
-        raise unreadable_files(unusable)
-    return append_scenes(scenes, store, settings, resampling=resampling, storage_options=storage_options)
+    found = find_scenes(new_scenes, ids=ids, times=times)
+    if found.unusable:
+        raise unreadable_files(found.unusable)
+    return append_scenes(
+        found.scenes, store, settings, resampling=resampling, storage_options=storage_options
+    )
 
 
 def append_scenes(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import defaultdict
 from collections.abc import Sequence
-from pathlib import Path
+from dataclasses import replace
+from functools import partial
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import InvalidRequest, InvalidStack, UnreadableFile
+from coregstack.errors import InvalidStack, UnreadableFile
 from coregstack.export.files import resolved
 from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
@@ -25,7 +26,6 @@ from coregstack.matching.choices import (
     Estimator,
     Method,
     Model,
-    OutputLattice,
     Resampling,
 )
 from coregstack.matching.options import MatchSettings
@@ -33,23 +33,23 @@ from coregstack.matching.quality import fields_in, missing_in
 from coregstack.model import OUTSIDE, WindowEstimator
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import deliver_records, file_plan, output_folder, scene_plans
+from coregstack.run.others import copy_others
 from coregstack.run.places import local_paths
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, with_table
 from coregstack.run.scheduler import Progress, compute_items
-from coregstack.run.targets import begin
-from coregstack.stack.anchor import AUTO, best_scene
+from coregstack.run.targets import begin, needed_names
+from coregstack.stack.anchor import best_scene
 from coregstack.stack.conform import Stack, conform, scaling
-from coregstack.stack.expanding import expanded
+from coregstack.stack.estimating import is_auto
+from coregstack.stack.finding import FoundScenes, find_scenes
 from coregstack.stack.lookup import find_scene
-from coregstack.stack.measured import LATTICE, applied_in, frame_of
+from coregstack.stack.measured import applied_in, frame_of
 from coregstack.stack.metadata import stack_metadata
-from coregstack.stack.opening import scenes_of, unreadable_files
-from coregstack.stack.outside import outside_of
+from coregstack.stack.opening import unreadable_files
 from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
-from coregstack.untrusted.addresses import shown, stem_of
-from coregstack.untrusted.bandnames import scene_of_band
+from coregstack.untrusted.addresses import shown
 from coregstack.untrusted.given import given_place
 from coregstack.untrusted.names import check_item_id
 
@@ -186,7 +186,6 @@ def _delivery_settings(
         anchor_id=_anchor_id(aligned),
         anchor=anchor,
         resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
-        like_anchor=aligned.attrs.get(LATTICE) == "anchor",
         cog=cog,
         fingerprint=(("quality", quality),),
         claim=claim,
@@ -203,6 +202,8 @@ def run_scenes(
     zarr: Any = None,
     ids: Sequence[str] | None = None,
     times: Sequence[Any] | None = None,
+    assets: str | None = None,
+    mask: str | Sequence[str] | bool | None = None,
     band: Band | None = None,
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
@@ -213,22 +214,25 @@ def run_scenes(
     decide: Decide = "score",
     estimator: Estimator | WindowEstimator = "coregstack",
     resampling: Resampling = "cubic",
-    lattice: OutputLattice = "items",
     cog: bool = False,
     overwrite: bool = False,
     check: bool = False,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
-    """Align scenes and write them, one file and one sidecar an item; one bad scene does not stop the others.
+    """Align scenes and write them, each with all its files and one sidecar; one bad scene does not stop the others.
+
+    Files of one acquisition are one item: it is matched in its finest bands, and all of them move by its one shift,
+    each at its own pixel size, under the names and in the folders of the product. Which products are recognised is
+    told in `coregstack.open_scenes`.
 
     Parameters
     ----------
     paths : path-like, or sequence of path-like
-        GeoTIFF or JPEG 2000 files, folders, patterns and addresses, as in `coregstack.open_scenes`.
-    anchor : str, int, time or path
-        The anchor's id, file name, time or position; or the path of a scene from outside, of any CRS, pixel size,
-        bands and extent, which is read but not delivered. "auto" for the one that `rank_anchors` puts first, among
+        GeoTIFF or JPEG 2000 files, folders, patterns and addresses, as in `coregstack.open_scenes`. Of a folder all
+        files go out: what belongs to no item is copied as it is.
+    anchor : str, int or time
+        The anchor's id, file name, time or position; "auto" for the one that `rank_anchors` puts first, among
         the largest group of scenes that overlap; the notes of the result name the scenes that were left out.
     output : path-like
         Folder to write to; it is made.
@@ -237,14 +241,12 @@ def run_scenes(
         written, it is named among the problems.
     ids, times : sequence, optional
         As in `coregstack.open_scenes`.
+    assets, mask : optional
+        As in `coregstack.open_scenes`.
     band, max_shift, threshold, min_improvement, method, nearest, model, decide, estimator
         As in `coregstack.estimate`. Scenes may have other bands than the anchor.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
-    lattice : str
-        "items": moved files keep their pixel size, counted from the anchor's corner where the CRS is the same, and an
-        anchor from outside of another CRS leaves them on the lattice of the finest item. "anchor": they take the
-        anchor's CRS and pixel size. With an anchor from outside, shifts are told in pixels of this lattice.
     cog, overwrite, progress
         As in `to_geotiffs`.
     check : bool
@@ -292,65 +294,82 @@ def run_scenes(
         estimator=estimator,
     )
     request = RunRequest(
-        match=settings, output=given_place(output, "output"), zarr=zarr, resampling=resampling, lattice=lattice,
-        cog=cog, overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
+        match=settings, output=given_place(output, "output"), zarr=zarr, resampling=resampling, cog=cog,
+        overwrite=overwrite,
+        check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
-    paths = expanded(paths)
-    scenes, unusable = scenes_of(paths, ids=ids, times=times)
-    if not scenes:
-        raise unreadable_files(unusable)
-    reference, notes = _anchor(scenes, anchor, [u.id for u in unusable])
-    names = ids if ids is not None else [stem_of(path) for path in paths]
-    asked = {name: k for k, name in enumerate(names)}
-    plans = scene_plans(scenes) + [file_plan(u.id, u.path) for u in unusable]
-    notes = (*notes, *_torn(paths))
-    items = RunItems(
-        scenes=tuple(scenes),
-        unusable=tuple(unusable),
-        plans=tuple(sorted(plans, key=lambda plan: asked[plan.id])),
-        anchor=reference,
-        inputs=local_paths([*paths, reference.image.path]),
-        notes=notes,
+    found = find_scenes(
+        paths,
+        ids=ids,
+        times=times,
+        assets=assets,
+        mask=mask,
+        anchor=None if is_auto(anchor) else anchor,
+        bands=[settings.band[0] if isinstance(settings.band, tuple) else settings.band],
     )
-    return carry_out(request, items)
+    if not found.scenes:
+        raise unreadable_files(found.unusable)
+    reference, notes = _anchor(found.scenes, anchor, [u.id for u in found.unusable])
+    items = RunItems(
+        scenes=found.scenes,
+        unusable=found.unusable,
+        plans=found.plans,
+        anchor=reference,
+        inputs=local_paths(found.roots),
+        notes=(*notes, *found.notes),
+        also=tuple(target for asset in found.others for target in asset.targets),
+    )
+    return carry_out(request, items, finish=partial(_finish, found=found))
 
 
-def _torn(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
-    """What is to be said where files are single bands of scenes: each is an item of its own."""
-    scenes: dict[tuple[Path, str], dict[str, str]] = defaultdict(dict)
-    for path in map(Path, paths):
-        if found := scene_of_band(path.stem):
-            scenes[path.parent, found[0]][found[1]] = path.name
-    several = [list(files.values()) for files in scenes.values() if len(files) > 1]
-    if not several:
+def _finish(result: RunResult, *, found: FoundScenes) -> RunResult:
+    """Copy the files of no item, and write the table; a failure here does not undo the delivered items."""
+    taken = {file.path for report in result.reports for file in report.files}
+    target = Path(result.output)
+    copied, faults, left_out = copy_others(
+        found.others, target, taken | needed_names(found.plans), verify=False
+    )
+    return with_table(
+        replace(
+            result,
+            others=tuple(copied),
+            faults=(*result.faults, *faults),
+            notes=(*result.notes, *left_out, *_converted(result, found)),
+        )
+    )
+
+
+def _converted(result: RunResult, found: FoundScenes) -> list[str]:
+    """What is to be said of files of JPEG 2000 that were moved."""
+    written = {file.path for report in result.reports for file in report.files}
+    moved = [
+        asset
+        for plan in found.plans
+        for asset in plan.assets
+        if asset.content is not None
+        and PurePosixPath(asset.name).suffix.lower() == ".jp2"
+        and PurePosixPath(asset.folder, asset.coreg_name).as_posix() in written
+    ]
+    if not moved:
         return []
-    count = sum(map(len, several))
+    count = "1 file of JPEG 2000 was" if len(moved) == 1 else f"{len(moved)} files of JPEG 2000 were"
     return [
-        f"{count} files look like the bands of {len(several)} scene{'s' if len(several) > 1 else ''}, as "
-        f"{several[0][0]} and {several[0][1]} do: each file was matched by itself, so that bands of one scene may be "
-        "moved differently. Put the bands of a scene into one file first, for example with gdalbuildvrt -separate and "
-        "gdal_translate, or load them as one item with open_stac."
+        f"{count} written as GeoTIFF, as {moved[0].coreg_name}, since what is moved is not compressed with loss."
     ]
 
 
 def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> tuple[Scene, tuple[str, ...]]:
     """The anchor, named or chosen, and what is to be said of the choice."""
-    given, anchor = anchor, shown(anchor) if isinstance(anchor, str) else anchor
-    if isinstance(anchor, str) and anchor == AUTO:
+    anchor = shown(anchor) if isinstance(anchor, str) else anchor
+    if is_auto(anchor):
         found, why, left_out = best_scene(scenes)
         check_anchor(found)
         apart = (
             f"Left out of the choice of the anchor: {item}. {reason}" for item, reason in left_out.items()
         )
         return found, (f"Chosen as the anchor: {why}", *apart)
-    if isinstance(anchor, str) and Path(anchor).stem in unreadable:
+    if isinstance(anchor, str) and {anchor, Path(anchor).stem} & {*unreadable}:
         raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or repair its file.")
-    outside = outside_of(given, scenes, unreadable)
-    if outside is not None and outside.scene is None:
-        raise InvalidRequest(
-            "A run reads its anchor from a file, so that it can be repeated: write the DataArray first, for example "
-            "with rio.to_raster, and pass the path. align and estimate take it as it is."
-        )
-    found = find_scene(scenes, anchor) if outside is None or outside.scene is None else outside.scene
+    found = find_scene(scenes, anchor)
     check_anchor(found)
     return found, ()

@@ -15,10 +15,10 @@ from coregstack.geometry.lattice import crs_name, frame_bounds, same_crs, same_p
 from coregstack.orders.scan import scan_delivery
 from coregstack.orders.scenes import order_scenes
 from coregstack.pixels.scene import Scene
-from coregstack.products.planet.names import RASTER_EXTENSIONS
 from coregstack.stack.comparing import groups_of
+from coregstack.stack.finding import find_scenes
 from coregstack.stack.lookup import find_scene
-from coregstack.stack.opening import Unusable, scenes_of, unreadable_files
+from coregstack.stack.opening import Unusable, unreadable_files
 from coregstack.stack.placing import check_anchor, unplaceable
 from coregstack.untrusted.given import given_path
 
@@ -28,7 +28,10 @@ COLUMNS = ("time", "rows", "cols", "pixel_x", "pixel_y", "crs", "bands", "dtype"
 
 
 def inspect_folder(
-    folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], *, anchor: str | None = None
+    folder: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    anchor: str | None = None,
+    mask: str | Sequence[str] | bool | None = None,
 ) -> pd.DataFrame:
     """Say what is in a folder, and what would become of it; only headers are read.
 
@@ -40,6 +43,8 @@ def inspect_folder(
     anchor : str, optional
         Item that the others are held against; by default, of the largest group of items that overlap, the one
         that overlaps most with the others.
+    mask : str, sequence of str or bool, optional
+        As in `coregstack.open_scenes`.
 
     Returns
     -------
@@ -68,9 +73,10 @@ def inspect_folder(
     given = folder if isinstance(folder, list | tuple) else [given_path(folder, "folder")]
     problems: list[str] = []
     if len(given) == 1 and os.path.isdir(given[0]):
-        scenes, unusable, problems = _found(Path(given[0]))
+        scenes, unusable, problems = _found(Path(given[0]), mask)
     else:
-        scenes, unusable = scenes_of(given)
+        found = find_scenes(given, mask=mask)
+        scenes, unusable, problems = list(found.scenes), list(found.unusable), list(found.notes)
         if not scenes:
             raise unreadable_files(unusable)
     if not scenes and not unusable:
@@ -104,24 +110,24 @@ def summarise(table: pd.DataFrame) -> list[str]:
     return [line for line in lines if not line.endswith(": ")]
 
 
-def _found(root: Path) -> tuple[list[Scene], list[Unusable], list[str]]:
+def _found(root: Path, mask: object) -> tuple[list[Scene], list[Unusable], list[str]]:
     delivery = scan_delivery(root)
+    order = order_scenes(delivery.items, "", verify=False)
+    try:
+        found = find_scenes(root, mask=mask)
+    except MissingFile:
+        found = None
     problems = [str(problem) for problem in delivery.problems]
-    found = order_scenes(delivery.items, "", verify=False)
-    scenes, unusable = list(found.scenes), list(found.unusable)
-    rest = [asset.path for asset in delivery.others if asset.path.suffix.lower() in RASTER_EXTENSIONS]
-    if rest:
-        names = [path.stem for path in rest]
-        taken = Counter([*names, *(scene.id for scene in scenes), *(item.id for item in unusable)])
-        ids = [
-            name if taken[name] == 1 else "_".join(path.relative_to(root.resolve()).with_suffix("").parts)
-            for name, path in zip(names, rest, strict=True)
-        ]
-        more, broken = scenes_of(rest, ids=ids)
-        scenes, unusable = [*scenes, *more], [*unusable, *broken]
-        listed = {str(path.relative_to(root.resolve())) for path in rest}
-        problems = [p for p in problems if not any(p.startswith(name) for name in listed)]
-    return scenes, unusable, problems
+    if found is None:
+        return list(order.scenes), list(order.unusable), problems
+    # what is told of a delivered order says more of its items than names do
+    known = {str(file.path) for item in delivery.items for file in item.images}
+    scenes = [scene for scene in found.scenes if scene.image.path not in known]
+    unusable = [item for item in found.unusable if item.path not in known]
+    listed = {asset.relative.as_posix() for asset in delivery.others}
+    problems = [problem for problem in problems if problem.split(": ")[0] not in listed]
+    notes = [note for note in found.notes if note not in problems]
+    return [*order.scenes, *scenes], [*order.unusable, *unusable], [*problems, *notes]
 
 
 def _anchor(scenes: Sequence[Scene], anchor: str | None) -> Scene | None:

@@ -41,11 +41,17 @@ def find_scene(scenes: Sequence[Scene], anchor: Any) -> Scene:
     if isinstance(anchor, str | os.PathLike):
         name = anchor = shown(os.fspath(anchor))
         named = [s for s in scenes if name in (s.id, s.image.path, os.path.basename(s.image.path))]
-        named = named or [s for s in scenes if os.path.abspath(name) == s.image.path]
+        named = named or [s for s in scenes if os.path.abspath(name) in (f.path for f in s.image.files)]
+        named = named or [s for s in scenes if _short_name(name) in (s.id, s.image.stem)]
         if len(named) == 1:
             return named[0]
     times = np.array([scene.time for scene in scenes], "datetime64[ns]")
     return scenes[_find([scene.id for scene in scenes], times, anchor)]
+
+
+def _short_name(name: str) -> str:
+    """Name of a file or of a product's folder without its extension."""
+    return os.path.splitext(os.path.basename(name.rstrip("/")))[0]
 
 
 def _find(ids: Sequence[str], times: NDArray[np.datetime64], anchor: Any) -> int:
@@ -69,14 +75,13 @@ def _find(ids: Sequence[str], times: NDArray[np.datetime64], anchor: Any) -> int
         )
     near = difflib.get_close_matches(str(anchor), ids, n=3, cutoff=0.4)
     hint = f"Similar ids: {', '.join(near)}." if near else f"The first ids are: {', '.join(ids[:3])}."
-    if hasattr(anchor, "shape"):
+    if isinstance(anchor, str | os.PathLike) and os.path.isfile(anchor):
+        hint = (
+            "A scene from outside is passed as a DataArray: rioxarray.open_rasterio of this file makes one."
+        )
+    elif hasattr(anchor, "shape"):
         hint = "An array is an anchor for estimate and align alone, as an xarray.DataArray with its CRS."
     raise AnchorNotFound(f"No item has the id or time {short(anchor)}. {hint}")
-
-
-def names_item(anchor: str, ids: Sequence[str], times: NDArray[np.datetime64]) -> bool:
-    """Whether a text is the id or the time of an item."""
-    return anchor in ids or bool(positions_of_time(times, anchor))
 
 
 def positions_of_time(times: NDArray[np.datetime64], wanted: Any) -> list[int]:

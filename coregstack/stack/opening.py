@@ -21,18 +21,14 @@ from coregstack.errors import CoregError, InvalidRequest, InvalidStack, Unreadab
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import frame_bounds, union
 from coregstack.graph.opened import open_clear, open_pixels
-from coregstack.matching.bands import band_classes, image_bands
 from coregstack.model import UNSCALED
 from coregstack.pixels.raster import RasterHeader, read_header
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack.conform import BAND_POSITION, CLASSES, Stack
-from coregstack.stack.expanding import expanded
 from coregstack.stack.placing import band_indexes, check_lattice, common_bands, placed_scene
-from coregstack.untrusted.addresses import shown, stem_of
+from coregstack.untrusted.addresses import shown
 from coregstack.untrusted.bandnames import same_bands
-from coregstack.untrusted.given import given_list
 from coregstack.untrusted.limits import STACK_PIXELS
-from coregstack.untrusted.names import check_item_id
 from coregstack.untrusted.times import time_from_name, time_from_text
 
 CHUNK = 2048
@@ -66,91 +62,33 @@ def read_headers(paths: Sequence[str | os.PathLike[str]]) -> list[RasterHeader |
         return list(pool.map(attempt, paths))
 
 
-def scenes_of(
-    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
-    *,
-    ids: Sequence[str] | None = None,
-    times: Sequence[object] | None = None,
-) -> tuple[list[Scene], list[Unusable]]:
-    """Scenes behind image files that do not form an order.
-
-    Parameters
-    ----------
-    paths : path-like, or sequence of path-like
-        GeoTIFF or JPEG 2000 files, or what stands for them, as `expanded` takes it.
-    ids : sequence of str, optional
-        Item ids; by default the file names without extension.
-    times : sequence, optional
-        Times of acquisition (anything that pandas takes, UTC); by default from a tag or the file name.
-
-    Returns
-    -------
-    scenes : list of Scene
-        Those whose header can be read.
-    unusable : list of Unusable
-        The others.
-
-    Raises
-    ------
-    InvalidRequest
-        If there are no files, counts differ, ids repeat or a time cannot be understood.
-    """
-    files = expanded(paths)
-    ids, times = (
-        None if one is None else given_list(one, name) for name, one in (("ids", ids), ("times", times))
-    )
-    for name, values in (("ids", ids), ("times", times)):
-        if values is not None and len(values) != len(files):
-            raise InvalidRequest(f"{len(files)} {name} were expected, one for each file, not {len(values)}.")
-    names = [check_item_id(i) for i in (ids if ids is not None else map(stem_of, files))]
-    if len(set(names)) < len(names):
-        repeated = sorted({n for n in names if names.count(n) > 1})
-        hint = "By default they are file names without extension: rename files, or pass ids=... in Python."
-        raise InvalidRequest(f"Item ids have to be unique, but these repeat: {repeated[:5]}. {hint}")
-    scenes, unusable = [], []
-    for k, header in enumerate(read_headers(files)):
-        if isinstance(header, CoregError):
-            unusable.append(Unusable(id=names[k], path=files[k], reason=str(header)))
-            continue
-        time = _time(times[k]) if times is not None else _found_time(header)
-        bands = image_bands(header)
-        scenes.append(
-            Scene(id=names[k], time=time, image=header, bands=bands, classes=band_classes(header, bands))
-        )
-    return scenes, unusable
-
-
 def stack_scenes(
     scenes: Sequence[Scene],
     anchor: Scene,
     *,
     bands: Sequence[str | int] | None = None,
     chunks: int | tuple[int, int] | None = None,
-    lattice: GeoBox | None = None,
 ) -> xr.DataArray:
-    """A lazy stack of scenes on the anchor's lattice, or on another one.
+    """A lazy stack of scenes on the anchor's lattice.
 
     Parameters
     ----------
     scenes : sequence of Scene
         In the order that the stack shall have.
     anchor : Scene
-        Whose lattice, order of bands and nodata value are taken.
+        Whose lattice is taken.
     bands : sequence of str or int, optional
         Bands to open, by name or position; by default those that all scenes have.
     chunks : int or tuple of int, optional
         Rows and columns of a block.
-    lattice : GeoBox, optional
-        Taken in place of the anchor's.
 
     Returns
     -------
     DataArray
         Dims (time, band, y, x).
     """
-    if lattice is None:
-        check_lattice(anchor)
-    placed, box = place(scenes, anchor, bands, lattice)
+    check_lattice(anchor)
+    placed, box = place(scenes, anchor, bands)
     return placed_stack(placed, box, chunks)
 
 
@@ -239,13 +177,10 @@ def _scaling_attributes(placed: Sequence[PlacedScene]) -> dict[str, float]:
 
 
 def place(
-    scenes: Sequence[Scene],
-    anchor: Scene,
-    bands: Sequence[str | int] | None,
-    lattice: GeoBox | None = None,
+    scenes: Sequence[Scene], anchor: Scene, bands: Sequence[str | int] | None
 ) -> tuple[list[PlacedScene], GeoBox]:
-    """Scenes on the smallest box of the anchor's lattice, or of another one, that holds them all, and that box."""
-    lattice = anchor.image.box if lattice is None else lattice
+    """Scenes on the smallest box of the anchor's lattice that holds them all, and that box."""
+    lattice = anchor.image.box
     for scene in scenes:
         try:
             frame_bounds(scene.image.box, lattice)
@@ -287,10 +222,13 @@ def _chunk_sizes(chunks: int | tuple[int, int] | None, shape: tuple[int, int]) -
     return min(int(sizes[0]), shape[0]), min(int(sizes[1]), shape[1])
 
 
-def _found_time(header: RasterHeader) -> np.datetime64:
+def found_time(header: RasterHeader, named: np.datetime64) -> np.datetime64:
+    """Time that a file tells: by a tag, else by its name or as `named`; NaT where nothing does."""
     tags = dict(header.tags)
     told = [time_from_text(tags.get(key)) for key in _TIME_TAGS]
-    told.append(time_from_name(Path(header.path).name))
+    told.append(
+        time_from_name(Path(header.path).name) if np.isnat(named) else named.astype("datetime64[us]").item()
+    )
     # TIFF writes 2020:06:30 16:41:49; it may be when the file was made, so a name counts for more
     told.append(time_from_text(tags.get("TIFFTAG_DATETIME", "").replace(":", "-", 2)))
     return to_datetime64(next((time for time in told if time is not None), None))
@@ -305,7 +243,7 @@ def to_datetime64(time: datetime | None) -> np.datetime64:
     )
 
 
-def _time(value: object) -> np.datetime64:
+def given_time(value: object) -> np.datetime64:
     try:
         # nanoseconds since 1970 hold 1678 to 2262; beyond, a date would silently become another
         stamp = pd.Timestamp(value).as_unit("ns")

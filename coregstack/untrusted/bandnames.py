@@ -139,6 +139,19 @@ def common_names(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(_common(key, sensor, codes, third=third) for key in keys)
 
 
+def spectral_order(names: Sequence[str]) -> tuple[int, ...]:
+    """Positions of bands from short wavelengths to long ones; those that are not known come last, as they were.
+
+    Examples
+    --------
+    >>> spectral_order(["B11", "B04", "aot", "B8A"])
+    (1, 3, 0, 2)
+    """
+    known = list(_ALIASES)
+    places = [known.index(name) if name in _ALIASES else len(known) for name in common_names(names)]
+    return tuple(sorted(range(len(names)), key=places.__getitem__))
+
+
 def names_nothing(names: Sequence[str]) -> bool:
     """Whether bands are only counted, as ``1``, ``2`` or ``Band 3``."""
     return all(_key(name).isdecimal() for name in names)

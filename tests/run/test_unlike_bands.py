@@ -13,7 +13,7 @@ from rasterio.errors import NotGeoreferencedWarning
 from rasterio.shutil import copy as gdal_copy
 
 import coregstack
-from coregstack.errors import InvalidRequest, UnreadableFile
+from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
 from coregstack.run.result import RunResult
 from coregstack.testing import sample_stack
 
@@ -143,13 +143,18 @@ def test_a_file_of_flags_alone_is_not_matched(tmp_path: Path, stack: xr.DataArra
         coregstack.run_scenes([anchor, flags], anchor=1, output=tmp_path / "no")
 
 
-def test_files_that_are_bands_of_scenes_are_told_of(tmp_path: Path, stack: xr.DataArray) -> None:
+def test_files_that_are_bands_of_scenes_are_one_item_or_are_told_of(
+    tmp_path: Path, stack: xr.DataArray
+) -> None:
     paths = [
         write(tmp_path / f"T33_{day}_{name}.tif", stack[k, b : b + 1].values, stack)
         for k, day in enumerate(("20200101", "20200111"))
         for b, name in enumerate(("B02", "B03"))
     ]
     result = coregstack.run_scenes(paths, anchor=0, output=tmp_path / "out", dry_run=True)
+    assert [report.id for report in result.reports] == ["T33_20200101", "T33_20200111"]
+    assert result.notes == ()
+    result = coregstack.run_scenes(paths, anchor=0, output=tmp_path / "out", dry_run=True, assets="{id}.tif")
     (note,) = result.notes
     assert "4 files look like the bands of 2 scenes" in note
     assert "T33_20200101_B02.tif" in note
@@ -215,18 +220,19 @@ def test_other_formats_and_folders_get_the_hint_that_helps(tmp_path: Path, stack
     (tmp_path / "m.xml").write_text("<?xml version='1.0'?><a/>")
     (tmp_path / "n.nc").write_bytes(b"CDF\x01" + bytes(40))
     (tmp_path / "z.tif").write_bytes(b"PK\x03\x04" + bytes(40))
-    safe = tmp_path / "S2B_MSIL1C_20210505T100000_N0300_R022_T33UUU_20210505T120000.SAFE"
-    safe.mkdir()
     hints = {
         vrt: "VRT",
         tmp_path / "m.xml": "metadata",
         tmp_path / "n.nc": "xarray",
         tmp_path / "z.tif": "unpack",
-        safe: "gdalbuildvrt",
     }
     for path, hint in hints.items():
         with pytest.raises(UnreadableFile, match=hint):
             coregstack.open_scenes([good, path], anchor=0)
+    for name, hint in (("S2B_empty.SAFE", "Unpack archives"), ("cube.zarr", "open_zarr")):
+        (tmp_path / name).mkdir()
+        with pytest.raises(MissingFile, match=hint):
+            coregstack.open_scenes([good, tmp_path / name], anchor=0)
 
 
 @pytest.mark.parametrize("suffix", [".tfw", ".TFW", ".wld"])
