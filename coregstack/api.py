@@ -188,7 +188,9 @@ def estimate(
     model : str
         How an item may be displaced. "shift": as one. "affine": by a linear map, for what is turned, scaled or
         sheared. "field": by a displacement that varies over the scene, as relief, mosaics and sensors bring it. "auto":
-        the simplest of these that regions left out of the estimate do not contradict. A field follows what most of a
+        the simplest of these that regions left out of the estimate do not contradict. "terrain": by patterns that all
+        items have in common, each times a view of the item, as height errors bring it: much finer than a field, from
+        four items on; where there are no such patterns it is "auto". A field follows what most of a
         scene agrees on; what moves by itself in a small part (ice, a landslide) does not bend it, but what moves
         smoothly over most of the scene is taken for misalignment and is taken away.
     decide : str

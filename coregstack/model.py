@@ -203,7 +203,7 @@ class DisplacementEstimate:
     """How an item is displaced against the anchor: as one, by a linear map, or by a field."""
 
     model: str
-    """``"shift"``, ``"affine"`` or ``"field"``."""
+    """``"shift"``, ``"affine"``, ``"field"`` or ``"terrain"``."""
     shift: Shift | None
     """Mean displacement over the usable overlap, px; None where nothing can be known."""
     sigma: Shift | None
@@ -297,7 +297,7 @@ class ItemQuality:
     against: str | None = None
     """Id of the item, other than the anchor, that the item was matched and scored against."""
     model: str | None = None
-    """How it is displaced: "shift", "affine" or "field"; None where nothing is known."""
+    """How it is displaced: "shift", "affine", "field" or "terrain"; None where nothing is known."""
     spread: float | None = None
     """Rms length of the displacement about its mean over the usable overlap, beyond noise, px."""
     residual: float | None = None

@@ -214,8 +214,8 @@ def _match_arguments(match: argparse._ArgumentGroup) -> None:
         "--model",
         choices=MODELS,
         default="shift",
-        help="shift: a scene moves as one; affine: turned, scaled or sheared; field: part by part; auto: the simplest "
-        "that fits (default: %(default)s)",
+        help="shift: a scene moves as one; affine: turned, scaled or sheared; field: part by part; terrain: as all "
+        "scenes do, by one relief; auto: the simplest that fits (default: %(default)s)",
     )
     match.add_argument(
         "--decide",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError
 from coregstack.export.files import WriteError, staged
 from coregstack.geometry.lattice import crs_of
-from coregstack.kernels.lattice import Lattice
+from coregstack.kernels.lattice import Lattice, pattern_lattice
 from coregstack.model import Displacement, Shift
 from coregstack.pixels import raster
 from coregstack.untrusted.names import check_item_id
@@ -83,7 +84,7 @@ def write_displacement(path: Path, displacement: Displacement, anchor: GeoBox) -
 
 
 def common_lattice(paths: Iterable[Path], anchor: GeoBox) -> Lattice:
-    """The control lattice of the anchor's frame, with as many more nodes as files on it hold.
+    """The control lattice of the anchor's frame that files lie on, with as many more nodes as they hold.
 
     Parameters
     ----------
@@ -94,11 +95,14 @@ def common_lattice(paths: Iterable[Path], anchor: GeoBox) -> Lattice:
     """
     height, width = anchor.shape
     lattice = Lattice.of((height, width))
+    boxes = []
     for path in paths:
-        try:
-            box = raster.read_header(path).box
-        except CoregError:
-            continue
+        with suppress(CoregError):
+            boxes.append(raster.read_header(path).box)
+    # patterns of a stack are known on a finer one
+    if any((~anchor.affine * box.affine).a < lattice.step - 0.5 for box in boxes):
+        lattice = pattern_lattice((height, width))
+    for box in boxes:
         x, y = ~anchor.affine * box.affine * (0.5, 0.5)
         rows, cols = (round((n - 1) * lattice.step) for n in box.shape)
         lattice = lattice.over(round(y), round(x), rows, cols)

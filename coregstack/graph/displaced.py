@@ -123,7 +123,7 @@ def _displacement(
     scale: Shift,
     first: Shift,
 ) -> NDArray[np.object_]:
-    if str(model[0]) not in ("affine", "field"):
+    if str(model[0]) not in ("affine", "field", "terrain"):
         return boxed(None)
     planes = (plane[0].astype(np.float32) for plane in (y, x, sigma))
     down, along, uncertain = planes

@@ -27,13 +27,16 @@ from coregstack.kernels.symmetric import inverse, product
 from coregstack.model import Displacement, DisplacementEstimate, PixelSource, Shift, ShiftEstimate, TiePoints
 
 MODELS = (SHIFT, AFFINE, FIELD, "auto")
-"""Models of displacement that can be asked for."""
+"""Models of displacement that can be asked for of one pair of scenes."""
+TERRAIN = "terrain"
+"""Model of a displacement that follows from the patterns of a whole stack; see `coregstack.kernels.patterns`."""
 _PITCHES = (16, 8, 8, 8, 8)
 """Side of the blocks of each step, px."""
 _NU = 4.0
 """Degrees of freedom of Student's t."""
 _MEDIAN_CHI2 = 1.386
-_CONVERGED = 0.003
+CONVERGED = 0.003
+"""Change of a displacement, px rms, at which it stands."""
 _BUDGET = 3 << 20
 """Pixels up to which every band is used, and the best one alone beyond."""
 _BANDS = 3
@@ -45,7 +48,7 @@ _STIFFER = (0.01, 0.1, 1.0)
 """Powers of the priors that are tried, in terms of the power of most evidence."""
 _SAMPLES = 8
 """Displacements by chance that tell the sigma of a field."""
-_TAIL = 1 / 3
+TAIL = 1 / 3
 """Part of the detail beyond the lattice, as the prior goes on, that there is: what displaces scenes ends somewhere."""
 _SHARP = 0.1
 """Blocks that know their displacement better have no more say in what a field leaves, px."""
@@ -55,13 +58,14 @@ _AROUND = 1.5
 """Blocks about which what a field leaves is told as one: standard deviation of a Gaussian."""
 _FORGOTTEN = 0.6
 """Lengths, over which a displacement changes by itself, from seen ground, where little of what that says is left."""
-_METHOD = 0.0005
+METHOD = 0.0005
 """What the method itself gets wrong when all is well, px."""
 _WORTH_SAYING = 0.1
 """Spread that a user is told of, px."""
 _TIES = 1024
 """Windows at most that are given as tie points."""
-_LEAST_BLOCKS = 30
+LEAST_BLOCKS = 30
+"""Blocks that have to say something."""
 
 
 def estimate_displacement(
@@ -117,11 +121,11 @@ def estimate_displacement(
         )
     if model == SHIFT:
         return as_one_shift(found)
-    search = _Search(anchor=anchor, item=item, found=found, model=model, stable=stable)
+    search = Search(anchor=anchor, item=item, found=found, model=model, stable=stable)
     state = search.run()
     if state is None:
         return as_one_shift(found)
-    return _result(state, found)
+    return result_of(state, found)
 
 
 def as_one_shift(found: ShiftEstimate) -> DisplacementEstimate:
@@ -152,7 +156,7 @@ def _words(model: str, spread: float) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _State:
+class State:
     """The model after a step, and the equations that it was found from."""
 
     model: str
@@ -168,18 +172,20 @@ class _State:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Search:
+class Search:
+    """Steps to a displacement of one model; the fields are those that `estimate_displacement` takes."""
+
     anchor: PreparedAnchor
     item: PixelSource
     found: ShiftEstimate
     model: str
     stable: NDArray[np.bool_] | None
 
-    def run(self) -> _State | None:
+    def run(self) -> State | None:
         """Step until the displacement stands; None where nothing is seen."""
         source = self.anchor.source
         lattice = Lattice.of(source.shape)
-        bands = self._bands()
+        bands = matched_bands(self.anchor, self.item, self.found)
         start = self._start(lattice, bands)
         if start is None:
             return None
@@ -191,7 +197,7 @@ class _Search:
             grid = Grid.of(source.shape, pitch)
             here = solution.at(lattice, grid.rows, grid.cols)
             equations = gather(source, self.item, bands, grid, here, self.stable)
-            if np.count_nonzero(equations.heard) < _LEAST_BLOCKS:
+            if np.count_nonzero(equations.heard) < LEAST_BLOCKS:
                 return None
             state = self._step(Basis(lattice, grid.rows, grid.cols), equations, prior)
             prior = state.prior or prior
@@ -199,18 +205,12 @@ class _Search:
             change = float(np.sqrt(np.square(state.now - here)[equations.heard].mean()))
             # steps shrink by a factor, by which the next one would be as much shorter
             if turn and (
-                change * min(1.0, change / last) < _CONVERGED
+                change * min(1.0, change / last) < CONVERGED
                 or (state.model == SHIFT and self.model == "auto")
             ):
                 break
             last = change
         return state
-
-    def _bands(self) -> list[int]:
-        """The best band, and others that were fitted where the scene is small."""
-        seen = list(dict.fromkeys(self.found.ties.band.tolist())) or list(range(self.item.bands))[:_BANDS]
-        pixels = int(np.prod(self.anchor.source.shape))
-        return seen[: max(1, min(len(seen), _BUDGET // pixels))]
 
     def _start(self, lattice: Lattice, bands: Sequence[int]) -> NDArray[np.float64] | None:
         """Linear coefficients to begin with."""
@@ -220,14 +220,14 @@ class _Search:
             return turned
         return np.array([[shift.y, 0.0, 0.0], [shift.x, 0.0, 0.0]])
 
-    def _step(self, basis: Basis, equations: Equations, prior: Prior | None) -> _State:
-        trust, _ = _trust(equations, equations.here)
+    def _step(self, basis: Basis, equations: Equations, prior: Prior | None) -> State:
+        trust, _ = trust_of(equations, equations.here)
         weighed = Weighed(equations=equations.weighted(trust), basis=basis)
         model, chosen = self._choose(weighed, prior)
         solution = weighed.solve(model, chosen)
         now = basis.blocks(solution.linear, solution.nodes)
-        _, noise = _trust(equations, now)
-        return _State(
+        _, noise = trust_of(equations, now)
+        return State(
             model=model,
             prior=chosen,
             solution=solution,
@@ -250,15 +250,28 @@ class _Search:
         return chosen.model, chosen.prior
 
 
-def _trust(equations: Equations, displacement: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+def matched_bands(anchor: PreparedAnchor, item: PixelSource, found: ShiftEstimate) -> list[int]:
+    """The best band, and others that were fitted where the scene is small."""
+    seen = list(dict.fromkeys(found.ties.band.tolist())) or list(range(item.bands))[:_BANDS]
+    pixels = int(np.prod(anchor.source.shape))
+    return seen[: max(1, min(len(seen), _BUDGET // pixels))]
+
+
+def trust_of(equations: Equations, displacement: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     """Trust in each block by Student's t of its own step against a displacement, and the blocks' noise."""
     misfit = equations.misfit(displacement)
     noise = max(float(np.median(misfit[equations.heard])) / _MEDIAN_CHI2, 1e-12)
     return np.where(equations.heard, (_NU + 2) / (_NU + misfit / noise), 0.0), noise
 
 
-def _result(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
-    """Everything that is handed on of the last step; where that is a shift, what is said of one shift."""
+def result_of(
+    state: State, found: ShiftEstimate, known: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+) -> DisplacementEstimate:
+    """Everything that is handed on of the last step; where that is a shift, what is said of one shift.
+
+    `known` is the variance of the displacement along an axis at each node, px^2, and the sigma of its mean (y, x), px,
+    where these do not follow from the prior of the state.
+    """
     if state.model == SHIFT and found.shift is not None and found.sigma is not None:
         return as_one_shift(found)
     usable = state.plain.usable * state.plain.heard
@@ -266,17 +279,17 @@ def _result(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
     left = state.plain.vector - product(state.plain.matrix, state.now - state.plain.here)
     unseen = beyond_noise(*shared_square(state.plain.matrix[None], left[None], np.ones((1, *usable.shape))))
     beyond, rough = np.zeros(usable.shape), 0.0
-    if state.model == FIELD:
+    if state.model in (FIELD, TERRAIN):
         beyond, rough = _unfollowed(state)
     unseen = max(unseen, rough)
     mean = np.einsum("ij,ijk->k", usable, state.now) / total
     bent = float(np.einsum("ij,ijk->", usable, np.square(state.now - mean)) / total)
     spread = float(np.sqrt(bent + unseen**2))
-    variance, mean_sigma = _uncertainty(state, usable)
+    variance, mean_sigma = known or _uncertainty(state, usable)
     lattice = state.weighed.basis.lattice
     rows, cols = lattice.nodes
     values = state.solution.at(lattice, rows, cols)
-    variance += np.maximum(_near_nodes(state, beyond), unseen**2) / 2
+    variance = variance + np.maximum(_near_nodes(lattice, state.plain.grid, beyond), unseen**2) / 2
     sigma = np.sqrt(np.maximum(variance, _unseen(state, mean) ** 2))
     at = np.sqrt(2 * _at_blocks(state, np.square(sigma))[state.plain.heard].mean())
     ties, residuals = _windows(state)
@@ -300,7 +313,7 @@ def _result(state: _State, found: ShiftEstimate) -> DisplacementEstimate:
     )  # fmt: skip
 
 
-def _unfollowed(state: _State) -> tuple[NDArray[np.float64], float]:
+def _unfollowed(state: State) -> tuple[NDArray[np.float64], float]:
     """Mean square length of what blocks show beyond a field and more than noise, px^2: about each block, and overall.
 
     A seam is followed as a slope, and what is left of it lies beside it.
@@ -333,33 +346,50 @@ def _alike(steps: NDArray[np.float64], weight: NDArray[np.float64], axis: int) -
     return np.where(sure > 0, np.maximum(around - _SURE * error, 0.0) / np.where(sure > 0, sure, 1), 0.0)
 
 
-def _unseen(state: _State, mean: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sigma at each node by how far it lies from ground that tells its displacement, px; 0 on such ground.
+def _unseen(state: State, mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sigma at each node by how far it lies from ground that tells its displacement, px; 0 on such ground."""
+    if state.model != FIELD:
+        return np.zeros(state.weighed.basis.lattice.shape)
+    bent, matrix = state.now - mean, state.weighed.equations.matrix
+    square = float(np.square(bent[state.plain.heard]).mean())
+    told = (matrix[..., 0] + matrix[..., 2]) / 2 * square > state.noise
+    return forgotten(state.weighed.basis.lattice, state.plain.grid, bent, state.plain.heard, told)
+
+
+def forgotten(
+    lattice: Lattice,
+    grid: Grid,
+    bent: NDArray[np.float64],
+    heard: NDArray[np.bool_],
+    told: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """Sigma at each node by how far it lies from blocks that tell a displacement; 0 where they do.
 
     The prior of most evidence is that of the ground that is seen, and of long waves it knows little. Over more than
     the distance in which the displacement itself changes, nothing is known but how far it lies about its mean.
+
+    Parameters
+    ----------
+    lattice, grid
+        Nodes and blocks.
+    bent
+        Displacement of the blocks about its mean, shape (down, across, n).
+    heard, told
+        Blocks that say something, and those that say more than nothing of the displacement, shape (down, across).
     """
-    basis, equations = state.weighed.basis, state.plain
-    lattice, grid = basis.lattice, equations.grid
-    matrix = state.weighed.equations.matrix
-    bent = state.now - mean
-    square = float(np.square(bent[equations.heard]).mean())
-    if state.model != FIELD or square == 0:
+    square = float(np.square(bent[heard]).sum(axis=-1).mean()) / bent.shape[-1]
+    if square == 0 or not told.any():
         return np.zeros(lattice.shape)
     slope = np.mean([np.square(np.diff(bent, axis=k)).mean() for k in (0, 1)]) / grid.pitch**2
     length = np.sqrt(square / max(float(slope), 1e-12))
-    told = (matrix[..., 0] + matrix[..., 2]) / 2 * square > state.noise
-    if not told.any():
-        return np.zeros(lattice.shape)
     distance = np.asarray(distance_transform_edt(~told)) * grid.pitch
-    away = np.maximum(_near_nodes(state, distance) - grid.pitch, 0.0)
+    away = np.maximum(_near_nodes(lattice, grid, distance) - grid.pitch, 0.0)
     unknown: NDArray[np.float64] = np.sqrt(square * -np.expm1(-np.square(away / (_FORGOTTEN * length))))
     return unknown
 
 
-def _near_nodes(state: _State, blocks: NDArray[np.float64]) -> NDArray[np.float64]:
+def _near_nodes(lattice: Lattice, grid: Grid, blocks: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values of the blocks nearest to the nodes."""
-    grid, lattice = state.plain.grid, state.weighed.basis.lattice
     index = [
         np.clip(np.rint((nodes - places[0]) / grid.pitch).astype(int), 0, places.size - 1)
         for nodes, places in zip(lattice.nodes, (grid.rows, grid.cols), strict=True)
@@ -367,7 +397,7 @@ def _near_nodes(state: _State, blocks: NDArray[np.float64]) -> NDArray[np.float6
     return blocks[np.ix_(*index)]
 
 
-def _at_blocks(state: _State, nodes: NDArray[np.float64]) -> NDArray[np.float64]:
+def _at_blocks(state: State, nodes: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values of the nodes at the blocks, each from the nearest node."""
     lattice, grid = state.weighed.basis.lattice, state.plain.grid
     index = [
@@ -378,7 +408,7 @@ def _at_blocks(state: _State, nodes: NDArray[np.float64]) -> NDArray[np.float64]
 
 
 def _uncertainty(
-    state: _State, usable: NDArray[np.float64]
+    state: State, usable: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Variance along an axis at each node, and the sigma of the mean (y, x)."""
     basis = state.weighed.basis
@@ -396,13 +426,13 @@ def _uncertainty(
         of_mean = posterior.variance(mean[None, :count])[0]
     else:
         large = Large(basis, state.weighed.equations.matrix, state.weighed.scale(state.prior))
-        variance = _field_variance(basis, state.weighed.equations.matrix, large)
+        variance = field_variance(basis, state.weighed.equations.matrix, large)
         of_mean = large.variance_of_mean(usable)
-        variance += _TAIL * state.prior.beyond(basis.lattice.step) / state.weighed.texture
-    return variance * state.noise + _METHOD**2, np.sqrt(of_mean * state.noise + _METHOD**2)
+        variance += TAIL * state.prior.beyond(basis.lattice.step) / state.weighed.texture
+    return variance * state.noise + METHOD**2, np.sqrt(of_mean * state.noise + METHOD**2)
 
 
-def _field_variance(basis: Basis, matrix: NDArray[np.float64], large: Large) -> NDArray[np.float64]:
+def field_variance(basis: Basis, matrix: NDArray[np.float64], large: Large) -> NDArray[np.float64]:
     """Variance of a field along an axis at each node, in units of the noise: exact, or from chance displacements."""
     lattice = basis.lattice
     at_nodes = Basis(lattice, *lattice.nodes)
@@ -420,10 +450,10 @@ def _field_variance(basis: Basis, matrix: NDArray[np.float64], large: Large) -> 
     return smoothed
 
 
-def _windows(state: _State) -> tuple[TiePoints, NDArray[np.float64]]:
+def _windows(state: State) -> tuple[TiePoints, NDArray[np.float64]]:
     """Windows with the displacement that each shows by itself, and what it shows beyond the model."""
     equations = state.plain
-    trust, noise = _trust(equations, state.now)
+    trust, noise = trust_of(equations, state.now)
     weighted = equations.weighted(trust)
     left = weighted.vector - product(weighted.matrix, state.now - equations.here)
     side = max(4, int(np.ceil(np.sqrt(equations.heard.size / _TIES))))

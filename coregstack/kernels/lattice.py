@@ -16,6 +16,8 @@ _SMALL = 400
 """Longest side of a small frame, px."""
 _STEP = 16.0
 """Distance between nodes in other frames, px."""
+_FINEST = 8.0
+"""Distance between nodes of what many dates have in common, px."""
 _NODES = 1 << 16
 """Nodes, more or less, at most: larger frames have them further apart."""
 _MANY = 40
@@ -36,8 +38,8 @@ class Lattice:
     """Rows and columns of the frame."""
 
     @classmethod
-    def of(cls, frame: tuple[int, int]) -> Lattice:
-        """The lattice of a frame.
+    def of(cls, frame: tuple[int, int], *, finest: float | None = None) -> Lattice:
+        """The lattice of a frame; `finest` is the distance between nodes in frames that are not very large, px.
 
         Examples
         --------
@@ -45,7 +47,7 @@ class Lattice:
         >>> lattice.shape, lattice.step, lattice.origin
         ((18, 16), 12.0, Shift(y=-2.5, x=-0.5))
         """
-        step = _FINE if max(frame) <= _SMALL else _STEP
+        step = finest or (_FINE if max(frame) <= _SMALL else _STEP)
         step *= max(1.0, float(np.ceil(np.sqrt(frame[0] * frame[1] / _NODES) / step)))
         # by a few nodes more where that makes cosine transforms fast
         counts = (max(4, -int(-(n - 1) // step) + 1) for n in frame)
@@ -94,6 +96,17 @@ class Lattice:
         x = (cols - (self.frame[1] - 1) / 2) / self.frame[1]
         whole = np.ones((rows.size, cols.size))
         return np.stack([whole, y[:, None] * whole, x[None] * whole], axis=-1)
+
+
+def pattern_lattice(frame: tuple[int, int]) -> Lattice:
+    """The control lattice of the patterns of a stack: many dates know finer detail than one.
+
+    Examples
+    --------
+    >>> pattern_lattice((200, 180)).shape
+    (26, 24)
+    """
+    return Lattice.of(frame, finest=_FINEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -21,7 +21,14 @@ from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure
 from coregstack.matching.estimators import OWN, estimator_name
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
-from coregstack.model import ItemQuality, PixelSource, ShiftEstimate, ValidArea, WindowEstimator
+from coregstack.model import (
+    DisplacementEstimate,
+    ItemQuality,
+    PixelSource,
+    ShiftEstimate,
+    ValidArea,
+    WindowEstimator,
+)
 
 if TYPE_CHECKING:
     from coregstack.pixels.scene import MatchPixels
@@ -81,6 +88,17 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
     found = estimate_displacement(
         reference.prepared, item.source, estimate, model=options.model, stable=reference.stable
     )
+    return judge(reference, item, estimate, found, options)
+
+
+def judge(
+    reference: Reference,
+    item: MatchPixels,
+    estimate: ShiftEstimate,
+    found: DisplacementEstimate,
+    options: MatchOptions,
+) -> ItemQuality:
+    """Score an item whose shift and displacement against the anchor were estimated, and decide."""
     band, dead = scored_band(reference.source, item.source, options.names)
     scores = matching_scores(
         reference.source,

@@ -13,8 +13,9 @@ Band: TypeAlias = str | int | tuple[str | int, str | int]
 Resampling = Literal["cubic", "bilinear", "lanczos", "nearest", "none"]
 """How pixels are moved; with "none" only geotransforms are."""
 
-Model = Literal["shift", "affine", "field", "auto"]
-"""Ways in which an item may be displaced: as one, by a linear map, by a field; or the simplest that fits."""
+Model = Literal["shift", "affine", "field", "terrain", "auto"]
+"""Ways in which an item may be displaced: as one, by a linear map, by a field, by patterns that all items have in
+common; or the simplest that fits it alone."""
 
 Decide = Literal["score", "evidence"]
 """Ways to decide whether an item is moved: by the matching score, or by whether its shift is known."""

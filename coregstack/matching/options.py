@@ -77,6 +77,11 @@ class MatchSettings:
                 f"model={self.model!r} is fitted to the blocks of estimator='coregstack', which windows of another "
                 "estimator do not replace: use model='shift', or estimator='coregstack'."
             )
+        if self.model == "terrain" and self.method != "direct":
+            raise InvalidRequest(
+                "model='terrain' finds what all items have in common from their matches with the anchor, and not with "
+                f"method={self.method!r}: use method='direct', or model='field' with the network."
+            )
         for name in ("threshold", "min_improvement"):
             value = getattr(self, name)
             if not isinstance(value, _NUMBERS) or not 0 <= value <= 1:
@@ -84,6 +89,11 @@ class MatchSettings:
         reach = self.max_shift
         if reach is not None and not (isinstance(reach, _NUMBERS) and 0 < reach < float("inf")):
             raise InvalidRequest(f"max_shift has to be a positive number of pixels, not {reach!r}.")
+
+    @property
+    def together(self) -> bool:
+        """Whether what is said of an item follows from all items, and not from it and the anchor alone."""
+        return self.method == "network" or self.model == "terrain"
 
     def bound(self, bands: Sequence[str]) -> MatchOptions:
         """The same for a stack of known bands.

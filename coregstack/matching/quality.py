@@ -114,7 +114,7 @@ FIELDS = (
         stac="coreg:matching_score_improvement", page="gain",
     ),
     Field(
-        name="model", units="", meaning="how it is displaced: shift, affine or field", get=lambda q: q.model,
+        name="model", units="", meaning="how it is displaced: shift, affine, field or terrain", get=lambda q: q.model,
         required=False, sidecar="model", stac="coreg:model", page="model",
     ),
     Field(

@@ -33,6 +33,7 @@ from coregstack.graph.blocks import object_array
 from coregstack.graph.matched import reference, scene_items
 from coregstack.graph.network import Items, scene_network
 from coregstack.graph.sketches import network_frame, network_lattice, network_place
+from coregstack.graph.terrain import terrain_records
 from coregstack.graph.written import deliveries, scene_deliveries
 from coregstack.matching.bands import anchor_bands, pair_bands
 from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
@@ -90,7 +91,7 @@ def run_items(
     settings : DeliverySettings
         What holds for the whole run.
     match : MatchSettings
-        How items are matched; by the method "network" items that are done take part in it all the same.
+        How items are matched; where all are adjusted together, items that are done take part all the same.
     overwrite : bool
         Whether items that an earlier run has done are done again.
     progress : callable, optional
@@ -120,8 +121,8 @@ def run_items(
     for group in groups:
         matched = [k for k, plan in enumerate(group.plans) if plan.id not in done]
         order += [group.plans[k].id for k in matched]
-        if matched and network:
-            records = _network(group, scenes, anchor)[matched]
+        if matched and match.together:
+            records = (_network if network else _terrain)(group, scenes, anchor)[matched]
             parts.append(deliveries([group.plans[k] for k in matched], records, settings))
         elif matched:
             parts.append(_matched(group.only(matched), scenes, anchor, settings))
@@ -314,10 +315,8 @@ def _by_bands(
 def _matched(
     group: _Group, scenes: Mapping[str, Scene], anchor: Scene, settings: DeliverySettings
 ) -> da.Array:
-    items = [scenes[plan.id] for plan in group.plans]
-    placed = [_on_anchor(scene, anchor, bands) for scene, bands in zip(items, group.bands, strict=True)]
-    first = reference(SceneItem(scene=_on_anchor(anchor, anchor, group.anchor)), group.options)
-    position = next((k for k, scene in enumerate(items) if scene.id == anchor.id), None)
+    placed, own, position = _placed(group, scenes, anchor)
+    first = reference(SceneItem(scene=own), group.options)
     return scene_deliveries(group.plans, placed, position, first, group.options, settings)
 
 
@@ -340,6 +339,25 @@ def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Ar
     return scene_network(scene_items(placed, corner), placed, items, first, group.options)
 
 
+def _terrain(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
+    """Records of the scenes of a group, from the patterns that they have in common."""
+    items, first, position = _placed(group, scenes, anchor)
+    prepared, (height, width) = reference(SceneItem(scene=first), group.options), anchor.image.box.shape
+    return terrain_records(
+        scene_items(items), position, prepared, group.options, (height, width), reread=False
+    )
+
+
+def _placed(
+    group: _Group, scenes: Mapping[str, Scene], anchor: Scene
+) -> tuple[list[PlacedScene], PlacedScene, int | None]:
+    """The scenes of a group and the anchor on the anchor's lattice, and its position among them."""
+    items = [scenes[plan.id] for plan in group.plans]
+    placed = [_on_anchor(scene, anchor, bands) for scene, bands in zip(items, group.bands, strict=True)]
+    position = next((k for k, scene in enumerate(items) if scene.id == anchor.id), None)
+    return placed, _on_anchor(anchor, anchor, group.anchor), position
+
+
 def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str, ...]:
     """One line on items that are not moved, by the rule, although a shift is known; empty if there are none."""
     count = sum(stays_unapplied(report.quality) for report in reports)
@@ -355,7 +373,7 @@ def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str,
 def run_fingerprint(
     anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
 ) -> tuple[tuple[str, str], ...]:
-    """What all items of a run depend on, by name; in a network each depends on all others."""
+    """What all items of a run depend on, by name; where they are adjusted together each depends on all others."""
     options = {one.name: getattr(match, one.name) for one in fields(match) if one.name != "estimator"}
     found = [
         ("anchor", str(tokenize(anchor, _samples([anchor])))),
@@ -363,7 +381,7 @@ def run_fingerprint(
     ]
     if match.estimator != OWN:
         found.append(("estimator", str(tokenize(estimator_identity(match.estimator)))))
-    if match.method == "network":
+    if match.together:
         found.append(("scenes", str(tokenize(list(scenes), _samples(scenes)))))
     return tuple(found)
 
@@ -372,7 +390,7 @@ def reference_digests(
     anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
 ) -> tuple[tuple[str, str], ...]:
     """Path and SHA-256 of the files that every item of a run depends on."""
-    all_of = scenes if match.method == "network" else [anchor]
+    all_of = scenes if match.together else [anchor]
     return tuple((path, file_digest(path, "sha256")) for path in _files_of(all_of))
 
 

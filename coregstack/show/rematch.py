@@ -39,6 +39,7 @@ from coregstack.stack.lookup import find_anchor
 from coregstack.stack.provenance import pristine_scenes
 
 SHIFT: Model = "shift"
+TERRAIN: Model = "terrain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -117,10 +118,11 @@ class Rematch:
     def _options(self, k: int, model: Model) -> MatchOptions:
         """How an item is matched: as asked for, else with the model that it is displaced by, if its pixels show it."""
         if self.options.model != SHIFT:
-            return self.options
-        if self.models is not None and self._varies(k) and not self.moved_by_field(k):
+            model = self.options.model
+        elif self.models is not None and self._varies(k) and not self.moved_by_field(k):
             model = cast(Model, self.models[k])
-        return replace(self.options, model=model)
+        # patterns are those of a whole stack, and one item alone can only follow them by a field
+        return replace(self.options, model="field" if model == TERRAIN else model)
 
 
 def rematch(

@@ -17,7 +17,8 @@ from coregstack.graph.displaced import displacement_planes
 from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
 from coregstack.graph.network import Items, array_network, scene_network
 from coregstack.graph.sketches import network_frame, network_lattice, network_place
-from coregstack.kernels.lattice import Lattice
+from coregstack.graph.terrain import terrain_records
+from coregstack.kernels.lattice import Lattice, pattern_lattice
 from coregstack.matching.bands import BandPairs, pair_bands
 from coregstack.matching.estimators import estimator_name
 from coregstack.matching.items import MatchItem, SceneItem
@@ -154,6 +155,10 @@ def _records(
             frame,
             lattice,
         )
+    if options.model == "terrain":
+        shape, reread = (frame.shape[0], frame.shape[1]), scenes is None
+        told = terrain_records(items, inside, prepared, options, shape, reread=reread)
+        return told, frame, pattern_lattice(shape)
     return records(items, inside, prepared, options), frame, lattice
 
 

@@ -1,0 +1,121 @@
+"""Graphs of stacks that are displaced in patterns: a task a date tells, one solves, a task a date concludes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import dask.array as da
+import numpy as np
+from dask.base import tokenize
+from dask.delayed import Delayed
+from dask.graph_manipulation import bind
+from numpy.typing import NDArray
+
+from coregstack.graph.blocks import boxed, flags
+from coregstack.matching.assess import Reference, reference_quality, unmatched
+from coregstack.matching.items import MatchItem
+from coregstack.matching.options import MatchOptions
+from coregstack.model import ItemQuality
+from coregstack.network.dates import DateMatch, conclude_date, match_date, place_dates
+from coregstack.network.terrain import learners
+
+_SEED = "coregstack-terrain"
+_NO_OBJECTS = np.empty(0, object)
+
+
+def terrain_records(
+    items: da.Array,
+    anchor: int | None,
+    reference: Delayed,
+    options: MatchOptions,
+    frame: tuple[int, int],
+    *,
+    reread: bool,
+) -> da.Array:
+    """An `ItemQuality` for each item, from the patterns of all of them together.
+
+    Parameters
+    ----------
+    items : dask Array
+        Of `MatchItem`.
+    anchor : int, optional
+        Position of the anchor, None where it is none of them.
+    reference : Delayed
+        The anchor, prepared.
+    options : MatchOptions
+    frame : tuple of int
+        Rows and columns of the anchor.
+    reread : bool
+        Whether the items hold their pixels: these are computed twice then, instead of being held for as long as the
+        slowest item takes.
+    """
+    count = items.shape[0]
+    is_anchor = flags(count, anchor)
+    asked = da.from_array(learners(count, frame), chunks=1)
+    name = tokenize(items.name, anchor, reference.key, options)
+    matches = da.map_blocks(
+        _match, items, is_anchor, asked, reference=reference, options=options,
+        dtype=object, meta=_NO_OBJECTS, name="coregstack-told-" + name,
+    )  # fmt: skip
+    places = da.map_blocks(
+        _place,
+        matches.rechunk(-1),
+        frame=frame,
+        dtype=object,
+        meta=_NO_OBJECTS,
+        name="coregstack-patterns-" + name,
+    ).rechunk(1)
+    again = bind(items, places, seed=_SEED) if reread else items
+    concluded: da.Array = da.map_blocks(
+        _conclude, again, is_anchor, places, reference=reference, options=options,
+        dtype=object, meta=_NO_OBJECTS, name="coregstack-terrain-" + name,
+    )  # fmt: skip
+    return concluded
+
+
+def _match(
+    items: NDArray[np.object_],
+    is_anchor: NDArray[np.bool_],
+    asked: NDArray[np.bool_],
+    reference: Reference | ItemQuality,
+    options: MatchOptions,
+) -> NDArray[np.object_]:
+    """A `DateMatch`, what became of an item that cannot be matched, or None."""
+    if is_anchor[0] or isinstance(reference, ItemQuality):
+        return boxed(None)
+    item: MatchItem = items[0]
+    try:
+        return boxed(match_date(reference, item.load(options), options, learn=bool(asked[0])))
+    except Exception as error:
+        return boxed(unmatched(item.id, error))
+
+
+def _place(matches: NDArray[np.object_], frame: tuple[int, int]) -> NDArray[np.object_]:
+    """A `DatePlace` for each date that was matched; what else was said of an item is handed on."""
+    out = matches.copy()
+    known = [match if isinstance(match, DateMatch) else None for match in matches]
+    for k, place in enumerate(place_dates(known, frame)):
+        if place is not None:
+            out[k] = place
+    return out
+
+
+def _conclude(
+    items: NDArray[np.object_],
+    is_anchor: NDArray[np.bool_],
+    places: NDArray[np.object_],
+    reference: Reference | ItemQuality,
+    options: MatchOptions,
+) -> NDArray[np.object_]:
+    if is_anchor[0]:
+        return boxed(reference_quality(reference))
+    if isinstance(reference, ItemQuality):
+        return boxed(reference)
+    item: MatchItem = items[0]
+    place: Any = places[0]
+    if isinstance(place, ItemQuality):
+        return boxed(place)
+    try:
+        return boxed(conclude_date(reference, item.load(options), place, options))
+    except Exception as error:
+        return boxed(unmatched(item.id, error))

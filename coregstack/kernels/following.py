@@ -1,0 +1,149 @@
+"""A date of a stack whose dates are displaced in the same patterns: what it tells of them, and how it follows them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.equations import Grid, gather
+from coregstack.kernels.field import (
+    CONVERGED,
+    LEAST_BLOCKS,
+    METHOD,
+    TERRAIN,
+    Search,
+    State,
+    matched_bands,
+    result_of,
+    trust_of,
+)
+from coregstack.kernels.overview import PreparedAnchor
+from coregstack.kernels.patterns import LINEAR, PITCH, Numbers, Patterns, Told, fitted, normal_of
+from coregstack.kernels.posterior import Basis, Solution
+from coregstack.kernels.selection import FIELD, Weighed
+from coregstack.model import DisplacementEstimate, PixelSource, ShiftEstimate
+
+_NEAR, _FAR = (8, 8, 8), (16, 8, 8, 8)
+"""Blocks of each step, px: from numbers that are known nearly, and from a shift."""
+
+
+def tell(
+    anchor: PreparedAnchor,
+    item: PixelSource,
+    found: ShiftEstimate,
+    *,
+    stable: NDArray[np.bool_] | None = None,
+) -> Told | None:
+    """What a date tells of the patterns of its stack.
+
+    Parameters
+    ----------
+    anchor
+        What `prepare_anchor` returned.
+    item
+        Match bands of the date, in the anchor's order.
+    found
+        What `estimate_shift` returned for them.
+    stable
+        True on ground that may drive the displacement, shape of the anchor's frame; None for all.
+
+    Returns
+    -------
+    Told or None
+        None where the shift is not known, or too little is seen.
+    """
+    if found.shift is None:
+        return None
+    state = Search(anchor=anchor, item=item, found=found, model=FIELD, stable=stable).run()
+    if state is None:
+        return None
+    _, noise = trust_of(state.plain, state.now)
+    return Told(
+        grid=state.plain.grid,
+        matrix=(state.plain.matrix / noise).astype(np.float32),
+        target=(state.plain.target / noise).astype(np.float32),
+        own=state.now.astype(np.float32),
+    )
+
+
+def follow(
+    anchor: PreparedAnchor,
+    item: PixelSource,
+    found: ShiftEstimate,
+    patterns: Patterns,
+    *,
+    start: NDArray[np.float64] | None = None,
+    stable: NDArray[np.bool_] | None = None,
+) -> tuple[DisplacementEstimate, NDArray[np.float64]] | None:
+    """The displacement of a date by patterns that are known.
+
+    Parameters
+    ----------
+    anchor, item, found, stable
+        As in `tell`; the shift has to be known.
+    patterns
+        Patterns of the stack.
+    start
+        Numbers that are near to those of the date, shape (2, 3 + patterns); by default its shift.
+
+    Returns
+    -------
+    tuple or None
+        The displacement, on the lattice of the patterns, and the view (y, x) for each pattern, px, shape (patterns, 2);
+        None where too little is seen.
+    """
+    source = anchor.source
+    values = np.zeros((2, LINEAR + patterns.count)) if start is None else start
+    if start is None and found.shift is not None:
+        values[:, 0] = found.shift
+    bands = matched_bands(anchor, item, found)
+    for pitch in _FAR if start is None else _NEAR:
+        grid = Grid.of(source.shape, pitch)
+        functions = patterns.functions(grid.rows, grid.cols)
+        here = functions @ values.T
+        equations = gather(source, item, bands, grid, here, stable)
+        if np.count_nonzero(equations.heard) < LEAST_BLOCKS:
+            return None
+        trust, noise = trust_of(equations, here)
+        weighted = equations.weighted(trust)
+        normal = normal_of(functions, weighted.matrix / noise, weighted.target / noise)
+        numbers = fitted(normal, patterns.precision)
+        values, now = numbers.values, functions @ numbers.values.T
+        if pitch == PITCH and np.sqrt(np.square(now - here)[equations.heard].mean()) < CONVERGED:
+            break
+    state = State(
+        model=TERRAIN,
+        prior=None,
+        solution=Solution(
+            linear=values[:, :LINEAR] + values[:, LINEAR:] @ patterns.linear,
+            nodes=np.tensordot(values[:, LINEAR:], patterns.nodes, 1),
+        ),
+        weighed=Weighed(equations=weighted, basis=Basis(patterns.lattice, grid.rows, grid.cols)),
+        plain=equations,
+        now=now,
+        noise=trust_of(equations, now)[1],
+    )
+    estimate = result_of(state, found, _uncertainty(patterns, numbers, functions, state))
+    views = values[:, LINEAR:].T
+    told = ", ".join(f"({y:+.2f}, {x:+.2f})" for y, x in views)
+    some = "one pattern" if patterns.count == 1 else f"{patterns.count} patterns"
+    words = f"it follows {some} that the dates have in common, by {told} px"
+    return replace(estimate, details="; ".join(filter(None, (words, estimate.details)))), views
+
+
+def _uncertainty(
+    patterns: Patterns, numbers: Numbers, functions: NDArray[np.float64], state: State
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variance along an axis at each node, and the sigma of the mean (y, x)."""
+    count = functions.shape[-1]
+    parts = numbers.covariance[:count, :count], numbers.covariance[count:, count:]
+    at = patterns.functions(*patterns.lattice.nodes)
+    own = np.mean([np.einsum("ijk,kl,ijl->ij", at, part, at) for part in parts], axis=0)
+    views = np.square(numbers.values[:, LINEAR:]).mean(axis=0)
+    usable = state.plain.usable * state.plain.heard
+    mean = np.einsum("ij,ijk->k", usable, functions) / usable.sum()
+    of_mean = np.array([mean @ part @ mean for part in parts])
+    variance: NDArray[np.float64] = own + np.tensordot(views, patterns.variance, 1) + METHOD**2
+    return variance, np.sqrt(of_mean + METHOD**2)

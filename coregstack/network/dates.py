@@ -1,0 +1,123 @@
+"""Dates of a stack that is displaced in patterns: what each tells, where all together put it, and its quality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coregstack.kernels.displacement import sampled
+from coregstack.kernels.field import estimate_displacement
+from coregstack.kernels.following import follow, tell
+from coregstack.kernels.lattice import pattern_lattice
+from coregstack.kernels.patterns import Patterns, Told
+from coregstack.matching.assess import Reference, judge, remarks, shift_between
+from coregstack.matching.options import MatchOptions
+from coregstack.model import Displacement, DisplacementEstimate, ItemQuality, ShiftEstimate
+from coregstack.network.terrain import find_terrain
+
+if TYPE_CHECKING:
+    from coregstack.pixels.scene import MatchPixels
+
+SIMPLER = "auto"
+"""How the dates of a stack without patterns are displaced: each by the simplest model that fits it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DateMatch:
+    """What a date and the anchor tell."""
+
+    found: ShiftEstimate
+    told: Told | None
+    """What it tells of the patterns; None where it tells nothing, or is not asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class DatePlace:
+    """Where all dates together put one of them."""
+
+    found: ShiftEstimate
+    patterns: Patterns | None
+    """Patterns of the stack; None where it has none."""
+    numbers: NDArray[np.float64] | None
+    """The date's numbers, as `coregstack.network.terrain.Terrain` holds them; None where it told nothing."""
+    reason: str
+    """Why there are no patterns, in words."""
+
+
+def match_date(reference: Reference, item: MatchPixels, options: MatchOptions, *, learn: bool) -> DateMatch:
+    """Match a date with the anchor; `learn` says whether it is asked what it tells of the patterns."""
+    found = shift_between(reference.prepared, item.source, options.estimator, options.max_shift)
+    told = tell(reference.prepared, item.source, found, stable=reference.stable) if learn else None
+    return DateMatch(found=found, told=told)
+
+
+def place_dates(matches: Sequence[DateMatch | None], frame: tuple[int, int]) -> list[DatePlace | None]:
+    """Find the patterns of a stack, and the numbers of its dates.
+
+    Parameters
+    ----------
+    matches
+        One for each date; None for the anchor and for what cannot be read.
+    frame
+        Rows and columns of the anchor.
+    """
+    told = [None if match is None else match.told for match in matches]
+    terrain = find_terrain(told, frame, pattern_lattice(frame))
+    return [
+        None
+        if match is None
+        else DatePlace(found=match.found, patterns=terrain.patterns, numbers=numbers, reason=terrain.reason)
+        for match, numbers in zip(matches, terrain.numbers, strict=True)
+    ]
+
+
+def conclude_date(
+    reference: Reference, item: MatchPixels, place: DatePlace, options: MatchOptions
+) -> ItemQuality:
+    """Displace a date by the patterns of its stack, score it and decide.
+
+    Parameters
+    ----------
+    reference : Reference
+        The anchor.
+    item : MatchPixels
+        The date's match bands.
+    place : DatePlace
+        What `place_dates` said of it.
+    options : MatchOptions
+    """
+    return judge(reference, item, place.found, _displacement(reference, item, place), options)
+
+
+def _displacement(reference: Reference, item: MatchPixels, place: DatePlace) -> DisplacementEstimate:
+    known = None
+    if place.patterns is not None and place.found.shift is not None:
+        known = follow(
+            reference.prepared,
+            item.source,
+            place.found,
+            place.patterns,
+            start=place.numbers,
+            stable=reference.stable,
+        )
+    if known is not None:
+        return known[0]
+    simpler = estimate_displacement(
+        reference.prepared, item.source, place.found, model=SIMPLER, stable=reference.stable
+    )
+    if simpler.displacement is not None:
+        simpler = replace(simpler, displacement=_on_lattice(simpler.displacement, reference.source.shape))
+    if place.patterns is not None or simpler.shift is None:
+        return simpler
+    return replace(simpler, details=remarks(f"no pattern: {place.reason}", simpler.details))
+
+
+def _on_lattice(displacement: Displacement, frame: tuple[int, int]) -> Displacement:
+    """A displacement on the lattice that all items of the stack have."""
+    lattice = pattern_lattice(frame)
+    y, x, sigma = (plane.astype(np.float32) for plane in sampled(displacement, *lattice.nodes))
+    return Displacement(origin=lattice.origin, step=lattice.step, y=y, x=x, sigma=sigma)

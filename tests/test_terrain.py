@@ -1,0 +1,123 @@
+"""Stacks that are displaced in patterns, through the public functions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import dask
+import dask.array as da
+import numpy as np
+import pytest
+import rasterio
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter, map_coordinates
+
+from coregstack import apply, estimate, run_scenes
+from coregstack.errors import InvalidRequest
+from coregstack.testing import sample_stack
+
+SIZE = 200
+DATES = 6
+
+
+@pytest.fixture(scope="module")
+def truth() -> NDArray[np.float64]:
+    """Displacement of each date, shape (time, 2, y, x): its shift, and one relief under its view."""
+    rng = np.random.default_rng(3)
+    relief = gaussian_filter(rng.normal(size=(SIZE, SIZE)), 12, mode="nearest")
+    relief = (relief - relief.mean()) / relief.std()
+    views, shifts = rng.normal(0, 0.5, (DATES, 2, 1, 1)), rng.uniform(-2, 2, (DATES, 2, 1, 1))
+    return shifts + views * relief
+
+
+@pytest.fixture(scope="module")
+def stack(truth: NDArray[np.float64]) -> xr.DataArray:
+    """The anchor and six dates, one band."""
+    first = sample_stack(DATES + 1, shape=(SIZE, SIZE), seed=7).compute().drop_vars("clear").isel(band=[2])
+    rng = np.random.default_rng(4)
+    anchor = first.values[0, 0].astype(float)
+    y, x = np.mgrid[:SIZE, :SIZE].astype(float)
+    scenes = [anchor]
+    for true in truth:
+        back = np.zeros_like(true)
+        for _ in range(12):
+            back = np.stack(
+                [map_coordinates(d, [y + back[0], x + back[1]], order=3, mode="nearest") for d in true]
+            )
+        item = map_coordinates(anchor, [y + back[0], x + back[1]], order=5, mode="nearest")
+        scenes.append(item + rng.normal(0, 0.05 * anchor.std(), item.shape))
+    return first.copy(data=np.stack(scenes)[:, None].clip(1, 60000).round().astype(np.uint16))
+
+
+@pytest.fixture(scope="module")
+def quality(stack: xr.DataArray) -> xr.Dataset:
+    return estimate(stack, anchor=0, model="terrain", threshold=1.0).compute()
+
+
+def left(quality: xr.Dataset, stack: xr.DataArray, truth: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What is left of the displacement (time, 2, y, x) at the nodes away from the edges, px."""
+    rows = ((quality.lattice_y - stack.y[0]) / (stack.y[1] - stack.y[0])).values
+    cols = ((quality.lattice_x - stack.x[0]) / (stack.x[1] - stack.x[0])).values
+    inside = [(v > 20) & (v < SIZE - 20) for v in (rows, cols)]
+    at = np.meshgrid(rows[inside[0]], cols[inside[1]], indexing="ij")
+    found = np.stack(
+        [quality[f"displacement_{axis}"].values[1:][:, *np.ix_(*inside)] for axis in "yx"], axis=1
+    )
+    return found - np.array([[map_coordinates(d, at, order=3) for d in both] for both in truth])
+
+
+def test_dates_follow_the_relief_that_they_have_in_common(
+    stack: xr.DataArray, quality: xr.Dataset, truth: NDArray[np.float64]
+) -> None:
+    assert quality.model.values.tolist() == ["", *["terrain"] * DATES]
+    assert all("one pattern that the dates have in common" in text for text in quality.details.values[1:])
+    rest = np.sqrt(np.square(left(quality, stack, truth)).sum(axis=1).mean())
+    field = estimate(stack[:3], anchor=0, model="field", threshold=1.0).compute()
+    own = np.sqrt(np.square(left(field, stack, truth[:2])).sum(axis=1).mean())
+    assert rest < 0.08
+    assert rest < 0.8 * own
+    assert float(quality.residual[1:].max()) < 0.15
+
+
+def test_it_is_lazy_and_does_not_depend_on_chunks(stack: xr.DataArray, quality: xr.Dataset) -> None:
+    def fail(*_: object, **__: object) -> object:
+        raise AssertionError("computed")
+
+    chunked = stack.copy(data=da.from_array(stack.values, chunks=(2, 1, 64, 128)))
+    with dask.config.set(scheduler=fail):
+        lazy = estimate(chunked, anchor=0, model="terrain", threshold=1.0)
+    found = lazy.compute()
+    xr.testing.assert_identical(found.drop_vars("details"), quality.drop_vars("details"))
+    assert found.details.values.tolist() == quality.details.values.tolist()
+
+
+def test_a_stack_without_relief_is_displaced_by_shifts() -> None:
+    found = estimate(sample_stack(5, shape=(200, 200)), anchor=0, model="terrain", threshold=1.0).compute()
+    assert found.model.values.tolist() == ["", *["shift"] * 4]
+    assert all("No pattern: " in text for text in found.details.values[1:])
+
+
+def test_files_of_a_run_move_by_the_patterns(
+    stack: xr.DataArray, quality: xr.Dataset, tmp_path: Path
+) -> None:
+    paths = []
+    for k in range(DATES + 1):
+        paths.append(tmp_path / f"date{k}.tif")
+        stack.isel(time=k).drop_vars("id").rio.to_raster(paths[-1])
+    result = run_scenes(paths, anchor="date0", output=tmp_path / "out", model="terrain", threshold=1.0)
+    told = result.to_quality()
+    assert told.model.values.tolist() == quality.model.values.tolist()
+    np.testing.assert_allclose(told.displacement_y[1:], quality.displacement_y[1:], atol=1e-4)
+    aligned = apply(stack, quality).values[3, 0].astype(float)
+    with rasterio.open(tmp_path / "out" / "date3_coreg.tif") as file:
+        written = file.read(1, boundless=True, window=rasterio.windows.from_bounds(
+            *stack.rio.bounds(), transform=file.transform
+        )).astype(float)  # fmt: skip
+    inner = slice(10, -10)
+    assert np.abs(written - aligned)[inner, inner].max() <= 1
+
+
+def test_the_network_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="method='direct'"):
+        estimate(sample_stack(2, shape=(64, 64)), anchor=0, model="terrain", method="network")
