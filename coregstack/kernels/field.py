@@ -54,6 +54,11 @@ _SHARP = 0.1
 """Blocks that know their displacement better have no more say in what a field leaves, px."""
 _SURE = 2.0
 """Standard errors by which what blocks show together has to exceed 0."""
+_GATHERED = 2.0
+"""Mean of the squares over the square of the mean of the power of a field's finest detail, at most where it is alike
+all over the scene, as where it is smooth or rough by one law."""
+_CLIFFS = 2.0
+"""What is left beside cliffs and seams, in terms of the power of the finest detail that is followed there."""
 _AROUND = 1.5
 """Blocks about which what a field leaves is told as one: standard deviation of a Gaussian."""
 _FORGOTTEN = 0.6
@@ -62,6 +67,8 @@ METHOD = 0.0005
 """What the method itself gets wrong when all is well, px."""
 _WORTH_SAYING = 0.1
 """Spread that a user is told of, px."""
+_WORTH = 2.0
+"""What a model has to bend a scene by, in terms of what it leaves, to be taken in place of one shift."""
 _TIES = 1024
 """Windows at most that are given as tie points."""
 LEAST_BLOCKS = 30
@@ -125,7 +132,15 @@ def estimate_displacement(
     state = search.run()
     if state is None:
         return as_one_shift(found)
-    return result_of(state, found)
+    result = result_of(state, found)
+    if model == "auto" and found.shift is not None and not _worth_it(result):
+        return as_one_shift(found)
+    return result
+
+
+def _worth_it(found: DisplacementEstimate) -> bool:
+    """Whether what a model bends a scene by is well more than what it leaves."""
+    return found.spread is None or found.residual is None or found.spread > _WORTH * found.residual
 
 
 def as_one_shift(found: ShiftEstimate) -> DisplacementEstimate:
@@ -281,6 +296,8 @@ def result_of(
     beyond, rough = np.zeros(usable.shape), 0.0
     if state.model in (FIELD, TERRAIN):
         beyond, rough = _unfollowed(state)
+    if state.model == FIELD:
+        beyond += _sharper(state)
     unseen = max(unseen, rough)
     mean = np.einsum("ij,ijk->k", usable, state.now) / total
     bent = float(np.einsum("ij,ijk->", usable, np.square(state.now - mean)) / total)
@@ -330,6 +347,23 @@ def _unfollowed(state: State) -> tuple[NDArray[np.float64], float]:
     overall = max(0.0, more.sum() / weight.sum() - float(np.median(variance[good])))
     local = np.maximum(*(_alike(away, weight, axis) for axis in (0, 1)))
     return local, float(np.sqrt(overall))
+
+
+def _sharper(state: State) -> NDArray[np.float64]:
+    """Mean square length about each block of detail that is sharper than the lattice, px^2.
+
+    Blocks that lie further off than a fit reaches do not show it. But where the finest detail that is followed is
+    gathered in few places, as beside cliffs and seams, it is not the end of what there is.
+    """
+    width = state.weighed.basis.lattice.step / state.plain.grid.pitch
+    coarse = np.stack(
+        [gaussian_filter(axis, width, mode="nearest") for axis in np.moveaxis(state.now, -1, 0)]
+    )
+    fine = gaussian_filter(np.square(np.moveaxis(state.now, -1, 0) - coarse).sum(axis=0), 1.0)
+    power = fine[state.plain.heard]
+    gathered = np.square(power).mean() / max(float(power.mean()) ** 2, 1e-24)
+    sharper: NDArray[np.float64] = fine * (_CLIFFS * min(max(gathered - _GATHERED, 0.0), 1.0))
+    return sharper
 
 
 def _alike(steps: NDArray[np.float64], weight: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

@@ -246,10 +246,13 @@ def left_out(weighed: Weighed, candidates: Sequence[tuple[str, Prior | None]], s
 
 
 def simplest(candidates: Sequence[Candidate], errors: float) -> Candidate:
-    """The first of candidates, ordered from simple to rich, whose loss is about that of the best one."""
+    """The first of candidates, ordered from simple to rich, whose loss is about that of the best one.
+
+    Where that is a field, there is one, and how rough it is the best of them tells.
+    """
     best = min(candidates, key=lambda c: float(c.loss.sum()))
     for candidate in candidates:
         worse = candidate.loss - best.loss
-        if worse.sum() <= errors * np.sqrt(worse.size) * worse.std():
+        if candidate.model != best.model and worse.sum() <= errors * np.sqrt(worse.size) * worse.std():
             return candidate
     return best

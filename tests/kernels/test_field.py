@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from coregstack.kernels.field import estimate_displacement
+from coregstack.kernels.field import _worth_it, estimate_displacement
 from coregstack.kernels.lattice import Lattice, splines
+from coregstack.kernels.prior import Prior
+from coregstack.kernels.selection import FIELD, SHIFT, Candidate, simplest
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.model import Displacement, DisplacementEstimate
@@ -214,3 +218,35 @@ def test_an_unknown_model_is_refused() -> None:
     image = np.random.default_rng(10).normal(size=(64, 64))
     with pytest.raises(ValueError, match="model is one of shift, affine, field, auto"):
         estimated(image, image, model="spline")
+
+
+def test_what_a_field_leaves_beside_a_cliff_is_told() -> None:
+    rng = np.random.default_rng(2)
+    y, x = np.mgrid[:SIDE, :SIDE]
+    below = 1 / (1 + np.exp(-(y - 90 - 20 * np.sin(x / 30)) / 1.5))
+    d = smooth(rng, 40, 0.15) + np.stack([2.0 * below, -1.2 * below])
+    found = estimated(*pair(d, rng))
+    assert found.model == "field"
+    assert found.residual is not None
+    assert 0.6 < found.residual / rms(left(found, d)) < 1.7
+
+
+def test_the_roughness_of_a_field_is_that_which_predicts_best_once_there_is_one() -> None:
+    stiff, rough = Prior(power=0.1, length=50.0, slope=3.0), Prior(power=10.0, length=50.0, slope=3.0)
+    loss = {SHIFT: [9.0, 9.5, 8.5, 9.0], stiff: [1.0, 1.5, 1.0, 1.0], rough: [1.0, 1.0, 0.5, 1.5]}
+    candidates = [
+        Candidate(
+            model=SHIFT if key == SHIFT else FIELD, prior=None if key == SHIFT else key, loss=np.array(some)
+        )
+        for key, some in loss.items()
+    ]
+    assert simplest(candidates, 3.0).prior == rough
+    near = [replace(candidates[0], loss=np.array([1.5, 1.0, 0.5, 2.0])), *candidates[1:]]
+    assert simplest(near, 3.0).model == SHIFT
+
+
+def test_a_field_that_bends_hardly_more_than_it_leaves_is_not_worth_it() -> None:
+    rng = np.random.default_rng(3)
+    found = estimated(*pair(smooth(rng, 30, 0.5), rng), model="field")
+    assert _worth_it(found)
+    assert not _worth_it(replace(found, spread=1.5 * found.residual))
