@@ -1,4 +1,4 @@
-"""Masks that are rectangles, as those of scenes without gaps are."""
+"""Rectangles of images: windows that are cut out, and masks that are rectangles, as those of whole scenes are."""
 
 from __future__ import annotations
 
@@ -52,3 +52,42 @@ def rectangles(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
         if total and total == (bottom - top) * (right - left):
             found[n] = top, bottom, left, right
     return found
+
+
+@compiled
+def cut(
+    values: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    corners: NDArray[np.int64],
+    height: int,
+    width: int,
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Windows of an image and its mask; what lies beyond the image is 0 and not usable.
+
+    Parameters
+    ----------
+    values, usable
+        Shape (y, x).
+    corners
+        First row and column of each window, shape (n, 2).
+    height, width
+        Of every window.
+
+    Examples
+    --------
+    >>> image = np.arange(6, dtype=np.float32).reshape(2, 3)
+    >>> windows, seen = cut(image, image > 0, np.array([[0, 1], [1, 2]]), 1, 2)
+    >>> windows.tolist(), seen.tolist()
+    ([[[1.0, 2.0]], [[5.0, 0.0]]], [[[True, True]], [[True, False]]])
+    """
+    shape = len(corners), height, width
+    out, mask = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
+    for n in range(len(corners)):
+        top, left = corners[n]
+        first, last = max(0, -left), min(width, values.shape[1] - left)
+        for y in range(max(0, -top), min(height, values.shape[0] - top)):
+            for x in range(first, last):
+                out[n, y, x] = values[top + y, left + x]
+            for x in range(first, last):
+                mask[n, y, x] = usable[top + y, left + x]
+    return out, mask

@@ -290,8 +290,22 @@ def flatness(windows: Windows) -> NDArray[np.float64]:
     A thousandth of the windows' typical variance: without it, blocks of calm water or of one saturated
     value would match to perfection.
     """
-    typical = [np.median(np.mean(np.square(image), axis=(1, 2))) for image in (windows.anchor, windows.item)]
-    return _FLAT * np.array(typical, np.float64) + 1e-12
+    typical = _typical_power(windows.anchor), _typical_power(windows.item)
+    return _FLAT * np.array(typical) + 1e-12
+
+
+@compiled
+def _typical_power(images: NDArray[np.float32]) -> float:
+    """Median of the images' mean squares."""
+    powers = np.empty(len(images))
+    line = np.empty(images.shape[2], np.float32)
+    for n in range(len(images)):
+        line[:] = 0
+        for y in range(images.shape[1]):
+            for x in range(line.size):
+                line[x] += images[n, y, x] * images[n, y, x]
+        powers[n] = line.sum() / (images.shape[1] * images.shape[2])
+    return float(np.median(powers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

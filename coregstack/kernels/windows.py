@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from coregstack.kernels.rectangles import cut
 from coregstack.model import PixelSource, Shift
 
 
@@ -75,42 +76,21 @@ def read_stack(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """`read_padded` of boxes of one size, shape (n, y, x)."""
     shape = len(boxes), boxes[0].height, boxes[0].width
-    values, usable = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
-    inside = [_inside(box, source.shape) for box in boxes]
-    around = _around(inside)
+    height, width = source.shape
+    edges = np.array(boxes, np.int64)
+    inside = np.clip(edges, 0, (height, width, height, width))
+    sizes = inside[:, 2:] - inside[:, :2]
+    around = *inside[:, :2].min(axis=0).tolist(), *inside[:, 2:].max(axis=0).tolist()
     # boxes that lie close together share most of their pixels
-    shared = len(boxes) > 1 and around.height * around.width <= sum(one.height * one.width for one in inside)
-    if shared:
-        known = source.read(band, *_slices(around, Box(0, 0, 0, 0)))
-    for k, (box, part) in enumerate(zip(boxes, inside, strict=True)):
-        if part.height and part.width:
-            place = (k, *_slices(part, box))
-            if shared:
-                there = _slices(part, around)
-                values[place], usable[place] = known[0][there], known[1][there]
-            else:
-                values[place], usable[place] = source.read(band, *_slices(part, Box(0, 0, 0, 0)))
+    if len(boxes) > 1 and (around[2] - around[0]) * (around[3] - around[1]) <= sizes.prod(axis=1).sum():
+        found = source.read(band, slice(around[0], around[2]), slice(around[1], around[3]))
+        return cut(*found, edges[:, :2] - around[:2], *shape[1:])
+    values, usable = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
+    for k, ((top, left, bottom, right), box) in enumerate(zip(inside.tolist(), boxes, strict=True)):
+        if bottom > top and right > left:
+            place = k, slice(top - box.top, bottom - box.top), slice(left - box.left, right - box.left)
+            values[place], usable[place] = source.read(band, slice(top, bottom), slice(left, right))
     return values, usable
-
-
-def _inside(box: Box, shape: tuple[int, int]) -> Box:
-    """What of a box lies in a source of some shape."""
-    height, width = shape
-    return Box(max(box.top, 0), max(box.left, 0), min(box.bottom, height), min(box.right, width))
-
-
-def _around(boxes: Sequence[Box]) -> Box:
-    """The least box that holds all boxes that are not empty."""
-    some = [box for box in boxes if box.height and box.width] or [Box(0, 0, 0, 0)]
-    tops, lefts, bottoms, rights = zip(*some, strict=True)
-    return Box(min(tops), min(lefts), max(bottoms), max(rights))
-
-
-def _slices(box: Box, start: Box) -> tuple[slice, slice]:
-    """Rows and columns of a box in an array that begins with another."""
-    return (
-        slice(box.top - start.top, box.bottom - start.top), slice(box.left - start.left, box.right - start.left),
-    )  # fmt: skip
 
 
 def read_pair(

@@ -54,7 +54,9 @@ def picture_item(
     moves = [move for move in (estimate.displacement, estimate.shift) if move is not None]
     chips += [_chip(item, valid, place, move) for move in moves]
     # contrast is that of the ground, where any of it is seen
-    ground = _chip(item, item.usable, place, moves[0] if moves else NO_SHIFT)
+    ground = chips[min(1, len(chips) - 1)]
+    if item.usable is not valid:
+        ground = _chip(item, item.usable, place, moves[0] if moves else NO_SHIFT)
     limits = _limits(ground if np.isfinite(ground).any() else chips[0])
     factor, small, clear = _overview(item, valid, OVERVIEW)
     picture = np.zeros((CHIP + small.shape[0], max(3, 1 + len(chips)) * CHIP), np.uint8)
@@ -106,6 +108,8 @@ def _place(anchor: ArraySource, item: ArraySource, estimate: DisplacementEstimat
         grid = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
         middles = low + grid * (high - low)
     corners = np.clip(np.rint(middles - CHIP / 2), 0, np.maximum(np.array(anchor.shape) - CHIP, 0))
+    # in a small scene many windows have one chip
+    corners = np.unique(corners, axis=0)
     moved = np.subtract(estimate.shift or (0.0, 0.0), (0.0, 0.0)) + item.origin
     merit = np.array([_merit(anchor, item, corner, moved) for corner in corners.astype(int)])
     if estimate.displacement is not None and estimate.shift is not None:
