@@ -153,15 +153,19 @@ def _haze(pair: Pair, rng: np.random.Generator) -> Pair:
 
 
 def _season(pair: Pair, rng: np.random.Generator) -> Pair:
+    return replace(pair, item=noisy(seasonal(pair.item, rng), 0.05, rng))
+
+
+def seasonal(item: Image, rng: np.random.Generator) -> Image:
     """Each field gets a gain of its own, of either sign, by a mosaic of random cells."""
-    shape = pair.item.shape
+    shape = item.shape
     seeds = rng.random((60, 2)) * shape
     y, x = np.mgrid[0 : shape[0], 0 : shape[1]]
     cell = np.argmin([(y - sy) ** 2 + (x - sx) ** 2 for sy, sx in seeds], axis=0)
     gain = rng.uniform(-1, 1.5, len(seeds))[cell]
-    level = rng.standard_normal(len(seeds))[cell] * pair.item.std()
-    mean = pair.item.mean()
-    return replace(pair, item=noisy((gain * (pair.item - mean) + mean + level).astype(np.float32), 0.05, rng))
+    level = rng.standard_normal(len(seeds))[cell] * item.std()
+    mean = item.mean()
+    return (gain * (item - mean) + mean + level).astype(np.float32)
 
 
 def _triangles(pair: Pair, _: np.random.Generator) -> Pair:

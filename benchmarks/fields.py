@@ -87,7 +87,7 @@ def made(fine: NDArray[np.float32], kind: str, rng: np.random.Generator) -> Made
     if kind == "island":
         counts = np.abs(about).max(axis=0) == 0
     # the item is the scene as it is; the anchor is the scene seen at p - d(p)
-    anchor, item = _seen(fine, truth), _seen(fine, np.zeros_like(truth))
+    anchor, item = seen(fine, truth), seen(fine, np.zeros_like(truth))
     spread, noise = float(item.std()), 0.2 if kind == "noisy relief" else 0.05
     anchor = anchor + rng.normal(0, noise * spread, anchor.shape)
     item = 1.2 * item + 0.1 * spread + rng.normal(0, 1.2 * noise * spread, item.shape)
@@ -95,7 +95,7 @@ def made(fine: NDArray[np.float32], kind: str, rng: np.random.Generator) -> Made
         veil = cases.fractal((shape[0], shape[1]), rng, 3.0)
         cloud = veil > np.quantile(veil, 0.6 if kind == "cloudy shift" else 0.7)
         item = np.where(cloud, item.mean() + 6 * spread + 2 * spread * veil, item)
-        counts &= ~_grown(cloud, 5)
+        counts &= ~grown(cloud, 5)
     return Made(anchor=anchor.astype(np.float32), item=item.astype(np.float32), truth=truth, counts=counts)
 
 
@@ -103,17 +103,16 @@ def _about_mean(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> 
     """A displacement about its mean, px."""
     y, x = np.mgrid[: shape[0], : shape[1]].astype(float)
     if kind == "affine":
-        return 0.3 * np.stack([_unit(a * y + b * x) for a, b in rng.normal(size=(2, 2))])
+        return 0.3 * np.stack([unit(a * y + b * x) for a, b in rng.normal(size=(2, 2))])
     if kind.startswith("smooth"):
         length = float(kind.removeprefix("smooth"))
         return 0.5 * np.stack(
-            [_unit(gaussian_filter(rng.normal(size=shape), length, mode="wrap")) for _ in "yx"]
+            [unit(gaussian_filter(rng.normal(size=shape), length, mode="wrap")) for _ in "yx"]
         )
     if kind == "relief":
-        octaves = (gaussian_filter(rng.normal(size=shape), s, mode="wrap") * s**1.3 for s in (6, 12, 24, 48))
         angle = rng.uniform(0, 2 * np.pi)
         along = np.array([np.sin(angle), np.cos(angle)])[:, None, None]
-        return np.sqrt(0.5) * along * _unit(sum(octaves))
+        return np.sqrt(0.5) * along * relief(shape, rng)
     if kind == "seam":
         side = np.where(y > 0.45 * shape[0], 0.354, -0.354)
         return np.stack([side, -side])
@@ -123,16 +122,23 @@ def _about_mean(kind: str, shape: tuple[int, int], rng: np.random.Generator) -> 
     return np.zeros((2, *shape))
 
 
-def _unit(values: Field) -> Field:
+def relief(shape: tuple[int, int], rng: np.random.Generator) -> Field:
+    """A shape with detail at all scales down to 6 px, as terrain has it, mean 0 and rms 1."""
+    return unit(
+        sum(gaussian_filter(rng.normal(size=shape), s, mode="wrap") * s**1.3 for s in (6, 12, 24, 48))
+    )
+
+
+def unit(values: Field) -> Field:
     values = values - values.mean()
     return values / np.sqrt(np.square(values).mean())
 
 
-def _grown(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
+def grown(mask: NDArray[np.bool_], by: int) -> NDArray[np.bool_]:
     return gaussian_filter(mask.astype(float), by) > 0.02
 
 
-def _seen(fine: NDArray[np.float32], displacement: Field) -> NDArray[np.float64]:
+def seen(fine: NDArray[np.float32], displacement: Field) -> NDArray[np.float64]:
     """Block means of the fine scene, each fine pixel seen where the displacement says."""
     rows, cols = ((np.arange(n * FACTOR) + 0.5) / FACTOR - 0.5 for n in displacement.shape[1:])
     at = np.meshgrid(rows, cols, indexing="ij")
@@ -207,8 +213,8 @@ def real_frames(models: Sequence[str]) -> None:
     for kind, name in names.items():
         pairs = []
         for anchor, item, truth in frames.pairs(kind):
-            seen = np.isfinite(anchor).all(axis=0) & np.isfinite(item).all(axis=0)
-            counts = binary_erosion(seen, iterations=RIM)
+            both = np.isfinite(anchor).all(axis=0) & np.isfinite(item).all(axis=0)
+            counts = binary_erosion(both, iterations=RIM)
             pairs.append(Made(anchor=anchor, item=item, truth=truth, counts=counts))
         for model in models:
             row(*_row(f"frames, {name}", pairs, model))

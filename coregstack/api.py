@@ -12,6 +12,7 @@ from coregstack.matching.choices import (
     MIN_IMPROVEMENT,
     SCORE_THRESHOLD,
     Band,
+    Datum,
     Decide,
     Estimator,
     Method,
@@ -143,6 +144,7 @@ def estimate(
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
+    datum: Datum = "anchor",
     estimator: Estimator | WindowEstimator = "coregstack",
     stable: xr.DataArray | None = None,
 ) -> xr.Dataset:
@@ -197,6 +199,11 @@ def estimate(
         By what an item is moved. "score": by the matching score, the rule of Planet's hosted tool. "evidence": if its
         displacement is known and significant (more than 2 sigma along either axis, and more than 0.02 px), whatever the
         score says, and never otherwise.
+    datum : str or list of str
+        What holds the position of the stack. "anchor": the anchor, whose own error all items then share. "mean": the
+        weighted mean of all items, which moves the anchor too; lattice and extent are still the anchor's. Or ids of
+        items that are trusted, whose mean stays. Shifts and sigmas are then relative to the datum, as `details` says.
+        Other than with "anchor", ``decide="evidence"`` is needed.
     estimator : str or callable
         What tells the shift of a pair of scenes. "coregstack": its own. "phase": scikit-image's
         `phase_cross_correlation` of windows, masked where masks hide something; it knows no haze, season or reversed
@@ -244,6 +251,7 @@ def estimate(
         nearest=nearest,
         model=model,
         decide=decide,
+        datum=datum,
         estimator=estimator,
     )
     known = conform(with_classes(stack, settings.nearest), ids)
@@ -264,6 +272,7 @@ def align(
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
+    datum: Datum = "anchor",
     estimator: Estimator | WindowEstimator = "coregstack",
     stable: xr.DataArray | None = None,
     resampling: Resampling = "cubic",
@@ -276,7 +285,7 @@ def align(
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
     anchor : str, time, int or DataArray
         The anchor, as in `estimate`.
-    ids, mask, band, max_shift, threshold, min_improvement, method, nearest, model, decide, estimator, stable
+    ids, mask, band, max_shift, threshold, min_improvement, method, nearest, model, decide, datum, estimator, stable
         As in `estimate`.
     resampling : str
         How pixels are interpolated, as in `apply`.
@@ -301,7 +310,7 @@ def align(
     check_resampling(resampling)
     quality = estimate(
         stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-        min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide,
+        min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, datum=datum,
         estimator=estimator, stable=stable,
     )  # fmt: skip
     return apply(stack, quality, resampling=resampling, nearest=nearest)

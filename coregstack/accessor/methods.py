@@ -15,6 +15,7 @@ from coregstack.matching.choices import (
     MIN_IMPROVEMENT,
     SCORE_THRESHOLD,
     Band,
+    Datum,
     Decide,
     Estimator,
     Method,
@@ -196,13 +197,14 @@ class CoregAccessor:
         nearest: Sequence[str | int] = (),
         model: Model = "shift",
         decide: Decide = "score",
+        datum: Datum = "anchor",
         estimator: Estimator | WindowEstimator = "coregstack",
         stable: xr.DataArray | None = None,
     ) -> xr.Dataset:
         """Estimate shifts and scores of this stack; see `coregstack.estimate`."""
         return api.estimate(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, datum=datum,
             estimator=estimator, stable=stable,
         )  # fmt: skip
 
@@ -230,6 +232,7 @@ class CoregAccessor:
         nearest: Sequence[str | int] = (),
         model: Model = "shift",
         decide: Decide = "score",
+        datum: Datum = "anchor",
         estimator: Estimator | WindowEstimator = "coregstack",
         stable: xr.DataArray | None = None,
         resampling: Resampling = "cubic",
@@ -237,7 +240,7 @@ class CoregAccessor:
         """Align this stack; see `coregstack.align`."""
         return api.align(
             self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, datum=datum,
             estimator=estimator, stable=stable,
             resampling=resampling,
         )  # fmt: skip

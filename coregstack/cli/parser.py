@@ -225,6 +225,13 @@ def _match_arguments(match: argparse._ArgumentGroup) -> None:
         "(default: %(default)s)",
     )
     match.add_argument(
+        "--datum",
+        type=_datum,
+        default="anchor",
+        help="what holds the position of all scenes: anchor, mean (the weighted mean of all), or ids of trusted "
+        "scenes with commas between; with --decide evidence (default: %(default)s)",
+    )
+    match.add_argument(
         "--estimator",
         choices=ESTIMATORS,
         default="coregstack",
@@ -260,6 +267,14 @@ def _count(text: str) -> int:
 def _band(text: str) -> str | int | tuple[str | int, ...]:
     parts = _bands(text)
     return parts if len(parts) == 2 else parts[0] if len(parts) == 1 else text
+
+
+def _datum(text: str) -> str | tuple[str, ...]:
+    return (
+        text
+        if text in ("anchor", "mean")
+        else tuple(part.strip() for part in text.split(",") if part.strip())
+    )
 
 
 def _bands(text: str) -> tuple[str | int, ...]:

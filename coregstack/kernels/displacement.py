@@ -337,6 +337,42 @@ def composed(first: Displacement, second: Displacement) -> Displacement:
     )
 
 
+def about(displacement: Displacement, place: Shift) -> Displacement:
+    """The displacement of an item onto the anchor's content where that has been moved back by a shift.
+
+    With ``item(y - d(y)) = anchor(y)``, the item lies on ``anchor(y + place)`` by ``d(y + place) - place``.
+
+    Parameters
+    ----------
+    displacement : Displacement
+        Of the item onto the anchor as it is.
+    place : Shift
+        px.
+
+    Returns
+    -------
+    Displacement
+        On the same control lattice, exact at its nodes.
+
+    Examples
+    --------
+    >>> float(about(constant(Shift(0.5, -2.0)), Shift(0.25, 0.0)).y[0, 0])
+    0.25
+    """
+    rows, cols = (
+        start + displacement.step * np.arange(count, dtype=float) + more
+        for start, count, more in zip(displacement.origin, displacement.y.shape, place, strict=True)
+    )
+    y, x, sigma = sampled(displacement, rows, cols)
+    return Displacement(
+        origin=displacement.origin,
+        step=displacement.step,
+        y=(y - place.y).astype(np.float32),
+        x=(x - place.x).astype(np.float32),
+        sigma=sigma.astype(np.float32),
+    )
+
+
 def rescaled(displacement: Displacement, scale: Shift, first: Shift) -> Displacement:
     """A displacement expressed in another frame of the same orientation, such as that of larger pixels.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, TypeAlias, get_args
 
 Method = Literal["direct", "network"]
@@ -22,6 +23,12 @@ Decide = Literal["score", "evidence"]
 
 Estimator = Literal["coregstack", "phase"]
 """Estimators that have a name: coregstack's own, and scikit-image's phase correlation of windows."""
+
+Datum: TypeAlias = str | Sequence[str]
+"""What holds the position of a stack: "anchor", "mean" for the weighted mean of all items, or ids of trusted ones."""
+
+ANCHOR_DATUM = "anchor"
+"""The datum unless another one is asked for."""
 
 METHODS: tuple[Method, ...] = get_args(Method)
 """All of `Method`."""

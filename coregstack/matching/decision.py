@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from coregstack.errors import printable
+from coregstack.matching.choices import ANCHOR_DATUM
 from coregstack.matching.options import MatchSettings
-from coregstack.model import NO_SHIFT, DisplacementEstimate, ItemQuality, Move, Scores, Status
+from coregstack.model import (
+    NO_SHIFT,
+    NO_TIES,
+    Displacement,
+    DisplacementEstimate,
+    ItemQuality,
+    Move,
+    Scores,
+    Shift,
+    Status,
+)
 
 ANCHOR_QUALITY = ItemQuality(
     shift=None,
@@ -84,7 +97,8 @@ def decide(
     """
     by = _by_evidence if settings.decide == "evidence" else _by_score
     status, words = by(estimate, scores, settings)
-    tried = status in (Status.COREGISTERED, Status.NO_IMPROVEMENT)
+    # in another datum an item may be moved that lies well on the anchor
+    tried = status in (Status.COREGISTERED, Status.NO_IMPROVEMENT) or settings.datum != ANCHOR_DATUM
     after = scores.after if tried else None
     improvement = None if after is None or scores.before is None else after - scores.before
     unapplied = status in (Status.ALREADY_ALIGNED, Status.NO_IMPROVEMENT)
@@ -107,6 +121,60 @@ def decide(
         spread=estimate.spread,
         residual=residual,
         displacement=estimate.displacement,
+    )
+
+
+def in_datum(
+    quality: ItemQuality,
+    shift: Shift,
+    sigma: Shift,
+    displacement: Displacement | None,
+    datum: str,
+    settings: MatchSettings,
+) -> ItemQuality:
+    """Decide anew on an item in another datum than the anchor, by the evidence.
+
+    Parameters
+    ----------
+    quality : ItemQuality
+        What was decided relative to the anchor; of the anchor itself as well.
+    shift, sigma, displacement
+        Relative to the datum, px.
+    datum : str
+        What the datum is, in words.
+    settings : MatchSettings
+    """
+    square = (
+        2 * float(np.square(displacement.sigma, dtype=float).mean()) if displacement is not None else None
+    )
+    if square is None:
+        square = sigma.y**2 + sigma.x**2 + (quality.spread or 0.0) ** 2
+    none = np.empty(0)
+    estimate = DisplacementEstimate(
+        model=quality.model or "shift",
+        shift=shift,
+        sigma=sigma,
+        displacement=displacement,
+        spread=quality.spread,
+        residual=math.sqrt(square),
+        details="",
+        ties=NO_TIES,
+        residual_y=none,
+        residual_x=none,
+    )
+    found = decide(estimate, Scores(before=quality.before, after=quality.after), settings)
+    words = f"The datum is {datum}. {found.details}"
+    if quality.status is not Status.ANCHOR:
+        words += f" Against the anchor: {quality.details}"
+    elif found.status is not Status.COREGISTERED:
+        return replace(quality, details=f"{quality.details} {words}")
+    return replace(
+        found,
+        details=words,
+        redundancy=quality.redundancy,
+        closure=quality.closure,
+        against=quality.against,
+        evidence=quality.evidence,
     )
 
 

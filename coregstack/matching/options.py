@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from coregstack.errors import InvalidRequest
+from coregstack.errors import AnchorNotFound, InvalidRequest
 from coregstack.matching.choices import (
+    ANCHOR_DATUM,
     DECISIONS,
     METHODS,
     MIN_IMPROVEMENT,
     MODELS,
     SCORE_THRESHOLD,
     Band,
+    Datum,
     Decide,
     Estimator,
     Method,
@@ -62,6 +64,8 @@ class MatchSettings:
     """One of `coregstack.matching.choices.MODELS`."""
     decide: Decide = "score"
     """One of `coregstack.matching.choices.DECISIONS`."""
+    datum: Datum = ANCHOR_DATUM
+    """What holds the position of the stack: "anchor", "mean" for the weighted mean of all items, or ids of items."""
     estimator: Estimator | WindowEstimator = field(default="coregstack", hash=False)
     """One of `coregstack.matching.choices.ESTIMATORS`, or a function of two windows."""
 
@@ -71,6 +75,12 @@ class MatchSettings:
         for name, known in (("method", METHODS), ("model", MODELS), ("decide", DECISIONS)):
             if getattr(self, name) not in known:
                 raise InvalidRequest(f"{name} is one of {', '.join(known)}, not {getattr(self, name)!r}.")
+        object.__setattr__(self, "datum", _checked_datum(self.datum))
+        if self.datum != ANCHOR_DATUM and self.decide != "evidence":
+            raise InvalidRequest(
+                f"datum={self.datum!r} moves all items to a place that is not the anchor's, which the score against "
+                "the anchor cannot judge: use it with decide='evidence'."
+            )
         checked_estimator(self.estimator)
         if self.model != "shift" and self.estimator != OWN:
             raise InvalidRequest(
@@ -93,7 +103,22 @@ class MatchSettings:
     @property
     def together(self) -> bool:
         """Whether what is said of an item follows from all items, and not from it and the anchor alone."""
-        return self.method == "network" or self.model == "terrain"
+        return self.method == "network" or self.model == "terrain" or self.datum != ANCHOR_DATUM
+
+    def check_datum(self, ids: Collection[str]) -> None:
+        """Refuse a datum of items that are not there.
+
+        Raises
+        ------
+        AnchorNotFound
+            If an id is none of `ids`.
+        """
+        wanted = () if isinstance(self.datum, str) else self.datum
+        if lost := [name for name in wanted if name not in ids]:
+            raise AnchorNotFound(
+                f"The datum names {', '.join(map(repr, lost[:5]))}, but no item is called so; the first are "
+                f"{', '.join(list(ids)[:3])}."
+            )
 
     def bound(self, bands: Sequence[str]) -> MatchOptions:
         """The same for a stack of known bands.
@@ -150,6 +175,17 @@ def checked_nearest(nearest: Sequence[str | int]) -> tuple[str | int, ...]:
             f"nearest has to be a list of names or positions of bands, as ['scl', 'qa_pixel'], not {nearest!r}."
         )
     return tuple(band if isinstance(band, str) else int(band) for band in found)
+
+
+def _checked_datum(datum: object) -> Datum:
+    if datum in (ANCHOR_DATUM, "mean") and isinstance(datum, str):
+        return datum
+    names = datum if isinstance(datum, list | tuple) else ()
+    if not names or not all(isinstance(name, str) and name for name in names):
+        raise InvalidRequest(
+            f"datum has to be 'anchor', 'mean' or a list of ids of items that are trusted, not {datum!r}."
+        )
+    return tuple(names)
 
 
 def _checked_band(band: object) -> Band | None:

@@ -23,6 +23,7 @@ from coregstack.matching.choices import (
     MIN_IMPROVEMENT,
     SCORE_THRESHOLD,
     Band,
+    Datum,
     Decide,
     Estimator,
     Method,
@@ -162,6 +163,7 @@ def run_order(
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
+    datum: Datum = "anchor",
     estimator: Estimator | WindowEstimator = "coregstack",
     resampling: Resampling = "cubic",
     overwrite: bool = False,
@@ -185,7 +187,7 @@ def run_order(
     append : bool
         Whether the items are appended to the cube that `zarr` holds, aligned to its own anchor; see
         `coregstack.append`. Items that it holds already are left alone.
-    band, max_shift, threshold, min_improvement, method, nearest, model, decide, estimator
+    band, max_shift, threshold, min_improvement, method, nearest, model, decide, datum, estimator
         As in `coregstack.estimate`.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
@@ -232,6 +234,7 @@ def run_order(
         nearest=nearest,
         model=model,
         decide=decide,
+        datum=datum,
         estimator=estimator,
     )
     order = read_payload(payload)

@@ -30,12 +30,14 @@ from coregstack.export.files import (
 from coregstack.export.lock import locked
 from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
 from coregstack.graph.blocks import object_array
-from coregstack.graph.matched import reference, scene_items
+from coregstack.graph.datum import in_datum_records
+from coregstack.graph.matched import records, reference, scene_items
 from coregstack.graph.network import Items, scene_network
 from coregstack.graph.sketches import network_frame, network_lattice, network_place
 from coregstack.graph.terrain import terrain_records
 from coregstack.graph.written import deliveries, scene_deliveries
 from coregstack.matching.bands import anchor_bands, pair_bands
+from coregstack.matching.choices import ANCHOR_DATUM
 from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
 from coregstack.matching.estimators import OWN, estimator_identity
 from coregstack.matching.items import SceneItem
@@ -118,17 +120,17 @@ def run_items(
     groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, match)
     known |= refused
     parts, order = [], []
-    for group in groups:
+    joint = _joint(groups, scenes, anchor, match) if match.together and len(done) < len(plans) else []
+    for n, group in enumerate(groups):
         matched = [k for k, plan in enumerate(group.plans) if plan.id not in done]
         order += [group.plans[k].id for k in matched]
         if matched and match.together:
-            records = (_network if network else _terrain)(group, scenes, anchor)[matched]
-            parts.append(deliveries([group.plans[k] for k in matched], records, settings))
+            parts.append(deliveries([group.plans[k] for k in matched], joint[n][matched], settings))
         elif matched:
             parts.append(_matched(group.only(matched), scenes, anchor, settings))
     if left := [p for p in plans if p.id in known and p.id not in done]:
-        records = object_array("coregstack-known-", [known[p.id] for p in left])
-        parts.append(deliveries(left, records, settings))
+        failed = object_array("coregstack-known-", [known[p.id] for p in left])
+        parts.append(deliveries(left, failed, settings))
         order += [p.id for p in left]
     log.info(
         "%d items to anchor %s, %d of them done by an earlier run; output %s",
@@ -337,6 +339,32 @@ def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Ar
     placed, corner = network_place(scenes_on, items.anchor)
     first = reference(SceneItem(scene=placed[items.anchor], corner=corner), group.options)
     return scene_network(scene_items(placed, corner), placed, items, first, group.options)
+
+
+def _joint(
+    groups: Sequence[_Group], scenes: Mapping[str, Scene], anchor: Scene, match: MatchSettings
+) -> list[da.Array]:
+    """Records of the scenes of each group, where they follow from all scenes together."""
+    made = _network if match.method == "network" else _terrain if match.model == "terrain" else _alone
+    found = [made(group, scenes, anchor) for group in groups]
+    if match.datum == ANCHOR_DATUM:
+        return found
+    names = [plan.id for group in groups for plan in group.plans]
+    match.check_datum(names)
+    # a network has an anchor that is in another group behind its scenes
+    sizes = [len(group.plans) for group in groups]
+    every = da.concatenate([one[:size] for one, size in zip(found, sizes, strict=True)])
+    position = names.index(anchor.id) if anchor.id in names else None
+    moved = in_datum_records(every, names, position, match)
+    ends = np.cumsum(sizes)
+    return [moved[end - size : end] for size, end in zip(sizes, ends, strict=True)]
+
+
+def _alone(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
+    """Records of the scenes of a group, each matched with the anchor."""
+    items, first, position = _placed(group, scenes, anchor)
+    prepared = reference(SceneItem(scene=first), group.options)
+    return records(scene_items(items), position, prepared, group.options)
 
 
 def _terrain(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:

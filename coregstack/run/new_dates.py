@@ -15,9 +15,11 @@ from coregstack.cube.mark import find_finished
 from coregstack.cube.place import place_of
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
 from coregstack.matching.choices import (
+    ANCHOR_DATUM,
     MIN_IMPROVEMENT,
     SCORE_THRESHOLD,
     Band,
+    Datum,
     Decide,
     Estimator,
     Method,
@@ -53,6 +55,7 @@ def append(
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
+    datum: Datum = "anchor",
     estimator: Estimator | WindowEstimator = "coregstack",
     resampling: Resampling = "cubic",
     storage_options: dict[str, Any] | None = None,
@@ -76,6 +79,8 @@ def append(
         As in `coregstack.estimate`.
     method : str
         "network" or "direct", as in `coregstack.estimate`, but by default "network".
+    datum : str
+        "anchor", which stands for the datum that the cube has.
     resampling : str
         How pixels are interpolated, as in `coregstack.apply`, except "none".
     storage_options : dict, optional
@@ -118,8 +123,13 @@ def append(
         nearest=nearest,
         model=model,
         decide=decide,
+        datum=datum,
         estimator=estimator,
     )
+    if settings.datum != ANCHOR_DATUM:
+        raise InvalidRequest(
+            "New dates are put where the dates of the cube lie, in whatever datum it was aligned: leave datum out."
+        )
     if isinstance(new_scenes, xr.DataArray):
         if ids is not None or times is not None:
             raise InvalidRequest("ids and times are those of the stack; pass them only along with files.")

@@ -22,6 +22,7 @@ from coregstack.matching.choices import (
     MIN_IMPROVEMENT,
     SCORE_THRESHOLD,
     Band,
+    Datum,
     Decide,
     Estimator,
     Method,
@@ -212,6 +213,7 @@ def run_scenes(
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
+    datum: Datum = "anchor",
     estimator: Estimator | WindowEstimator = "coregstack",
     resampling: Resampling = "cubic",
     cog: bool = False,
@@ -243,7 +245,7 @@ def run_scenes(
         As in `coregstack.open_scenes`.
     assets, mask : optional
         As in `coregstack.open_scenes`.
-    band, max_shift, threshold, min_improvement, method, nearest, model, decide, estimator
+    band, max_shift, threshold, min_improvement, method, nearest, model, decide, datum, estimator
         As in `coregstack.estimate`. Scenes may have other bands than the anchor.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
@@ -291,6 +293,7 @@ def run_scenes(
         nearest=nearest,
         model=model,
         decide=decide,
+        datum=datum,
         estimator=estimator,
     )
     request = RunRequest(

@@ -13,6 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
 from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
+from coregstack.graph.datum import in_datum_records
 from coregstack.graph.displaced import displacement_planes
 from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
 from coregstack.graph.network import Items, array_network, scene_network
@@ -20,6 +21,7 @@ from coregstack.graph.sketches import network_frame, network_lattice, network_pl
 from coregstack.graph.terrain import terrain_records
 from coregstack.kernels.lattice import Lattice, pattern_lattice
 from coregstack.matching.bands import BandPairs, pair_bands
+from coregstack.matching.choices import ANCHOR_DATUM
 from coregstack.matching.estimators import estimator_name
 from coregstack.matching.items import MatchItem, SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
@@ -93,7 +95,10 @@ def estimate_stack(
     outside = _outside(known, anchor) if isinstance(anchor, xr.DataArray | xr.Dataset) else None
     first = find_anchor(known, anchor) if outside is None else outside
     pairs = pair_bands(settings, known.held if outside is None else outside.stack.held, known.held)
+    settings.check_datum(known.ids)
     found, frame, lattice = _records(known, first, mask, pairs, settled, stable)
+    if settings.datum != ANCHOR_DATUM:
+        found = in_datum_records(found, known.ids, first if isinstance(first, int) else None, settings)
     quality = _quality(known, found, pairs.options).assign_attrs(facts, band=_scored(known, outside, pairs))
     if settings.model != "shift":
         quality = with_displacement(quality, displacement_planes(found, lattice.shape), frame, lattice)
@@ -259,6 +264,7 @@ def _quality(stack: Stack, found: da.Array, options: MatchOptions) -> xr.Dataset
         "min_improvement": options.min_improvement,
         "matching_score_version": SCORE_VERSION,
         "method": options.method,
+        "datum": options.datum if isinstance(options.datum, str) else ", ".join(options.datum),
         "estimator": estimator_name(options.estimator),
     }
     return xr.Dataset(variables, coords=coords, attrs=facts)

@@ -1,0 +1,248 @@
+"""Stacks whose dates are displaced by one relief, each under its own view: what is left after `model="terrain"`.
+
+    python benchmarks/terrain.py                            all rows, three real scenes each
+    python benchmarks/terrain.py --quick                    a smoke test of seconds
+    python benchmarks/terrain.py --rows "6 dates" "no relief"
+    python benchmarks/terrain.py --only time                seconds of one core a date of 2000 x 2000
+
+Dates are block means of a real scene, seen at positions that a known displacement gives at its fine resolution: a
+shift of up to 2 px, and a relief of all scales down to 6 px times the view of the date. Columns: root mean square over
+all dates and pixels of what is left, px, away from a rim of 16 px and from clouds, one figure a scene, by one shift,
+by fields (of every sixth date) and by the patterns of all dates; `told` is the mean `residual`; error over the sigma of
+the map; how many patterns were found.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cases
+import numpy as np
+from _common import table
+from fields import FACTOR, RIM, SCENES, grown, relief, seen
+from numpy.typing import NDArray
+from scipy.ndimage import map_coordinates
+
+from coregstack.kernels.displacement import Spline, sigma_on
+from coregstack.kernels.sources import ArraySource
+from coregstack.matching.assess import Reference, assess, prepare
+from coregstack.matching.options import MatchOptions
+from coregstack.model import NO_SHIFT, ItemQuality
+from coregstack.network.dates import conclude_date, match_date, place_dates
+from coregstack.pixels.scene import MatchPixels
+
+OPTIONS = MatchOptions(bands=(0,), threshold=1.0, decide="evidence")
+EVERY = 6
+"""One date in so many is displaced by a field of its own as well, for comparison."""
+_INVERSIONS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A kind of stack."""
+
+    count: int = 24
+    """Dates beside the anchor."""
+    view: float = 0.5
+    """Deviation of the views along an axis, px."""
+    noise: float = 0.05
+    """Part of the scene's deviation."""
+    season: bool = False
+    """Whether every second date is one of another season."""
+    cloud: float = 0.0
+    """Part of each date that is below unmasked cloud."""
+
+
+ROWS = {
+    "24 dates": Row(),
+    "6 dates": Row(count=6),
+    "24 dates, views of 0.15 px": Row(view=0.15),
+    "no relief": Row(count=12, view=0.0),
+    "24 dates, 20 % noise": Row(noise=0.2),
+    "24 dates, 30 % cloud without mask": Row(cloud=0.3),
+    "24 dates, every second of another season": Row(season=True),
+    "60 dates": Row(count=60),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """An anchor and its dates, with exact truth."""
+
+    anchor: NDArray[np.float32]
+    dates: list[NDArray[np.float32]]
+    truth: list[NDArray[np.float64]]
+    """Displacement of each date (2, y, x): ``item(y - dy, x - dx) = anchor(y, x)``."""
+    counts: list[NDArray[np.bool_]]
+    """Where what is left of each date is counted."""
+
+
+def made(fine: NDArray[np.float32], row: Row, rng: np.random.Generator) -> Stack:
+    """A stack of one kind out of a fine scene."""
+    height, width = (n // FACTOR - 16 for n in fine.shape)
+    hills = relief((height, width), rng)
+    inside = np.zeros((height, width), bool)
+    inside[RIM:-RIM, RIM:-RIM] = True
+    still = np.zeros((2, height, width))
+    clean = seen(fine, still)
+    dates, truth, counts = [], [], []
+    for k in range(row.count):
+        true = rng.uniform(-2, 2, (2, 1, 1)) + rng.normal(0, row.view, (2, 1, 1)) * hills
+        item = (1.1 * seen(fine, -_inverse(true))).astype(np.float32)
+        clear = np.ones((height, width), bool)
+        if row.season and k % 2:
+            item = cases.seasonal(item, rng)
+        if row.cloud:
+            item, clear = cases.cloud(item, row.cloud, rng)
+            # what is below a cloud in the date lies elsewhere in the anchor's frame
+            clear = ~grown(~clear, 3)
+        dates.append(cases.noisy(item, row.noise, rng))
+        truth.append(true)
+        counts.append(inside & clear)
+    return Stack(anchor=cases.noisy(clean, row.noise, rng), dates=dates, truth=truth, counts=counts)
+
+
+def _inverse(displacement: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The displacement of the way back: ``item(q) = anchor(q + e(q))``, ``e(q) = d(q + e(q))``."""
+    y, x = np.mgrid[: displacement.shape[1], : displacement.shape[2]].astype(float)
+    back = np.broadcast_to(displacement, (2, *y.shape)).copy()
+    for _ in range(_INVERSIONS):
+        at = [y + back[0], x + back[1]]
+        back = np.stack([map_coordinates(one, at, order=3, mode="nearest") for one in displacement])
+    return back
+
+
+def pixels(image: NDArray[np.float32]) -> MatchPixels:
+    """One band of an item in memory."""
+    usable = np.ones(image.shape, np.bool_)
+    source = ArraySource(values=np.ascontiguousarray(image[None], np.float32), usable=usable, origin=NO_SHIFT)
+    return MatchPixels(source=source, valid=usable[None])
+
+
+def by_terrain(reference: Reference, dates: Sequence[NDArray[np.float32]]) -> tuple[list[ItemQuality], int]:
+    """The quality of all dates together, and how many patterns they have."""
+    options = replace(OPTIONS, model="terrain")
+    matches = [match_date(reference, pixels(date), options, learn=True) for date in dates]
+    places = place_dates(matches, reference.source.shape)
+    found = []
+    patterns = 0
+    for date, place in zip(dates, places, strict=True):
+        assert place is not None
+        patterns = 0 if place.patterns is None else place.patterns.count
+        found.append(conclude_date(reference, pixels(date), place, options))
+    return found, patterns
+
+
+def left(found: ItemQuality, true: NDArray[np.float64], counts: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """What is left along both axes where it counts, px; NaN where nothing was found."""
+    height, width = counts.shape
+    if found.displacement is not None:
+        known = np.stack(Spline.of(found.displacement).on((0, 0, height, width)))
+    else:
+        known = np.broadcast_to(np.array(found.shift or (np.nan, np.nan))[:, None, None], (2, height, width))
+    return (known - true)[:, counts]
+
+
+def row_of(name: str, row: Row, scenes: Sequence[tuple[str, int]]) -> list[str]:
+    """A row of the table."""
+    columns: dict[str, list[str]] = {
+        key: [] for key in ("shift", "field", "terrain", "told", "ratio", "patterns")
+    }
+    for k, scene in enumerate(scenes):
+        stack = made(cases.read(*scene), row, np.random.default_rng(100 * k + 5))
+        reference = prepare(pixels(stack.anchor))
+        parts = list(zip(stack.dates, stack.truth, stack.counts, strict=True))
+        for key, model, some in (("shift", "shift", parts), ("field", "field", parts[::EVERY])):
+            rests = [
+                left(assess(reference, pixels(date), replace(OPTIONS, model=model)), true, counts)
+                for date, true, counts in some
+            ]
+            columns[key].append(_rms(rests))
+        found, patterns = by_terrain(reference, stack.dates)
+        rests = [left(one, true, counts) for one, (_, true, counts) in zip(found, parts, strict=True)]
+        columns["terrain"].append(_rms(rests))
+        told = [np.nan if one.residual is None else one.residual for one in found]
+        columns["told"].append(f"{np.sqrt(np.nanmean(np.square(told))):.3f}")
+        ratios = [
+            np.square(rest / sigma_on(one.displacement, (0, 0, *counts.shape))[counts]).mean()
+            for one, rest, counts in zip(found, rests, stack.counts, strict=True)
+            if one.displacement is not None
+        ]
+        columns["ratio"].append(f"{np.sqrt(np.mean(ratios)):.2f}" if ratios else "")
+        columns["patterns"].append(str(patterns))
+    return [name, *(" ".join(values) for values in columns.values())]
+
+
+def _rms(rests: Sequence[NDArray[np.float64]]) -> str:
+    """Root mean square length over all dates that have a shift, and how many have none."""
+    known = [np.square(rest).sum(axis=0).mean() for rest in rests if np.isfinite(rest).all()]
+    lost = len(rests) - len(known)
+    value = f"{np.sqrt(np.mean(known)):.3f}" if known else "none"
+    return f"{value} ({lost} refused)" if lost else value
+
+
+def made_stacks(names: Sequence[str], scenes: Sequence[tuple[str, int]]) -> None:
+    """Print the table of made stacks."""
+    row = table(
+        "stack", "one shift, px", "fields, px", "terrain, px", "told, px", "error over sigma", "patterns"
+    )
+    for name in names:
+        row(*row_of(name, ROWS[name], scenes))
+
+
+def times(side: int, count: int) -> None:
+    """Print the time of one core that a date takes beyond one shift."""
+    rng = np.random.default_rng(1)
+    anchor = cases.fractal((side, side), rng, 2.0)
+    hills = cases.fractal((side, side), rng, 4.0).astype(float)
+    y, x = np.mgrid[:side, :side].astype(np.float32)
+    dates = []
+    for view in rng.normal(0, 0.5, (count, 2)):
+        at = [y + np.float32(one) * hills.astype(np.float32) for one, y in zip(view, (y, x), strict=True)]
+        dates.append(cases.noisy(map_coordinates(anchor, at, order=3, mode="nearest"), 0.05, rng))
+    reference = prepare(pixels(anchor))
+    by_terrain(reference, dates[:1])
+    begin = time.process_time()
+    for date in dates:
+        assess(reference, pixels(date), OPTIONS)
+    shift = (time.process_time() - begin) / count
+    begin = time.process_time()
+    by_terrain(reference, dates)
+    terrain = (time.process_time() - begin) / count
+    row = table(f"{count} dates of {side} x {side}", "s of one core a date")
+    row("one shift", f"{shift:.2f}")
+    row("terrain, beyond one shift", f"{terrain - shift:.2f}")
+
+
+def scenes_of(quick: bool) -> Iterator[tuple[str, int]]:
+    """Real scenes that stacks are made of."""
+    yield from SCENES[1:2] if quick else SCENES
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="one stack of six dates")
+    parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--only", nargs="+", choices=("made", "time"))
+    parser.add_argument("--side", type=int, default=2000, help="of the scenes whose time is taken, px")
+    options = parser.parse_args()
+    if options.quick:
+        made_stacks(["6 dates"], list(scenes_of(quick=True)))
+        return
+    parts = {
+        "made": lambda: made_stacks(options.rows, list(scenes_of(quick=False))),
+        "time": lambda: times(options.side, 8),
+    }
+    for name in options.only or parts:
+        parts[name]()
+        print()
+
+
+if __name__ == "__main__":
+    main()
