@@ -6,7 +6,8 @@
 
 Columns: median, root mean square and 95th percentile of the length of the error vector of the shift,
 px; pairs wrong by more than 0.5 px that were accepted all the same; refused pairs; milliseconds
-of one core; root mean square of error / sigma. In the rows that begin with "refuse" nothing can be
+of one core; root mean square of error / sigma, and its own standard error: few pairs tell it only
+roughly. In the rows that begin with "refuse" nothing can be
 known, so everything accepted is wrong.
 """
 
@@ -71,7 +72,7 @@ def errors(outcomes: list[Outcome]) -> np.ndarray:
 
 HEADER = (
     f"{'case':28s} {'estimator':20s} {'n':>4s} {'median':>8s} {'RMSE':>8s} {'p95':>8s} "
-    f"{'max':>8s} {'wrong':>5s} {'refused':>7s} {'ms':>6s} {'err/sigma':>9s}"
+    f"{'max':>8s} {'wrong':>5s} {'refused':>7s} {'ms':>6s} {'err/sigma':>14s}"
 )
 
 
@@ -87,11 +88,19 @@ def row(family: str, name: str, outcomes: list[Outcome]) -> str:
         return f"{start} {'':35s} {0:5d} {refused:7d} {ms:6.0f}"
     length = np.hypot(*error.T)
     sigma = np.array([o.sigma or (np.nan, np.nan) for o in outcomes if o.shift is not None], float)
-    ratio = "" if np.isnan(sigma).any() else f"{np.sqrt(np.mean(np.square(error / sigma))):9.2f}"
+    ratio = "" if np.isnan(sigma).any() else over_sigma(error / sigma)
     return (
         f"{start} {np.median(length):8.4f} {np.sqrt(np.mean(length**2)):8.4f} {np.quantile(length, 0.95):8.4f} "
         f"{length.max():8.3f} {np.sum(length > WRONG):5d} {refused:7d} {ms:6.0f} {ratio}"
     )
+
+
+def over_sigma(ratios: np.ndarray) -> str:
+    """Root mean square of errors over sigma, shape (n, 2), and its standard error, from the scatter of the pairs."""
+    squares = np.square(ratios).mean(axis=1)
+    root = float(np.sqrt(squares.mean()))
+    error = squares.std(ddof=1) / np.sqrt(len(squares)) / (2 * root) if len(squares) > 1 and root else np.nan
+    return f"{root:7.2f} ± {error:4.2f}"
 
 
 def table(outcomes: dict[str, list[Outcome]]) -> list[str]:

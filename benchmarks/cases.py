@@ -67,6 +67,10 @@ FINE: tuple[tuple[str, int], ...] = (
 """Scenes (file, band) that serve as the finer truth."""
 
 
+SMALLEST = 64
+"""Rows and columns of the smallest scenes that are matched where the scenes that there are limit them, px."""
+
+
 def block_mean(fine: Image, factor: int) -> Image:
     """Means over ``factor x factor`` blocks."""
     height, width = fine.shape[0] // factor, fine.shape[1] // factor
@@ -319,6 +323,51 @@ def lattices(count: int) -> Iterator[Pair]:
             yield _pair("3 m on 3.125 m", anchor, item.astype(np.float32), (dy / 3.125, dx / 3.125))
 
 
+RATIOS = {1.5: 2, 3.125: 2, 10 / 3: 2, 10: 1}
+"""Size of the coarser scene's pixels in those of the finer one, and the latter's in those of the finer truth."""
+
+
+def ratios(count: int) -> Iterator[Pair]:
+    """Anchor and item of unlike pixels, 5 % noise on both: every other time the anchor's are the larger ones.
+
+    The finer scene is brought to the coarser one's lattice as the package does it.
+    """
+    for ratio, own in RATIOS.items():
+        large = own * ratio
+        for number, (path, band) in enumerate(FINE):
+            fine = read(path, band)
+            shape = [int(n / large) - 3 for n in fine.shape]
+            if min(shape) < SMALLEST:
+                continue
+            rng = np.random.default_rng([number, round(100 * ratio), 10])
+            for k, (dy, dx) in enumerate(rng.uniform(-large, large, (count, 2))):
+                start = 1.5 * large
+                coarse = _area_mean(fine, *(start + large * np.arange(n) for n in shape), large)
+                # the finer scene begins elsewhere than it says, and ends beyond the coarser one
+                rows, cols = (
+                    start + d + own * np.arange(int(n * ratio)) for d, n in zip((dy, dx), shape, strict=True)
+                )
+                small = noisy(_area_mean(fine, rows, cols, own), 0.05, rng)
+                same = on_larger_pixels(small, ratio, (shape[0], shape[1]))
+                coarse = noisy(coarse, 0.05, rng)
+                sign = 1 if k % 2 == 0 else -1
+                pair = (coarse, same) if sign > 0 else (same, coarse)
+                yield _pair(f"pixels 1 to {ratio:.4g}", *pair, (sign * dy / large, sign * dx / large))
+
+
+def on_larger_pixels(image: Image, ratio: float, shape: tuple[int, int]) -> Image:
+    """A scene on the lattice of one of larger pixels that begins at the same corner."""
+    from affine import Affine
+    from odc.geo.geobox import GeoBox
+
+    from coregstack.pixels.regrid import match_planes
+
+    crs = "EPSG:32633"
+    box = GeoBox(image.shape, Affine(1, 0, 500_000, 0, -1, 5_000_000), crs)
+    lattice = GeoBox(shape, Affine(ratio, 0, 500_000, 0, -ratio, 5_000_000), crs)
+    return match_planes(image[None], np.ones(image.shape, bool), box, lattice)[0]
+
+
 def _area_mean(fine: Image, rows: NDArray[np.float64], cols: NDArray[np.float64], size: float) -> Image:
     """Exact means of a scene of square pixels over boxes that start at `rows` and `cols`."""
     total = np.zeros((fine.shape[0] + 1, fine.shape[1] + 1))
@@ -544,8 +593,9 @@ GAP_EFFECTS: dict[str, Effect] = {
 def _on_scenes(named: dict[str, Effect], count: int) -> Iterator[Pair]:
     for number, (path, band) in enumerate(GRID_SCENES):
         fine = read(path, band)
-        for k, offset in enumerate(_offsets(np.random.default_rng([number, 12]), count, 9)):
-            anchor, item, truth = cut_pair(fine, 2, offset, size=420)
+        # thirds of a pixel: errors of interpolation vanish at halves, and would flatter
+        for k, offset in enumerate(_offsets(np.random.default_rng([number, 12]), count, 14)):
+            anchor, item, truth = cut_pair(fine, 3, offset, size=420)
             for name, effect in named.items():
                 yield effect(_pair(name, anchor, item, truth), np.random.default_rng([number, k, len(name)]))
 
@@ -567,6 +617,7 @@ FAMILIES: dict[str, Callable[[int], Iterator[Pair]]] = {
     "water": water,
     "tiny": tiny,
     "lattices": lattices,
+    "ratios": ratios,
     "dates": dates,
     "grids": grids,
     "gaps": gaps,

@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from coregstack.geometry.unlike import output_lattice
 from coregstack.matching.choices import (
     MIN_IMPROVEMENT,
     SCORE_THRESHOLD,
@@ -17,9 +18,10 @@ from coregstack.matching.choices import (
     Estimator,
     Method,
     Model,
+    OutputLattice,
     Resampling,
 )
-from coregstack.matching.options import MatchSettings
+from coregstack.matching.options import MatchSettings, checked_lattice
 from coregstack.model import WindowEstimator
 from coregstack.stack.anchor import best_scene
 from coregstack.stack.applying import apply, check_resampling
@@ -29,6 +31,7 @@ from coregstack.stack.finding import find_scenes
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.masks import Mask
 from coregstack.stack.opening import stack_scenes, unreadable_files
+from coregstack.stack.outside import outside_of
 
 __all__ = ["align", "apply", "estimate", "open_scenes"]
 
@@ -43,6 +46,7 @@ def open_scenes(
     assets: str | None = None,
     mask: str | Sequence[str] | bool | None = None,
     chunks: int | tuple[int, int] | None = None,
+    lattice: OutputLattice = "items",
 ) -> xr.DataArray:
     """Open scenes as one lazy stack on the anchor's lattice.
 
@@ -62,8 +66,9 @@ def open_scenes(
         GeoTIFF or JPEG 2000 files, or folders of them with all their subfolders; a pattern (``scenes/*.tif``) stands
         for what matches; and ``https://``, ``s3://``, ``gs://`` and ``az://`` addresses are read where the extra
         ``cloud`` is installed, only the bytes that are needed.
-    anchor : str, int or time
-        Item whose lattice is taken: its id, file name, time or position. "auto" chooses one as
+    anchor : str, int, time, path, DataArray or Dataset
+        Item whose lattice is taken: its id, file name, time or position; or a scene from outside, as in `estimate`,
+        which does not become part of the stack. "auto" chooses one as
         `rank_anchors` ranks them, among the largest group of scenes that overlap; for that, reduced images are
         read at once. The choice is then also what "auto" means for `estimate` and `align`.
     ids : sequence of str, optional
@@ -82,6 +87,9 @@ def open_scenes(
         any lattice that holds for all items (``"water.tif:1"``). False uses all valid pixels.
     chunks : int or tuple of int, optional
         Rows and columns of a block; by default 2048. A block holds one time and all bands.
+    lattice : str
+        Of an anchor from outside: "items" for the pixel size of the finest scene, counted from the anchor's corner
+        where the CRS is the same, else on the lattice of that scene; "anchor" for the anchor's own lattice.
 
     Returns
     -------
@@ -123,6 +131,11 @@ def open_scenes(
     if found.unusable:
         raise unreadable_files(found.unusable)
     scenes = found.scenes
+    outside = outside_of(anchor, scenes)
+    if outside is not None:
+        boxes = [scene.image.box for scene in scenes]
+        box = output_lattice(outside.box, boxes, like_anchor=checked_lattice(lattice) == "anchor")
+        return stack_scenes(scenes, scenes[0], bands=bands, chunks=chunks, lattice=box)
     if not is_auto(anchor):
         return stack_scenes(scenes, find_scene(scenes, anchor), bands=bands, chunks=chunks)
     best, why, _ = best_scene(scenes)
@@ -132,7 +145,7 @@ def open_scenes(
 
 def estimate(
     stack: xr.DataArray,
-    anchor: Hashable | xr.DataArray,
+    anchor: Hashable | xr.DataArray | xr.Dataset,
     *,
     ids: Sequence[str] | None = None,
     mask: Mask | None = None,
@@ -147,6 +160,7 @@ def estimate(
     datum: Datum = "anchor",
     estimator: Estimator | WindowEstimator = "coregstack",
     stable: xr.DataArray | None = None,
+    lattice: OutputLattice = "items",
 ) -> xr.Dataset:
     """Estimate the shift of every item against the anchor, score it and decide what is done.
 
@@ -154,9 +168,10 @@ def estimate(
     ----------
     stack : DataArray
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
-    anchor : str, time, int or DataArray
-        Item id, timestamp or position of the anchor; or a scene from outside the stack, dims (band, y, x)
-        or (y, x), with the CRS and pixel size of the stack, whatever its bands. "auto" chooses the item that
+    anchor : str, time, int, path, DataArray or Dataset
+        Item id, timestamp or position of the anchor; or a scene from outside the stack, of any CRS, pixel size, bands
+        and extent: the path of a GeoTIFF or JPEG 2000 file, or a DataArray with dims (band, y, x) or (y, x). Such a
+        scene and the items are matched in the larger of their pixels. "auto" chooses the item that
         `rank_anchors` puts first, for which reduced images of all items are computed at once, and says why in the
         attribute `anchor_why`.
     ids : sequence of str, optional
@@ -213,17 +228,20 @@ def estimate(
     stable : DataArray, optional
         Dims (y, x), bool, on the grid of the stack: True on ground that may drive an affine map or a field. By default
         all ground.
+    lattice : str
+        Of an anchor from outside: in whose pixels the shifts are told. "items": those of the stack; "anchor": those
+        of the anchor, onto which `apply` with the same `lattice` brings the stack.
 
     Returns
     -------
     Dataset
-        Lazy, all variables along time: `shift_y`, `shift_x`, `shift_sigma_y`, `shift_sigma_x` (px of the
-        anchor's lattice), `matching_score_before`, `matching_score_after`, `matching_score_improvement`,
-        `status`, `details`, `model`, `spread` (px, rms of the displacement about its mean), `residual` (px, rms
-        misalignment to be expected after what is done). The shift is what must be applied to the item to match the
-        anchor, the mean where it varies. With another `model` than "shift" also `displacement_y`, `displacement_x` and
-        `displacement_sigma` (px) on a control lattice with the dims (time, lattice_y, lattice_x), whose coordinates
-        are those of the map.
+        Lazy, all variables along time: `shift_y`, `shift_x`, `shift_sigma_y`, `shift_sigma_x` (px of the output's
+        lattice: the anchor's, if it is an item), `matching_score_before`, `matching_score_after`,
+        `matching_score_improvement`, `status`, `details`, `model`, `spread` (px, rms of the displacement about its
+        mean), `residual` (px, rms misalignment to be expected after what is done). The shift is what must be applied
+        to the item to match the anchor, the mean where it varies. With another `model` than "shift" also
+        `displacement_y`, `displacement_x` and `displacement_sigma` (px) on a control lattice with the dims (time,
+        lattice_y, lattice_x), whose coordinates are those of the map.
 
     Raises
     ------
@@ -255,12 +273,12 @@ def estimate(
         estimator=estimator,
     )
     known = conform(with_classes(stack, settings.nearest), ids)
-    return estimate_stack(known, anchor, mask, settings, stable=stable)
+    return estimate_stack(known, anchor, mask, settings, stable=stable, lattice=checked_lattice(lattice))
 
 
 def align(
     stack: xr.DataArray,
-    anchor: Hashable | xr.DataArray,
+    anchor: Hashable | xr.DataArray | xr.Dataset,
     *,
     ids: Sequence[str] | None = None,
     mask: Mask | None = None,
@@ -276,6 +294,7 @@ def align(
     estimator: Estimator | WindowEstimator = "coregstack",
     stable: xr.DataArray | None = None,
     resampling: Resampling = "cubic",
+    lattice: OutputLattice = "items",
 ) -> xr.DataArray:
     """Align a stack to an anchor: ``apply(stack, estimate(stack, anchor))``.
 
@@ -283,12 +302,15 @@ def align(
     ----------
     stack : DataArray
         Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
-    anchor : str, time, int or DataArray
+    anchor : str, time, int, path, DataArray or Dataset
         The anchor, as in `estimate`.
     ids, mask, band, max_shift, threshold, min_improvement, method, nearest, model, decide, datum, estimator, stable
         As in `estimate`.
     resampling : str
         How pixels are interpolated, as in `apply`.
+    lattice : str
+        Of an anchor from outside: "items" leaves the pixels of the stack where they are but for the shifts, "anchor"
+        brings them onto the anchor's lattice, in the same interpolation.
 
     Returns
     -------
@@ -311,6 +333,6 @@ def align(
     quality = estimate(
         stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
         min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, datum=datum,
-        estimator=estimator, stable=stable,
+        estimator=estimator, stable=stable, lattice=lattice,
     )  # fmt: skip
-    return apply(stack, quality, resampling=resampling, nearest=nearest)
+    return apply(stack, quality, resampling=resampling, nearest=nearest, lattice=lattice)

@@ -258,7 +258,7 @@ class Evidence:
     """Rows and columns of the overview."""
     origin: Shift
     """Frame position of the upper left corner of the overview's first pixel."""
-    factor: int
+    factor: float
     """Side of an overview's pixel, px of the frame."""
     against: str | None = None
     """Id of the item, other than the anchor, that the item was matched with; None for the anchor."""

@@ -8,7 +8,9 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import xarray as xr
 
+from coregstack import estimate
 from coregstack.kernels.correlation import correlate_all
 from coregstack.kernels.descriptor import similarity
 from coregstack.kernels.match_image import orientation
@@ -19,7 +21,7 @@ from coregstack.kernels.sources import ArraySource
 from coregstack.matching.assess import prepare
 from coregstack.matching.items import reduced_pixels
 from coregstack.matching.options import MatchOptions
-from coregstack.model import Shift
+from coregstack.model import NO_SHIFT, Shift
 from coregstack.network import adjust
 from coregstack.network.sketch import SKETCH_SIDE, sketch
 from coregstack.network.steps import match_with_anchor, match_with_partners, plan_by_looks
@@ -37,7 +39,7 @@ plt.rcParams |= {"font.size": 9, "axes.titlesize": 9, "figure.facecolor": "white
 
 def main() -> None:
     """Draw all figures."""
-    for draw in (search, windows, score, network):
+    for draw in (search, windows, score, network, failures):
         figure = draw()
         figure.savefig(IMAGES / f"{draw.__name__}.png")
         plt.close(figure)
@@ -201,6 +203,47 @@ def network() -> Any:
     axis.legend(loc="upper center")
     axis.grid(alpha=0.3)
     return figure
+
+
+def failures() -> Any:
+    """Items that are refused, or that one shift does not follow; what is told of each is printed."""
+    rng = np.random.default_rng(0)
+    rows, cols = np.mgrid[:320, :320]
+
+    def orchard(y: float, x: float) -> np.ndarray:
+        trees = (1 + np.cos(2 * np.pi * (rows - y) / 8)) * (1 + np.cos(2 * np.pi * (cols - x) / 8))
+        return np.repeat((600 * trees + 800 + rng.normal(0, 12, trees.shape))[None], 4, axis=0)
+
+    anchor, clouded = _summer(), _summer(Shift(1.4, -2.2), cloud_cover=1.0)
+    torn = np.where(cols < 160, _summer(Shift(2.2, 1.1)).values, _summer(Shift(2.2, 2.3)).values)
+    striped = _summer(Shift(0.6, -0.4)).values + 0.8 * anchor.values.std() * rng.normal(size=(1, 320, 1))
+    cases = {
+        "full cloud": (anchor.values, clouded.values, clouded.clear, {}),
+        "another place": (anchor.values, _summer(seed=9).values, anchor.valid, {}),
+        "an orchard": (orchard(0, 0), orchard(2.4, 1.3), anchor.valid, {}),
+        "44 px away": (anchor.values, _summer(Shift(3, 44)).values, anchor.valid, {"max_shift": 20}),
+        "torn by 1.2 px": (anchor.values, torn, anchor.valid, {}),
+        "striped detector": (anchor.values, striped, anchor.valid, {}),
+    }
+    figure, axes = plt.subplots(2, len(cases), figsize=(11, 3.9), layout="constrained")
+    for column, (name, (first, second, clear, options)) in zip(axes.T, cases.items(), strict=True):
+        pair = np.stack([first, second]).clip(1, 65535).astype(np.uint16)
+        stack = xr.DataArray(
+            pair, dims=("time", "band", "y", "x"),
+            coords={"id": ("time", ["anchor", name]), "clear": (("time", "y", "x"), [anchor.valid, clear])},
+        ).rio.write_nodata(0)  # fmt: skip
+        found = estimate(stack, "anchor", **options).compute().isel(time=1)
+        print(f"{name}: {found.status.item()}: {found.details.item()}")
+        for axis, values, words in zip(column, pair, ("anchor", name), strict=True):
+            axis.imshow(values[RED, 80:240, 80:240], cmap="gray", vmax=np.percentile(values[RED], 99))
+            axis.set_title(words)
+            axis.set_axis_off()
+    return figure
+
+
+def _summer(shift: Shift = NO_SHIFT, *, seed: int = 3, cloud_cover: float = 0.0) -> SampleScene:
+    conditions = Conditions(seed=1, season=0.45, cloud_cover=cloud_cover)
+    return shifted_scene((320, 320), shift, conditions=conditions, seed=seed)
 
 
 def _wintry(day: int, shift: Shift, seed: int) -> MatchPixels:

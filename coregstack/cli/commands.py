@@ -113,6 +113,7 @@ def _align(options: argparse.Namespace) -> int:
     result = run_scenes(
         options.scenes,
         anchor=options.anchor,
+        lattice=options.lattice,
         assets=options.assets,
         mask=False if options.mask == ["none"] else options.mask,
         cog=options.cog,

@@ -14,6 +14,7 @@ from coregstack.cli.terminal import Parser
 from coregstack.matching.choices import (
     DECISIONS,
     ESTIMATORS,
+    LATTICES,
     METHODS,
     MIN_IMPROVEMENT,
     MODELS,
@@ -117,8 +118,16 @@ def _align_command(commands: Any) -> None:
     align.add_argument(
         "--anchor",
         required=True,
-        metavar="ID",
-        help="the anchor: file name without extension, or time; 'auto' chooses one, as `coregstack anchors` does",
+        metavar="ID|PATH",
+        help="the anchor: file name without extension, or time; or the path of a scene from outside, of any CRS and "
+        "pixel size; 'auto' chooses one, as `coregstack anchors` does",
+    )
+    align.add_argument(
+        "--lattice",
+        choices=LATTICES,
+        default="items",
+        help="items: moved scenes keep their pixel size; anchor: they take the anchor's CRS and pixel size "
+        "(default: %(default)s)",
     )
     align.add_argument(
         "--assets",

@@ -23,7 +23,7 @@ from coregstack.export.files import RunEnded, check_held, inside
 from coregstack.export.geotiff import Movement, write_moved
 from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile, written
 from coregstack.export.sidecar import quality_record, sidecar_name, write_sidecar
-from coregstack.geometry.lattice import epsg_code, same_crs
+from coregstack.geometry.lattice import epsg_code, same_crs, same_pixels
 from coregstack.geometry.validarea import placed_area
 from coregstack.matching.decision import Treatment, failure, lacks_displacement, treat
 from coregstack.model import NO_SHIFT, Displacement, ItemQuality, Shift, Status, ValidArea
@@ -129,7 +129,7 @@ def _deliver(
                 f"The {quality.model} of {plan.id} is not known here, only its mean: write what align or apply "
                 "returned before its pixels are computed, or use run_scenes with the same model."
             )
-        treatment = treat(quality, same_crs=_has_crs(plan, box, quality, settings.anchor))
+        treatment = treat(quality, same_crs=_fits(plan, box, quality, settings))
         for asset in plan.assets:
             files.append(_write(asset, treatment, settings, cache))  # noqa: PERF401 (what was written has to be known)
         if isinstance(treatment.move, Displacement):
@@ -220,11 +220,13 @@ def check_source(asset: Asset, *, digest: bool = False) -> str:
     return sha256
 
 
-def _has_crs(plan: ItemPlan, box: GeoBox | None, quality: ItemQuality, anchor: GeoBox) -> bool:
-    """Whether the item has the anchor's CRS; an image that will not be moved is not looked at."""
+def _fits(plan: ItemPlan, box: GeoBox | None, quality: ItemQuality, settings: DeliverySettings) -> bool:
+    """Whether the item has the CRS of the output, and the pixel size that is asked for; not looked at if it stays."""
     if quality.status not in (Status.ALREADY_ALIGNED, Status.COREGISTERED):
         return True
-    return same_crs(box or _readable_box(plan), anchor)
+    own = box or _readable_box(plan)
+    fits = same_pixels if settings.like_anchor else same_crs
+    return fits(own, settings.anchor)
 
 
 def _write(
@@ -240,6 +242,7 @@ def _write(
             move=treatment.move,
             resampling=settings.resampling,
             cog=settings.cog,
+            like_anchor=settings.like_anchor,
             nearest=settings.nearest,
         )
         own = None if cache is None else cache.of_file(asset.source)

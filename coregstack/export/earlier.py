@@ -32,6 +32,7 @@ _CHANGED = {
     "version": "they are of another version of coregstack",
     "anchor": "the anchor is another one or has changed",
     "options": "an option has changed",
+    "lattice": "the lattice of the output is another one",
     "scenes": "the scenes of the network have changed",
     "quality": "the shifts have changed",
     "writing": "the options for writing have changed",
@@ -59,9 +60,15 @@ def made_from(plan: ItemPlan, settings: DeliverySettings) -> dict[str, str]:
     return {
         "version": __version__,
         **dict(settings.fingerprint),
-        "writing": ", ".join(map(str, (settings.resampling, settings.cog, *settings.nearest))),
+        "writing": ", ".join(map(str, _writing(settings))),
         "inputs": _token([plan.id, inputs]),
     }
+
+
+def _writing(settings: DeliverySettings) -> tuple[object, ...]:
+    """What tells how rasters are written; what is usual, and was not told by earlier versions, is left out."""
+    lattice = ("pixels of the anchor",) if settings.like_anchor else ()
+    return settings.resampling, settings.cog, *lattice, *settings.nearest
 
 
 def states(plan: ItemPlan) -> list[tuple[int, ...]]:

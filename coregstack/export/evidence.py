@@ -118,7 +118,7 @@ def _evidence_from_json(value: dict[str, Any]) -> Evidence:
         chips=None if value["chips"] is None else _pair(value["chips"]),
         overview=tuple(int(size) for size in value["overview"]),
         origin=_pair(value["origin"]),
-        factor=int(value["factor"]),
+        factor=float(value["factor"]),
         against=None if value["against"] is None else str(value["against"]),
         **residuals,
     )

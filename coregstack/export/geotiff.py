@@ -48,6 +48,8 @@ class Movement:
     """A kernel of `coregstack.pixels.warp.RESAMPLING`, or "none": only the geotransform is changed."""
     cog: bool = False
     """Whether the output is written as cloud-optimised GeoTIFF with overviews."""
+    like_anchor: bool = False
+    """Whether the output takes the anchor's pixel size in place of its own."""
     nearest: tuple[str | int, ...] = ()
     """Names or positions of bands of images that hold classes, beside those that tell so."""
 
@@ -72,8 +74,8 @@ def write_moved(
     """Write a raster onto the anchor's lattice, moved, in one interpolation.
 
     The output lies in the smallest box of the lattice that holds the whole moved footprint. An asset of
-    another pixel size keeps it, on the lattice with the anchor's origin and CRS. Dtype, nodata, tags,
-    descriptions, colours, scales, codec and internal mask are the source's.
+    another pixel size keeps it, unless the anchor's is asked for, on the lattice with the anchor's origin and CRS.
+    Dtype, nodata, tags, descriptions, colours, scales, codec and internal mask are the source's.
 
     Parameters
     ----------
@@ -115,7 +117,7 @@ def output_name(path: Path) -> str:
 
 def output_box(header: RasterHeader, movement: Movement) -> tuple[GeoBox, GeoBox, Move]:
     """The lattice of an asset, the box on it that its moved footprint fills, and the move in its pixels."""
-    lattice = lattice_like(header.box, movement.anchor)
+    lattice = movement.anchor if movement.like_anchor else lattice_like(header.box, movement.anchor)
     move = scaled_move(movement.move, movement.anchor, lattice)
     return lattice, footprint(header.box, lattice, move), move
 

@@ -111,13 +111,15 @@ class DeliverySettings:
     anchor_id: str
     """Item id of the anchor."""
     anchor: GeoBox
-    """The anchor's box, whose lattice is taken."""
+    """Lattice of the output, as a box that covers the anchor; the anchor's own box if it is an item."""
     resampling: str
     """How images are interpolated."""
     cog: bool
     """Whether moved rasters are written as COG."""
     fingerprint: tuple[tuple[str, str], ...]
     """What all items of the run depend on: the name of each (as "anchor") and a token that stands for it."""
+    like_anchor: bool = False
+    """Whether moved rasters take the pixel size of `anchor` in place of their own."""
     nearest: tuple[str | int, ...] = ()
     """Names or positions of bands of images that hold classes, beside those that tell so."""
     method: str = "direct"

@@ -10,6 +10,7 @@ import numpy as np
 from dask.base import tokenize
 from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
 from coregstack.graph.blocks import FIELD, boxed, flags, object_array
@@ -25,6 +26,8 @@ from coregstack.matching.items import ArrayItem, MatchItem, SceneItem
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.quality import BY_NAME, Field, column
 from coregstack.model import NO_SHIFT, ItemQuality, Shift
+from coregstack.pixels.raster import valid_values
+from coregstack.pixels.regrid import match_planes
 from coregstack.pixels.scene import PlacedScene
 
 
@@ -48,6 +51,7 @@ def array_items(
     *,
     nodata: float | None,
     origin: Shift = NO_SHIFT,
+    place: tuple[GeoBox, GeoBox] | None = None,
 ) -> da.Array:
     """An `ArrayItem` for each time of an array of match bands, dims (time, band, y, x).
 
@@ -61,12 +65,16 @@ def array_items(
         Value of pixels without data.
     origin : Shift
         Position of the array's first pixel in the frame that counts from the anchor's.
+    place : tuple of GeoBox, optional
+        Where the array lies, and the box that its items are brought to, whose first pixel is the one at `origin`; by
+        default they stay on the array's own lattice.
     """
     planes = [values.rechunk((1, -1, -1, -1)), "tbyx"]
     planes += [] if clear is None else [clear.rechunk((1, -1, -1)), "tyx"]
     items: da.Array = da.blockwise(
         _array_item, "t", object_array("coregstack-ids-", list(ids)), "t", *planes,
-        nodata=nodata, origin=origin, concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
+        nodata=nodata, origin=origin, place=place,
+        concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
     )  # fmt: skip
     return items
 
@@ -111,9 +119,14 @@ def _array_item(
     *,
     nodata: float | None,
     origin: Shift,
+    place: tuple[GeoBox, GeoBox] | None,
 ) -> NDArray[np.object_]:
-    usable = None if clear is None else clear[0]
-    return boxed(ArrayItem(id=ids[0], values=values[0], clear=usable, nodata=nodata, origin=origin))
+    usable, planes = None if clear is None else clear[0], values[0]
+    if place is not None:
+        valid = valid_values(planes, nodata)
+        planes = match_planes(planes, valid if usable is None else valid & usable, *place)
+        usable, nodata = None, np.nan
+    return boxed(ArrayItem(id=ids[0], values=planes, clear=usable, nodata=nodata, origin=origin))
 
 
 def _prepare(

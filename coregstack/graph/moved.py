@@ -9,6 +9,7 @@ import dask.array as da
 import numpy as np
 from dask.base import tokenize
 from numpy.typing import NDArray
+from odc.geo.geobox import GeoBox
 
 from coregstack.graph.blocks import (
     ALIGNED,
@@ -23,7 +24,11 @@ from coregstack.graph.blocks import (
 )
 from coregstack.kernels.moving import move_image, move_mask
 from coregstack.model import NO_SHIFT, Shift, Status
+from coregstack.pixels.regrid import regridded, regridded_mask
 from coregstack.pixels.scene import PlacedScene, read_block
+
+Place = tuple[GeoBox, GeoBox]
+"""Where an array lies, and the box of another lattice that it is brought to."""
 
 
 def moves(
@@ -66,32 +71,53 @@ def move_scenes(
 
 
 def move_arrays(
-    values: da.Array, move: da.Array, resampling: str, nodata: float | None, nearest: Collection[int] = ()
+    values: da.Array,
+    move: da.Array,
+    resampling: str,
+    nodata: float | None,
+    nearest: Collection[int] = (),
+    place: Place | None = None,
 ) -> da.Array:
-    """Pixels of an array of dims (time, band, y, x), moved plane by plane; chunks as before.
+    """Pixels of an array of dims (time, band, y, x), moved plane by plane; chunks as before, or of that size.
 
-    Bands of positions in `nearest` are moved by nearest neighbour.
+    Bands of positions in `nearest` are moved by nearest neighbour. With a `place`, all come onto another lattice in the
+    same interpolation, and moves count its pixels.
     """
     planes = values.rechunk((1, 1, -1, -1))
     kernels = ["nearest" if k in nearest else resampling for k in range(values.shape[1])]
     out = da.blockwise(
         _move_planes, "tbyx", planes, "tbyx", move, "t", da.from_array(np.array(kernels, object), chunks=1), "b",
-        nodata=nodata, concatenate=True, align_arrays=False,
+        nodata=nodata, place=place, adjust_chunks=_sizes(place), concatenate=True, align_arrays=False,
         dtype=values.dtype, meta=np.empty((0, 0, 0, 0), values.dtype),
-        name=MOVED + tokenize(planes.name, move.name, kernels, nodata),
+        name=MOVED + tokenize(planes.name, move.name, kernels, nodata, place),
     )  # fmt: skip
-    moved: da.Array = out.rechunk(values.chunks)
+    moved: da.Array = out.rechunk(chunks_like(values.chunks, out.shape[2:]))
     return moved
 
 
-def move_clear(clear: da.Array, move: da.Array) -> da.Array:
-    """A mask of dims (time, y, x), moved by nearest neighbour."""
+def move_clear(clear: da.Array, move: da.Array, place: Place | None = None) -> da.Array:
+    """A mask of dims (time, y, x), moved by nearest neighbour, `place` as in `move_arrays`."""
     out: da.Array = da.blockwise(
-        _move_mask, "tyx", clear.rechunk((1, -1, -1)), "tyx", move, "t",
-        concatenate=True, align_arrays=False, dtype=bool, meta=np.empty((0, 0, 0), bool),
+        _move_mask, "tyx", clear.rechunk((1, -1, -1)), "tyx", move, "t", place=place,
+        adjust_chunks=_sizes(place), concatenate=True, align_arrays=False, dtype=bool, meta=np.empty((0, 0, 0), bool),
     )  # fmt: skip
-    moved: da.Array = out.rechunk(clear.chunks)
+    moved: da.Array = out.rechunk(chunks_like(clear.chunks, out.shape[1:]))
     return moved
+
+
+def chunks_like(chunks: tuple[tuple[int, ...], ...], shape: tuple[int, ...]) -> tuple[tuple[int, ...], ...]:
+    """Chunks of an array whose rows and columns are `shape` instead: as large as they were."""
+    sizes = (
+        old
+        if sum(old) == size
+        else (max(old),) * (size // max(old)) + (size % max(old),) * (size % max(old) > 0)
+        for old, size in zip(chunks[-2:], shape, strict=True)
+    )
+    return (*chunks[:-2], *sizes)
+
+
+def _sizes(place: Place | None) -> dict[str, int] | None:
+    return None if place is None else dict(zip("yx", place[1].shape, strict=True))
 
 
 def _chunked_indexes(sizes: Iterable[int]) -> da.Array:
@@ -121,12 +147,21 @@ def _read_moved(
 
 
 def _move_planes(
-    values: NDArray[Any], move: NDArray[np.object_], kernels: NDArray[np.object_], nodata: float | None
+    values: NDArray[Any],
+    move: NDArray[np.object_],
+    kernels: NDArray[np.object_],
+    nodata: float | None,
+    place: Place | None,
 ) -> NDArray[Any]:
+    if place is not None:
+        fill = 0 if nodata is None else nodata
+        return regridded(values[0], *place, move=move[0], kernel=kernels[0], nodata=nodata, fill=fill)[None]
     if move[0] == NO_SHIFT:
         return values
     return move_image(values[0], move[0], kernels[0], nodata)[None]
 
 
-def _move_mask(clear: NDArray[np.bool_], move: NDArray[np.object_]) -> NDArray[np.bool_]:
+def _move_mask(clear: NDArray[np.bool_], move: NDArray[np.object_], place: Place | None) -> NDArray[np.bool_]:
+    if place is not None:
+        return regridded_mask(clear[0], *place, move=move[0])[None]
     return move_mask(clear[0], move[0])[None]

@@ -23,17 +23,23 @@ from coregstack.pixels.scene import PlacedScene
 _NO_OBJECTS = np.empty(0, object)
 
 
-def network_frame(items: Sequence[PlacedScene], anchor: int) -> GeoBox:
-    """The smallest box on the anchor's lattice that holds the anchor and all scenes that lead to it by overlaps."""
+def network_frame(items: Sequence[PlacedScene], anchor: int, lattice: GeoBox | None = None) -> GeoBox:
+    """The smallest box on the anchor's lattice that holds the anchor and all scenes that lead to it by overlaps.
+
+    `lattice` is taken in place of the anchor's own.
+    """
     boxes = [item.scene.image.box for item in items]
     numbers = together(boxes)
     linked = [box for box, number in zip(boxes, numbers, strict=True) if number == numbers[anchor]]
-    return union(linked, boxes[anchor])
+    return union(linked, boxes[anchor] if lattice is None else lattice)
 
 
 def network_place(scenes: Sequence[PlacedScene], anchor: int) -> tuple[list[PlacedScene], Shift]:
-    """Scenes on the box of the anchor's lattice that holds them all, and the anchor's first pixel in that box."""
-    own = scenes[anchor].scene.image.box
+    """Scenes on the box of their lattice that holds them all, and the first pixel of their frame in that box.
+
+    They come in one frame, that of the anchor.
+    """
+    own = scenes[anchor].lattice
     frame = union([scene.scene.image.box for scene in scenes], own)
     return [scene.on(frame) for scene in scenes], offset(own, frame)
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.refine import Normal, Windows, decoys, flatness, normal
+from coregstack.kernels._steps import join_steps, trust_in_windows, window_steps
+from coregstack.kernels.refine import Windows, block_equations, decoys, flatness
 from coregstack.kernels.spread import CHANGE, shared_square
-from coregstack.kernels.symmetric import inverse, product, squared, with_spread
+from coregstack.kernels.symmetric import product
 
 _STEPS = 8
 _SCOUTS = 12
@@ -19,10 +20,6 @@ _NEAR = 0.05
 """Once a step is shorter than this, all windows are fitted, px."""
 _CONVERGED = 0.004
 """Each step leaves about a tenth of its length to do, so this stops within 0.0005 px."""
-_OUTLYING = 4.0
-"""Windows this many of their standard deviations away from the shift count nothing."""
-_MEDIAN_CHI2 = 1.386
-"""Median of the squared length of a vector of two independent unit normals."""
 _METHOD = 0.0005
 """What the method itself gets wrong when all is well, px."""
 _ALIKE = 0.2
@@ -41,8 +38,6 @@ _OPPOSED = 3.0
 """Standard deviations by which blocks of either contrast must differ to count as different."""
 _REMAINDER = 0.1
 """Part of what was taken off a fit among gaps that may be left of it."""
-_FEW = 5
-"""Fewer windows than this cannot outvote one of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +83,12 @@ class Fit:
         agreement proves nothing. But what is fine and what is coarse in the scene is then seldom moved
         equally: the difference between full and half resolution, beyond its noise, measures that.
         """
-        between = max(0.0, (float(self.apart @ self.apart) - self.chance) / 2 - _SAMPLING**2)
-        return between + _ALIKE * self.spread
+        return self.differing + _ALIKE * self.spread
+
+    @property
+    def differing(self) -> float:
+        """Variance per axis by which full and half resolution differ beyond noise and sampling, px^2."""
+        return max(0.0, (float(self.apart @ self.apart) - self.chance) / 2 - _SAMPLING**2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,9 +261,9 @@ class _Settled:
 def _settle(
     windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64], within: float, sign: int = 0
 ) -> _Settled:
-    """Step until steps are shorter than `within`; `sign` is that of `normal`."""
+    """Step until steps are shorter than `within`; `sign` is that of `block_equations`."""
     for _ in range(_STEPS):
-        parts = _Parts.of(normal(windows, lag, noise, sign=sign))
+        parts = _Parts.of(block_equations(windows, lag, noise, sign=sign))
         step, covariance = parts.joined(parts.trust())
         alone = lag + parts.steps
         lag = lag + np.clip(step, -0.5, 0.5)
@@ -275,11 +274,10 @@ def _settle(
 
 def _shared(windows: Windows, found: _Settled) -> tuple[float, float]:
     """Mean square of what blocks near each other are displaced by, about where the last step began and went."""
-    blocks = found.parts.blocks
-    down, across = windows.grid
-    shaped = blocks.reshape(len(blocks), down, across, 5)
-    matrix = shaped[..., :3]
-    vector = shaped[..., 3:] - product(matrix, found.step)
+    sums = found.parts.sums
+    shaped = sums.reshape(len(sums), *windows.grid, 6)
+    matrix = shaped[..., 1:4]
+    vector = shaped[..., 4:] - product(matrix, found.step)
     return shared_square(matrix, vector, np.ones(matrix.shape[:3]), least=CHANGE)
 
 
@@ -295,7 +293,7 @@ def _at_half(
     halved: Windows, lag: NDArray[np.float64], trust: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float]:
     """How far from a lag half resolution puts it, px, and the squared length that it has by noise alone."""
-    parts = _Parts.of(normal(halved, lag / 2, flatness(halved)))
+    parts = _Parts.of(block_equations(halved, lag / 2, flatness(halved)))
     step, covariance = parts.joined(trust * (parts.share > 0))
     return 2 * step, 4 * float(np.trace(covariance))
 
@@ -332,69 +330,32 @@ class _Parts:
     """Part of all information that lies in each window, shape (n,)."""
     spread: float
     """Variance per axis between the windows' steps, beyond their own noise, px^2."""
-    weights: NDArray[np.float64]
-    """Weight of every block, shape (n, blocks)."""
-    blocks: NDArray[np.float64]
-    """Normal equations of every block, as `Normal.blocks`."""
+    sums: NDArray[np.float64]
+    """Normal equations of every block, as `block_equations` gives them."""
 
     @classmethod
-    def of(cls, normals: Normal) -> _Parts:
-        matrices = normals.matrix
-        inverses = inverse(matrices)
-        steps = product(inverses, normals.vector)
-        share = _trace(matrices) / max(float(_trace(matrices).sum()), 1e-300)
-        # One figure for all windows says how far the blocks scatter beyond what their weights
-        # promise: in a single window it would rest on too few blocks.
-        blocks = np.count_nonzero(normals.weights, axis=1)
-        double = normals.scatter * inverses * (1, 2, 1)
-        promised = double.sum(axis=1) / 2 * (blocks / np.maximum(blocks - 2, 1))
-        noise = max(float(share @ promised), 1e-12)
-        variance = noise * _trace(inverses) / 2
-        away = steps - _weighted_median(steps, share)
-        excess = np.square(away).sum(axis=1) / _MEDIAN_CHI2 - variance
-        spread2 = max(0.0, float(_weighted_median(excess[:, None], share)[0])) if len(steps) >= _FEW else 0.0
-        precision = with_spread(matrices, noise, spread2)
-        return cls(
-            steps=steps,
-            precision=precision,
-            share=share,
-            spread=spread2,
-            weights=normals.weights,
-            blocks=normals.blocks,
-        )
+    def of(cls, sums: NDArray[np.float64]) -> _Parts:
+        count = len(sums)
+        steps, precision, share = np.empty((count, 2)), np.empty((count, 3)), np.empty(count)
+        spread = window_steps(sums, steps, precision, share)
+        return cls(steps=steps, precision=precision, share=share, spread=spread, sums=sums)
+
+    @property
+    def weights(self) -> NDArray[np.float64]:
+        """Weight of every block, negative where its contrast is reversed, shape (n, blocks)."""
+        return self.sums[..., 0]
 
     def trust(self) -> NDArray[np.float64]:
         """Tukey's biweight of each window's distance from the windows' median."""
-        if np.count_nonzero(self.share) < _FEW:
-            return (self.share > 0).astype(float)
-        away = self.steps - _weighted_median(self.steps, self.share)
-        distance = squared(self.precision, away) / (2 * _OUTLYING**2)
-        return np.where(self.share > 0, np.square(1 - np.minimum(distance, 1)), 0.0)
+        return trust_in_windows(self.steps, self.precision, self.share)
 
     def agreeing(self, trust: NDArray[np.float64]) -> float:
         """Part of the precision that lies in trusted windows."""
-        weight = _trace(self.precision)
+        weight = self.precision[:, 0] + self.precision[:, 2]
         return float((trust > 0) @ weight / max(float(weight.sum()), 1e-300))
 
     def joined(self, trust: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """The common step and its covariance."""
-        weight = trust[:, None] * self.precision
-        covariance = inverse(weight.sum(axis=0))
-        step = product(covariance, product(weight, self.steps).sum(axis=0))
-        misfit = float(squared(weight, self.steps - step).sum()) / max(2 * (trust.sum() - 1), 1)
-        yy, yx, xx = covariance * max(1.0, misfit)
-        return step, np.array([[yy, yx], [yx, xx]])
-
-
-def _trace(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
-    return matrices[:, 0] + matrices[:, 2]
-
-
-def _weighted_median(values: NDArray[np.float64], weight: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Per column, the value that half the weight lies below."""
-    result = []
-    for column in values.T:
-        order = np.argsort(column, kind="stable")
-        total = np.cumsum(weight[order])
-        result.append(column[order[min(np.searchsorted(total, total[-1] / 2), len(order) - 1)]])
-    return np.array(result)
+        step, covariance = np.empty(2), np.empty((2, 2))
+        join_steps(self.steps, self.precision, trust, step, covariance)
+        return step, covariance

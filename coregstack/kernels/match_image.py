@@ -6,6 +6,8 @@ that are not usable take no part in either.
 
 from __future__ import annotations
 
+from functools import cache, lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -109,11 +111,21 @@ def high_pass(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray
     True
     """
     out = np.empty(values.shape, np.float32)
-    taps = gauss(TREND, TREND_RADIUS)
-    # What the taps find of a line that is usable throughout: less than 1 near its ends.
-    edge_y, edge_x = (np.convolve(np.ones(n), taps, "same").astype(np.float32) for n in values.shape[1:])
+    taps, (edge_y, edge_x) = _trend_taps(), (_edge(n) for n in values.shape[1:])
     _high_pass(values, usable, taps, edge_y, edge_x, out)
     return out
+
+
+@cache
+def _trend_taps() -> NDArray[np.float32]:
+    return gauss(TREND, TREND_RADIUS)
+
+
+@lru_cache(maxsize=64)
+def _edge(length: int) -> NDArray[np.float32]:
+    """What the taps find of a line that is usable throughout: less than 1 near its ends."""
+    found: NDArray[np.float32] = np.convolve(np.ones(length), _trend_taps(), "same").astype(np.float32)
+    return found
 
 
 @compiled

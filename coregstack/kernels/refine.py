@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,7 +25,6 @@ from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.rectangles import rectangles
 from coregstack.kernels.smoothing import REACH, smooth_taps
-from coregstack.kernels.symmetric import inverse, product
 from coregstack.kernels.windows import Box, Lag, centre, grown, moved, read_stack
 from coregstack.model import PixelSource
 
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from coregstack.kernels.overview import PreparedAnchor
 
 _FLAT = 0.001
+_LARGE = 72 * 72
+"""Pixels of a window from which on the anchor's side of it is kept."""
 Rectangle = tuple[int, int, int, int]
 """First row, the one after the last, and the same of columns."""
 _DECOY = 6
@@ -161,19 +163,14 @@ class _Raw:
         cls, anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
     ) -> _Raw | None:
         wide = [grown(box, REACH) for box in boxes]
+        first, own = _grounds(anchor, band, wide)
         second, usable = read_stack(item, band, [moved(box, lag) for box in wide])
-        ground = [_ground(anchor, band, box) for box in wide]
-        for mask, own in zip(usable, ground, strict=True):
-            mask &= own.usable[0]
+        usable &= own
         some = np.flatnonzero(np.count_nonzero(usable, axis=(1, 2)) >= BLOCK * BLOCK)
         if some.size == 0:
             return None
-        second, usable = second[some], usable[some]
-        first = np.concatenate([ground[k].values for k in some])
-        known = [
-            _known(anchor, band, wide[k], (top, bottom, left, right))
-            for k, (top, bottom, left, right) in zip(some, rectangles(usable).tolist(), strict=True)
-        ]
+        first, second, usable = first[some], second[some], usable[some]
+        known = _all_known(anchor, band, [wide[k] for k in some], usable)
         odd = [k for k, one in enumerate(known) if one is None]
         if odd:
             mask = usable[odd]
@@ -232,6 +229,16 @@ class _Raw:
         )  # fmt: skip
 
 
+def _grounds(
+    anchor: PreparedAnchor, band: int, boxes: Sequence[Box]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Windows of the anchor and where they are usable, shape (n, y, x)."""
+    if not _is_worth_keeping(boxes):
+        return read_stack(anchor.source, band, boxes)
+    grounds = [_ground(anchor, band, box) for box in boxes]
+    return np.concatenate([one.values for one in grounds]), np.concatenate([one.usable for one in grounds])
+
+
 def _ground(anchor: PreparedAnchor, band: int, box: Box) -> _Ground:
     def read() -> _Ground:
         values, usable = read_stack(anchor.source, band, [box])
@@ -240,13 +247,24 @@ def _ground(anchor: PreparedAnchor, band: int, box: Box) -> _Ground:
     return anchor.kept.of(("ground", band, box), read)
 
 
-def _known(anchor: PreparedAnchor, band: int, box: Box, rectangle: Rectangle) -> _Passed | None:
-    """The anchor band-passed in a window, if what is usable in both scenes is a rectangle without dead lines."""
-    if not rectangle[1]:
-        return None
-    ground = _ground(anchor, band, box)
-    found = anchor.kept.of(("passed", band, box, rectangle), lambda: _Passed.of(ground, rectangle))
-    return None if found.images is None else found
+def _all_known(
+    anchor: PreparedAnchor, band: int, boxes: Sequence[Box], usable: NDArray[np.bool_]
+) -> list[_Passed | None]:
+    """The anchor band-passed in windows, where what is usable in both scenes is a rectangle without dead lines."""
+    if not _is_worth_keeping(boxes):
+        return [None] * len(boxes)
+    found = []
+    for box, (top, bottom, left, right) in zip(boxes, rectangles(usable).tolist(), strict=True):
+        rectangle = top, bottom, left, right
+        make = partial(_Passed.of, _ground(anchor, band, box), rectangle)
+        passed = anchor.kept.of(("passed", band, box, rectangle), make) if bottom else None
+        found.append(None if passed is None or passed.images is None else passed)
+    return found
+
+
+def _is_worth_keeping(boxes: Sequence[Box]) -> bool:
+    """Whether windows are so large that to look for what was kept of them costs less than to make it anew."""
+    return boxes[0].height * boxes[0].width >= _LARGE
 
 
 @compiled
@@ -308,42 +326,20 @@ def _typical_power(images: NDArray[np.float32]) -> float:
     return float(np.median(powers))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Normal:
-    """Normal equations of windows at the current shift."""
-
-    matrix: NDArray[np.float64]
-    """Information on the shift: (yy, yx, xx) of each window, shape (n, 3)."""
-    vector: NDArray[np.float64]
-    """Pull away from the current shift (y, x), shape (n, 2)."""
-    scatter: NDArray[np.float64]
-    """Sum of the squares of the blocks' own pulls: (yy, yx, xx), shape (n, 3)."""
-    weights: NDArray[np.float64]
-    """Weight of each block, negative where its contrast is reversed, 0 where it says nothing, shape (n, blocks)."""
-    blocks: NDArray[np.float64]
-    """Each block's own (yy, yx, xx, y, x) of `matrix` and `vector`, shape (n, blocks, 5)."""
-
-
-def normal(
+def block_equations(
     windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64], *, sign: int = 0
-) -> Normal:
-    """Normal equations of windows for a lag (y, x) beyond the whole pixels that they were read at.
+) -> NDArray[np.float64]:
+    """Weighted normal equations of every block for a lag (y, x) beyond the whole pixels that windows were read at.
 
     `noise` is the variance, in anchor and item, below which a block counts as flat. Only blocks that keep
-    their contrast are heard where `sign` is 1, only those that reverse it where it is -1.
+    their contrast are heard where `sign` is 1, only those that reverse it where it is -1. The result, shape
+    (n, blocks, 6), is that of `block_sums`.
     """
     sums = np.zeros((*windows.blocks, 6))
     block_sums(windows.anchor, windows.item, windows.usable, windows.margin, _taps(lag), noise, sums)
     if sign:
         sums[np.sign(sums[..., 0]) != sign] = 0
-    total = sums.sum(axis=1)
-    step = product(inverse(total[:, 1:4]), total[:, 4:])[:, None]
-    pulls = sums[..., 4:] - product(sums[..., 1:4], step)
-    y, x = pulls[..., 0], pulls[..., 1]
-    scatter = np.stack([(y * y).sum(axis=1), (y * x).sum(axis=1), (x * x).sum(axis=1)], axis=-1)
-    return Normal(
-        matrix=total[:, 1:4], vector=total[:, 4:], scatter=scatter, weights=sums[..., 0], blocks=sums[..., 1:]
-    )
+    return sums
 
 
 def decoys(windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -361,5 +357,5 @@ def decoys(windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64
 
 def _taps(lag: NDArray[np.float64]) -> NDArray[np.float32]:
     """Taps that move the anchor and the item by half a lag each, towards each other, shape (4, k)."""
-    y, x = lag / 2
-    return np.stack([smooth_taps(at) for at in (y, x, -y, -x)])
+    down, along = (smooth_taps(at) for at in lag / 2)
+    return np.stack([down, along, down[::-1], along[::-1]])

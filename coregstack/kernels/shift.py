@@ -49,8 +49,10 @@ _SAMPLE = 2
 """One window in so many is asked for what stays on the pixel grid."""
 _PERIOD = 8
 """Side of the blocks of JPEG, px."""
-_PULLED = 5.0
+_PULLED = 7.0
 """Patterns further than this from a lag do not pull it, px."""
+_CAUGHT = 0.5
+"""What a pattern holds wholly lies this near to where it stays, px."""
 _CLEAR = 2.0
 """Content this far from where a pattern stays is told from it for sure, px."""
 _SAME = 0.02
@@ -59,6 +61,10 @@ _TOWARDS = 0.05
 """Content that seems to lie nearer to a pattern than the fit, by more than this, is not pulled by it, px."""
 _MOVING = 0.1
 """Part of the images that has to move for its shift to be known beside a pattern."""
+_BLOCKS = 1 / 3
+"""Part of what the split says of the blocks of a compression, which it does not know well, that they may pull."""
+_HEARD = 0.8
+"""Coherence of images from which on the split is believed in either direction, clear of a pattern."""
 _NOISY, _SILENT = 0.9, 0.98
 """Coherence of images from which on noise can be left out of account near a pattern, and at which it is none."""
 _MAJORITY = 0.4
@@ -274,35 +280,44 @@ def _fit_at(anchor: PreparedAnchor, item: PixelSource, one: Found, lag: Lag) -> 
     whole = np.array([lag.whole_y, lag.whole_x], np.float64)
     rest = fit(*windows, np.array([lag.rest_y, lag.rest_x]))
     found = rest.lag + whole
-    held, place = held_back(windows[0].every(_SAMPLE), whole, found, item.origin)
+    sample = windows[0].every(_SAMPLE)
+    compressed = blocky(sample.anchor, sample.item)
+    held, place = held_back(sample, whole, found, item.origin, compressed=compressed)
     fitted = replace(rest, lag=found, local=rest.local + whole, pull=held)
     if windows[0].bridged:
-        return windows[0], _among_gaps(windows[0], fitted, item.origin)
-    at = _hidden(*windows, whole, found, item.origin) if place is None else np.array(place, np.float64)
+        return windows[0], _among_gaps(fitted, item.origin, compressed=compressed)
+    at = np.array(place, np.float64) if place is not None else None
+    if at is None:
+        at = _hidden(windows[0], whole, fitted, item.origin, compressed=compressed)
     return windows[0], fitted if at is None else _freed(anchor, item, one, fitted, at)
 
 
-def _among_gaps(windows: Windows, fitted: Fit, origin: Shift) -> Fit:
+def _among_gaps(fitted: Fit, origin: Shift, *, compressed: bool) -> Fit:
     """A fit among gaps, not known where compression has left blocks: near these, content cannot be told from them."""
-    near = min(np.hypot(*(fitted.lag - place)) for place in np.array([(0.0, 0.0), origin]).round())
-    if near < _CLEAR and blocky(windows.anchor) and blocky(windows.item):
+    if compressed and np.hypot(*(fitted.lag - _nearest(fitted.lag, origin))) < _CLEAR:
         return replace(fitted, pull=np.full(2, _UNSURE))
     return fitted
 
 
-def _hidden(
-    full: Windows, halved: Windows, read: NDArray[np.float64], lag: NDArray[np.float64], origin: Shift
-) -> NDArray[np.float64] | None:
-    """The lag at which a pattern stays that a lag was drawn to wholly or in part; None where nothing tells that."""
+def _nearest(lag: NDArray[np.float64], origin: Shift) -> NDArray[np.float64]:
+    """The lag, of the sensor's own pixels and of the frame's, at which a pattern would stay that is nearer to a lag."""
     places = np.array([(0.0, 0.0), origin]).round()
-    near = [place for place in places if np.hypot(*(lag - place)) < _PULLED]
-    if not near:
+    return np.asarray(min(places, key=lambda at: float(np.hypot(*(lag - at)))), np.float64)
+
+
+def _hidden(
+    windows: Windows, read: NDArray[np.float64], fitted: Fit, origin: Shift, *, compressed: bool
+) -> NDArray[np.float64] | None:
+    """The lag at which a pattern stays that a fit was drawn to wholly or in part; None where nothing tells that."""
+    place = _nearest(fitted.lag, origin)
+    away = np.hypot(*(fitted.lag - place))
+    if away >= _PULLED:
         return None
-    compressed = blocky(full.anchor) and blocky(full.item)
-    part = halved.anchor, halved.item, halved.usable, halved.margin
-    if not compressed and not lopsided(*part, (lag - read) / 2):
+    # A pattern pulls full and half resolution unequally, but where it holds both.
+    if not compressed and not fitted.differing and away > _CAUGHT:
         return None
-    return np.asarray(min(near, key=lambda place: float(np.hypot(*(lag - place)))), np.float64)
+    parts = windows.anchor, windows.item, windows.usable, windows.margin
+    return place if compressed or lopsided(*parts, fitted.lag - read, place - read) else None
 
 
 def _freed(
@@ -314,24 +329,26 @@ def _freed(
     if windows is not None:
         full = windows[0]
         found = unheld(full.anchor, full.item, full.usable, full.margin)
-    gap = np.zeros(2) if found is None else place + found.away - fitted.lag
-    if found is not None and np.hypot(*gap) < _SAME + 2 * np.hypot(*found.sigma):
-        return fitted
     if found is None or found.content < _MOVING:
         return fitted
+    gap = place + found.away - fitted.lag
+    if np.hypot(*gap) < _SAME + 2 * np.hypot(*found.sigma):
+        # two ways agree: the pattern pulls by no more than they differ
+        known = np.maximum(np.square(gap), np.square(found.sigma / 2)) * (_BLOCKS**2 if found.blocky else 1.0)
+        wider = np.diag(np.maximum(known, np.diag(fitted.covariance)))
+        return replace(fitted, covariance=wider, apart=np.zeros(2), pull=np.zeros(2))
     if max(found.sigma) > _UNSURE:
         return fitted if fitted.pull.any() else replace(fitted, pull=np.full(2, _UNSURE))
-    if np.hypot(*found.away) < np.hypot(*(fitted.lag - place)) - _TOWARDS:
-        # it does not lie beyond the fit, as seen from the pattern
-        return fitted
     clear = np.hypot(*found.away) >= _CLEAR
-    if clear and found.blocky:
-        return replace(fitted, pull=np.maximum(fitted.pull, np.abs(gap) / 2))
+    beyond = np.hypot(*found.away) > np.hypot(*(fitted.lag - place)) - _TOWARDS
+    if not beyond and not (clear and found.coherence > _HEARD):
+        # a pattern pulls towards itself, but for what filters make of it further off
+        return fitted
+    if found.blocky:
+        return replace(fitted, pull=np.maximum(fitted.pull, np.abs(gap) * _BLOCKS))
     # Near the pattern, content that noise hides looks like less content further off: the truth lies between the two.
-    trust = (
-        1.0 if clear else 0.5 + 0.5 * float(np.clip((found.coherence - _NOISY) / (_SILENT - _NOISY), 0, 1))
-    )
-    trust = 0.5 if found.blocky else trust
+    silent = float(np.clip((found.coherence - _NOISY) / (_SILENT - _NOISY), 0, 1))
+    trust = 1.0 if clear else 0.5 + 0.5 * silent
     step = trust * gap
     return replace(
         fitted,
@@ -339,16 +356,21 @@ def _freed(
         local=fitted.local + step,
         freed=step,
         covariance=np.diag(np.square(found.sigma)),
+        # half resolution still holds what was taken out
+        apart=np.zeros(2),
         pull=(1 - trust) * np.abs(gap),
     )
 
 
 def held_back(
-    windows: Windows, read: NDArray[np.float64], lag: NDArray[np.float64], origin: Shift
+    windows: Windows, read: NDArray[np.float64], lag: NDArray[np.float64], origin: Shift, *, compressed: bool
 ) -> tuple[NDArray[np.float64], tuple[int, int] | None]:
     """How far what stays on the pixel grid may pull a lag (y, x), and where it stays; `read` as in `pull`."""
     # on a sensor's own pixels, on the frame's, or on the blocks of a compression
-    places = ((0.0, 0.0), origin, tuple(np.round(lag / _PERIOD) * _PERIOD))
+    places = [(0.0, 0.0), (origin.y, origin.x)]
+    if compressed:
+        y, x = np.round(lag / _PERIOD) * _PERIOD
+        places.append((float(y), float(x)))
     return pull(windows.anchor, windows.item, windows.usable, windows.margin, read, lag, places)
 
 

@@ -10,6 +10,9 @@ they would hardly count, and the spread would be that of the blocks that lie wel
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -75,17 +78,32 @@ def shared_square(
 
 def _shared(steps: NDArray[np.float64], weight: NDArray[np.float64], apart: int) -> tuple[float, float]:
     """Mean product of the steps of blocks some blocks apart, and its standard error."""
-    products, weights, places = [], [], []
+    products, weights = [], []
+    for near, far in _pairs(apart):
+        products.append((steps[near] * steps[far]).sum(axis=-1).ravel())
+        weights.append(np.sqrt(weight[near] * weight[far]).ravel())
+    n, down, across = weight.shape
+    return _mean(np.concatenate(products), np.concatenate(weights), _parts(n, down, across, apart))
+
+
+def _pairs(apart: int) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
+    """Which blocks (n, down, across) are the first and the second of pairs, along each axis."""
     for axis in (1, 2):
-        far, near = [slice(None)] * 3, [slice(None)] * 3
-        far[axis], near[axis] = slice(apart, None), slice(None, -apart)
-        one, two = tuple(near), tuple(far)
-        products.append((steps[one] * steps[two]).sum(axis=-1).ravel())
-        weights.append(np.sqrt(weight[one] * weight[two]).ravel())
-        n, y, x = np.indices(weight[one].shape)
-        along = [k * _PARTS // max(1, size) for k, size in zip((y, x), weight.shape[1:], strict=True)]
-        places.append(((n * _PARTS + along[0]) * _PARTS + along[1]).ravel())
-    return _mean(np.concatenate(products), np.concatenate(weights), np.concatenate(places))
+        near, far = [slice(None)] * 3, [slice(None)] * 3
+        near[axis], far[axis] = slice(None, -apart), slice(apart, None)
+        yield tuple(near), tuple(far)
+
+
+@lru_cache(maxsize=16)
+def _parts(n: int, down: int, across: int, apart: int) -> NDArray[np.int64]:
+    """Number of the part that each pair of blocks lies in."""
+    found = []
+    for near, _ in _pairs(apart):
+        first = np.empty((n, down, across), np.bool_)[near]
+        k, y, x = np.indices(first.shape)
+        along = [at * _PARTS // max(1, size) for at, size in zip((y, x), (down, across), strict=True)]
+        found.append(((k * _PARTS + along[0]) * _PARTS + along[1]).ravel())
+    return np.concatenate(found)
 
 
 def _mean(

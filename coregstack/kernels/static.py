@@ -22,8 +22,8 @@ _PART = 0.6
 """Part of the pull that a pattern of that width would have at most, that patterns were measured to have."""
 _MOST = 0.5
 """Part of the way to where it stays that a pattern is taken to pull at most."""
-_NEAR = 0.4
-"""Patterns nearer to the lag than this cannot be told from the scene, px."""
+_NEAR = 1.0
+"""Nearer to the lag than this, a match is too sharp to be interpolated, and its two sides cannot be compared, px."""
 _FAR = 5.0
 """Patterns further than this from the lag do not pull, px."""
 

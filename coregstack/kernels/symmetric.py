@@ -25,7 +25,7 @@ def inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     yy, yx, xx = (matrix[..., k] for k in range(3))
     det, trace = yy * xx - yx * yx, yy + xx
     regular = det > _SINGULAR * trace * trace
-    adjugate = np.stack([xx, -yx, yy], axis=-1) / np.where(regular, det, 1.0)[..., None]
+    adjugate = matrix[..., ::-1] * (1.0, -1.0, 1.0) / np.where(regular, det, 1.0)[..., None]
     # of rank one, a matrix is its own inverse but for the square of its only eigenvalue
     square = np.where(trace > 0, trace * trace, np.inf)[..., None]
     return np.where(regular[..., None], adjugate, matrix / square)
@@ -41,7 +41,10 @@ def product(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray
     """
     yy, yx, xx = (matrix[..., k] for k in range(3))
     y, x = vector[..., 0], vector[..., 1]
-    return np.stack([yy * y + yx * x, yx * y + xx * x], axis=-1)
+    first = yy * y + yx * x
+    result = np.empty((*first.shape, 2))
+    result[..., 0], result[..., 1] = first, yx * y + xx * x
+    return result
 
 
 def squared(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -54,19 +57,3 @@ def squared(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray
     """
     lengths: NDArray[np.float64] = (product(matrix, vector) * vector).sum(axis=-1)
     return lengths
-
-
-def with_spread(matrix: NDArray[np.float64], noise: float, spread: float) -> NDArray[np.float64]:
-    """Inverse covariances of steps that scatter by ``noise * inverse(M) + spread * identity``.
-
-    Written as ``M @ inverse(noise * identity + spread * M)``, which holds for singular M as well.
-
-    Examples
-    --------
-    >>> with_spread(np.array([2.0, 0.0, 0.0]), 1.0, 0.5).tolist()
-    [1.0, 0.0, 0.0]
-    """
-    myy, myx, mxx = (matrix[..., k] for k in range(3))
-    yy, yx, xx = noise + spread * myy, spread * myx, noise + spread * mxx
-    adjugate = np.stack([myy * xx - myx * yx, myx * yy - myy * yx, mxx * yy - myx * yx], axis=-1)
-    return adjugate / (yy * xx - yx * yx)[..., None]

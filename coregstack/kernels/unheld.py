@@ -16,7 +16,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import rfft2
 from scipy.optimize import minimize
+
+from coregstack.kernels._split import least_cost, split_cost
 
 _LONGEST = 1 / 3
 """Waves longer than this part of a window are left out."""
@@ -32,11 +35,13 @@ _GROUPS = 8
 """Groups of windows that are left out in turn, to tell how well the shift is known."""
 _LEAST = 10
 """Fewer windows than this say too little."""
-_BEYOND = 8
-"""Steps on either side that a lopsided match is looked for at, px."""
+_BEYOND = 16
+"""Shifts on either side at which a lopsided match is looked for, px."""
 _SURE = 5.0
 """Standard deviations by which a match that is lopsided has to be so."""
-_LOPSIDED = 0.06
+_SURE_THERE = 3.5
+"""The same where a pattern would stay: one place is more seldom so by chance than many."""
+_LOPSIDED = 0.03
 """Part of the match that has to be on one side only."""
 _WHOLE = 0.6
 """Part of a window that has to be usable."""
@@ -122,8 +127,7 @@ def unheld(
         return None
     coherence = spectra.coherence()
     steps = np.arange(-_REACH, _REACH + _STEP / 2, _STEP)
-    tried = [(y, x) for y in steps for x in steps]
-    start = np.array(min(tried, key=lambda at: _cost(np.array(at), coherence, spectra)))
+    start = least_cost(steps, coherence, spectra.y, spectra.x, spectra.ring, _RINGS)
     away = _refined(start, coherence, spectra)
     others = np.array([_refined(away, spectra.coherence(k), spectra) for k in range(_GROUPS)])
     scatter = np.sqrt((_GROUPS - 1) / _GROUPS * np.square(others - others.mean(axis=0)).sum(axis=0))
@@ -137,7 +141,7 @@ def unheld(
         sigma=np.hypot(scatter, _METHOD),
         coherence=float(np.abs(coherence).mean()),
         content=content,
-        blocky=blocky(anchor) and blocky(item),
+        blocky=blocky(anchor, item),
     )
 
 
@@ -147,24 +151,30 @@ def lopsided(
     usable: NDArray[np.bool_],
     margin: int,
     away: NDArray[np.float64],
+    place: NDArray[np.float64],
 ) -> bool:
-    """Whether a match of windows of half resolution is surely not alike on both sides of a shift (y, x), px of these.
+    """Whether a match of windows is surely not alike on both sides of a shift (y, x), px, as one that a pattern holds.
 
-    A pattern that stays is alike on both sides, and so is content that has moved by that shift alone.
+    A pattern that stays is alike on both sides of where it stays, and so is content that has moved by that shift
+    alone. `place` is the shift at which a pattern would stay: less tells that it does, there, than anywhere else.
     """
-    spectra = _spectra(anchor, item, usable, margin, 2 * _FINEST)
+    spectra = _spectra(anchor, item, usable, margin)
     if spectra is None:
         return False
     turned = spectra.cross / spectra.power.mean(axis=0)
     turned = turned * np.exp(-1j * (spectra.y * away[0] + spectra.x * away[1]))
-    steps = np.arange(-_BEYOND, _BEYOND + 1)
-    at = np.array([(y, x) for y in steps for x in steps if y > 0 or (y == 0 and x > 0)])
-    waves = np.sin(np.outer(spectra.y, at[:, 0]) + np.outer(spectra.x, at[:, 1]))
-    odd = turned.imag @ waves / waves.shape[0]
+    steps = np.arange(-_BEYOND, _BEYOND + 1, 2)
+    at = np.array([place - away, *((y, x) for y in steps for x in steps if y > 0 or (y == 0 and x > 0))])
+    odd = turned.imag @ np.sin(np.outer(spectra.y, at[:, 0]) + np.outer(spectra.x, at[:, 1])) / len(spectra.y)
     match = float(turned.real.mean())
-    mean = np.abs(odd.mean(axis=0))
-    chance = odd.std(axis=0) / np.sqrt(len(odd))
-    return bool(np.any((mean > _SURE * chance) & (2 * mean > _LOPSIDED * abs(match))))
+    mean = odd.mean(axis=0) * np.sign(match)
+    sure = odd.std(axis=0) / np.sqrt(len(odd))
+    part = 2 * mean / max(abs(match), _FLAT)
+    told = np.abs(mean[1:]) > _SURE * sure[1:]
+    return bool(
+        (mean[0] > _SURE_THERE * sure[0] and part[0] > _LOPSIDED)
+        or np.any(told & (np.abs(part[1:]) > _LOPSIDED))
+    )
 
 
 def _spectra(
@@ -172,19 +182,19 @@ def _spectra(
     item: NDArray[np.float32],
     usable: NDArray[np.bool_],
     margin: int,
-    finest: float = _FINEST,
 ) -> _Spectra | None:
     inner = slice(None), slice(margin, -margin or None), slice(margin, -margin or None)
     height, width = anchor[inner].shape[1:]
-    taper = np.outer(np.hanning(height), np.hanning(width)) * usable[inner]
-    images = [np.asarray(image[inner] * taper, np.float32) for image in (anchor, item)]
+    taper = np.outer(np.hanning(height), np.hanning(width)).astype(np.float32) * usable[inner]
+    images = [image[inner] * taper for image in (anchor, item)]
     loud = [np.sqrt(np.square(image).mean(axis=(1, 2), dtype=np.float64)) for image in images]
     # gaps stay where they are as well
     heard = (np.minimum(*loud) > _FLAT) & (usable[inner].mean(axis=(1, 2)) > _WHOLE)
     if np.count_nonzero(heard) < _LEAST:
         return None
     first, second = (
-        np.fft.rfft2(image[heard] / size[heard, None, None]) for image, size in zip(images, loud, strict=True)
+        rfft2(image[heard] / size[heard, None, None].astype(np.float32))
+        for image, size in zip(images, loud, strict=True)
     )
     down, along = np.meshgrid(
         2 * np.pi * np.fft.fftfreq(height), 2 * np.pi * np.fft.rfftfreq(width), indexing="ij"
@@ -192,29 +202,14 @@ def _spectra(
     length = np.hypot(down, along)
     shortest = 2 * np.pi / (_LONGEST * min(height, width))
     # of the two halves of the first column one is enough
-    keep = (length > shortest) & (length < finest) & ~((along == 0) & (down < 0))
+    keep = (length > shortest) & (length < _FINEST) & ~((along == 0) & (down < 0))
     return _Spectra(
         power=(np.square(np.abs(first[:, keep])) + np.square(np.abs(second[:, keep]))) / 2,
         cross=first[:, keep].conj() * second[:, keep],
         y=down[keep],
         x=along[keep],
-        ring=np.minimum(length[keep] / finest * _RINGS, _RINGS - 1).astype(np.int64),
+        ring=np.minimum(length[keep] / _FINEST * _RINGS, _RINGS - 1).astype(np.int64),
     )
-
-
-def _cost(away: NDArray[np.float64], coherence: NDArray[np.complex128], spectra: _Spectra) -> float:
-    """How far the best split at a shift is from what was measured."""
-    half = (spectra.y * away[0] + spectra.x * away[1]) / 2
-    cosine, sine = np.cos(half), np.sin(half)
-    total = coherence.real * cosine + coherence.imag * sine
-    difference = coherence.imag * cosine - coherence.real * sine
-    known = np.bincount(spectra.ring, total * cosine, _RINGS) / np.maximum(
-        np.bincount(spectra.ring, cosine * cosine, _RINGS), _FLAT
-    )
-    share = np.clip(known, 0, 1)[spectra.ring]
-    uneven = total - share * cosine
-    negative = np.maximum(0, np.abs(difference) - share * np.abs(sine))
-    return float(uneven @ uneven + negative @ negative)
 
 
 def _refined(
@@ -222,20 +217,21 @@ def _refined(
 ) -> NDArray[np.float64]:
     corners = start + np.array([(0, 0), (0.2, 0), (0, 0.2)])
     found = minimize(
-        _cost,
+        split_cost,
         start,
-        (coherence, spectra),
+        (coherence, spectra.y, spectra.x, spectra.ring, _RINGS),
         method="Nelder-Mead",
         options={"xatol": 1e-3, "fatol": 1e-9, "initial_simplex": corners},
     )
     return np.asarray(found.x, np.float64)
 
 
-def blocky(images: NDArray[np.float32]) -> bool:
+def blocky(anchor: NDArray[np.float32], item: NDArray[np.float32]) -> bool:
     """Whether steps between pixels are larger at one place in eight, along both axes, as compression leaves them."""
-    for axis in (1, 2):
-        steps = np.abs(np.diff(images, axis=axis)).mean(axis=(0, 3 - axis))
-        whole = steps[: len(steps) // 8 * 8].reshape(-1, 8).mean(axis=0)
-        if not whole.max() > _BLOCKY * np.median(whole):
-            return False
-    return True
+    return all(_stepped(images, axis) for images in (anchor, item) for axis in (1, 2))
+
+
+def _stepped(images: NDArray[np.float32], axis: int) -> bool:
+    steps = np.abs(np.diff(images, axis=axis)).mean(axis=(0, 3 - axis))
+    whole = steps[: len(steps) // 8 * 8].reshape(-1, 8).mean(axis=0)
+    return bool(whole.max() > _BLOCKY * np.median(whole))

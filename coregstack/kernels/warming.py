@@ -26,6 +26,7 @@ from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.selected_inverse import selected_inverse
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
+from coregstack.kernels.unheld import unheld
 from coregstack.model import Displacement, Shift
 
 PIXELS: tuple[type[np.generic], ...] = (np.uint16, np.float32, np.uint8, np.int16)
@@ -35,13 +36,15 @@ _MOVED = Shift(1.3, -0.6)
 
 
 def match() -> None:
-    """Find a shift, of whole scenes and of scenes with stripes and many narrow gaps."""
+    """Find a shift, of whole scenes, of scenes with stripes and many narrow gaps, and beside a pattern that stays."""
     anchor, item = _source(np.uint16, Shift(0.0, 0.0)), _source(np.uint16, _MOVED)
     estimate_shift(prepare_anchor(anchor), item)
     seen = item.usable.copy()
     seen[:, ::3] = False
     estimate_shift(prepare_anchor(anchor), replace(item, usable=seen))
     level_lines(np.zeros((1, 64, 64), np.float32), np.ones((1, 64, 64), np.bool_), True, True)
+    windows = np.random.default_rng(0).normal(size=(12, 32, 32)).astype(np.float32)
+    unheld(windows, windows, np.ones(windows.shape, np.bool_), 0)
 
 
 def follow() -> None:

@@ -29,6 +29,7 @@ from coregstack.kernels.shift import (
     stacked,
     tie_points,
 )
+from coregstack.kernels.unheld import blocky
 from coregstack.kernels.windows import Box, Lag, cells, centre, overlap, read_pair, spread
 from coregstack.model import NO_TIES, PixelSource, Shift, ShiftEstimate, TiePoints, Window, WindowEstimator
 
@@ -294,7 +295,7 @@ def _fit_at(
     held = np.zeros(2)
     some = prepare_full(anchor, item, band, boxes[::2], Lag.of(*read))
     if some is not None:
-        held, _ = held_back(some, read, at, item.origin)
+        held, _ = held_back(some, read, at, item.origin, compressed=blocky(some.anchor, some.item))
     centres = np.array([centre(box) for box in boxes], np.float64)
     return centres, replace(found, lag=at, local=found.local + read, pull=held)
 

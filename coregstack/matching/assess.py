@@ -21,6 +21,7 @@ from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure
 from coregstack.matching.estimators import OWN, estimator_name
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
+from coregstack.matching.told import told_estimate, told_evidence, told_remark
 from coregstack.model import (
     DisplacementEstimate,
     ItemQuality,
@@ -108,8 +109,12 @@ def judge(
         value_range=anchor_range(reference.source, band) if band else reference.value_range,
     )
     evidence = picture_item(reference.source, item.source, item.valid, found)
-    remark = dead if estimate.shift is None else remarks(dead, named_bands(estimate.reason, options.names))
-    return replace(decide(found, scores, options, remark), evidence=replace(evidence, area=item.area))
+    words = told_remark(named_bands(estimate.reason, options.names), options.told)
+    remark = dead if estimate.shift is None else remarks(dead, words)
+    return replace(
+        decide(told_estimate(found, options.told), scores, options, remark),
+        evidence=replace(told_evidence(evidence, options.told), area=item.area),
+    )
 
 
 def shift_between(

@@ -30,6 +30,9 @@ Datum: TypeAlias = str | Sequence[str]
 ANCHOR_DATUM = "anchor"
 """The datum unless another one is asked for."""
 
+OutputLattice = Literal["items", "anchor"]
+"""Whose pixels an output has whose anchor is no item of it."""
+
 METHODS: tuple[Method, ...] = get_args(Method)
 """All of `Method`."""
 
@@ -41,6 +44,9 @@ DECISIONS: tuple[Decide, ...] = get_args(Decide)
 
 ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
 """All of `Estimator`."""
+
+LATTICES: tuple[OutputLattice, ...] = get_args(OutputLattice)
+"""All of `OutputLattice`."""
 
 RESAMPLING = tuple(name for name in get_args(Resampling) if name != "none")
 """Interpolations that pixels can be moved with."""

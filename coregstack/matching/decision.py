@@ -271,7 +271,7 @@ def treat(quality: ItemQuality, *, same_crs: bool) -> Treatment:
     quality : ItemQuality
         What was decided.
     same_crs : bool
-        Whether the item's images have the anchor's CRS.
+        Whether the item's images have the anchor's CRS, and its pixel size where that is asked for.
 
     Returns
     -------

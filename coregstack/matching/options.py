@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 
 import numpy as np
 
 from coregstack.errors import AnchorNotFound, InvalidRequest
+from coregstack.kernels.lattice import Lattice
 from coregstack.matching.choices import (
     ANCHOR_DATUM,
     DECISIONS,
+    LATTICES,
     METHODS,
     MIN_IMPROVEMENT,
     MODELS,
@@ -21,8 +24,10 @@ from coregstack.matching.choices import (
     Estimator,
     Method,
     Model,
+    OutputLattice,
 )
 from coregstack.matching.estimators import OWN, checked_estimator
+from coregstack.matching.told import Told
 from coregstack.model import WindowEstimator
 from coregstack.untrusted.bandnames import common_names, find_band
 
@@ -154,6 +159,34 @@ class MatchOptions(MatchSettings):
     names: tuple[str, ...] = ()
     """What the match bands are called in what is told of an item; empty where that is not known."""
 
+    told: Told | None = None
+    """The frame that shifts are told in; None where that is the frame that is matched in. `max_shift` counts pixels of
+    the latter."""
+
+    def told_in(self, told: Told | None) -> MatchOptions:
+        """The same where what was asked for counts pixels of a frame that has others than those that are matched."""
+        if told is None:
+            return self
+        size = math.sqrt(told.pixel.y * told.pixel.x)
+        return replace(self, told=told, max_shift=None if self.max_shift is None else self.max_shift / size)
+
+    def told_over(self, lattice: Lattice) -> MatchOptions:
+        """The same where displacements are told on a control lattice that covers more than the anchor."""
+        return self if self.told is None else replace(self, told=replace(self.told, lattice=lattice))
+
+    def check_told(self) -> None:
+        """Refuse patterns of all dates that would have to be told in other pixels than they are matched in.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        if self.model == "terrain" and self.told is not None:
+            raise InvalidRequest(
+                "model='terrain' needs an anchor whose pixels are those of the items. Choose an item as the anchor, or "
+                "another model."
+            )
+
     @property
     def mean(self) -> bool:
         """Whether the mean of the bands is the match image."""
@@ -186,6 +219,18 @@ def _checked_datum(datum: object) -> Datum:
             f"datum has to be 'anchor', 'mean' or a list of ids of items that are trusted, not {datum!r}."
         )
     return tuple(names)
+
+
+def checked_lattice(lattice: OutputLattice) -> OutputLattice:
+    """Refuse an unknown choice of the output's lattice.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    if lattice not in LATTICES:
+        raise InvalidRequest(f"lattice is one of {', '.join(LATTICES)}, not {lattice!r}.")
+    return lattice
 
 
 def _checked_band(band: object) -> Band | None:

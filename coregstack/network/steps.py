@@ -27,6 +27,7 @@ from coregstack.matching.assess import Reference, remarks, scored_band, shift_be
 from coregstack.matching.decision import decide
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
+from coregstack.matching.told import told_estimate, told_evidence, told_length, told_remark
 from coregstack.model import (
     NO_SHIFT,
     NO_TIES,
@@ -544,10 +545,15 @@ def conclude(
         area=item.area,
     )
     found = replace(found, displacement=place.displacement)
+    told = options.told
+    remark = dead if place.shift is None else remarks(dead, told_remark(place.reason, told))
     return replace(
-        decide(found, scores, options, dead if place.shift is None else remarks(dead, place.reason)),
-        redundancy=place.redundancy, closure=place.closure, against=place.against, evidence=evidence,
-    )  # fmt: skip
+        decide(told_estimate(found, told), scores, options, remark),
+        redundancy=place.redundancy,
+        closure=told_length(place.closure, told),
+        against=place.against,
+        evidence=told_evidence(evidence, told),
+    )
 
 
 def _displaced(place: Place, item: MatchPixels, ties: TiePoints, ahead: Shift) -> DisplacementEstimate:

@@ -34,9 +34,10 @@ def write_cube(
     placeable = [
         scene
         for scene in readable(scenes, result)
-        if unplaceable(scene, anchor, apart=scene.id in reached) is None
+        if unplaceable(scene, anchor, apart=scene.id in reached, lattice=result.lattice) is None
     ]
-    stack = stack_scenes(placeable, anchor)
+    first = next((scene for scene in placeable if scene.id == anchor.id), placeable[0])
+    stack = stack_scenes(placeable, first, lattice=result.lattice)
     told = [band for band in settings.nearest if position_of(conform(stack).bands, band) is not None]
     how = {"method": settings.method, "estimator": estimator_name(settings.estimator)}
     quality = result.to_quality().assign_attrs(how)

@@ -15,6 +15,7 @@ from pathlib import Path
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
+from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
 from coregstack.export import claim
@@ -42,6 +43,7 @@ from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure,
 from coregstack.matching.estimators import OWN, estimator_identity
 from coregstack.matching.items import SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
+from coregstack.matching.told import Frames
 from coregstack.model import ItemQuality
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.products.plans import planned
@@ -50,7 +52,7 @@ from coregstack.run.places import check_apart, check_no_store
 from coregstack.run.scheduler import Progress, Undone, compute_items
 from coregstack.run.targets import begin, check_targets
 from coregstack.stack.opening import Unusable
-from coregstack.stack.placing import placed_scene, scene_bands, unplaceable
+from coregstack.stack.placing import scene_bands, unplaceable, with_match_bands
 from coregstack.untrusted.addresses import Address
 from coregstack.untrusted.folders import walked
 
@@ -72,6 +74,7 @@ class Done:
 def run_items(
     plans: Sequence[ItemPlan],
     scenes: Mapping[str, Scene],
+    anchor: Scene,
     unusable: Sequence[Unusable],
     settings: DeliverySettings,
     match: MatchSettings,
@@ -85,9 +88,11 @@ def run_items(
     Parameters
     ----------
     plans : sequence of ItemPlan
-        All items, the anchor among them.
+        All items, the anchor among them unless it is from outside.
     scenes : mapping
         Item id to scene, for items whose header could be read.
+    anchor : Scene
+        The anchor.
     unusable : sequence of Unusable
         The other items, and why; their files are copied where they can be.
     settings : DeliverySettings
@@ -106,7 +111,6 @@ def run_items(
     Done
         With reports in the order of `plans`.
     """
-    anchor = scenes[settings.anchor_id]
     anchor_bands(match, scene_bands(anchor))
     network = match.method == "network"
     found, left_over = _looked_at(plans, settings, overwrite=overwrite, also=also)
@@ -114,13 +118,19 @@ def run_items(
     known = {u.id: failure(u.reason, unreadable=u.unreadable) for u in unusable}
     for plan in plans:
         if plan.id in scenes and plan.id != settings.anchor_id:
-            reason = unplaceable(scenes[plan.id], anchor, apart=network)
+            reason = unplaceable(scenes[plan.id], anchor, apart=network, lattice=settings.anchor)
             if reason is not None:
                 known[plan.id] = failure(reason)
-    groups, refused = _by_bands([p for p in plans if p.id not in known], scenes, anchor, match)
+    groups, refused = _grouped(
+        [p for p in plans if p.id not in known], scenes, anchor, settings.anchor, match
+    )
     known |= refused
     parts, order = [], []
-    joint = _joint(groups, scenes, anchor, match) if match.together and len(done) < len(plans) else []
+    joint = (
+        _joint(groups, scenes, anchor, settings.anchor, match)
+        if match.together and len(done) < len(plans)
+        else []
+    )
     for n, group in enumerate(groups):
         matched = [k for k, plan in enumerate(group.plans) if plan.id not in done]
         order += [group.plans[k].id for k in matched]
@@ -252,7 +262,7 @@ def file_plan(item_id: str, path: str) -> ItemPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Group:
-    """Items that are matched with the anchor in the same of its bands, and in their own ones."""
+    """Items that are matched with the anchor in the same of its bands, and in pixels of the same size."""
 
     plans: tuple[ItemPlan, ...]
     """The items."""
@@ -262,6 +272,8 @@ class _Group:
     """Positions of the match bands among the anchor's bands."""
     options: MatchOptions
     """How they are matched; its bands are counted among these."""
+    frame: GeoBox
+    """Lattice on which they are matched, as a box that covers the anchor."""
 
     def only(self, places: Sequence[int]) -> _Group:
         """The same with some of the items."""
@@ -270,19 +282,25 @@ class _Group:
         )
 
 
-def _by_bands(
+_Way = tuple[tuple[int, ...], MatchOptions, GeoBox]
+"""The anchor's match bands, how items are matched with them, and on which lattice."""
+
+
+def _grouped(
     plans: Sequence[ItemPlan],
     scenes: Mapping[str, Scene],
     anchor: Scene,
+    output: GeoBox,
     match: MatchSettings,
 ) -> tuple[list[_Group], dict[str, ItemQuality]]:
-    """Items by the bands that each is matched in, and the failure of those that have none.
+    """Items by the bands and the pixel size that each is matched in, and the failure of those that have no band.
 
-    No item is so matched in fewer bands because another has fewer; the anchor goes with most of them.
+    No item is so matched in fewer bands, or in larger pixels, because another has such; the anchor goes with most of
+    those that are matched in the pixels of the output. In a network all are matched in these, or in larger ones of an
+    anchor from outside.
     """
-    found: dict[tuple[tuple[int, ...], MatchOptions], list[tuple[ItemPlan, tuple[int, ...]]]] = defaultdict(
-        list
-    )
+    found: dict[_Way, list[tuple[ItemPlan, tuple[int, ...]]]] = defaultdict(list)
+    own = anchor.image.box
     refused = {}
     # scenes of one product have the same bands
     paired = cache(partial(pair_bands, match, scene_bands(anchor)))
@@ -294,22 +312,22 @@ def _by_bands(
         except (InvalidRequest, InvalidStack) as error:
             refused[plan.id] = failure(str(error))
             continue
-        found[pairs.anchor, pairs.options].append((plan, pairs.item))
-    own = [plan for plan in plans if plan.id == anchor.id]
-    if not found and own:
+        met = Frames.of(own, output, output if match.method == "network" else scenes[plan.id].image.box)
+        found[pairs.anchor, pairs.options.told_in(met.ratio), met.matched].append((plan, pairs.item))
+    if anchor.id in scenes:
+        fitting = [way for way in found if way[2] == own]
         alone = anchor_bands(match, scene_bands(anchor))
-        found[alone.anchor, alone.options] = []
-    if own:
-        bands, options = max(found, key=lambda key: len(found[key]))
-        found[bands, options] += [(plan, bands) for plan in own]
+        way = max(fitting, key=lambda way: len(found[way]), default=(alone.anchor, alone.options, own))
+        found[way] += [(plan, way[0]) for plan in plans if plan.id == anchor.id]
     groups = [
         _Group(
             plans=tuple(plan for plan, _ in group),
             bands=tuple(item for _, item in group),
             anchor=bands,
             options=options,
+            frame=frame,
         )
-        for (bands, options), group in found.items()
+        for (bands, options, frame), group in found.items()
     ]
     return groups, refused
 
@@ -322,7 +340,7 @@ def _matched(
     return scene_deliveries(group.plans, placed, position, first, group.options, settings)
 
 
-def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
+def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene, output: GeoBox) -> da.Array:
     """Records of the scenes of a group, from all of them together, the anchor among them or behind them."""
     able = [(scenes[plan.id], bands) for plan, bands in zip(group.plans, group.bands, strict=True)]
     if all(scene.id != anchor.id for scene, _ in able):
@@ -332,21 +350,30 @@ def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Ar
         times=np.array([scene.time for scene, _ in able], "datetime64[ns]"),
         anchor=next(k for k, (scene, _) in enumerate(able) if scene.id == anchor.id),
     )
-    scenes_on = [_on_anchor(scene, anchor, bands) for scene, bands in able]
-    if group.options.model != "shift":
-        area = network_frame(scenes_on, items.anchor)
-        items = replace(items, lattice=network_lattice(area, anchor.image.box))
+    scenes_on = [with_match_bands(scene, bands, group.frame) for scene, bands in able]
+    options = group.options
+    if options.model != "shift":
+        area = network_frame(scenes_on, items.anchor, group.frame)
+        items = replace(items, lattice=network_lattice(area, group.frame))
+        options = options.told_over(network_lattice(network_frame(scenes_on, items.anchor, output), output))
     placed, corner = network_place(scenes_on, items.anchor)
-    first = reference(SceneItem(scene=placed[items.anchor], corner=corner), group.options)
-    return scene_network(scene_items(placed, corner), placed, items, first, group.options)
+    first = reference(SceneItem(scene=placed[items.anchor], corner=corner), options)
+    return scene_network(scene_items(placed, corner), placed, items, first, options)
 
 
 def _joint(
-    groups: Sequence[_Group], scenes: Mapping[str, Scene], anchor: Scene, match: MatchSettings
+    groups: Sequence[_Group],
+    scenes: Mapping[str, Scene],
+    anchor: Scene,
+    output: GeoBox,
+    match: MatchSettings,
 ) -> list[da.Array]:
     """Records of the scenes of each group, where they follow from all scenes together."""
-    made = _network if match.method == "network" else _terrain if match.model == "terrain" else _alone
-    found = [made(group, scenes, anchor) for group in groups]
+    if match.method == "network":
+        found = [_network(group, scenes, anchor, output) for group in groups]
+    else:
+        made = _terrain if match.model == "terrain" else _alone
+        found = [made(group, scenes, anchor) for group in groups]
     if match.datum == ANCHOR_DATUM:
         return found
     names = [plan.id for group in groups for plan in group.plans]
@@ -369,8 +396,9 @@ def _alone(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Arra
 
 def _terrain(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
     """Records of the scenes of a group, from the patterns that they have in common."""
+    group.options.check_told()
     items, first, position = _placed(group, scenes, anchor)
-    prepared, (height, width) = reference(SceneItem(scene=first), group.options), anchor.image.box.shape
+    prepared, (height, width) = reference(SceneItem(scene=first), group.options), group.frame.shape
     return terrain_records(
         scene_items(items), position, prepared, group.options, (height, width), reread=False
     )
@@ -379,11 +407,13 @@ def _terrain(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Ar
 def _placed(
     group: _Group, scenes: Mapping[str, Scene], anchor: Scene
 ) -> tuple[list[PlacedScene], PlacedScene, int | None]:
-    """The scenes of a group and the anchor on the anchor's lattice, and its position among them."""
+    """The scenes of a group and the anchor in the frame of the match, and its position among them."""
     items = [scenes[plan.id] for plan in group.plans]
-    placed = [_on_anchor(scene, anchor, bands) for scene, bands in zip(items, group.bands, strict=True)]
+    placed = [
+        with_match_bands(scene, bands, group.frame) for scene, bands in zip(items, group.bands, strict=True)
+    ]
     position = next((k for k, scene in enumerate(items) if scene.id == anchor.id), None)
-    return placed, _on_anchor(anchor, anchor, group.anchor), position
+    return placed, with_match_bands(anchor, group.anchor, group.frame), position
 
 
 def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str, ...]:
@@ -399,14 +429,19 @@ def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str,
 
 
 def run_fingerprint(
-    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
+    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings, lattice: GeoBox | None = None
 ) -> tuple[tuple[str, str], ...]:
-    """What all items of a run depend on, by name; where they are adjusted together each depends on all others."""
+    """What all items of a run depend on, by name; where they are adjusted together each depends on all others.
+
+    `lattice` is that of the output, where it does not follow from the anchor alone.
+    """
     options = {one.name: getattr(match, one.name) for one in fields(match) if one.name != "estimator"}
     found = [
         ("anchor", str(tokenize(anchor, _samples([anchor])))),
         ("options", str(tokenize(sorted(options.items())))),
     ]
+    if lattice is not None:
+        found.append(("lattice", str(tokenize(lattice))))
     if match.estimator != OWN:
         found.append(("estimator", str(tokenize(estimator_identity(match.estimator)))))
     if match.together:
@@ -431,12 +466,6 @@ def _samples(scenes: Sequence[Scene]) -> list[str]:
 def _files_of(scenes: Sequence[Scene]) -> list[str]:
     """Paths of the images and masks of scenes."""
     return [path for scene in scenes for path in scene.paths]
-
-
-def _on_anchor(scene: Scene, anchor: Scene, bands: Sequence[int]) -> PlacedScene:
-    """A scene on the anchor's lattice with some of its bands."""
-    indexes = [scene.positions[k] for k in bands]
-    return placed_scene(scene, anchor.image.box, indexes, names=[scene.bands[k] for k in bands])
 
 
 @contextmanager

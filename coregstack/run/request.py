@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from odc.geo.geobox import GeoBox
+
 from coregstack.cube.mark import find_cube
 from coregstack.cube.place import Place
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.files import resolved
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
+from coregstack.geometry.unlike import output_lattice
 from coregstack.matching.bands import anchor_bands
-from coregstack.matching.choices import Resampling
+from coregstack.matching.choices import OutputLattice, Resampling
 from coregstack.matching.estimators import estimator_name
-from coregstack.matching.options import MatchSettings
+from coregstack.matching.options import MatchSettings, checked_lattice
 from coregstack.pixels.scene import Scene
 from coregstack.run.cube import readable, write_cube
 from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
@@ -49,6 +52,8 @@ class RunRequest:
     """Whether the items are appended to the cube that is there."""
     resampling: Resampling = "cubic"
     """How pixels are moved."""
+    lattice: OutputLattice = "items"
+    """Whether moved rasters keep their pixel size, or take the anchor's."""
     cog: bool = False
     """Whether shifted files are written as cloud-optimised GeoTIFF."""
     overwrite: bool = False
@@ -62,6 +67,8 @@ class RunRequest:
 
     def __post_init__(self) -> None:
         check_resampling(self.resampling)
+        if checked_lattice(self.lattice) == "anchor" and self.resampling == "none":
+            raise InvalidRequest("resampling='none' leaves pixels as they are: use lattice='items' with it.")
         if self.append and self.zarr is None:
             raise InvalidRequest("append=True needs to know which cube to append to: name it with zarr=...")
 
@@ -71,7 +78,7 @@ class RunItems:
     """The items of a run."""
 
     scenes: tuple[Scene, ...]
-    """Those whose image can be opened, the anchor among them."""
+    """Those whose image can be opened, the anchor among them unless it is from outside."""
     unusable: tuple[Unusable, ...]
     """The others, and why."""
     plans: tuple[ItemPlan, ...]
@@ -86,6 +93,18 @@ class RunItems:
     """What a user should know of the run as a whole."""
     also: tuple[str, ...] = ()
     """Paths of other files that the run writes, relative to the output."""
+
+    @property
+    def outside(self) -> bool:
+        """Whether the anchor is no item."""
+        return all(scene.id != self.anchor.id for scene in self.scenes)
+
+    def output_lattice(self, lattice: OutputLattice) -> GeoBox:
+        """Lattice of the output, in whose pixels shifts are told, as a box that covers the anchor."""
+        if not self.outside:
+            return self.anchor.image.box
+        boxes = [scene.image.box for scene in self.scenes]
+        return output_lattice(self.anchor.image.box, boxes, like_anchor=lattice == "anchor")
 
 
 def carry_out(
@@ -126,13 +145,15 @@ def carry_out(
     anchor_bands(request.match, scene_bands(anchor))
     check_nearest(request.match.nearest, items.scenes)
     place = _place_of_cube(request, items)
+    box = items.output_lattice(request.lattice)
     settings = DeliverySettings(
         output=str(resolved(request.output)),
         anchor_id=anchor.id,
-        anchor=anchor.image.box,
+        anchor=box,
         resampling=request.resampling,
+        like_anchor=request.lattice == "anchor",
         cog=request.cog,
-        fingerprint=run_fingerprint(anchor, items.scenes, request.match),
+        fingerprint=run_fingerprint(anchor, items.scenes, request.match, box if items.outside else None),
         method=request.match.method,
         estimator=estimator_name(request.match.estimator),
         digests=digests or request.check,
@@ -145,6 +166,7 @@ def carry_out(
         done = run_items(
             items.plans,
             {scene.id: scene for scene in items.scenes},
+            anchor,
             items.unusable,
             replace(settings, claim=claim or ""),
             request.match,
@@ -156,7 +178,7 @@ def carry_out(
             output=str(request.output),
             anchor=anchor.id,
             reports=(*done.reports, *items.missing),
-            lattice=anchor.image.box,
+            lattice=box,
             dry_run=request.dry_run,
             notes=(*items.notes, *done.notes),
             **scene_metadata(items.scenes),
@@ -193,7 +215,8 @@ def _with_cube(result: RunResult, request: RunRequest, items: RunItems, place: P
         # what is needed to append is loaded only where it is asked for
         from coregstack.run.new_dates import append_scenes
 
-        able = [s for s in readable(items.scenes, result) if unplaceable(s, items.anchor, apart=True) is None]
+        known = readable(items.scenes, result)
+        able = [s for s in known if unplaceable(s, items.anchor, apart=True, lattice=result.lattice) is None]
         append_scenes(able, place, request.match, resampling=request.resampling)
     except (CoregError, OSError) as error:
         return replace(result, faults=(*result.faults, f"cube: {error}"))

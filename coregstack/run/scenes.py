@@ -12,7 +12,7 @@ from typing import Any
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import InvalidStack, UnreadableFile
+from coregstack.errors import InvalidRequest, InvalidStack, UnreadableFile
 from coregstack.export.files import resolved
 from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
@@ -27,6 +27,7 @@ from coregstack.matching.choices import (
     Estimator,
     Method,
     Model,
+    OutputLattice,
     Resampling,
 )
 from coregstack.matching.options import MatchSettings
@@ -45,9 +46,10 @@ from coregstack.stack.conform import Stack, conform, scaling
 from coregstack.stack.estimating import is_auto
 from coregstack.stack.finding import FoundScenes, find_scenes
 from coregstack.stack.lookup import find_scene
-from coregstack.stack.measured import applied_in, frame_of
+from coregstack.stack.measured import LATTICE, applied_in, frame_of
 from coregstack.stack.metadata import stack_metadata
 from coregstack.stack.opening import unreadable_files
+from coregstack.stack.outside import outside_of
 from coregstack.stack.placing import check_anchor
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.addresses import shown
@@ -187,6 +189,7 @@ def _delivery_settings(
         anchor_id=_anchor_id(aligned),
         anchor=anchor,
         resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
+        like_anchor=aligned.attrs.get(LATTICE) == "anchor",
         cog=cog,
         fingerprint=(("quality", quality),),
         claim=claim,
@@ -216,6 +219,7 @@ def run_scenes(
     datum: Datum = "anchor",
     estimator: Estimator | WindowEstimator = "coregstack",
     resampling: Resampling = "cubic",
+    lattice: OutputLattice = "items",
     cog: bool = False,
     overwrite: bool = False,
     check: bool = False,
@@ -233,8 +237,9 @@ def run_scenes(
     paths : path-like, or sequence of path-like
         GeoTIFF or JPEG 2000 files, folders, patterns and addresses, as in `coregstack.open_scenes`. Of a folder all
         files go out: what belongs to no item is copied as it is.
-    anchor : str, int or time
-        The anchor's id, file name, time or position; "auto" for the one that `rank_anchors` puts first, among
+    anchor : str, int, time or path
+        The anchor's id, file name, time or position; or the path of a scene from outside, of any CRS, pixel size,
+        bands and extent, which is read but not delivered. "auto" for the one that `rank_anchors` puts first, among
         the largest group of scenes that overlap; the notes of the result name the scenes that were left out.
     output : path-like
         Folder to write to; it is made.
@@ -249,6 +254,10 @@ def run_scenes(
         As in `coregstack.estimate`. Scenes may have other bands than the anchor.
     resampling : str
         "cubic", "bilinear", "lanczos", "nearest", or "none": only geotransforms are moved.
+    lattice : str
+        "items": moved files keep their pixel size, counted from the anchor's corner where the CRS is the same, and an
+        anchor from outside of another CRS leaves them on the lattice of the finest item. "anchor": they take the
+        anchor's CRS and pixel size. With an anchor from outside, shifts are told in pixels of this lattice.
     cog, overwrite, progress
         As in `to_geotiffs`.
     check : bool
@@ -297,9 +306,8 @@ def run_scenes(
         estimator=estimator,
     )
     request = RunRequest(
-        match=settings, output=given_place(output, "output"), zarr=zarr, resampling=resampling, cog=cog,
-        overwrite=overwrite,
-        check=check, dry_run=dry_run, progress=progress,
+        match=settings, output=given_place(output, "output"), zarr=zarr, resampling=resampling, lattice=lattice,
+        cog=cog, overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
     found = find_scenes(
         paths,
@@ -318,7 +326,7 @@ def run_scenes(
         unusable=found.unusable,
         plans=found.plans,
         anchor=reference,
-        inputs=local_paths(found.roots),
+        inputs=local_paths([*found.roots, reference.image.path]),
         notes=(*notes, *found.notes),
         also=tuple(target for asset in found.others for target in asset.targets),
     )
@@ -363,7 +371,7 @@ def _converted(result: RunResult, found: FoundScenes) -> list[str]:
 
 def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> tuple[Scene, tuple[str, ...]]:
     """The anchor, named or chosen, and what is to be said of the choice."""
-    anchor = shown(anchor) if isinstance(anchor, str) else anchor
+    given, anchor = anchor, shown(anchor) if isinstance(anchor, str) else anchor
     if is_auto(anchor):
         found, why, left_out = best_scene(scenes)
         check_anchor(found)
@@ -373,6 +381,12 @@ def _anchor(scenes: Sequence[Scene], anchor: Any, unreadable: Sequence[str]) -> 
         return found, (f"Chosen as the anchor: {why}", *apart)
     if isinstance(anchor, str) and {anchor, Path(anchor).stem} & {*unreadable}:
         raise UnreadableFile(f"The anchor {anchor!r} cannot be read; choose another one or repair its file.")
-    found = find_scene(scenes, anchor)
+    outside = outside_of(given, scenes, unreadable)
+    if outside is not None and outside.scene is None:
+        raise InvalidRequest(
+            "A run reads its anchor from a file, so that it can be repeated: write the DataArray first, for example "
+            "with rio.to_raster, and pass the path. align and estimate take it as it is."
+        )
+    found = find_scene(scenes, anchor) if outside is None or outside.scene is None else outside.scene
     check_anchor(found)
     return found, ()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidRequest, MissingFile
 from coregstack.export.evidence import kept_evidence
@@ -74,11 +75,13 @@ def tie_points(
         return tie_table(items, again.box, again.stack.ids[again.anchor])
     if anchor is not None or settings != MatchSettings():
         raise InvalidRequest("anchor and match options are for stacks; the output of a run holds its own.")
-    return _kept(given_place(source.output if isinstance(source, RunResult) else source, "source"))
+    if isinstance(source, RunResult):
+        return _kept(given_place(source.output, "source"), source.anchor, source.lattice)
+    return _kept(given_place(source, "source"))
 
 
-def _kept(folder: Path) -> pd.DataFrame:
-    items, anchor, box = {}, "", None
+def _kept(folder: Path, anchor: str = "", box: GeoBox | None = None) -> pd.DataFrame:
+    items = {}
     for item, status in _items(folder):
         kept = kept_evidence(folder, item)
         if kept is None or kept.evidence is None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+import dask.array as da
 import numpy as np
 import xarray as xr
+from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidRequest, InvalidStack
-from coregstack.graph.moved import move_arrays, move_clear, move_scenes, moves
-from coregstack.matching.choices import RESAMPLING, Resampling
+from coregstack.geometry.lattice import footprint, offset, same_pixels
+from coregstack.graph.moved import chunks_like, move_arrays, move_clear, move_scenes, moves
+from coregstack.matching.choices import RESAMPLING, OutputLattice, Resampling
+from coregstack.matching.options import checked_lattice
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given, with_classes
-from coregstack.stack.measured import FRAME, displacements_on, geotransform, on_lattice
+from coregstack.stack.coordinates import on_box
+from coregstack.stack.measured import FRAME, LATTICE, displacements_on, geotransform, measured_on, on_lattice
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.given import short
 
@@ -25,6 +29,7 @@ def apply(
     *,
     resampling: Resampling = "cubic",
     nearest: Sequence[str | int] = (),
+    lattice: OutputLattice = "items",
 ) -> xr.DataArray:
     """Shift the items that are coregistered, leave all others as they are.
 
@@ -43,11 +48,16 @@ def apply(
         Names or positions of bands that hold classes or flags, whose pixels are moved by nearest neighbour whatever
         the resampling. Bands that tell so themselves, by a colour table, a name such as ``scl`` or ``qa_pixel``, or the
         attributes ``flag_values``, ``flag_masks`` or ``flag_meanings``, need not be named.
+    lattice : str
+        "items": the pixels of the stack stay where they are but for the shifts. "anchor": they come onto the lattice
+        that the quality is told on, that of the anchor if it was estimated with this option, in the same
+        interpolation. Larger pixels are means of what they see.
 
     Returns
     -------
     DataArray
-        Lazy, same dims and coordinates as the stack; quality variables are coords on time, and `clear` moves along.
+        Lazy, same dims as the stack, and its coordinates unless it was brought onto another lattice; quality variables
+        are coords on time, and `clear` moves along.
 
     Raises
     ------
@@ -67,14 +77,16 @@ def apply(
     True
     """
     check_resampling(resampling)
+    checked_lattice(lattice)
     if not isinstance(quality, xr.Dataset):
         raise InvalidRequest(
             f"The quality has to be the Dataset that estimate returned, not {short(quality)}."
         )
     known = conform(with_classes(stack, nearest), None if "id" in stack.coords else _ids(quality))
     measured = _for_items(quality, known, stack)
-    varying = displacements_on(measured, known.box)
-    quality = on_lattice(measured, known.box)
+    box = _output_box(known, measured, resampling) if lattice == "anchor" else known.box
+    varying = displacements_on(measured, box)
+    quality = on_lattice(measured, box)
     _check_shifts(quality, known.ids)
     if varying is None:
         _check_models(quality, known.ids)
@@ -87,10 +99,7 @@ def apply(
     move = moves(known.ids, status, shift_y, shift_x, varying)
     aligned = known.array
     if resampling != "none":
-        aligned = _moved(known, move, resampling)
-        if known.clear is not None:
-            clear = move_clear(known.clear.data, move)
-            aligned = aligned.assign_coords(clear=(known.clear.dims, clear, known.clear.attrs))
+        aligned = _moved(known, move, resampling, box)
     told = fields_in(quality.variables)
     aligned = aligned.assign_coords({field.name: quality[field.name].variable for field in told})
     aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
@@ -98,10 +107,25 @@ def apply(
         "coregstack_resampling": resampling,
         "coregstack_anchor": quality.attrs.get("anchor", ""),
         "coregstack_method": quality.attrs.get("method", "direct"),
-        FRAME: geotransform(known.box),
+        FRAME: geotransform(box),
+        LATTICE: lattice,
         "coregstack_estimator": quality.attrs.get("estimator", "coregstack"),
     }
     return like_given(known, aligned)
+
+
+def _output_box(known: Stack, quality: xr.Dataset, resampling: str) -> GeoBox:
+    """The box on the lattice that a quality is told on which holds a stack."""
+    lattice = measured_on(quality)
+    if lattice is None or known.box.crs is None:
+        raise InvalidRequest(
+            "lattice='anchor' needs a stack with a CRS and a quality that says on which lattice it is told, as what "
+            "estimate returns does."
+        )
+    if resampling == "none":
+        raise InvalidRequest("resampling='none' leaves pixels as they are: use lattice='items' with it.")
+    on_it = same_pixels(known.box, lattice) and all(map(float.is_integer, offset(known.box, lattice)))
+    return known.box if on_it else footprint(known.box, lattice)
 
 
 def check_resampling(resampling: str) -> None:
@@ -169,14 +193,22 @@ def _check_models(quality: xr.Dataset, ids: Sequence[str]) -> None:
         )
 
 
-def _moved(stack: Stack, move: Any, resampling: str) -> xr.DataArray:
-    array = stack.array
-    scenes = pristine_scenes(stack)
+def _moved(stack: Stack, move: da.Array, resampling: str, box: GeoBox) -> xr.DataArray:
+    """A stack in a box of its own lattice, or of another one, moved, its mask `clear` as well."""
+    scenes, values, clear = pristine_scenes(stack), stack.array.data, stack.clear
+    place = None if box == stack.box else (stack.box, box)
     if scenes is None:
-        return array.copy(data=move_arrays(array.data, move, resampling, stack.empty, stack.held.nearest))
-    aligned = array.copy(data=move_scenes(scenes, move, array.data.chunks, resampling))
-    # what is read from here on are the bands of this stack, whatever it was selected from
-    position = array.coords[BAND_POSITION].variable
-    return aligned.assign_coords(
-        {BAND_POSITION: position.copy(data=np.arange(position.size).reshape(position.shape))}
-    )
+        data = move_arrays(values, move, resampling, stack.empty, stack.held.nearest, place)
+    else:
+        chunks = chunks_like(values.chunks, (box.shape[0], box.shape[1]))
+        data = move_scenes([scene.on(box) for scene in scenes], move, chunks, resampling)
+    aligned = stack.array.copy(data=data) if place is None else on_box(stack.array, data, box)
+    if scenes is not None:
+        # what is read from here on are the bands of this stack, whatever it was selected from
+        position = aligned.coords[BAND_POSITION].variable
+        aligned = aligned.assign_coords(
+            {BAND_POSITION: position.copy(data=np.arange(position.size).reshape(position.shape))}
+        )
+    if clear is None:
+        return aligned
+    return aligned.assign_coords(clear=(clear.dims, move_clear(clear.data, move, place), clear.attrs))

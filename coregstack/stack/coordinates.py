@@ -55,6 +55,26 @@ def with_coordinates(array: xr.DataArray, box: GeoBox) -> xr.DataArray:
     return array.assign_coords({dim: values for dim, values in labels.items() if dim not in array.coords})
 
 
+def on_box(array: xr.DataArray, data: Any, box: GeoBox) -> xr.DataArray:
+    """Other pixels under the coordinates of a stack, as far as these do not depend on the place, in another box.
+
+    Parameters
+    ----------
+    array : DataArray
+        Dims (time, band, y, x).
+    data : array
+        With these dims, and the shape of `box`.
+    box : GeoBox
+        Where they lie.
+    """
+    kept = {name: one for name, one in array.coords.items() if not {"y", "x"} & set(one.dims)}
+    moved = xr.DataArray(data, dims=array.dims, coords=kept, attrs=array.attrs, name=array.name)
+    moved.encoding = {key: value for key, value in array.encoding.items() if "chunks" not in key}
+    moved = with_coordinates(moved.drop_vars(["x", "y"], errors="ignore"), box)
+    placed: xr.DataArray = moved.rio.write_crs(str(box.crs)).rio.write_transform(box.affine)
+    return placed
+
+
 def stack_crs(array: xr.DataArray) -> CRS | None:
     """CRS of a stack from its grid mapping, or from what odc and stackstac leave; None without one."""
     for text in _crs_texts(array):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import dask.array as da
@@ -11,8 +11,7 @@ import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import InvalidStack
-from coregstack.geometry.lattice import crs_name, offset, overlaps, same_pixels
+from coregstack.geometry.lattice import footprint
 from coregstack.graph.datum import in_datum_records
 from coregstack.graph.displaced import displacement_planes
 from coregstack.graph.matched import array_items, field_values, records, reference, scene_items
@@ -21,12 +20,13 @@ from coregstack.graph.sketches import network_frame, network_lattice, network_pl
 from coregstack.graph.terrain import terrain_records
 from coregstack.kernels.lattice import Lattice, pattern_lattice
 from coregstack.matching.bands import BandPairs, pair_bands
-from coregstack.matching.choices import ANCHOR_DATUM
+from coregstack.matching.choices import ANCHOR_DATUM, OutputLattice
 from coregstack.matching.estimators import estimator_name
 from coregstack.matching.items import MatchItem, SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import FIELDS, SCORE_VERSION
-from coregstack.model import NO_SHIFT, OUTSIDE, Shift
+from coregstack.matching.told import Frames
+from coregstack.model import NO_SHIFT, Shift
 from coregstack.network.steps import PairMatch
 from coregstack.pixels.scene import PlacedScene
 from coregstack.stack.anchor import AUTO, best_item
@@ -34,7 +34,8 @@ from coregstack.stack.conform import Stack, conform, item_times
 from coregstack.stack.lookup import find_anchor
 from coregstack.stack.masks import Mask, stable_ground, usable_pixels
 from coregstack.stack.measured import with_displacement, with_lattice
-from coregstack.stack.provenance import pristine_clear, pristine_scenes
+from coregstack.stack.outside import Outside, frames, outside_anchor, stack_items
+from coregstack.stack.provenance import pristine_clear, pristine_scenes, sources_of
 
 
 def estimate_beside(
@@ -71,18 +72,19 @@ def estimate_beside(
 
 def estimate_stack(
     known: Stack,
-    anchor: Hashable | xr.DataArray,
+    anchor: Any,
     mask: Mask | None,
     settings: MatchSettings,
     settled: tuple[PairMatch, ...] = (),
     stable: xr.DataArray | None = None,
+    lattice: OutputLattice = "items",
 ) -> xr.Dataset:
     """Lazy quality of a stack in its known form.
 
     Parameters
     ----------
     known : Stack
-    anchor, mask, stable
+    anchor, mask, stable, lattice
         As `coregstack.estimate` takes them.
     settings : MatchSettings
         How items are matched.
@@ -92,17 +94,22 @@ def estimate_stack(
     facts = {}
     if is_auto(anchor):
         anchor, facts["anchor_why"] = best_item(known)
-    outside = _outside(known, anchor) if isinstance(anchor, xr.DataArray | xr.Dataset) else None
+    outside = outside_anchor(anchor, known.ids, item_times(known), sources_of(known))
     first = find_anchor(known, anchor) if outside is None else outside
-    pairs = pair_bands(settings, known.held if outside is None else outside.stack.held, known.held)
+    pairs = pair_bands(settings, known.held if outside is None else outside.held, known.held)
     settings.check_datum(known.ids)
-    found, frame, lattice = _records(known, first, mask, pairs, settled, stable)
+    if isinstance(first, Outside):
+        met = frames(first, known, lattice)
+        pairs = replace(pairs, options=pairs.options.told_in(met.ratio))
+        found, frame, nodes = _outside_records(known, first, met, mask, pairs, stable)
+    else:
+        found, frame, nodes = _records(known, first, mask, pairs, settled, stable)
     if settings.datum != ANCHOR_DATUM:
         found = in_datum_records(found, known.ids, first if isinstance(first, int) else None, settings)
     quality = _quality(known, found, pairs.options).assign_attrs(facts, band=_scored(known, outside, pairs))
     if settings.model != "shift":
-        quality = with_displacement(quality, displacement_planes(found, lattice.shape), frame, lattice)
-    name = known.ids[first] if isinstance(first, int) else OUTSIDE
+        quality = with_displacement(quality, displacement_planes(found, nodes.shape), frame, nodes)
+    name = known.ids[first] if isinstance(first, int) else first.name
     return with_lattice(quality, frame).assign_attrs(anchor=name)
 
 
@@ -111,18 +118,18 @@ def is_auto(anchor: Any) -> bool:
     return isinstance(anchor, str) and anchor == AUTO
 
 
-def _scored(stack: Stack, outside: _Outside | None, pairs: BandPairs) -> str:
+def _scored(stack: Stack, outside: Outside | None, pairs: BandPairs) -> str:
     """What the scored band is called; two names where that of the anchor has another."""
     if pairs.options.mean:
         return "mean"
-    bands = stack.bands if outside is None else outside.stack.bands
+    bands = stack.bands if outside is None else outside.held.names
     own, other = bands[pairs.anchor[0]], stack.bands[pairs.item[0]]
     return other if own == other else f"{own},{other}"
 
 
 def _records(
     stack: Stack,
-    anchor: int | _Outside,
+    anchor: int,
     mask: Mask | None,
     pairs: BandPairs,
     settled: tuple[PairMatch, ...],
@@ -130,29 +137,24 @@ def _records(
 ) -> tuple[da.Array, GeoBox, Lattice]:
     """An `ItemQuality` for each item; the anchor's box, in whose frame items are matched; and its control lattice."""
     options = pairs.options
-    inside = anchor if isinstance(anchor, int) else None
-    known = _items(stack, inside, settled)
+    known = Items(names=stack.ids, times=item_times(stack), anchor=anchor, settled=settled)
     together = options.method == "network"
-    scenes = None if mask is not None or inside is None else _match_scenes(stack, inside, pairs)
-    if scenes is not None:
-        frame = scenes[known.anchor].scene.image.box
-        area = network_frame(scenes, known.anchor)
-    else:
-        frame = stack.box if isinstance(anchor, int) else anchor.stack.box
-        area = stack.box
+    scenes = None if mask is not None else _match_scenes(stack, anchor, pairs)
+    frame = stack.box if scenes is None else scenes[anchor].scene.image.box
+    area = stack.box if scenes is None else network_frame(scenes, anchor)
     lattice = network_lattice(area if together else frame, frame)
     if options.model != "shift":
         known = replace(known, lattice=lattice)
     ground = None if stable is None else stable_ground(stack, stable, frame)
     if scenes is not None:
-        placed, corner = network_place(scenes, known.anchor) if together else (scenes, NO_SHIFT)
+        placed, corner = network_place(scenes, anchor) if together else (scenes, NO_SHIFT)
         items = scene_items(placed, corner)
-        first: MatchItem | da.Array = SceneItem(scene=placed[known.anchor], corner=corner)
+        first: MatchItem | da.Array = SceneItem(scene=placed[anchor], corner=corner)
         if together:
             prepared = reference(first, options, ground)
             return scene_network(items, placed, known, prepared, options), frame, lattice
     else:
-        items, first = _array_items(stack, inside, anchor, usable_pixels(stack, mask), pairs)
+        items, first = _array_items(stack, anchor, usable_pixels(stack, mask), pairs)
     prepared = reference(first, options, ground)
     if together:
         return (
@@ -162,37 +164,65 @@ def _records(
         )
     if options.model == "terrain":
         shape, reread = (frame.shape[0], frame.shape[1]), scenes is None
-        told = terrain_records(items, inside, prepared, options, shape, reread=reread)
+        told = terrain_records(items, anchor, prepared, options, shape, reread=reread)
         return told, frame, pattern_lattice(shape)
-    return records(items, inside, prepared, options), frame, lattice
+    return records(items, anchor, prepared, options), frame, lattice
+
+
+def _outside_records(
+    stack: Stack,
+    anchor: Outside,
+    met: Frames,
+    mask: Mask | None,
+    pairs: BandPairs,
+    stable: xr.DataArray | None,
+) -> tuple[da.Array, GeoBox, Lattice]:
+    """As `_records`, matched with an anchor that is no item; frame and control lattice are those that are told."""
+    pairs.options.check_told()
+    together = pairs.options.method == "network"
+    told, matched = (_nodes(stack, frame, together=together) for frame in (met.told, met.matched))
+    options, frame = pairs.options.told_over(told), met.matched
+    ground = None if stable is None else stable_ground(stack, stable, frame)
+    prepared = reference(anchor.item(pairs.anchor, frame), options, ground)
+    scenes = pristine_scenes(stack) if mask is None and pristine_clear(stack) else None
+    if scenes is not None:
+        items = scene_items([scene.on(frame).only(pairs.item) for scene in scenes])
+    else:
+        items = stack_items(stack, pairs.item, usable_pixels(stack, mask), frame)
+    if options.model == "terrain":
+        shape = frame.shape[0], frame.shape[1]
+        found = terrain_records(items, None, prepared, options, shape, reread=scenes is None)
+        return found, met.told, pattern_lattice(shape)
+    if not together:
+        return records(items, None, prepared, options), met.told, told
+    # the anchor comes behind the items
+    times = np.append(item_times(stack), np.datetime64("NaT", "ns"))
+    known = Items(
+        names=(*stack.ids, anchor.name),
+        times=times,
+        anchor=len(stack.ids),
+        lattice=None if options.model == "shift" else matched,
+    )
+    return array_network(items, known, prepared, options, in_memory=False), met.told, told
+
+
+def _nodes(stack: Stack, frame: GeoBox, *, together: bool) -> Lattice:
+    """The control lattice of the frame of an anchor from outside, over the stack as well where it is a network."""
+    area = footprint(stack.box, frame) if together and stack.box.crs is not None else frame
+    return network_lattice(area, frame)
 
 
 def _array_items(
-    stack: Stack, inside: int | None, anchor: Any, clear: da.Array | None, pairs: BandPairs
+    stack: Stack, anchor: int, clear: da.Array | None, pairs: BandPairs
 ) -> tuple[da.Array, da.Array]:
-    """The items of an array, and the anchor among them or from outside."""
-    data = stack.array.data[:, list(pairs.item)]
-    if inside is None:
-        other = anchor.stack
-        items = array_items(data, clear, stack.ids, nodata=stack.empty, origin=anchor.origin)
-        usable = None if other.clear is None else other.clear.data
-        first = other.array.data[:, list(pairs.anchor)]
-        return items, array_items(first, usable, ("the anchor",), nodata=other.empty)
-    items = array_items(data, clear, stack.ids, nodata=stack.empty)
-    here = slice(inside, inside + 1)
+    """The items of an array, and the anchor among them."""
+    items = array_items(stack.array.data[:, list(pairs.item)], clear, stack.ids, nodata=stack.empty)
+    here = slice(anchor, anchor + 1)
     if pairs.anchor == pairs.item:
         return items, items[here]
     usable = None if clear is None else clear[here]
     own = array_items(stack.array.data[here, list(pairs.anchor)], usable, stack.ids[here], nodata=stack.empty)
-    return da.concatenate([items[:inside], own, items[inside + 1 :]]), own
-
-
-def _items(stack: Stack, anchor: int | None, settled: tuple[PairMatch, ...]) -> Items:
-    """The items of a network: ids, times and anchor; an anchor from outside comes last."""
-    if anchor is not None:
-        return Items(names=stack.ids, times=item_times(stack), anchor=anchor, settled=settled)
-    times = np.append(item_times(stack), np.datetime64("NaT", "ns"))
-    return Items(names=(*stack.ids, "the anchor"), times=times, anchor=len(stack.ids))
+    return da.concatenate([items[:anchor], own, items[anchor + 1 :]]), own
 
 
 def _match_scenes(stack: Stack, anchor: int, pairs: BandPairs) -> list[PlacedScene] | None:
@@ -205,48 +235,6 @@ def _match_scenes(stack: Stack, anchor: int, pairs: BandPairs) -> list[PlacedSce
         return None
     box: GeoBox = scenes[anchor].scene.image.box
     return [scene.on(box).only(pairs.anchor if k == anchor else pairs.item) for k, scene in enumerate(scenes)]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Outside:
-    """An anchor from outside."""
-
-    stack: Stack
-    """It alone, in its known form."""
-    origin: Shift
-    """Where the first pixel of the stack that is matched with it lies in its frame."""
-
-
-def _outside(stack: Stack, anchor: xr.DataArray | xr.Dataset) -> _Outside:
-    """An anchor from outside in its known form, and where the stack's first pixel lies in its frame."""
-    other = conform(_one_time(anchor))
-    if len(other.ids) != 1:
-        raise InvalidStack(f"An anchor from outside is one scene, but this one has {len(other.ids)} times.")
-    if (stack.box.crs is not None or other.box.crs is not None) and not same_pixels(other.box, stack.box):
-        raise InvalidStack(
-            f"The anchor ({crs_name(other.box)}, pixel {other.box.affine.a:g} x {other.box.affine.e:g}) does not have "
-            f"the stack's CRS and pixel size ({crs_name(stack.box)}, {stack.box.affine.a:g} x {stack.box.affine.e:g}). "
-            "Bring one onto the other's grid first, for example with rio.reproject_match."
-        )
-    if stack.box.crs is None:
-        return _Outside(stack=other, origin=NO_SHIFT)
-    if not overlaps(stack.box, other.box):
-        bounds = (tuple(round(value, 6) for value in box.boundingbox.bbox) for box in (other.box, stack.box))
-        raise InvalidStack(
-            "The anchor and the stack do not overlap: in {2} their bounds (x, y, x, y) are {0} and {1}.".format(
-                *bounds, crs_name(stack.box)
-            )
-        )
-    return _Outside(stack=other, origin=offset(stack.box, other.box))
-
-
-def _one_time(anchor: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
-    """A scene from outside as a stack of one time."""
-    scene = anchor if "time" in anchor.dims else anchor.expand_dims(time=1)
-    if "clear" in scene.coords and "time" not in scene.coords["clear"].dims:
-        scene = scene.assign_coords(clear=scene.coords["clear"].expand_dims(time=1))
-    numbers = np.array([str(k) for k in range(scene.sizes["time"])], object)
-    return scene.assign_coords(id=("time", numbers))
 
 
 def _quality(stack: Stack, found: da.Array, options: MatchOptions) -> xr.Dataset:

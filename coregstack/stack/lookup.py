@@ -75,13 +75,14 @@ def _find(ids: Sequence[str], times: NDArray[np.datetime64], anchor: Any) -> int
         )
     near = difflib.get_close_matches(str(anchor), ids, n=3, cutoff=0.4)
     hint = f"Similar ids: {', '.join(near)}." if near else f"The first ids are: {', '.join(ids[:3])}."
-    if isinstance(anchor, str | os.PathLike) and os.path.isfile(anchor):
-        hint = (
-            "A scene from outside is passed as a DataArray: rioxarray.open_rasterio of this file makes one."
-        )
-    elif hasattr(anchor, "shape"):
+    if hasattr(anchor, "shape"):
         hint = "An array is an anchor for estimate and align alone, as an xarray.DataArray with its CRS."
     raise AnchorNotFound(f"No item has the id or time {short(anchor)}. {hint}")
+
+
+def names_item(anchor: str, ids: Sequence[str], times: NDArray[np.datetime64]) -> bool:
+    """Whether a text is the id or the time of an item."""
+    return anchor in ids or bool(positions_of_time(times, anchor))
 
 
 def positions_of_time(times: NDArray[np.datetime64], wanted: Any) -> list[int]:

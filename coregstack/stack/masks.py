@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidRequest
-from coregstack.geometry.lattice import offset
+from coregstack.geometry.lattice import offset, same_pixels
 from coregstack.graph.blocks import without_classes
+from coregstack.pixels.regrid import regridded_mask
 from coregstack.stack.conform import Stack, with_known_dims
 
 Mask = xr.DataArray | bool | str | Mapping[str, Sequence[int]] | Callable[[xr.DataArray], xr.DataArray]
@@ -170,6 +171,10 @@ def stable_ground(stack: Stack, stable: xr.DataArray, frame: GeoBox) -> NDArray[
             f"{getattr(known, 'dims', ())}."
         )
     whole = _given(stack, known)[0].compute()
+    if stack.box.crs is not None and not same_pixels(frame, stack.box):
+        # beyond the stack all ground counts
+        covered = regridded_mask(np.ones_like(whole), stack.box, frame)
+        return regridded_mask(whole, stack.box, frame) | ~covered
     row, col = (round(value) for value in (offset(frame, stack.box) if stack.box.crs is not None else (0, 0)))
     out = np.ones(frame.shape, bool)
     rows = slice(max(row, 0), min(row + frame.shape[0], whole.shape[0]))

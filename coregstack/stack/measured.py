@@ -29,6 +29,8 @@ DISPLACEMENT = {
 
 FRAME = "coregstack_frame"
 """Attribute of an aligned stack: the lattice that it was moved on, in whose pixels its quality is told."""
+LATTICE = "coregstack_lattice"
+"""Attribute of an aligned stack: whether it has taken the pixel size of its "anchor", or kept that of its "items"."""
 _CRS, _TRANSFORM = "lattice_crs", "lattice_geotransform"
 _SAME = 1e-6
 """Pixel sizes that differ by less than this part are equal."""

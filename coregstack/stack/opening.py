@@ -68,27 +68,31 @@ def stack_scenes(
     *,
     bands: Sequence[str | int] | None = None,
     chunks: int | tuple[int, int] | None = None,
+    lattice: GeoBox | None = None,
 ) -> xr.DataArray:
-    """A lazy stack of scenes on the anchor's lattice.
+    """A lazy stack of scenes on the anchor's lattice, or on another one.
 
     Parameters
     ----------
     scenes : sequence of Scene
         In the order that the stack shall have.
     anchor : Scene
-        Whose lattice is taken.
+        Whose lattice, order of bands and nodata value are taken.
     bands : sequence of str or int, optional
         Bands to open, by name or position; by default those that all scenes have.
     chunks : int or tuple of int, optional
         Rows and columns of a block.
+    lattice : GeoBox, optional
+        Taken in place of the anchor's.
 
     Returns
     -------
     DataArray
         Dims (time, band, y, x).
     """
-    check_lattice(anchor)
-    placed, box = place(scenes, anchor, bands)
+    if lattice is None:
+        check_lattice(anchor)
+    placed, box = place(scenes, anchor, bands, lattice)
     return placed_stack(placed, box, chunks)
 
 
@@ -177,10 +181,13 @@ def _scaling_attributes(placed: Sequence[PlacedScene]) -> dict[str, float]:
 
 
 def place(
-    scenes: Sequence[Scene], anchor: Scene, bands: Sequence[str | int] | None
+    scenes: Sequence[Scene],
+    anchor: Scene,
+    bands: Sequence[str | int] | None,
+    lattice: GeoBox | None = None,
 ) -> tuple[list[PlacedScene], GeoBox]:
-    """Scenes on the smallest box of the anchor's lattice that holds them all, and that box."""
-    lattice = anchor.image.box
+    """Scenes on the smallest box of the anchor's lattice, or of another one, that holds them all, and that box."""
+    lattice = anchor.image.box if lattice is None else lattice
     for scene in scenes:
         try:
             frame_bounds(scene.image.box, lattice)

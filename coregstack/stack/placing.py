@@ -50,7 +50,9 @@ def check_anchor(anchor: Scene) -> None:
         raise InvalidStack(f"The anchor {anchor.id!r} holds no valid pixel; choose another one.")
 
 
-def unplaceable(scene: Scene, anchor: Scene, *, apart: bool = False) -> str | None:
+def unplaceable(
+    scene: Scene, anchor: Scene, *, apart: bool = False, lattice: GeoBox | None = None
+) -> str | None:
     """Why a scene cannot be put on the anchor's lattice or matched with it, or None if it can.
 
     Parameters
@@ -58,12 +60,15 @@ def unplaceable(scene: Scene, anchor: Scene, *, apart: bool = False) -> str | No
     scene, anchor : Scene
     apart : bool
         Whether it may lie apart from the anchor, because others link the two.
+    lattice : GeoBox, optional
+        Lattice of the output, as a box that covers the anchor; by default the anchor's own.
     """
+    box = anchor.image.box if lattice is None else lattice
     try:
-        bounds = top, bottom, left, right = frame_bounds(scene.image.box, anchor.image.box)
+        bounds = top, bottom, left, right = frame_bounds(scene.image.box, box)
     except InvalidStack as error:
         return str(error)
-    if not apart and not meets(bounds, anchor.image.box):
+    if not apart and not meets(bounds, box):
         return (
             f"The scene does not overlap the anchor ({crs_name(scene.image.box)}, "
             f"bounds {tuple(round(v, 1) for v in scene.image.box.boundingbox.bbox)})."
@@ -71,8 +76,8 @@ def unplaceable(scene: Scene, anchor: Scene, *, apart: bool = False) -> str | No
     rows, cols = math.ceil(bottom - top), math.ceil(right - left)
     if rows * cols > PIXELS():
         return (
-            f"On the anchor's lattice the scene would have {rows} x {cols} pixels. Check its pixel size and CRS, or "
-            f"raise {PIXELS.variable}."
+            f"On the lattice of the output the scene would have {rows} x {cols} pixels. Check its pixel size and CRS, "
+            f"or raise {PIXELS.variable}."
         )
     return None
 
@@ -162,6 +167,12 @@ def band_indexes(scene: Scene, anchor: Sequence[str], names: Sequence[str]) -> t
     shared = dict(same_bands(anchor, scene.bands))
     wanted = [list(anchor).index(name) for name in names]
     return tuple(scene.positions[shared.get(k, k)] for k in wanted)
+
+
+def with_match_bands(scene: Scene, bands: Sequence[int], frame: GeoBox) -> PlacedScene:
+    """A scene in the frame that it is matched in, with the bands that are matched, by position."""
+    indexes = [scene.positions[k] for k in bands]
+    return placed_scene(scene, frame, indexes, names=[scene.bands[k] for k in bands])
 
 
 def placed_scene(

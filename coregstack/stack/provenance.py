@@ -40,6 +40,12 @@ def pristine_clear(stack: Stack) -> bool:
     return stack.clear is not None and _scenes(stack, stack.clear.data, moved=False) is not None
 
 
+def sources_of(stack: Stack) -> tuple[str, ...]:
+    """Paths of the files that the items of a stack were opened from; empty where they are not known."""
+    told = stack.array.coords.get("source")
+    return () if told is None else tuple(str(path) for path in np.atleast_1d(told.values))
+
+
 def _scenes(stack: Stack, array: da.Array, *, moved: bool) -> list[PlacedScene] | None:
     found = origin_scenes(array, moved=moved)
     if found is None or stack.box.crs is None or not {"source", BAND_POSITION} <= set(stack.array.coords):

@@ -29,14 +29,19 @@ def ground(seed: int = 3) -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def pair() -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    fine = ground()
+def fine() -> NDArray[np.float32]:
+    return ground()
 
-    def cut(top: int, left: int) -> NDArray[np.float32]:
-        part = fine[top : top + 4 * SIZE, left : left + 4 * SIZE]
-        return part.reshape(SIZE, 4, SIZE, 4).mean(axis=(1, 3))
 
-    return cut(8, 8), cut(13, 5)
+def cut(fine: NDArray[np.float32], top: int, left: int) -> NDArray[np.float32]:
+    """Means of 4 x 4 pixels."""
+    part = fine[top : top + 4 * SIZE, left : left + 4 * SIZE]
+    return part.reshape(SIZE, 4, SIZE, 4).mean(axis=(1, 3))
+
+
+@pytest.fixture(scope="module")
+def pair(fine) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    return cut(fine, 8, 8), cut(fine, 13, 5)
 
 
 def estimate(
@@ -54,6 +59,32 @@ def estimate(
 def off(found: ShiftEstimate) -> float:
     assert found.shift is not None, found.reason
     return float(np.hypot(found.shift.y - TRUTH[0], found.shift.x - TRUTH[1]))
+
+
+@pytest.mark.parametrize("quarters", [(1, 1), (-1, 2), (2, -2), (3, 1), (-4, -2)])
+def test_a_scene_that_moved_by_parts_of_a_pixel_holds_no_pattern(fine, quarters: tuple[int, int]) -> None:
+    down, along = quarters
+    found = estimate((cut(fine, 8, 8), cut(fine, 8 + down, 8 + along)))
+    assert found.shift is not None
+    assert found.sigma is not None
+    assert not found.reason
+    assert np.abs(np.subtract(found.shift, (down / 4, along / 4))).max() < 0.005
+    assert max(found.sigma) < 0.005
+
+
+def test_sigma_of_what_a_pattern_pulled_says_how_well_it_was_taken_out(fine) -> None:
+    rng = np.random.default_rng(8)
+    parts = []
+    for kind, down, along in zip(
+        ["drift", "askew"] * 5, rng.integers(-16, 17, 10), rng.integers(-16, 17, 10), strict=True
+    ):
+        pattern = 0.15 * patterns(kind)
+        found = estimate((cut(fine, 16, 16) + pattern, cut(fine, 16 + down, 16 + along) + pattern))
+        if found.shift is not None:
+            assert found.sigma is not None
+            parts.append(np.divide(np.subtract(found.shift, (down / 4, along / 4)), found.sigma))
+    assert len(parts) >= 6
+    assert 0.4 < np.sqrt(np.mean(np.square(parts))) < 1.8
 
 
 @pytest.mark.parametrize("axis", [0, 1])
