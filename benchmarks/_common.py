@@ -156,6 +156,12 @@ def timed(call: Callable[[], object]) -> Taken:
     return Taken(wall=time.perf_counter() - wall, cpu=time.process_time() - cpu)
 
 
+def children_seconds() -> float:
+    """Processor time of all processes that were started and have ended."""
+    used = os.times()
+    return used.children_user + used.children_system
+
+
 def whole_run(paths: Sequence[Path], output: Path, workers: int) -> int:
     """Align all scenes to the first; returns how many were shifted."""
     with dask.config.set(scheduler="threads", num_workers=workers):

@@ -2,6 +2,7 @@
 
     python benchmarks/fields.py                                 all made kinds, real frames and the real dates
     python benchmarks/fields.py --only shifts                   fields by chance in 200 true shifts
+    python benchmarks/fields.py --only large --side 2000        time and memory of one large scene
     python benchmarks/fields.py --quick                         a smoke test of seconds
     python benchmarks/fields.py --kinds relief seam --models field --count 3
 
@@ -13,29 +14,42 @@ clear. What is told is of the whole scene.
 
 Real frames: aerial photographs put onto the map with wrong heights, whose displacement is computed (`frames.py`).
 
-Real dates: pairs whose true displacement is near none (Landsat) or one shift (NAIP): the model that `auto` chooses,
-and the spread that it tells.
+With the interpreter of an environment that has AROSICS in AROSICS_PYTHON, its `COREG_LOCAL` is a model of these tables
+as well: tie points every 16 px of windows of 64 px, one band.
+
+Real dates: triples of dates whose true displacement is near none or one shift. The model that `auto` chooses for the
+three pairs, the largest spread and residual that are told, and the rms by which the displacements of a pair differ
+between two sets of bands, between there and back, and around the triple.
+
+A large scene: processor time and peak memory of a whole run of one item by one shift and by a field, each in a process
+of its own, in terms of the bare copy of the same files. The item is displaced as one: what is asked for is a field.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import subprocess
+import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import cases
+import dask
 import frames
 import numpy as np
-from _common import table
+from _common import bare_copy, children_seconds, in_process, make_scenes, peak_mib, table, timed, workspace
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
 
-from coregstack.kernels.displacement import Spline, sigma_on
+from coregstack import run_scenes
+from coregstack.kernels.displacement import Spline, composed, constant, sigma_on
 from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.model import DisplacementEstimate
+from coregstack.model import Displacement, DisplacementEstimate, Shift, Status
 
 FACTOR = 4
 """Fine pixels in a pixel."""
@@ -61,6 +75,18 @@ COLUMNS = (
 )  # fmt: skip
 SHIFTS = 200
 """True shifts in which a field would be one by chance."""
+AROSICS = "AROSICS"
+_REFERENCES = "s2_refscenes_slovenia_13band/s2_ref{}.tif"
+_LANDSAT = "landsat_pucallpa_geographic/landsat_{}.tif"
+TRIPLES = {
+    "NAIP": (cases.NAIP, ("20160816", "20180716", "20200831"), ((1, 2, 3), (4,))),
+    "NAIP, others": (cases.NAIP, ("20120731", "20160816", "20190904"), ((1, 2, 3), (4,))),
+    "Landsat": (_LANDSAT, ("1985", "1990", "1995"), ((1, 2, 3), (4,))),
+    "Landsat, others": (_LANDSAT, ("2010", "2015", "2020"), ((1, 2, 3), (4,))),
+    "Sentinel-2": (_REFERENCES, ("1", "2", "3"), ((2, 3, 4), (8, 9))),
+    "Sentinel-2, others": (_REFERENCES, ("2", "3", "4"), ((2, 3, 4), (8, 9))),
+}
+"""Files, dates, and two sets of bands."""
 
 Field = NDArray[np.float64]
 
@@ -222,6 +248,8 @@ def real_frames(models: Sequence[str]) -> None:
 
 def _row(name: str, pairs: Sequence[Made], model: str) -> list[str]:
     """A row of the tables."""
+    if model == AROSICS:
+        return _row_of_arosics(name, pairs)
     begin = time.process_time()
     found = [estimate(pair.anchor, pair.item, model) for pair in pairs]
     seconds = (time.process_time() - begin) / len(pairs)
@@ -241,6 +269,38 @@ def _row(name: str, pairs: Sequence[Made], model: str) -> list[str]:
         ", ".join(f"{chosen.count(one)} {one}" for one in sorted(set(chosen))),
         f"{seconds:.2f}",
     ]
+
+
+def _row_of_arosics(name: str, pairs: Sequence[Made]) -> list[str]:
+    """The same of AROSICS, which tells no error."""
+    with tempfile.TemporaryDirectory() as folder:
+        data = Path(folder, "pairs.npz")
+        images = {}
+        for k, pair in enumerate(pairs):
+            images |= {f"anchor{k}": _one_band(pair.anchor), f"item{k}": _one_band(pair.item)}
+        np.savez(data, **images)
+        begin = children_seconds()
+        command = [os.environ["AROSICS_PYTHON"], str(Path(__file__).with_name("arosics_local.py")), str(data)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        seconds = (children_seconds() - begin) / len(pairs)
+        found = np.load(data.with_suffix(".found.npz"))
+        aways = [(found[f"found{k}"] - pair.truth)[:, _counted(pair)] for k, pair in enumerate(pairs)]
+    rests = [np.hypot(*away)[np.isfinite(away).all(axis=0)] for away in aways]
+    known = sum(rest.size > 0 for rest in rests)
+    return [
+        name,
+        "AROSICS local",
+        " ".join(f"{np.sqrt(np.square(rest).mean()):.3f}" if rest.size else "refused" for rest in rests),
+        " ".join(f"{np.quantile(rest, 0.95):.3f}" if rest.size else "refused" for rest in rests),
+        "",
+        "",
+        f"{known} of {len(pairs)}",
+        f"{seconds:.2f}",
+    ]
+
+
+def _one_band(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    return image if image.ndim == 2 else image[1]
 
 
 def true_shifts(count: int) -> None:
@@ -267,22 +327,96 @@ def true_shifts(count: int) -> None:
 
 
 def real_dates() -> None:
-    """Print what `auto` makes of real dates whose displacement is near one shift."""
-    row = table("pair", "chosen", "spread, px", "residual, px", "s of one core")
-    naip, landsat = cases.NAIP, "landsat_pucallpa_geographic/landsat_{}.tif"
-    pairs = [(naip, "20160816", date) for date in ("20180716", "20190904", "20200831")]
-    pairs += [(landsat, "1985", "1990"), (landsat, "2015", "2020")]
-    for name, first, second in pairs:
-        images = [
-            np.stack([cases.read(name.format(date), band) for band in (1, 2, 3, 4)])
-            for date in (first, second)
-        ]
-        height, width = (min(image.shape[k] for image in images) for k in (1, 2))
+    """Print what `auto` makes of real dates whose displacement is near one shift, and what confirms it."""
+    row = table(
+        "dates", "chosen", "spread, px", "residual, px", "other bands, px", "way back, px", "closure, px",
+        "s of one core",
+    )  # fmt: skip
+    for name, (files, dates, bands) in TRIPLES.items():
+        every = tuple(band for some in bands for band in some)
         begin = time.process_time()
-        found = estimate(*(image[:, :height, :width] for image in images), "auto")
-        seconds = time.process_time() - begin
-        values = ("" if value is None else f"{value:.3f}" for value in (found.spread, found.residual))
-        row(f"{name.split('/')[0]} {first} {second}", found.model, *values, f"{seconds:.2f}")
+        one, two, three = (_date(files.format(date), every) for date in dates)
+        pairs = [estimate(one, two, "auto"), estimate(two, three, "auto"), estimate(one, three, "auto")]
+        back = estimate(two, one, "auto")
+        parts = [estimate(*(_date(files.format(date), some) for date in dates[:2]), "auto") for some in bands]
+        seconds = (time.process_time() - begin) / 6
+        first, second, whole = map(_field_of, pairs)
+        still = constant(Shift(0.0, 0.0))
+        row(
+            f"{name} {' '.join(dates)}",
+            ", ".join(found.model if found.shift else "refused" for found in pairs),
+            f"{max(found.spread or 0.0 for found in pairs):.3f}",
+            f"{max(found.residual or 0.0 for found in pairs):.3f}",
+            *(
+                f"{_apart(made, told, one.shape[1:]):.3f}"
+                for made, told in (
+                    ([_field_of(parts[0])], _field_of(parts[1])),
+                    ([first, _field_of(back)], still),
+                    ([first, second], whole),
+                )
+            ),
+            f"{seconds:.2f}",
+        )
+
+
+def _date(path: str, bands: Sequence[int]) -> NDArray[np.float32]:
+    return np.stack([cases.read(path, band) for band in bands])
+
+
+def _field_of(found: DisplacementEstimate) -> Displacement | None:
+    """What was found, also where it is one shift; None where nothing was."""
+    return found.displacement or (None if found.shift is None else constant(found.shift))
+
+
+def _apart(steps: Sequence[Displacement | None], told: Displacement | None, shape: tuple[int, ...]) -> float:
+    """Rms length of what one or two displacements after each other differ from another by, px; NaN if not known."""
+    known = [step for step in steps if step is not None]
+    if told is None or len(known) < len(steps):
+        return np.nan
+    area = (RIM, RIM, shape[0] - 2 * RIM, shape[1] - 2 * RIM)
+    made = known[0] if len(known) == 1 else composed(*known)
+    here, there = (np.stack(Spline.of(found).on(area)) for found in (made, told))
+    return float(np.sqrt(np.square(here - there).sum(axis=0).mean()))
+
+
+def large_scene(side: int, kept: Path | None, *, inline: bool = False) -> None:
+    """Print time and memory of one large scene by one shift and by a field, against the bare copy."""
+    row = table(f"{side} x {side} x 4", "s of one core", "of the copy", "of one shift", "peak, MiB", "moved")
+    with workspace(kept) as folder:
+        paths = make_scenes(folder / f"large_{side}", 1, (side, side), quick=True)
+        taken = {
+            way: in_process(
+                "fields:run_large",
+                way,
+                [str(path) for path in paths],
+                str(folder / f"out_{way}"),
+                inline=inline,
+            )
+            for way in ("copy", "shift", "field")
+        }
+    for way, (seconds, peak, moved) in taken.items():
+        row(
+            {"copy": "bare copy", "shift": 'model="shift"', "field": 'model="field"'}[way],
+            f"{seconds:.2f}",
+            f"{seconds / taken['copy'][0]:.2f}",
+            f"{seconds / taken['shift'][0]:.2f}",
+            f"{peak:.0f}",
+            moved,
+        )
+
+
+def run_large(way: str, paths: Sequence[str], output: str) -> tuple[float, float, int]:
+    """Seconds of one core, peak memory (MiB) and items moved of one way to write an item; compiled before."""
+    files = list(map(Path, paths))
+    if way == "copy":
+        taken = timed(lambda: bare_copy(files[1:], Path(output), 1))
+        return taken.cpu, peak_mib(), 0
+    with tempfile.TemporaryDirectory() as folder, dask.config.set(scheduler="threads", num_workers=1):
+        small = make_scenes(Path(folder, "small"), 1, (512, 512), quick=True)
+        run_scenes(small, anchor=0, output=Path(folder, "warm"), model=way)
+        begin = time.process_time()
+        moved = run_scenes(files, anchor=0, output=output, model=way).count(Status.COREGISTERED)
+        return time.process_time() - begin, peak_mib(), moved
 
 
 def main() -> None:
@@ -292,26 +426,33 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="two kinds of one scene")
     parser.add_argument("--kinds", nargs="+", choices=sorted(KINDS), default=list(KINDS))
+    other = [AROSICS] if "AROSICS_PYTHON" in os.environ else []
     parser.add_argument(
-        "--models", nargs="+", choices=("shift", "affine", "field", "auto"), default=["shift", "auto"]
+        "--models",
+        nargs="+",
+        choices=("shift", "affine", "field", "auto", *other),
+        default=["shift", "auto", *other],
     )
     parser.add_argument("--count", type=int, default=1, help="pairs of each scene and kind")
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=("made", "frames", "shifts", "dates"),
-        help="by default all but the shifts",
+        choices=("made", "frames", "shifts", "dates", "large"),
+        help="by default all but the shifts and the large scene",
     )
+    parser.add_argument("--side", type=int, default=4000, help="side of the large scene, px")
+    parser.add_argument("--keep", type=Path, help="folder in which the large scenes are kept")
     parser.add_argument("--shifts", type=int, default=SHIFTS, help="how many true shifts")
     options = parser.parse_args()
     if options.quick:
         made_kinds(["shift", "smooth30"], ["auto"], SCENES[1:2], 1)
         return
-    parts = {
+    parts: dict[str, Callable[[], None]] = {
         "made": lambda: made_kinds(options.kinds, options.models, SCENES, options.count),
         "frames": lambda: real_frames(options.models),
         "shifts": lambda: true_shifts(options.shifts),
         "dates": real_dates,
+        "large": lambda: large_scene(options.side, options.keep),
     }
     for name in options.only or ("made", "frames", "dates"):
         parts[name]()

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from _common import table
+from _common import children_seconds, table
 from cases import DATA, L8, NAIP, S2, block_mean, read
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter, zoom
@@ -183,10 +183,10 @@ def arosics_chain(stack: xr.DataArray, anchor: int) -> Result | None:
     with tempfile.TemporaryDirectory() as folder:
         data = Path(folder, "stack.npz")
         np.savez(data, pixels=stack.values, clear=stack.clear.values, anchor=anchor)
-        begin = _children_seconds()
+        begin = children_seconds()
         command = [python, str(Path(__file__).with_name("arosics_chain.py")), str(data)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        seconds = _children_seconds() - begin
+        seconds = children_seconds() - begin
         shift = np.load(data.with_suffix(".npy"))
     unknown = np.full(shift.shape, np.nan)
     return Result(
@@ -196,12 +196,6 @@ def arosics_chain(stack: xr.DataArray, anchor: int) -> Result | None:
         applied=np.isfinite(shift).all(axis=1),
         seconds=seconds,
     )
-
-
-def _children_seconds() -> float:
-    """Processor time of all processes that were started and have ended."""
-    used = os.times()
-    return used.children_user + used.children_system
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

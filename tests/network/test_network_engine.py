@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import xarray as xr
 
 import coregstack
@@ -147,6 +148,24 @@ class TestApart:
         against = ties.groupby("item").against.first()
         assert against["part_1"] == "part_0"
         assert against["part_5"] in ("part_3", "part_4")
+
+    def test_their_fields_lie_on_one_control_lattice_that_covers_them(
+        self, row: list[Path], tmp_path: Path
+    ) -> None:
+        truth = np.load(row[0].parent / "truth.npy")[[0, 2, 4]]
+        result = coregstack.run_scenes(
+            row[::2], anchor=0, output=tmp_path / "out", method="network", model="affine", threshold=1.0
+        )
+        assert not result.problems
+        quality = result.to_quality().compute()
+        assert quality.model.values.tolist() == ["", "affine", "affine"]
+        assert float(quality.lattice_x[-1] - quality.lattice_x[0]) > 3 * (380 + 300 - 16)
+        with rasterio.open(row[4]) as last:
+            middle = last.transform * (150, 150)
+        at = quality.sel(lattice_x=middle[0], lattice_y=middle[1], method="nearest")
+        found = np.stack([at.displacement_y, at.displacement_x], axis=1)
+        np.testing.assert_allclose(found[1:], truth[1:], atol=0.1)
+        np.testing.assert_allclose(quality.shift_x[1:], truth[1:, 1], atol=0.1)
 
     def test_directly_they_fail(self, row: list[Path], tmp_path: Path) -> None:
         table = coregstack.run_scenes(row, anchor=0, output=tmp_path / "out").to_dataframe()
