@@ -348,7 +348,7 @@ def real_dates() -> None:
             f"{max(found.spread or 0.0 for found in pairs):.3f}",
             f"{max(found.residual or 0.0 for found in pairs):.3f}",
             *(
-                f"{_apart(made, told, one.shape[1:]):.3f}"
+                _apart(made, told, one.shape[1:])
                 for made, told in (
                     ([_field_of(parts[0])], _field_of(parts[1])),
                     ([first, _field_of(back)], still),
@@ -368,15 +368,15 @@ def _field_of(found: DisplacementEstimate) -> Displacement | None:
     return found.displacement or (None if found.shift is None else constant(found.shift))
 
 
-def _apart(steps: Sequence[Displacement | None], told: Displacement | None, shape: tuple[int, ...]) -> float:
-    """Rms length of what one or two displacements after each other differ from another by, px; NaN if not known."""
+def _apart(steps: Sequence[Displacement | None], told: Displacement | None, shape: tuple[int, ...]) -> str:
+    """Rms length of what one or two displacements after each other differ from another by, px."""
     known = [step for step in steps if step is not None]
     if told is None or len(known) < len(steps):
-        return np.nan
+        return "refused"
     area = (RIM, RIM, shape[0] - 2 * RIM, shape[1] - 2 * RIM)
     made = known[0] if len(known) == 1 else composed(*known)
     here, there = (np.stack(Spline.of(found).on(area)) for found in (made, told))
-    return float(np.sqrt(np.square(here - there).sum(axis=0).mean()))
+    return f"{np.sqrt(np.square(here - there).sum(axis=0).mean()):.3f}"
 
 
 def large_scene(side: int, kept: Path | None, *, inline: bool = False) -> None:
