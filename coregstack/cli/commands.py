@@ -115,7 +115,7 @@ def _align(options: argparse.Namespace) -> int:
         anchor=options.anchor,
         lattice=options.lattice,
         assets=options.assets,
-        mask=False if options.mask == ["none"] else options.mask,
+        mask=_mask(options),
         cog=options.cog,
         **_run_options(options),
     )
@@ -156,7 +156,7 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 def _inspect(options: argparse.Namespace) -> int:
-    table = inspect_folder(options.scenes, anchor=options.anchor)
+    table = inspect_folder(options.scenes, anchor=options.anchor, mask=_mask(options))
     if options.json:
         items = json.loads(table.reset_index().to_json(orient="records", date_format="iso"))
         say_json({"anchor": table.attrs["anchor"], "items": items, "problems": table.attrs["problems"]})
@@ -167,6 +167,12 @@ def _inspect(options: argparse.Namespace) -> int:
         complain(f"problem: {problem}")
     say(*summarise(table))
     return DELIVERED
+
+
+def _mask(options: argparse.Namespace) -> list[str] | bool | None:
+    """What is asked of masks; False for none at all."""
+    asked: list[str] | None = options.mask
+    return False if asked == ["none"] else asked
 
 
 def _demo(options: argparse.Namespace) -> int:

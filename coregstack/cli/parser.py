@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     inspect.add_argument(
         "--anchor", metavar="ID", help="item that the others are compared with (default: the best overlap)"
     )
+    _mask_argument(inspect)
     completion = commands.add_parser(
         "completion",
         help="Print a script that completes commands and options in a shell.",
@@ -134,13 +135,7 @@ def _align_command(commands: Any) -> None:
         metavar="PATTERN",
         help="how files are named where that is not recognised, as '{id}_{band}.tif'",
     )
-    align.add_argument(
-        "--mask",
-        action="append",
-        metavar="MASK",
-        help="what is not used for matching: 'scl:3,8,9,10', '{id}_cloud.tif:1', 'water.tif:1'; 'none' for no masks at "
-        "all; may be given several times (default: the masks of the products)",
-    )
+    _mask_argument(align)
     align.add_argument("--cog", action="store_true", help="write shifted scenes as cloud-optimised GeoTIFF")
     _run_arguments(align)
 
@@ -265,6 +260,16 @@ def _place(text: str) -> str:
         # for example an unset variable of a script; it would mean the current folder
         raise argparse.ArgumentTypeError("a name was expected, but it is empty")
     return text
+
+
+def _mask_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--mask",
+        action="append",
+        metavar="MASK",
+        help="what is not used for matching: 'scl:3,8,9,10', '{id}_cloud.tif:1', 'water.tif:1'; 'none' for no masks at "
+        "all; may be given several times (default: the masks of the products)",
+    )
 
 
 def _count(text: str) -> int:

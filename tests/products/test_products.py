@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from coregstack.cli import main
 from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
 from coregstack.model import Status
 from coregstack.orders.verification import verify_output
+from coregstack.products import readers
 from coregstack.testing import sample_stack
 
 SIDE = 240
@@ -319,3 +322,42 @@ def test_bands_in_several_files_are_the_raster_that_they_would_be_in_one(
     xr.testing.assert_allclose(
         many.drop_vars(["band", "id", "source", "time"]), alone.drop_vars(["band", "id", "source", "time"])
     )
+
+
+# --- a layout of one's own
+
+
+def test_a_reader_written_by_the_page_aligns_a_made_up_layout(
+    dates: list[layouts.Date], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "howto" / "products" / "readers.md"
+    if not page.is_file():
+        pytest.skip("the documentation is not part of this copy")
+    (code,) = re.findall(r"(?ms)^```python\n(.*?)^```", page.read_text("utf-8"))
+    assert len(code.splitlines()) < 60
+    names: dict[str, Any] = {}
+    exec(compile(code, "readers.md", "exec"), names)
+    monkeypatch.setattr(EntryPoint, "load", lambda _: names["read"])
+    monkeypatch.setattr(
+        readers, "entry_points", lambda group: [EntryPoint("nova", "my_package.nova:read", group)]
+    )
+    for date in dates[:2]:
+        head = f"N1.{date.when:%Y%m%d-%H%M%S}"
+        for band, values in (("green", date.values[1]), ("red", date.values[2])):
+            layouts.write(tmp_path / "NOVA" / f"{head}.{band}.tif", values, date, 8)
+        layouts.write(tmp_path / "NOVA" / f"{head}.swir.tif", date.coarse(3)[3], date, 24)
+        layouts.write(tmp_path / "NOVA" / f"{head}.haze.tif", date.cloud.astype("uint8"), date, 8)
+        (tmp_path / "NOVA" / f"{head}.txt").write_text("gain 3")
+    result = run_scenes(tmp_path / "NOVA", anchor="N1.20200601-102031", output=tmp_path / "out")
+    assert result.problems == ()
+    shift = result.reports[1].quality.shift
+    assert shift is not None
+    np.testing.assert_allclose((shift.y, shift.x), SHIFTS[1], atol=0.02)
+    item = "N1.20200606-102031"
+    assert {path.name for path in (tmp_path / "out").glob(f"{item}*")} == {
+        *(f"{item}.{band}_coreg.tif" for band in ("green", "red", "swir", "haze")),
+        f"{item}.txt",
+        f"{item}_coreg_qa_metadata.json",
+    }
+    with rasterio.open(tmp_path / "out" / f"{item}.haze_coreg.tif") as file:
+        assert set(np.unique(file.read())) == {0, 1, 255}
