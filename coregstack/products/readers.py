@@ -29,6 +29,8 @@ GROUP = "coregstack.products"
 
 _OWN = ("_coreg_qa_metadata.json", "_coreg_displacement.tif")
 """Ends of names of files that runs write."""
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z")
+"""Ends of names of archives: what they hold is not looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,8 @@ def find_items(paths: Iterable[PurePosixPath], assets: str | None = None) -> Fou
     ('LC08_L1TP_190027_20200620_20200707_02_T1', [('red',), ()])
     """
     order = list(dict.fromkeys(path for path in paths if not path.name.lower().endswith(_OWN)))
+    archives = [path for path in order if path.name.lower().endswith(_ARCHIVES)]
+    order = [path for path in order if path not in set(archives)]
     left = dict.fromkeys(order)
     readers = {**_plugins(), **READERS}
     if assets is not None:
@@ -85,7 +89,7 @@ def find_items(paths: Iterable[PurePosixPath], assets: str | None = None) -> Fou
     return FoundItems(
         items=tuple(_with_own_ids(found)),
         others=tuple(left),
-        notes=(*_apart(found), *_versions(found)),
+        notes=(*_apart(found), *_versions(found), *_packed(archives)),
     )
 
 
@@ -152,6 +156,14 @@ def _apart(items: Sequence[ProductItem]) -> list[str]:
         f"{several[0][0]} and {several[0][1]} do, but each is an item of its own, so that bands of one scene may be "
         "moved differently. Say how they are named by assets, for example '{id}_{band}.tif'."
     ]
+
+
+def _packed(archives: Sequence[PurePosixPath]) -> list[str]:
+    """What is to be said of archives."""
+    if not archives:
+        return []
+    count = "1 archive is" if len(archives) == 1 else f"{len(archives)} archives are"
+    return [f"{count} neither opened nor copied, as {archives[0]}: unpack what is to be aligned."]
 
 
 def _versions(items: Sequence[ProductItem]) -> list[str]:

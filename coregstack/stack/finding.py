@@ -193,11 +193,21 @@ def _tiers(item: ProductItem, wanted: Sequence[str]) -> list[list[ProductFile]]:
             sizes[file.pixel_size or 0.0].append(file)
     ordered = [sizes[size] for size in sorted(sizes)]
 
-    def lacks(files: Sequence[ProductFile]) -> bool:
-        names = [name for file in files if isinstance(file.bands, tuple) for name in file.bands]
-        return any(find_band(names, band) is None for band in wanted)
+    def lacks(files: Sequence[ProductFile]) -> tuple[bool, bool]:
+        return _lacks(
+            [name for file in files if isinstance(file.bands, tuple) for name in file.bands], wanted
+        )
 
     return sorted(ordered, key=lacks)
+
+
+def _lacks(names: Sequence[str], wanted: Sequence[str]) -> tuple[bool, bool]:
+    """Whether a band that is wanted is missing, by any of its names and as it is written."""
+    known = {name.lower() for name in names}
+    return (
+        any(find_band(names, band) is None for band in wanted),
+        any(band.lower() not in known for band in wanted),
+    )
 
 
 def _masks(item: ProductItem) -> list[ProductFile]:
@@ -238,9 +248,9 @@ def _choices(
         groups[header.box, header.dtype, repr(header.nodata), alone].append((file, header))
     scenes = [_scene(item, group) for group in groups.values()]
 
-    def rank(scene: Scene) -> tuple[bool, float, int]:
-        lacks = any(find_band(scene.bands, band) is None for band in wanted)
-        return lacks, abs(scene.image.box.affine.determinant), -len(scene.bands)
+    def rank(scene: Scene) -> tuple[tuple[bool, bool], float, int]:
+        size = abs(scene.image.box.affine.determinant)
+        return _lacks(scene.bands, wanted), size, -len(scene.bands)
 
     return sorted(scenes, key=rank)
 

@@ -11,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
+from rasterio.enums import Resampling
 
 from coregstack.errors import InvalidRequest
 from coregstack.geometry.lattice import offset, same_pixels
@@ -104,6 +105,8 @@ def _given(stack: Stack, mask: xr.DataArray) -> da.Array:
     if mask.dtype != bool or set(mask.dims) not in ({"time", "y", "x"}, {"y", "x"}):
         raise InvalidRequest(_EXPECTED.format(f"a DataArray of {mask.dtype} with dims {mask.dims}"))
     sizes = {str(dim): stack.array.sizes[dim] for dim in mask.dims}
+    if set(mask.dims) == {"y", "x"}:
+        mask = _on_grid(mask, stack)
     if dict(mask.sizes) != sizes:
         raise InvalidRequest(f"The mask's sizes {dict(mask.sizes)} are not the stack's, {sizes}.")
     for dim in sizes:
@@ -114,6 +117,24 @@ def _given(stack: Stack, mask: xr.DataArray) -> da.Array:
     mask = mask.transpose("time", "y", "x")
     lazy: da.Array = (mask if mask.chunks is not None else mask.chunk({"time": 1})).data
     return lazy
+
+
+def _on_grid(mask: xr.DataArray, stack: Stack) -> xr.DataArray:
+    """A mask with a CRS on the grid of a stack, by nearest neighbour; what it does not cover is not used."""
+    if mask.rio.crs is None or stack.box.crs is None or not {"x", "y"} <= set(mask.coords):
+        return mask
+    rows, cols = stack.box.shape
+    x, y = stack.array.coords.get("x"), stack.array.coords.get("y")
+    if x is None or y is None or (mask.sizes["y"], mask.sizes["x"]) == (rows, cols):
+        return mask
+    there: xr.DataArray = mask.astype("uint8").rio.reproject(
+        stack.box.crs.to_wkt(),
+        transform=stack.box.affine,
+        shape=(rows, cols),
+        resampling=Resampling.nearest,
+        nodata=0,
+    )
+    return (there == 1).assign_coords(x=x.values, y=y.values)
 
 
 def _check_labels(dim: str, mask: xr.DataArray, stack: Stack) -> None:

@@ -136,6 +136,10 @@ def test_bands_are_opened_as_one_item(dates: list[layouts.Date], tmp_path: Path)
     # the classification is the mask
     clear = stack.clear.isel(time=1).values
     np.testing.assert_array_equal(clear, ~np.kron(dates[1].clouded(2), np.ones((2, 2), bool)))
+    # B08 is near infrared too, but B8A is the one that is named
+    result = run_scenes(tmp_path, anchor=ids[0], output=tmp_path.with_name("out"), band="B8A", dry_run=True)
+    assert result.lattice is not None
+    assert result.lattice.resolution.x == 20
     with pytest.raises(InvalidRequest, match="no band 'B05' in all scenes; they share B02"):
         open_scenes(tmp_path, anchor=ids[0], bands=["B05", "B04"])
 

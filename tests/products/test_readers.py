@@ -222,6 +222,16 @@ def test_a_pattern_groups_what_is_not_recognised() -> None:
             found("a.tif", assets=pattern)
 
 
+def test_archives_and_files_of_earlier_runs_are_left_where_they_are() -> None:
+    head = "LC08_L2SP_190027_20200620_20200823_02_T1"
+    result = found(f"{head}_SR_B4.TIF", f"{head}.tar", f"{SAFE}.zip", f"{head}_coreg_qa_metadata.json")
+    assert [len(item.files) for item in result.items] == [1]
+    assert result.others == ()
+    assert result.notes == (
+        f"2 archives are neither opened nor copied, as {head}.tar: unpack what is to be aligned.",
+    )
+
+
 def test_ids_that_repeat_tell_their_folders() -> None:
     assert [item.id for item in found("a/1.tif", "b/1.tif", "b/2.tif").items] == ["a_1", "b_1", "2"]
 

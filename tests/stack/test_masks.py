@@ -72,3 +72,15 @@ def test_longitudes_of_another_range_are_the_same_place() -> None:
     assert usable(stack, land).all()
     with pytest.raises(InvalidRequest, match="'x' is not the stack's"):
         usable(stack, land.assign_coords(x=x + 5))
+
+
+def test_what_lies_still_may_lie_on_another_lattice(stack: xr.DataArray) -> None:
+    land = xr.DataArray(np.ones((64, 80), np.uint8), dims=("y", "x"), coords={"x": stack.x, "y": stack.y})
+    land[:, :40] = 0
+    land = land.rio.write_crs(stack.rio.crs)
+    elsewhere = land.rio.reproject("EPSG:4326", resolution=1e-5, nodata=0) == 1
+    found = usable(stack, elsewhere)
+    assert (found == (land == 1).values).mean() > 0.98
+    assert not found[:, :, :38].any()
+    with pytest.raises(InvalidRequest, match="sizes"):
+        usable(stack, elsewhere.drop_vars("spatial_ref"))
