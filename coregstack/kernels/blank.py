@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coregstack.model import PixelSource
 
 _STRIP = 512
 """Rows that are looked at, at a time."""
+_APART = 4
+"""Distance of pixels that images have something in common over, px."""
+_UNLIKE = 0.2
+"""Correlation over that distance below which a band holds noise."""
+_LEAST = 400
+"""Pairs of pixels without which nothing is said."""
 
 
 def why_blank(source: PixelSource, name: str) -> str:
@@ -83,3 +90,42 @@ def is_flat(source: PixelSource, band: int) -> bool:
             if (seen != first).any():
                 return False
     return True
+
+
+def is_noise(source: PixelSource, band: int) -> bool:
+    """Whether pixels of a band a few pixels apart, along rows or along columns, hardly have anything in common.
+
+    The middle of the scene tells it. Noise that was interpolated is like itself over a pixel or two, stripes are along
+    one axis; images are over more, along both.
+
+    Parameters
+    ----------
+    source
+        The scene.
+    band
+        Match band.
+
+    Examples
+    --------
+    >>> from coregstack.kernels.sources import ArraySource
+    >>> noise = np.random.default_rng(0).normal(size=(2, 90, 90))
+    >>> noise[1] = noise[1].cumsum(axis=0).cumsum(axis=1)
+    >>> source = ArraySource(values=noise, usable=np.ones((90, 90), bool))
+    >>> is_noise(source, 0), is_noise(source, 1)
+    (True, False)
+    """
+    spans = [
+        slice(max(0, (size - _STRIP) // 2), min(size, (size + _STRIP) // 2 + 1)) for size in source.shape
+    ]
+    values, usable = source.read(band, spans[0], spans[1])
+    return any(_alike(*pair) < _UNLIKE for pair in ((values, usable), (values.T, usable.T)))
+
+
+def _alike(values: NDArray[np.floating], usable: NDArray[np.bool_]) -> float:
+    """Correlation of pixels with those `_APART` rows on; 1 where too few tell it."""
+    both = usable[_APART:] & usable[:-_APART]
+    if np.count_nonzero(both) < _LEAST:
+        return 1.0
+    ahead, behind = (part[both].astype(np.float64) for part in (values[_APART:], values[:-_APART]))
+    scale = ahead.std() * behind.std()
+    return float(((ahead - ahead.mean()) * (behind - behind.mean())).mean() / scale) if scale else 1.0

@@ -12,21 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.errors import CoregError
-from coregstack.kernels.blank import is_flat
+from coregstack.kernels.blank import is_flat, is_noise
 from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure
 from coregstack.matching.estimators import OWN, estimator_name
-from coregstack.matching.options import MatchOptions
+from coregstack.matching.options import MATCH_BANDS, MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
 from coregstack.matching.told import told_estimate, told_evidence, told_remark
 from coregstack.model import (
+    NO_TIES,
     DisplacementEstimate,
     ItemQuality,
     PixelSource,
     ShiftEstimate,
+    TiePoints,
     ValidArea,
     WindowEstimator,
 )
@@ -100,7 +102,7 @@ def judge(
     options: MatchOptions,
 ) -> ItemQuality:
     """Score an item whose shift and displacement against the anchor were estimated, and decide."""
-    band, dead = scored_band(reference.source, item.source, options.names)
+    band, dead = scored_band(reference.source, item.source, options.names, estimate.ties)
     scores = matching_scores(
         reference.source,
         item.source,
@@ -110,7 +112,9 @@ def judge(
     )
     evidence = picture_item(reference.source, item.source, item.valid, found)
     words = told_remark(named_bands(estimate.reason, options.names), options.told)
-    remark = dead if estimate.shift is None else remarks(dead, words)
+    if estimate.shift is None:
+        words = without_image(reference.source, item.source, options.names)
+    remark = remarks(dead, words)
     return replace(
         decide(told_estimate(found, options.told), scores, options, remark),
         evidence=replace(told_evidence(evidence, options.told), area=item.area),
@@ -134,8 +138,13 @@ def shift_between(
     return estimate_by_windows(anchor, item, call, name=estimator_name(estimator), max_shift=max_shift)
 
 
-def scored_band(anchor: PixelSource, item: PixelSource, names: Sequence[str]) -> tuple[int, str]:
-    """The match band that is scored, the first one where neither side is dead, and what is to be said of it.
+def scored_band(
+    anchor: PixelSource, item: PixelSource, names: Sequence[str], ties: TiePoints = NO_TIES
+) -> tuple[int, str]:
+    """The match band that is scored, and what is to be said of it.
+
+    It is the first one where neither side is dead; where that holds noise and told nothing of the shift, it is the
+    one whose windows agree best.
 
     Parameters
     ----------
@@ -143,19 +152,37 @@ def scored_band(anchor: PixelSource, item: PixelSource, names: Sequence[str]) ->
         Match bands.
     names : sequence of str
         What these are called; empty where that is not known.
+    ties : TiePoints
+        Windows that have told the shift.
     """
-    alive = (
-        k for k in range(min(anchor.bands, item.bands)) if not is_flat(anchor, k) and not is_flat(item, k)
-    )
-    band = next(alive, 0)
+    sides = {"anchor": anchor, "item": item}
+    bands = range(min(anchor.bands, item.bands))
+    first = next((k for k in bands if not any(is_flat(side, k) for side in sides.values())), 0)
+    trust = np.bincount(ties.band, ties.weight, minlength=first + 1)
+    told = [
+        name for name, side in sides.items() if trust.any() and not trust[first] and is_noise(side, first)
+    ]
+    band = int(trust.argmax()) if told else first
     if band == 0:
         return 0, ""
-    side = "anchor" if is_flat(anchor, 0) else "item"
     own, other = (names[k] if names else f"number {k + 1}" for k in (0, band))
-    return (
-        band,
-        f"the band {own} of the {side} is dead, all its usable pixels hold one value: {other} is scored",
-    )
+    if first:
+        side = "anchor" if is_flat(anchor, 0) else "item"
+        what = f"the {side} is dead, all its usable pixels hold one value"
+    else:
+        what = f"the {' and the '.join(told)} holds noise"
+    return band, f"the band {own} of {what}: {other} is scored"
+
+
+def without_image(anchor: PixelSource, item: PixelSource, names: Sequence[str]) -> str:
+    """What to do where the bands that were matched, a few of many, are all dead or hold noise on one side."""
+    if len(names) < MATCH_BANDS:
+        return ""
+    for whose, side in (("anchor", anchor), ("item", item)):
+        if all(is_flat(side, k) or is_noise(side, k) for k in range(side.bands)):
+            told = ", ".join(names)
+            return f"matched were the bands {told}, and in the {whose} none holds an image: name another by band="
+    return ""
 
 
 def named_bands(text: str, names: Sequence[str]) -> str:

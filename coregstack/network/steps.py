@@ -531,7 +531,7 @@ def conclude(
     scale = reference.value_range if partner is None else value_range(partner)
     ties = _windows(place, back)
     found = _displaced(place, item, ties, ahead)
-    band, dead = scored_band(still, seen, options.names)
+    band, dead = scored_band(still, seen, options.names, ties)
     scale = anchor_range(still, band) if band else scale
     scores = matching_scores(still, seen, found.displacement or place.shift, band=band, value_range=scale)
     shown = picture_alone(seen, item.valid) if place.alone else picture_item(still, seen, item.valid, found)

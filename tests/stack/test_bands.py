@@ -171,6 +171,28 @@ def test_a_dead_band_is_not_the_one_that_is_scored(stack: xr.DataArray, side: in
     assert f"The band red of the {('anchor', 'item')[side]} is dead" in found.details.values[1]
 
 
+@pytest.mark.parametrize("sides", [[0], [1], [0, 1]])
+@pytest.mark.parametrize("method", ["direct", "network"])
+def test_a_band_of_noise_is_not_the_one_that_is_scored(
+    stack: xr.DataArray, sides: list[int], method: Any
+) -> None:
+    noisy = stack.copy()
+    shape = noisy[sides, 2].shape
+    noisy[sides, 2] = np.random.default_rng(0).integers(900, 1100, shape).astype(noisy.dtype)
+    found = coregstack.estimate(noisy, anchor=0, threshold=1.0, method=method).compute()
+    assert error(found, stack) < 0.02
+    assert found.status.values[1] == "coregistered"
+    assert "holds noise" in found.details.values[1]
+    assert "The band red of the " in found.details.values[1]
+
+
+def test_where_no_band_that_is_matched_holds_an_image_others_are_to_be_named(stack: xr.DataArray) -> None:
+    noise = np.random.default_rng(0).integers(900, 1100, stack.shape).astype(stack.dtype)
+    found = coregstack.estimate(stack.copy(data=noise), anchor=0).compute()
+    assert found.status.values[1] == "failed"
+    assert "name another by band=" in found.details.values[1]
+
+
 @pytest.mark.parametrize("side", [0, 1])
 @pytest.mark.parametrize("method", ["direct", "network"])
 def test_a_band_without_data_does_not_hide_the_others_of_its_file(
