@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from coregstack import estimate
+from coregstack import apply, estimate
 from coregstack.kernels.correlation import correlate_all
 from coregstack.kernels.descriptor import similarity
 from coregstack.kernels.match_image import orientation
@@ -26,7 +26,7 @@ from coregstack.network import adjust
 from coregstack.network.sketch import SKETCH_SIDE, sketch
 from coregstack.network.steps import match_with_anchor, match_with_partners, plan_by_looks
 from coregstack.pixels.scene import MatchPixels
-from coregstack.testing import Conditions, SampleScene, shifted_scene
+from coregstack.testing import Conditions, SampleScene, sample_stack, shifted_scene
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -39,7 +39,7 @@ plt.rcParams |= {"font.size": 9, "axes.titlesize": 9, "figure.facecolor": "white
 
 def main() -> None:
     """Draw all figures."""
-    for draw in (search, windows, score, network, failures):
+    for draw in (search, windows, score, network, failures, tutorial):
         figure = draw()
         figure.savefig(IMAGES / f"{draw.__name__}.png")
         plt.close(figure)
@@ -238,6 +238,27 @@ def failures() -> Any:
             axis.imshow(values[RED, 80:240, 80:240], cmap="gray", vmax=np.percentile(values[RED], 99))
             axis.set_title(words)
             axis.set_axis_off()
+    return figure
+
+
+def tutorial() -> Any:
+    """What the tutorial shows: two dates before and after, and the shifts with their truth."""
+    stack = sample_stack(8, shape=(384, 384), seed=2, max_shift=3.0)
+    quality = estimate(stack, anchor=0).compute()
+    aligned = apply(stack, quality)
+    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained", width_ratios=[1, 1, 1.15])
+    for axis, array, words in zip(axes[:2], (stack, aligned), ("before", "after"), strict=True):
+        first, other = (array.sel(band="red")[k].values.astype(np.float32) / 3000 for k in (0, 5))
+        both = np.dstack([first, (first + other) / 2, other])[60:300, 60:300]
+        axis.imshow(np.clip(both, 0, 1))
+        axis.set_title(f"date 6 over the anchor, {words}")
+        axis.set_axis_off()
+    axes[2].plot(stack.true_shift_x, stack.true_shift_y, "o", ms=10, mfc="none", mec="black", label="truth")
+    axes[2].plot(quality.shift_x, quality.shift_y, "x", c=ORANGE, label="found")
+    axes[2].set(xlabel="shift x [px]", ylabel="shift y [px]", title="shifts of all dates")
+    axes[2].invert_yaxis()
+    axes[2].grid(alpha=0.3)
+    axes[2].legend()
     return figure
 
 
