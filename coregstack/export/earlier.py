@@ -37,6 +37,7 @@ _CHANGED = {
     "quality": "the shifts have changed",
     "writing": "the options for writing have changed",
     "inputs": "their own inputs have changed",
+    "read": "their masks, or the bands that they are matched in, have changed",
 }
 """In words, what an item depends on has changed."""
 
@@ -57,11 +58,13 @@ def made_from(plan: ItemPlan, settings: DeliverySettings) -> dict[str, str]:
         [a.source, a.folder, a.name, a.coreg_name, a.anchor_name, a.expected, *_stamp(a.source)]
         for a in plan.assets
     ]
+    read = {"read": _token(plan.read)} if plan.read else {}
     return {
         "version": __version__,
         **dict(settings.fingerprint),
         "writing": ", ".join(map(str, _writing(settings))),
         "inputs": _token([plan.id, inputs]),
+        **read,
     }
 
 

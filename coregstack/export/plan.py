@@ -80,6 +80,8 @@ class ItemPlan:
 
     id: str
     assets: tuple[Asset, ...]
+    read: tuple[str, ...] = ()
+    """How its files are read, where a user may have them read otherwise: what is matched in, and masks."""
 
     @property
     def folder(self) -> str:

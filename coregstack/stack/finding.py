@@ -318,7 +318,7 @@ def _plan(
     read = [] if scene is None else [file.path for file in scene.image.files]
     first = [file.path for file in item.files if where[file.path][0] in read]
     first = first or [file.path for file in item.files if file.matched]
-    plan = item_plan(item, where, first)
+    plan = replace(item_plan(item, where, first), read=() if scene is None else _read(scene))
     if renamed and len(item.files) == 1 and places[item.files[0].path].named:
         asset = plan.assets[0]
         suffix = PurePosixPath(asset.source).suffix
@@ -327,6 +327,12 @@ def _plan(
             assets=(planned(asset.source, "", f"{item.id}{suffix}", Content.IMAGE, nodata=asset.nodata),),
         )
     return plan
+
+
+def _read(scene: Scene) -> tuple[str, ...]:
+    """What is matched in, and by which masks, as an item depends on them."""
+    masks = ((mask.rule, mask.header.path, mask.header.size, mask.header.modified) for mask in scene.masks)
+    return (*(file.path for file in scene.image.files), *(repr(mask) for mask in masks))
 
 
 def _masks_of_files(

@@ -301,6 +301,27 @@ def test_a_mask_changes_what_is_matched(
     assert json.loads(capsys.readouterr().out)["items"][1]["status"] == "failed"
 
 
+def test_an_item_is_done_again_where_its_mask_is_another(
+    scenes: tuple[Path, list[str]], tmp_path: Path
+) -> None:
+    root, ids = scenes
+
+    def resumed(mask: Any) -> list[bool]:
+        result = run_scenes(root, anchor=ids[0], output=tmp_path / "out", mask=mask)
+        assert not any("Done again" in note and "masks" not in note for note in result.notes)
+        return [report.resumed for report in result.reports]
+
+    water = str(tmp_path / "water.tif")
+    assert resumed(None) == [False, False]
+    assert resumed(None) == [True, True]
+    for mask in ("fmask:bit1", False, water):
+        assert resumed(mask)[1] is False
+        assert resumed(mask) == [True, True]
+    with rasterio.open(water, "r+") as file:
+        file.write(np.zeros((1, SIDE // 3, SIDE // 3), "uint8"))
+    assert resumed(water)[1] is False
+
+
 def test_masks_are_no_scenes_of_a_folder(dates: list[layouts.Date], tmp_path: Path) -> None:
     ids = [layouts.plain(tmp_path, date) for date in dates[:2]]
     layouts.planet(tmp_path, dates[2])
