@@ -13,6 +13,7 @@ from coregstack.errors import CoregError
 
 if TYPE_CHECKING:
     from coregstack.api import align, apply, estimate, open_scenes
+    from coregstack.cube.opened import open_zarr
     from coregstack.cube.write import to_zarr
     from coregstack.export.tables import read_quality, write_quality
     from coregstack.export.ties import write_ties
@@ -36,6 +37,7 @@ __all__ = [
     "open_order",
     "open_scenes",
     "open_stac",
+    "open_zarr",
     "rank_anchors",
     "read_quality",
     "report",
@@ -50,6 +52,7 @@ __all__ = [
 
 _HOMES = {
     "coregstack.api": ("align", "apply", "estimate", "open_scenes"),
+    "coregstack.cube.opened": ("open_zarr",),
     "coregstack.cube.write": ("to_zarr",),
     "coregstack.export.tables": ("read_quality", "write_quality"),
     "coregstack.export.ties": ("write_ties",),

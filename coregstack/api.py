@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from functools import partial
 from typing import Any
 
 import xarray as xr
@@ -24,7 +25,7 @@ from coregstack.matching.choices import (
 from coregstack.matching.options import MatchSettings, checked_lattice
 from coregstack.model import WindowEstimator
 from coregstack.stack.anchor import best_scene
-from coregstack.stack.applying import apply, check_resampling
+from coregstack.stack.applying import StackT, apply, check_resampling
 from coregstack.stack.conform import conform, with_classes
 from coregstack.stack.estimating import estimate_stack, is_auto
 from coregstack.stack.finding import find_scenes
@@ -144,7 +145,7 @@ def open_scenes(
 
 
 def estimate(
-    stack: xr.DataArray,
+    stack: xr.DataArray | xr.Dataset,
     anchor: Hashable | xr.DataArray | xr.Dataset,
     *,
     ids: Sequence[str] | None = None,
@@ -166,8 +167,9 @@ def estimate(
 
     Parameters
     ----------
-    stack : DataArray
-        Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
+    stack : DataArray or Dataset
+        Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader; or a Dataset of bands, as
+        `odc.stac.load` gives it: its variables with the dims (time, y, x), whose names are those of the bands.
     anchor : str, time, int, path, DataArray or Dataset
         Item id, timestamp or position of the anchor; or a scene from outside the stack, of any CRS, pixel size, bands
         and extent: the path of a GeoTIFF or JPEG 2000 file, or a DataArray with dims (band, y, x) or (y, x). Such a
@@ -272,12 +274,14 @@ def estimate(
         datum=datum,
         estimator=estimator,
     )
+    if isinstance(stack, xr.Dataset) and callable(mask) and not isinstance(mask, xr.DataArray):
+        mask = partial(_made_of, stack, mask)
     known = conform(with_classes(stack, settings.nearest), ids)
     return estimate_stack(known, anchor, mask, settings, stable=stable, lattice=checked_lattice(lattice))
 
 
 def align(
-    stack: xr.DataArray,
+    stack: StackT,
     anchor: Hashable | xr.DataArray | xr.Dataset,
     *,
     ids: Sequence[str] | None = None,
@@ -295,13 +299,13 @@ def align(
     stable: xr.DataArray | None = None,
     resampling: Resampling = "cubic",
     lattice: OutputLattice = "items",
-) -> xr.DataArray:
+) -> StackT:
     """Align a stack to an anchor: ``apply(stack, estimate(stack, anchor))``.
 
     Parameters
     ----------
-    stack : DataArray
-        Dims (time, band, y, x) or (time, y, x), numpy or dask, from any loader.
+    stack : DataArray or Dataset
+        As `estimate` takes it.
     anchor : str, time, int, path, DataArray or Dataset
         The anchor, as in `estimate`.
     ids, mask, band, max_shift, threshold, min_improvement, method, nearest, model, decide, datum, estimator, stable
@@ -314,8 +318,9 @@ def align(
 
     Returns
     -------
-    DataArray
-        Lazy, same dims as the stack; quality variables are coords on time.
+    DataArray or Dataset
+        Lazy, same dims as the stack; quality variables are coords on time. Of a Dataset all variables come back, as
+        `apply` says.
 
     Raises
     ------
@@ -336,3 +341,8 @@ def align(
         estimator=estimator, stable=stable, lattice=lattice,
     )  # fmt: skip
     return apply(stack, quality, resampling=resampling, nearest=nearest, lattice=lattice)
+
+
+def _made_of(dataset: xr.Dataset, make: Callable[[Any], xr.DataArray], _: xr.DataArray) -> xr.DataArray:
+    """A mask that is made of the Dataset that was given, not of the stack that it became."""
+    return make(dataset)

@@ -127,6 +127,8 @@ WAYS = {
     "align": (api, lambda **options: coregstack.align(xr.DataArray(0), 0, **options)),
     "CoregAccessor.estimate": (api, lambda **options: xr.DataArray(0).coreg.estimate(0, **options)),
     "CoregAccessor.align": (api, lambda **options: xr.DataArray(0).coreg.align(0, **options)),
+    "QualityAccessor.estimate": (api, lambda **options: xr.Dataset().coreg.estimate(0, **options)),
+    "QualityAccessor.align": (api, lambda **options: xr.Dataset().coreg.align(0, **options)),
     "CoregAccessor.tie_points": (tiepoints, lambda **options: xr.DataArray(0).coreg.tie_points(**options)),
     "StackPlots.matches": (methods, lambda **options: xr.DataArray(0).coreg.plot.matches("a", **options)),
     "StackPlots.compare": (methods, lambda **options: xr.DataArray(0).coreg.plot.compare("a", **options)),
@@ -140,7 +142,7 @@ WAYS = {
 
 def test_all_functions_with_settings_are_looked_at() -> None:
     # what is only applied takes of the settings the bands that hold classes
-    applying = {"apply", "CoregAccessor.apply", "StackPlots.field"}
+    applying = {"apply", "CoregAccessor.apply", "QualityAccessor.apply", "StackPlots.field"}
     assert {
         name for name, function in FUNCTIONS.items() if options_of(function).keys() & set(SETTINGS)
     } - applying == set(WAYS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic
 
 import pandas as pd
 import xarray as xr
@@ -20,6 +20,7 @@ from coregstack.matching.choices import (
     Estimator,
     Method,
     Model,
+    OutputLattice,
     Resampling,
 )
 from coregstack.matching.options import MatchSettings
@@ -31,6 +32,7 @@ from coregstack.show.rematch import qualities, rematch
 from coregstack.show.report.content import quality_table
 from coregstack.show.report.page import report
 from coregstack.show.tiepoints import tie_points
+from coregstack.stack.applying import StackT
 from coregstack.stack.masks import Mask
 
 
@@ -153,7 +155,79 @@ class StackPlots(QualityPlots):
         return next(quality for _, quality in qualities(rematch(self._source, anchor, settings), [item]))
 
 
-class CoregAccessor:
+class _Aligning(Generic[StackT]):
+    """The functions of `coregstack` as methods of a stack."""
+
+    def __init__(self, stack: StackT) -> None:
+        self._stack: StackT = stack
+
+    def estimate(
+        self,
+        anchor: Hashable | xr.DataArray | xr.Dataset,
+        *,
+        ids: Sequence[str] | None = None,
+        mask: Mask | None = None,
+        band: Band | None = None,
+        max_shift: float | None = None,
+        threshold: float = SCORE_THRESHOLD,
+        min_improvement: float = MIN_IMPROVEMENT,
+        method: Method = "direct",
+        nearest: Sequence[str | int] = (),
+        model: Model = "shift",
+        decide: Decide = "score",
+        datum: Datum = "anchor",
+        estimator: Estimator | WindowEstimator = "coregstack",
+        stable: xr.DataArray | None = None,
+        lattice: OutputLattice = "items",
+    ) -> xr.Dataset:
+        """Estimate shifts and scores of this stack; see `coregstack.estimate`."""
+        return api.estimate(
+            self._stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, datum=datum,
+            estimator=estimator, stable=stable, lattice=lattice,
+        )  # fmt: skip
+
+    def apply(
+        self,
+        quality: xr.Dataset,
+        *,
+        resampling: Resampling = "cubic",
+        nearest: Sequence[str | int] = (),
+        lattice: OutputLattice = "items",
+    ) -> StackT:
+        """Shift the items of this stack; see `coregstack.apply`."""
+        return api.apply(self._stack, quality, resampling=resampling, nearest=nearest, lattice=lattice)
+
+    def align(
+        self,
+        anchor: Hashable | xr.DataArray | xr.Dataset,
+        *,
+        ids: Sequence[str] | None = None,
+        mask: Mask | None = None,
+        band: Band | None = None,
+        max_shift: float | None = None,
+        threshold: float = SCORE_THRESHOLD,
+        min_improvement: float = MIN_IMPROVEMENT,
+        method: Method = "direct",
+        nearest: Sequence[str | int] = (),
+        model: Model = "shift",
+        decide: Decide = "score",
+        datum: Datum = "anchor",
+        estimator: Estimator | WindowEstimator = "coregstack",
+        stable: xr.DataArray | None = None,
+        resampling: Resampling = "cubic",
+        lattice: OutputLattice = "items",
+    ) -> StackT:
+        """Align this stack; see `coregstack.align`."""
+        return api.align(
+            self._stack, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
+            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, datum=datum,
+            estimator=estimator, stable=stable,
+            resampling=resampling, lattice=lattice,
+        )  # fmt: skip
+
+
+class CoregAccessor(_Aligning[xr.DataArray]):
     """Align a stack in place of calling the functions of `coregstack` with it.
 
     Examples
@@ -165,12 +239,9 @@ class CoregAccessor:
     True
     """
 
-    def __init__(self, array: xr.DataArray) -> None:
-        self._array = array
-
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{name}: {size}" for name, size in self._array.sizes.items())
-        carried = "status" in self._array.coords
+        sizes = ", ".join(f"{name}: {size}" for name, size in self._stack.sizes.items())
+        carried = "status" in self._stack.coords
         lines = [
             f"<coregstack on a stack of {sizes}>",
             "  align(anchor), estimate(anchor), apply(quality)",
@@ -183,72 +254,10 @@ class CoregAccessor:
             ]
         return "\n".join(lines)
 
-    def estimate(
-        self,
-        anchor: Hashable | xr.DataArray,
-        *,
-        ids: Sequence[str] | None = None,
-        mask: Mask | None = None,
-        band: Band | None = None,
-        max_shift: float | None = None,
-        threshold: float = SCORE_THRESHOLD,
-        min_improvement: float = MIN_IMPROVEMENT,
-        method: Method = "direct",
-        nearest: Sequence[str | int] = (),
-        model: Model = "shift",
-        decide: Decide = "score",
-        datum: Datum = "anchor",
-        estimator: Estimator | WindowEstimator = "coregstack",
-        stable: xr.DataArray | None = None,
-    ) -> xr.Dataset:
-        """Estimate shifts and scores of this stack; see `coregstack.estimate`."""
-        return api.estimate(
-            self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, datum=datum,
-            estimator=estimator, stable=stable,
-        )  # fmt: skip
-
-    def apply(
-        self,
-        quality: xr.Dataset,
-        *,
-        resampling: Resampling = "cubic",
-        nearest: Sequence[str | int] = (),
-    ) -> xr.DataArray:
-        """Shift the items of this stack; see `coregstack.apply`."""
-        return api.apply(self._array, quality, resampling=resampling, nearest=nearest)
-
-    def align(
-        self,
-        anchor: Hashable | xr.DataArray,
-        *,
-        ids: Sequence[str] | None = None,
-        mask: Mask | None = None,
-        band: Band | None = None,
-        max_shift: float | None = None,
-        threshold: float = SCORE_THRESHOLD,
-        min_improvement: float = MIN_IMPROVEMENT,
-        method: Method = "direct",
-        nearest: Sequence[str | int] = (),
-        model: Model = "shift",
-        decide: Decide = "score",
-        datum: Datum = "anchor",
-        estimator: Estimator | WindowEstimator = "coregstack",
-        stable: xr.DataArray | None = None,
-        resampling: Resampling = "cubic",
-    ) -> xr.DataArray:
-        """Align this stack; see `coregstack.align`."""
-        return api.align(
-            self._array, anchor, ids=ids, mask=mask, band=band, max_shift=max_shift, threshold=threshold,
-            min_improvement=min_improvement, method=method, nearest=nearest, model=model, decide=decide, datum=datum,
-            estimator=estimator, stable=stable,
-            resampling=resampling,
-        )  # fmt: skip
-
     @property
     def plot(self) -> StackPlots:
         """Plots of this stack: shifts and scores if it is aligned, and of single items."""
-        return StackPlots(self._array)
+        return StackPlots(self._stack)
 
     def tie_points(
         self,
@@ -259,15 +268,15 @@ class CoregAccessor:
         estimator: Estimator | WindowEstimator = "coregstack",
     ) -> pd.DataFrame:
         """The windows that match, as a table; see `coregstack.tie_points`."""
-        return tie_points(self._array, anchor=anchor, band=band, max_shift=max_shift, estimator=estimator)
+        return tie_points(self._stack, anchor=anchor, band=band, max_shift=max_shift, estimator=estimator)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write a report of this aligned stack; see `coregstack.report`."""
-        return report(self._array, path)
+        return report(self._stack, path)
 
 
-class QualityAccessor:
-    """A quality as a table, as plots and as a report; in a notebook it shows itself.
+class QualityAccessor(_Aligning[xr.Dataset]):
+    """A quality as a table, as plots and as a report; and a Dataset of bands aligned, as a stack is.
 
     Examples
     --------
@@ -278,22 +287,21 @@ class QualityAccessor:
     ['anchor', 'coregistered', 'coregistered']
     """
 
-    def __init__(self, quality: xr.Dataset) -> None:
-        self._quality = quality
-
     @property
     def plot(self) -> DatasetPlots:
         """Plots of shifts, scores and displacements."""
-        return DatasetPlots(self._quality)
+        return DatasetPlots(self._stack)
 
     def to_dataframe(self) -> pd.DataFrame:
         """One row an item; what is lazy is computed."""
-        return quality_table(self._quality)
+        return quality_table(self._stack)
 
     def report(self, path: str | os.PathLike[str]) -> Path:
         """Write a report of this quality; see `coregstack.report`."""
-        return report(self._quality, path)
+        return report(self._stack, path)
 
-    def _repr_html_(self) -> str:
-        anchor = self._quality.attrs.get("anchor", "")
-        return table_html(self.to_dataframe(), f"{self._quality.sizes['time']} items aligned to {anchor}")
+    def _repr_html_(self) -> str | None:
+        if "status" not in self._stack:
+            return None
+        anchor = self._stack.attrs.get("anchor", "")
+        return table_html(self.to_dataframe(), f"{self._stack.sizes['time']} items aligned to {anchor}")

@@ -260,7 +260,7 @@ def _api_error(error: CoregError) -> dict[str, Any]:
     return {"field": {}, "general": [{"message": str(error)}]}
 
 
-_RUN_OPTIONS = ("output", "zarr", "resampling", "overwrite", "check", "dry_run")
+_RUN_OPTIONS = ("output", "zarr", "sharding", "resampling", "overwrite", "check", "dry_run")
 """What every run takes beside the settings of its matching."""
 
 

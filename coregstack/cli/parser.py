@@ -155,6 +155,13 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", required=True, type=_place, metavar="DIR", help="folder to write to")
     parser.add_argument("--zarr", type=_place, metavar="PATH", help="write the aligned cube as well")
     parser.add_argument(
+        "--sharding",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="put the chunks of a date of the cube together into one object; readers that know no shards need each by "
+        "itself",
+    )
+    parser.add_argument(
         "--stac", action="store_true", help="describe the output as a STAC collection in stac/collection.json"
     )
     parser.add_argument(

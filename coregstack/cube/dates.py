@@ -17,6 +17,8 @@ from coregstack.cube.place import Place, sizes, writing
 from coregstack.cube.template import CLEAR, Cube, known_coords
 from coregstack.model import Status
 
+_BLOCK = 2048
+"""Rows and columns of small objects that one task writes, more or less."""
 UNALIGNED = frozenset({Status.FAILED, Status.NO_IMPROVEMENT})
 
 
@@ -64,7 +66,7 @@ def write_dates(cube: Cube, target: Target, slots: list[int], *, mask: bool) -> 
         Computes to None once all dates are written and noted in the journal.
     """
     array = target.arrays[target.name]
-    sides = (array.shards or array.chunks)[-2:]
+    sides = block_sides(array)
     pixels = cube.array.data.rechunk((1, *(-1,) * (cube.array.ndim - 3), *sides))
     clear = None
     if target.clear is not None:
@@ -83,6 +85,12 @@ def write_dates(cube: Cube, target: Target, slots: list[int], *, mask: bool) -> 
         graph[ends[-1]] = (_finish_date, target, slot, known, list(lazy), values, written)
     graph[name] = (_finish, target, ends)
     return Delayed(name, HighLevelGraph.from_collections(name, graph, dependencies=()))
+
+
+def block_sides(array: Any) -> tuple[int, int]:
+    """Rows and columns that a task writes at once: those of a whole object, or of some where objects are small."""
+    rows, cols = (array.shards or array.chunks)[-2:]
+    return max(1, _BLOCK // rows) * rows, max(1, _BLOCK // cols) * cols
 
 
 def _optimized(arrays: list[da.Array]) -> dict[Any, Any]:

@@ -21,6 +21,8 @@ from zarr.errors import ZarrUserWarning
 
 INNER_SIDE = 256
 """Side of a chunk, px: one read of a time series decodes this much of each date."""
+_ALONE_SIDE = 512
+"""Side of a chunk, px, where each is an object of its own."""
 _INNER_BYTES = 2**21
 _SHARD_BYTES = 2**27
 """A larger date is cut into several objects, because a worker holds whole objects in memory."""
@@ -54,6 +56,10 @@ class Cube:
     """Id and time of each date, as one text."""
     fingerprints: list[str]
     """What each date is made from, as one text."""
+    chunks: tuple[int, int] | None = None
+    """Rows and columns of a chunk; None for the usual ones."""
+    sharding: bool = True
+    """Whether chunks are put together into objects of whole dates."""
 
     @property
     def lazy(self) -> dict[str, da.Array]:
@@ -90,7 +96,9 @@ class Cube:
         }
 
 
-def shard_shape(shape: tuple[int, ...], itemsize: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def shard_shape(
+    shape: tuple[int, ...], itemsize: int, chunks: tuple[int, int] = (INNER_SIDE, INNER_SIDE)
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Shapes of the stored objects, and of the chunks inside them, for a cube of `shape`.
 
     Parameters
@@ -99,6 +107,8 @@ def shard_shape(shape: tuple[int, ...], itemsize: int) -> tuple[tuple[int, ...],
         (time, band, y, x) or (time, y, x).
     itemsize : int
         Bytes of one value.
+    chunks : tuple of int
+        Rows and columns of a chunk.
 
     Returns
     -------
@@ -116,14 +126,14 @@ def shard_shape(shape: tuple[int, ...], itemsize: int) -> tuple[tuple[int, ...],
     """
     bands, sizes = shape[1:-2], shape[-2:]
     depth = itemsize * int(np.prod(bands, dtype=np.int64))
-    inner = [min(INNER_SIDE, size) for size in sizes]
+    inner = [min(side, size) for side, size in zip(chunks, sizes, strict=True)]
     outer = [-(-size // side) * side for size, side in zip(sizes, inner, strict=True)]
     if depth * sizes[0] * sizes[1] > _SHARD_BYTES:
-        side = INNER_SIDE
-        while depth * (2 * side) ** 2 <= _SHARD_BYTES:
-            side *= 2
+        times = 1
+        while depth * 4 * times**2 * inner[0] * inner[1] <= _SHARD_BYTES:
+            times *= 2
         # powers of two meet the edges of the blocks that stacks are usually cut into
-        outer = [min(side, size) for size in outer]
+        outer = [min(side * times, size) for side, size in zip(inner, outer, strict=True)]
     inner_bands = bands if depth * inner[0] * inner[1] <= _INNER_BYTES else (1,) * len(bands)
     return (1, *bands, *outer), (1, *inner_bands, *inner)
 
@@ -215,7 +225,11 @@ def _dataset(cube: Cube) -> xr.Dataset:
     dataset = xr.Dataset({cube.name: pixels}, coords).drop_encoding()
     for coord in dataset.coords.values():
         coord.attrs = _plain(coord.attrs, without=())
-    return _georeferenced(dataset, cube.box)
+    dataset = _georeferenced(dataset, cube.box)
+    # readers that follow no grid mapping, as xarray by default, take that for a coordinate by this
+    beside = sorted(str(name) for name in dataset[cube.name].coords if name not in cube.array.dims)
+    dataset[cube.name].encoding["coordinates"] = " ".join(beside)
+    return dataset
 
 
 def _unknown(count: int, dtype: np.dtype[Any]) -> np.ndarray:
@@ -279,7 +293,9 @@ def _plain(attrs: Mapping[Any, Any], without: tuple[str, ...]) -> dict[str, Any]
 
 
 def _encodings(cube: Cube, dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
-    shards, chunks = shard_shape(cube.array.shape, cube.array.dtype.itemsize)
+    usual = INNER_SIDE if cube.sharding else _ALONE_SIDE
+    shape, itemsize = cube.array.shape, cube.array.dtype.itemsize
+    shards, chunks = shard_shape(shape, itemsize, cube.chunks or (usual, usual))
     # bitshuffle with the fastest zstd: a quarter smaller than lz4 at about the same speed
     codec = BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle")
     encodings: dict[str, dict[str, Any]] = {
@@ -289,7 +305,9 @@ def _encodings(cube: Cube, dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
     }
     # damage that does not change the size is detected when the object is read
     codecs = [codec, Crc32cCodec()]
-    pixels: dict[str, Any] = {"shards": shards, "chunks": chunks, "compressors": codecs}
+    pixels: dict[str, Any] = {"chunks": chunks, "compressors": codecs}
+    if cube.sharding:
+        pixels["shards"] = shards
     if cube.nodata is not None:
         pixels["fill_value"] = cube.array.dtype.type(cube.nodata)
     if GRID in dataset.coords:
@@ -297,7 +315,9 @@ def _encodings(cube: Cube, dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
     encodings[cube.name] = pixels
     if CLEAR in dataset.coords:
         plane = [(s[0], *s[-2:]) for s in (shards, chunks)]
-        encodings[CLEAR] = {"shards": plane[0], "chunks": plane[1], "compressors": codecs}
+        encodings[CLEAR] = {"chunks": plane[1], "compressors": codecs}
+        if cube.sharding:
+            encodings[CLEAR]["shards"] = plane[0]
     for name, coord in dataset.coords.items():
         if coord.dims == ("time",) and coord.dtype.kind == "M":
             # units that hold any later date too, not only those that are there now

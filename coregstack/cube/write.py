@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -50,19 +51,22 @@ from coregstack.cube.template import (
     write_template,
 )
 from coregstack.cube.unaligned import drop_unaligned
-from coregstack.errors import InvalidRequest
+from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.stack.conform import conform
+from coregstack.stack.dataset import stacked
 
 Unaligned = Literal["keep", "drop", "mask"]
 
 
 def to_zarr(
-    aligned: xr.DataArray,
+    aligned: xr.DataArray | xr.Dataset,
     store: Any,
     *,
     unaligned: Unaligned = "keep",
     overwrite: bool = False,
     compute: bool = True,
+    sharding: bool = True,
+    chunks: int | tuple[int, int] | None = None,
     storage_options: dict[str, Any] | None = None,
 ) -> Delayed | None:
     """Write an aligned stack as a Zarr 3 cube, or finish one that is there.
@@ -77,9 +81,10 @@ def to_zarr(
 
     Parameters
     ----------
-    aligned : DataArray
+    aligned : DataArray or Dataset
         What `coregstack.align` returns: dims (time, band, y, x) or (time, y, x), with coordinates
-        that may be lazy.
+        that may be lazy. Images of a Dataset become bands of one variable, of a dtype that holds the
+        numbers of all of them; `coregstack.open_zarr` makes them a Dataset again.
     store : path, URL, mapping or zarr Store
         A folder, an fsspec URL, a `zarr.storage` or obstore store, the store of an Icechunk session.
         A relative path means the folder in which it is said. A store in memory needs a scheduler of
@@ -95,6 +100,12 @@ def to_zarr(
         may follow those that are there; another anchor or other dates need this option.
     compute : bool
         Write the pixels now. Otherwise only the template is written, and the rest is returned.
+    sharding : bool
+        Whether the chunks of a date are put together into one object. Without it each is an object of its own, for
+        readers that know no shards.
+    chunks : int or tuple of int, optional
+        Rows and columns of a chunk: what a reader decodes at once. By default 256, and 512 without sharding. A cube
+        that is there keeps its own.
     storage_options : dict, optional
         Options of the fsspec file system, for URLs.
 
@@ -135,7 +146,7 @@ def to_zarr(
     >>> cube.red.rio.crs.to_epsg(), int(cube.red[1, 2, 3]), int(cube.red.rio.nodata)
     (32633, 23, 0)
     """
-    cube = cube_of(aligned, unaligned)
+    cube = replace(cube_of(aligned, unaligned), sharding=bool(sharding), chunks=_checked_chunks(chunks))
     place = place_of(store, storage_options)
     mark = find_cube(place, overwrite=overwrite)
     dropped: dict[str, str] = {}
@@ -177,6 +188,7 @@ def _prepared(
         journal = read_journal(place)
         check_same(place, mark, cube.layout, journal, cube.items)
         arrays = open_members(place, mark)
+        _check_chunks(cube, place, arrays[cube.name])
         if not is_group(place):
             write_group(place, template.attrs)
         journal = without_lost(place, journal, _of_dates(cube))
@@ -194,6 +206,31 @@ def _prepared(
     with writing(place):
         consolidate(open_root(place, "r+"))
     return Target(place=place, name=cube.name, arrays=arrays, record=record, run=mark.run), slots
+
+
+def _checked_chunks(chunks: Any) -> tuple[int, int] | None:
+    if chunks is None:
+        return None
+    sizes = (chunks, chunks) if isinstance(chunks, int | np.integer) else chunks
+    whole = isinstance(sizes, tuple | list) and len(sizes) == 2
+    if not whole or any(
+        isinstance(one, bool) or not isinstance(one, int | np.integer) or one < 1 for one in sizes
+    ):
+        raise InvalidRequest(
+            f"chunks has to be a positive number of pixels, or rows and columns, not {chunks!r}."
+        )
+    return int(sizes[0]), int(sizes[1])
+
+
+def _check_chunks(cube: Cube, place: Place, array: Any) -> None:
+    """Refuse chunks that are asked for where the cube that is there has others."""
+    wanted = cube.chunks and tuple(min(a, b) for a, b in zip(cube.chunks, array.shape[-2:], strict=True))
+    if (not cube.sharding and array.shards) or (wanted and wanted != array.chunks[-2:]):
+        raise OutputConflict(
+            f"The cube in {place.name} has chunks of {array.chunks[-2]} x {array.chunks[-1]} px"
+            f"{' in shards' if array.shards else ''}. Leave out sharding and chunks to finish it as it is, or start "
+            "anew with overwrite=True."
+        )
 
 
 def _of_dates(cube: Cube) -> list[str]:
@@ -222,9 +259,10 @@ def _write_known(cube: Cube, place: Place, arrays: dict[str, Any]) -> None:
                 arrays[name][...] = values
 
 
-def cube_of(aligned: xr.DataArray, unaligned: Unaligned) -> Cube:
+def cube_of(aligned: xr.DataArray | xr.Dataset, unaligned: Unaligned) -> Cube:
     if unaligned not in get_args(Unaligned):
         raise InvalidRequest(f'unaligned has to be "keep", "drop" or "mask", but {unaligned!r} was given.')
+    aligned = stacked(aligned) if isinstance(aligned, xr.Dataset) else aligned
     stack = conform(aligned)
     array = stack.array if "band" in aligned.dims else stack.array.isel(band=0, drop=True)
     if stack.clear is not None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from coregstack.errors import AnchorNotFound, InvalidRequest
-from coregstack.kernels.lattice import Lattice
 from coregstack.matching.choices import (
     ANCHOR_DATUM,
     DECISIONS,
@@ -27,9 +27,12 @@ from coregstack.matching.choices import (
     OutputLattice,
 )
 from coregstack.matching.estimators import OWN, checked_estimator
-from coregstack.matching.told import Told
 from coregstack.model import WindowEstimator
 from coregstack.untrusted.bandnames import common_names, find_band
+
+if TYPE_CHECKING:
+    from coregstack.kernels.lattice import Lattice
+    from coregstack.matching.told import Told
 
 RED_NAMES = ("b4", "sr_b4")
 """What the band may be called, in lower case, that is scored unless another is asked for or one is known to be red."""

@@ -154,6 +154,7 @@ def run_order(
     input: str | os.PathLike[str],
     output: str | os.PathLike[str],
     zarr: Any = None,
+    sharding: bool = True,
     append: bool = False,
     band: Band | None = None,
     max_shift: float | None = None,
@@ -184,6 +185,8 @@ def run_order(
         Folder to write to; the input's folders are kept below it.
     zarr : path or store, optional
         Where to write the aligned cube as well; see `coregstack.to_zarr`.
+    sharding : bool
+        Of that cube, as in `coregstack.to_zarr`.
     append : bool
         Whether the items are appended to the cube that `zarr` holds, aligned to its own anchor; see
         `coregstack.append`. Items that it holds already are left alone.
@@ -240,7 +243,8 @@ def run_order(
     order = read_payload(payload)
     source = given_place(input, "input")
     request = RunRequest(
-        match=settings, output=given_place(output, "output"), zarr=zarr, append=append, resampling=resampling,
+        match=settings, output=given_place(output, "output"), zarr=zarr, sharding=sharding, append=append,
+        resampling=resampling,
         cog=order.cog,
         overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip

@@ -28,6 +28,7 @@ def write_cube(
     settings: MatchSettings,
     *,
     overwrite: bool,
+    sharding: bool,
 ) -> None:
     """Write the cube of a run whose shifts are known; scenes that cannot be read or placed are left out."""
     reached = {report.id for report in result.reports if report.quality.shift is not None}
@@ -41,7 +42,7 @@ def write_cube(
     told = [band for band in settings.nearest if position_of(conform(stack).bands, band) is not None]
     how = {"method": settings.method, "estimator": estimator_name(settings.estimator)}
     quality = result.to_quality().assign_attrs(how)
-    to_zarr(apply(stack, quality, nearest=told), store, overwrite=overwrite)
+    to_zarr(apply(stack, quality, nearest=told), store, overwrite=overwrite, sharding=sharding)
 
 
 def readable(scenes: Sequence[Scene], result: RunResult) -> list[Scene]:

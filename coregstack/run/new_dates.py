@@ -31,7 +31,8 @@ from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status, WindowEstimator
 from coregstack.network.seasons import season_apart
 from coregstack.pixels.scene import Scene
 from coregstack.stack.applying import apply, check_resampling
-from coregstack.stack.conform import CLASSES, Stack, conform, item_times, scaling
+from coregstack.stack.conform import Stack, conform, item_times, scaling
+from coregstack.stack.dataset import CLASSES
 from coregstack.stack.estimating import estimate_beside
 from coregstack.stack.finding import find_scenes
 from coregstack.stack.opening import scenes_on, unreadable_files

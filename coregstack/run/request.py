@@ -48,6 +48,8 @@ class RunRequest:
     """Folder to write to."""
     zarr: Any = None
     """Where to write the aligned cube as well: a path or store; None for nowhere."""
+    sharding: bool = True
+    """Whether the chunks of a date of the cube are put together into one object."""
     append: bool = False
     """Whether the items are appended to the cube that is there."""
     resampling: Resampling = "cubic"
@@ -210,7 +212,10 @@ def _with_cube(result: RunResult, request: RunRequest, items: RunItems, place: P
         mark = find_cube(place, overwrite=False) if request.append else None
         if mark is None or not mark.ready:
             overwrite = request.overwrite and not request.append
-            write_cube(place, items.scenes, items.anchor, result, request.match, overwrite=overwrite)
+            write_cube(
+                place, items.scenes, items.anchor, result, request.match,
+                overwrite=overwrite, sharding=request.sharding,
+            )  # fmt: skip
             return result
         # what is needed to append is loaded only where it is asked for
         from coregstack.run.new_dates import append_scenes

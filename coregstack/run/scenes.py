@@ -43,6 +43,7 @@ from coregstack.run.scheduler import Progress, compute_items
 from coregstack.run.targets import begin, needed_names
 from coregstack.stack.anchor import best_scene
 from coregstack.stack.conform import Stack, conform, scaling
+from coregstack.stack.dataset import stacked
 from coregstack.stack.estimating import is_auto
 from coregstack.stack.finding import FoundScenes, find_scenes
 from coregstack.stack.lookup import find_scene
@@ -58,7 +59,7 @@ from coregstack.untrusted.names import check_item_id
 
 
 def to_geotiffs(
-    aligned: xr.DataArray,
+    aligned: xr.DataArray | xr.Dataset,
     output: str | os.PathLike[str],
     *,
     cog: bool = False,
@@ -77,8 +78,9 @@ def to_geotiffs(
 
     Parameters
     ----------
-    aligned : DataArray
-        What `align` or `apply` returned.
+    aligned : DataArray or Dataset
+        What `align` or `apply` returned. Images of a Dataset become bands of one file, of a dtype that holds the
+        numbers of all of them.
     output : path-like
         Folder to write to; it is made.
     cog : bool
@@ -111,6 +113,7 @@ def to_geotiffs(
     >>> [report.files[0].path.endswith("_coreg.tif") for report in result.reports]
     [False, True, True]
     """
+    aligned = stacked(aligned) if isinstance(aligned, xr.Dataset) else aligned
     known = conform(aligned)
     missing = missing_in(aligned.coords)
     if missing:
@@ -204,6 +207,7 @@ def run_scenes(
     anchor: Any,
     output: str | os.PathLike[str],
     zarr: Any = None,
+    sharding: bool = True,
     ids: Sequence[str] | None = None,
     times: Sequence[Any] | None = None,
     assets: str | None = None,
@@ -246,6 +250,8 @@ def run_scenes(
     zarr : path or store, optional
         Where to write the aligned cube as well; see `coregstack.to_zarr`. If that fails after the items were
         written, it is named among the problems.
+    sharding : bool
+        Of that cube, as in `coregstack.to_zarr`.
     ids, times : sequence, optional
         As in `coregstack.open_scenes`.
     assets, mask : optional
@@ -306,8 +312,8 @@ def run_scenes(
         estimator=estimator,
     )
     request = RunRequest(
-        match=settings, output=given_place(output, "output"), zarr=zarr, resampling=resampling, lattice=lattice,
-        cog=cog, overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
+        match=settings, output=given_place(output, "output"), zarr=zarr, sharding=sharding, resampling=resampling,
+        lattice=lattice, cog=cog, overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
     found = find_scenes(
         paths,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import Any, TypeVar
 
 import dask.array as da
 import numpy as np
@@ -13,30 +14,36 @@ from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.geometry.lattice import footprint, offset, same_pixels
 from coregstack.graph.moved import chunks_like, move_arrays, move_clear, move_scenes, moves
 from coregstack.matching.choices import RESAMPLING, OutputLattice, Resampling
-from coregstack.matching.options import checked_lattice
+from coregstack.matching.options import checked_lattice, checked_nearest
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given, with_classes
 from coregstack.stack.coordinates import on_box
+from coregstack.stack.dataset import CLASSES, as_band, images_of, known_dim, with_grid
 from coregstack.stack.measured import FRAME, LATTICE, displacements_on, geotransform, measured_on, on_lattice
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.given import short
 
+StackT = TypeVar("StackT", xr.DataArray, xr.Dataset)
+"""A stack, or a Dataset of bands: what goes in comes out."""
+
 
 def apply(
-    stack: xr.DataArray,
+    stack: StackT,
     quality: xr.Dataset,
     *,
     resampling: Resampling = "cubic",
     nearest: Sequence[str | int] = (),
     lattice: OutputLattice = "items",
-) -> xr.DataArray:
+) -> StackT:
     """Shift the items that are coregistered, leave all others as they are.
 
     Parameters
     ----------
-    stack : DataArray
-        The stack that was estimated, or another stack of the same items.
+    stack : DataArray or Dataset
+        The stack that was estimated, or another stack of the same items. Of a Dataset, as `odc.stac.load` gives it,
+        variables with the dims (time, y, x) are moved, each under its own dtype, nodata value and attributes, bool ones
+        by nearest neighbour; all others, and those of other dims, are passed along.
     quality : Dataset
         What `estimate` returned; it may have been computed, edited, saved and loaded. Its shifts are in pixels of
         the lattice that it was measured on, which it carries along. They are converted for a stack of another pixel
@@ -55,7 +62,7 @@ def apply(
 
     Returns
     -------
-    DataArray
+    DataArray or Dataset
         Lazy, same dims as the stack, and its coordinates unless it was brought onto another lattice; quality variables
         are coords on time, and `clear` moves along.
 
@@ -76,6 +83,61 @@ def apply(
     >>> aligned.dims == stack.dims
     True
     """
+    if isinstance(stack, xr.Dataset):
+        return _apply_to_images(
+            stack, quality, resampling=resampling, nearest=checked_nearest(nearest), lattice=lattice
+        )
+    return _apply(stack, quality, resampling, nearest, lattice)
+
+
+def _apply_to_images(
+    dataset: xr.Dataset, quality: xr.Dataset, *, nearest: Sequence[str | int], **how: Any
+) -> xr.Dataset:
+    """As `apply`, image by image."""
+    dataset = with_grid(dataset)
+    names = images_of(dataset)
+    # what is wrong with the whole is told before any part of it
+    known = conform(with_classes(dataset, nearest))
+    classes = set(known.held.nearest)
+    moved = {
+        name: _apply(as_band(dataset, name), quality, nearest=[0] if k in classes else [], **how)
+        for k, name in enumerate(names)
+    }
+    first = moved[names[0]]
+    images = {}
+    for name, image in moved.items():
+        own = dataset[name]
+        images[name] = image.drop_vars(["band", CLASSES], errors="ignore").astype(own.dtype, copy=False)
+        images[name].attrs, images[name].encoding = dict(own.attrs), dict(own.encoding)
+    grid = [dim for dim in first.dims if known_dim(dim) in ("y", "x")]
+    rest = dataset.drop_vars(names)
+    if any(not np.array_equal(first[dim], dataset[dim]) for dim in grid if dim in dataset.coords):
+        for image in images.values():
+            image.encoding = {key: value for key, value in image.encoding.items() if "chunks" not in key}
+        rest = _elsewhere(rest, grid)
+    carried = {key: value for key, value in first.attrs.items() if str(key).startswith("coregstack_")}
+    return rest.assign(images)[[*dataset.data_vars]].assign_attrs(dataset.attrs | carried)
+
+
+def _elsewhere(rest: xr.Dataset, grid: Sequence[Hashable]) -> xr.Dataset:
+    """What goes along with images that lie on another grid now."""
+    fixed = [name for name, value in rest.data_vars.items() if set(grid) & set(value.dims)]
+    if fixed:
+        raise InvalidStack(
+            f"The variables {fixed} lie on the grid of the stack and have no time, so they cannot be brought onto the "
+            "lattice of the anchor. Take them out first with drop_vars, or use lattice='items'."
+        )
+    return rest.drop_dims([dim for dim in grid if dim in rest.dims])
+
+
+def _apply(
+    stack: xr.DataArray,
+    quality: xr.Dataset,
+    resampling: Resampling,
+    nearest: Sequence[str | int],
+    lattice: OutputLattice,
+) -> xr.DataArray:
+    """As `apply`, of a DataArray."""
     check_resampling(resampling)
     checked_lattice(lattice)
     if not isinstance(quality, xr.Dataset):

@@ -16,16 +16,14 @@ from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.matching.bands import BY_FLAGS, Bands, position_of
 from coregstack.matching.options import checked_nearest
 from coregstack.model import UNSCALED
-from coregstack.pixels.raster import FLAGS, holds_flags
+from coregstack.pixels.raster import holds_flags
 from coregstack.stack.coordinates import band_names, stack_box, with_coordinates, with_utc_times
+from coregstack.stack.dataset import CLASSES, known_dim, stacked
 from coregstack.untrusted.given import given_list
 
 DIMS = ("time", "band", "y", "x")
 BAND_POSITION = "source_band"
 """Coordinate with the positions of the stack's bands among the bands that were opened, whatever their names."""
-CLASSES = "classes"
-"""Coordinate on band: the source that marks a band as classes; empty for measurements."""
-_SPATIAL = {"latitude": "y", "lat": "y", "northing": "y", "longitude": "x", "lon": "x", "easting": "x"}
 _SCALING = ("scale_factor", "add_offset")
 _OF_NUMBERS = ("_FillValue", "missing_value", *_SCALING)
 """Attributes that say how stored numbers are to be read."""
@@ -84,7 +82,7 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
         If dims, coordinates, grid, dtype or ids do not fit; the text says what to do.
     """
     if isinstance(stack, xr.Dataset):
-        stack = _from_dataset(stack)
+        stack = stacked(stack)
     if not isinstance(stack, xr.DataArray):
         raise InvalidStack(
             f"A stack is an xarray.DataArray, but a {type(stack).__name__} was given. An array becomes one by "
@@ -129,7 +127,7 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
 
 def with_known_dims(array: xr.DataArray) -> xr.DataArray:
     """Rename dims that are latitude, northing, longitude, easting or short for it to y and x."""
-    names = {dim: _SPATIAL[str(dim).lower()] for dim in array.dims if str(dim).lower() in _SPATIAL}
+    names = {dim: known_dim(dim) for dim in array.dims if known_dim(dim) != dim}
     return array.rename(names) if names else array
 
 
@@ -140,7 +138,7 @@ def like_given(stack: Stack, array: xr.DataArray) -> xr.DataArray:
         array = array.isel(band=0, drop=True)
         if "band" in given.coords:
             array = array.assign_coords(band=given.coords["band"].variable)
-    names = {_SPATIAL[str(d).lower()]: d for d in given.dims if str(d).lower() in _SPATIAL}
+    names = {known_dim(dim): dim for dim in given.dims if known_dim(dim) != dim}
     return array.rename(names).transpose(*given.dims) if names else array.transpose(*given.dims)
 
 
@@ -184,25 +182,6 @@ def _classes(array: xr.DataArray, names: Sequence[str]) -> tuple[str, ...]:
         if values.dtype.kind in "OUT":
             told = [own or str(value) for own, value in zip(told, values, strict=True)]
     return Bands.of(names, told).classes
-
-
-def _from_dataset(dataset: xr.Dataset) -> xr.DataArray:
-    images = [name for name, value in dataset.data_vars.items() if value.ndim == 3]
-    if not images:
-        whole = next((name for name, value in dataset.data_vars.items() if value.ndim == 4), None)
-        hint = "" if whole is None else f" Pass the variable that is a stack: dataset[{whole!r}]."
-        raise InvalidStack(
-            f"No variable of the Dataset has three dims, as a band has; it holds {list(dataset.data_vars)}.{hint}"
-        )
-    flagged = [holds_flags(dataset[name].attrs) for name in images]
-    told = Bands.of([str(name) for name in images], [BY_FLAGS if one else "" for one in flagged])
-    first = dataset[images[told.matched[0] if told.matched else 0]]
-    array = dataset[images].to_dataarray("band")
-    array.attrs.update({name: value for name, value in first.attrs.items() if name not in FLAGS})
-    if any(told.classes):
-        array = array.assign_coords({CLASSES: ("band", np.array(told.classes, object))})
-    nodata = first.rio.nodata
-    return array if nodata is None else array.rio.write_nodata(nodata)
 
 
 def _clear(array: xr.DataArray) -> xr.DataArray | None:

@@ -24,7 +24,8 @@ from coregstack.graph.opened import open_clear, open_pixels
 from coregstack.model import UNSCALED
 from coregstack.pixels.raster import RasterHeader, read_header
 from coregstack.pixels.scene import PlacedScene, Scene
-from coregstack.stack.conform import BAND_POSITION, CLASSES, Stack
+from coregstack.stack.conform import BAND_POSITION, Stack
+from coregstack.stack.dataset import CLASSES
 from coregstack.stack.placing import band_indexes, check_lattice, common_bands, placed_scene
 from coregstack.untrusted.addresses import shown
 from coregstack.untrusted.bandnames import same_bands
