@@ -40,7 +40,8 @@ from odc.geo.geobox import GeoBox
 from coregstack import report, run_scenes
 from coregstack.errors import CoregError, UnreadableFile
 from coregstack.export.files import STATE
-from coregstack.export.geotiff import Movement, write_moved
+from coregstack.export.geotiff import write_moved
+from coregstack.export.movement import Movement
 from coregstack.export.notes import read_note
 from coregstack.export.plan import Content
 from coregstack.export.sidecar import read_sidecar

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from coregstack.export.ties import write_ties
     from coregstack.orders.run import open_order, run_order
     from coregstack.run.new_dates import append
-    from coregstack.run.scenes import run_scenes, to_geotiffs
+    from coregstack.run.scenes import run_scenes, to_geotiffs, to_vrt
     from coregstack.show.inspection import inspect_folder
     from coregstack.show.report import report
     from coregstack.show.tiepoints import tie_points
@@ -45,6 +45,7 @@ __all__ = [
     "run_scenes",
     "tie_points",
     "to_geotiffs",
+    "to_vrt",
     "to_zarr",
     "write_quality",
     "write_ties",
@@ -58,7 +59,7 @@ _HOMES = {
     "coregstack.export.ties": ("write_ties",),
     "coregstack.orders.run": ("open_order", "run_order"),
     "coregstack.run.new_dates": ("append",),
-    "coregstack.run.scenes": ("run_scenes", "to_geotiffs"),
+    "coregstack.run.scenes": ("run_scenes", "to_geotiffs", "to_vrt"),
     "coregstack.show.inspection": ("inspect_folder",),
     "coregstack.show.report": ("report",),
     "coregstack.show.tiepoints": ("tie_points",),

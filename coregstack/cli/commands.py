@@ -117,6 +117,7 @@ def _align(options: argparse.Namespace) -> int:
         assets=options.assets,
         mask=_mask(options),
         cog=options.cog,
+        vrt=options.vrt,
         **_run_options(options),
     )
     return _finish(result, options)

@@ -136,7 +136,13 @@ def _align_command(commands: Any) -> None:
         help="how files are named where that is not recognised, as '{id}_{band}.tif'",
     )
     _mask_argument(align)
-    align.add_argument("--cog", action="store_true", help="write shifted scenes as cloud-optimised GeoTIFF")
+    kind = align.add_mutually_exclusive_group()
+    kind.add_argument("--cog", action="store_true", help="write shifted scenes as cloud-optimised GeoTIFF")
+    kind.add_argument(
+        "--vrt",
+        action="store_true",
+        help="copy no pixel: write a VRT for each file, which names it and holds its moved geotransform",
+    )
     _run_arguments(align)
 
 

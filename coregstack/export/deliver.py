@@ -16,13 +16,15 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError, MissingDisplacement, UnreadableFile
 from coregstack.export import claim
 from coregstack.export.contents import copy_file, file_digest
-from coregstack.export.displacement import displacement_name, write_displacement
+from coregstack.export.displacement import write_displacement
 from coregstack.export.earlier import made_from, own_files, remember, states
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import RunEnded, check_held, inside
-from coregstack.export.geotiff import Movement, write_moved
+from coregstack.export.geotiff import write_moved
+from coregstack.export.movement import Movement
 from coregstack.export.plan import Asset, DeliverySettings, ItemPlan, ItemReport, WrittenFile, written
-from coregstack.export.sidecar import quality_record, sidecar_name, write_sidecar
+from coregstack.export.sidecar import displacement_name, quality_record, sidecar_name, write_sidecar
+from coregstack.export.vrt import write_vrt
 from coregstack.geometry.lattice import epsg_code, same_crs, same_pixels
 from coregstack.geometry.validarea import placed_area
 from coregstack.matching.decision import Treatment, failure, lacks_displacement, treat
@@ -234,9 +236,11 @@ def _write(
 ) -> WrittenFile:
     suffix = "" if asset.content is None else treatment.suffix
     target = inside(settings.output, asset.folder, asset.named(suffix, copied=not treatment.placed))
-    if asset.content is None or not treatment.placed:
+    if asset.content is None or not (treatment.placed or settings.vrt):
         copy_file(asset.source, target)
-    else:
+        return written(target, settings.output, dict(asset.annotations), digested=settings.digests)
+    movement = None
+    if treatment.placed:
         movement = Movement(
             anchor=settings.anchor,
             move=treatment.move,
@@ -245,7 +249,10 @@ def _write(
             like_anchor=settings.like_anchor,
             nearest=settings.nearest,
         )
-        own = None if cache is None else cache.of_file(asset.source)
+    own = None if cache is None else cache.of_file(asset.source)
+    if movement is None or settings.vrt:
+        write_vrt(asset.source, target, asset.content, movement, own)
+    else:
         write_moved(asset.source, target, asset.content, movement, own, nodata=asset.nodata)
     return written(target, settings.output, dict(asset.annotations), digested=settings.digests)
 
@@ -312,7 +319,7 @@ def _box_of(plan: ItemPlan) -> GeoBox | None:
 
 
 def _epsg_after(box: GeoBox | None, treatment: Treatment, settings: DeliverySettings) -> int | None:
-    stays = not treatment.placed or settings.resampling == "none"
+    stays = not treatment.placed or settings.keeps_crs
     if box is None or stays or same_crs(box, settings.anchor):
         return None
     return epsg_code(settings.anchor)
@@ -325,5 +332,5 @@ def _written_area(
     found = None if quality.evidence is None else quality.evidence.area
     if found is None or box is None:
         return None
-    stays = not treatment.placed or settings.resampling == "none"
+    stays = not treatment.placed or settings.keeps_crs
     return placed_area(found, box if stays else settings.anchor, settings.anchor, _mean(quality, treatment))

@@ -17,26 +17,9 @@ from coregstack.geometry.lattice import crs_of
 from coregstack.kernels.lattice import Lattice, pattern_lattice
 from coregstack.model import Displacement, Shift
 from coregstack.pixels import raster
-from coregstack.untrusted.names import check_item_id
 
 BANDS = ("dy", "dx", "sigma")
 """Bands of the file: down the rows, along the columns, and 1 sigma of either."""
-
-
-def displacement_name(item_id: str) -> str:
-    """File name of an item's displacement.
-
-    Raises
-    ------
-    UnsafePath
-        If the id is not safe as a file name.
-
-    Examples
-    --------
-    >>> displacement_name("20200720_194019_0f4c")
-    '20200720_194019_0f4c_coreg_displacement.tif'
-    """
-    return f"{check_item_id(item_id)}_coreg_displacement.tif"
 
 
 def write_displacement(path: Path, displacement: Displacement, anchor: GeoBox) -> None:

@@ -71,7 +71,8 @@ def made_from(plan: ItemPlan, settings: DeliverySettings) -> dict[str, str]:
 def _writing(settings: DeliverySettings) -> tuple[object, ...]:
     """What tells how rasters are written; what is usual, and was not told by earlier versions, is left out."""
     lattice = ("pixels of the anchor",) if settings.like_anchor else ()
-    return settings.resampling, settings.cog, *lattice, *settings.nearest
+    described = ("described",) if settings.vrt else ()
+    return settings.resampling, settings.cog, *lattice, *described, *settings.nearest
 
 
 def states(plan: ItemPlan) -> list[tuple[int, ...]]:

@@ -2,64 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import rasterio
-from odc.geo.geobox import GeoBox
 from rasterio.io import DatasetWriter
 from rasterio.shutil import copy as gdal_copy
 from rasterio.windows import Window
 
-from coregstack.errors import InvalidRequest, UnreadableFile
+from coregstack.errors import UnreadableFile
 from coregstack.export.contents import copy_file
 from coregstack.export.files import staged
+from coregstack.export.movement import Movement, class_bands, fill_values, output_box
 from coregstack.export.plan import Content
-from coregstack.geometry.lattice import frame_bounds, lattice_like, moved, same_place
-from coregstack.matching.bands import Bands, band_classes, image_bands
-from coregstack.model import Displacement, Move
+from coregstack.geometry.lattice import frame_bounds, moved, same_place
+from coregstack.model import Displacement
 from coregstack.pixels import newraster, raster
 from coregstack.pixels.bandcache import BandCache, file_of
 from coregstack.pixels.georeference import translate_georeference
-from coregstack.pixels.places import footprint, scaled_move
 from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
 
 BLOCK = 2048, 2048
 """Rows and columns that are moved at once, whole tiles of the output; large, so that few tiles are decoded twice."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Movement:
-    """Where a raster is put and how.
-
-    Raises
-    ------
-    InvalidRequest
-        If a displacement that varies over the scene is to be applied by changing the geotransform only.
-    """
-
-    anchor: GeoBox
-    """The anchor's box, whose lattice is taken."""
-    move: Move
-    """What is applied to the content, px of the anchor."""
-    resampling: str
-    """A kernel of `coregstack.pixels.warp.RESAMPLING`, or "none": only the geotransform is changed."""
-    cog: bool = False
-    """Whether the output is written as cloud-optimised GeoTIFF with overviews."""
-    like_anchor: bool = False
-    """Whether the output takes the anchor's pixel size in place of its own."""
-    nearest: tuple[str | int, ...] = ()
-    """Names or positions of bands of images that hold classes, beside those that tell so."""
-
-    def __post_init__(self) -> None:
-        if self.resampling == "none" and isinstance(self.move, Displacement):
-            raise InvalidRequest(
-                "resampling='none' leaves pixels as they are and changes the geotransform, which can only express one "
-                "shift for the whole image, not a displacement that varies over it. Use another resampling, such as "
-                "'cubic' or 'nearest', or model='shift'."
-            )
 
 
 def write_moved(
@@ -113,30 +79,6 @@ def write_moved(
 def output_name(path: Path) -> str:
     """File name of a moved raster: GeoTIFF whatever the source was."""
     return path.name if path.suffix.lower() in (".tif", ".tiff") else f"{path.stem}.tif"
-
-
-def output_box(header: RasterHeader, movement: Movement) -> tuple[GeoBox, GeoBox, Move]:
-    """The lattice of an asset, the box on it that its moved footprint fills, and the move in its pixels."""
-    lattice = movement.anchor if movement.like_anchor else lattice_like(header.box, movement.anchor)
-    move = scaled_move(movement.move, movement.anchor, lattice)
-    return lattice, footprint(header.box, lattice, move), move
-
-
-def fill_values(header: RasterHeader, content: Content) -> list[float]:
-    """For each band, what pixels become that the source does not cover."""
-    if content is Content.UDM:
-        return [1.0] * header.count
-    if content is Content.UDM2:
-        return [0.0] * (header.count - 1) + [1.0] if header.count == 8 else [0.0] * header.count
-    return [0.0 if header.nodata is None or k == header.alpha else header.nodata for k in range(header.count)]
-
-
-def class_bands(header: RasterHeader, asked: Sequence[str | int]) -> tuple[int, ...]:
-    """Bands of an image file, counted from 0, that hold classes: they tell so, or `asked` names them."""
-    positions = [k for k in range(header.count) if k != header.alpha]
-    names = image_bands(header)
-    told = Bands.of(names, band_classes(header, names)).asked(asked)
-    return tuple(positions[k] for k in told.nearest)
 
 
 def _write_pixels(

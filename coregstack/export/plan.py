@@ -9,8 +9,7 @@ from pathlib import Path, PurePosixPath
 from odc.geo.geobox import GeoBox
 
 from coregstack.export.contents import digests
-from coregstack.export.displacement import displacement_name
-from coregstack.export.sidecar import sidecar_name
+from coregstack.export.sidecar import displacement_name, sidecar_name
 from coregstack.model import ItemQuality
 
 TABLE = "coregistration.csv"
@@ -136,8 +135,15 @@ class DeliverySettings:
     """With `check`: path and SHA-256 of files that every item depends on, the anchor's."""
     dry_run: bool = False
     """Whether items are only reported on, and nothing is written."""
+    vrt: bool = False
+    """Whether rasters are described where they lie, and neither copied nor moved."""
     claim: str = ""
     """The run's claim to the folder: its items are written for as long as it holds; empty where there is none."""
+
+    @property
+    def keeps_crs(self) -> bool:
+        """Whether rasters that are moved stay in their own CRS."""
+        return self.resampling == "none" and not self.vrt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -89,6 +89,22 @@ def sidecar_name(item_id: str) -> str:
     return f"{check_item_id(item_id)}_coreg_qa_metadata.json"
 
 
+def displacement_name(item_id: str) -> str:
+    """File name of an item's displacement.
+
+    Raises
+    ------
+    UnsafePath
+        If the id is not safe as a file name.
+
+    Examples
+    --------
+    >>> displacement_name("20200720_194019_0f4c")
+    '20200720_194019_0f4c_coreg_displacement.tif'
+    """
+    return f"{check_item_id(item_id)}_coreg_displacement.tif"
+
+
 def quality_record(
     quality: ItemQuality,
     *,

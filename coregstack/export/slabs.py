@@ -14,12 +14,12 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
 from coregstack.export import claim
-from coregstack.export.displacement import displacement_name, write_displacement
+from coregstack.export.displacement import write_displacement
 from coregstack.export.evidence import keep_evidence
 from coregstack.export.files import WriteError, check_held, staged
 from coregstack.export.geotiff import make_cloud_optimised
 from coregstack.export.plan import ItemReport, WrittenFile, written
-from coregstack.export.sidecar import quality_record, write_sidecar
+from coregstack.export.sidecar import displacement_name, quality_record, write_sidecar
 from coregstack.geometry.lattice import crs_of, epsg_code
 from coregstack.geometry.validarea import looked_at, valid_area
 from coregstack.matching.decision import treat

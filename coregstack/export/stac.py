@@ -15,11 +15,10 @@ import numpy as np
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
-from coregstack.export.displacement import displacement_name
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.files import inside
 from coregstack.export.plan import ItemReport, WrittenFile, written
-from coregstack.export.sidecar import sidecar_name
+from coregstack.export.sidecar import displacement_name, sidecar_name
 from coregstack.geometry.globe import bounds, on_globe
 from coregstack.geometry.lattice import same_crs
 from coregstack.geometry.validarea import outline

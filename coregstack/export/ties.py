@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import sqlite3
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,10 +14,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
-from pyproj.enums import WktVersion
 
 from coregstack.errors import InvalidRequest
 from coregstack.export.files import staged
+from coregstack.export.geopackage import write_layer
 from coregstack.geometry.globe import DEGREES, wrapped
 from coregstack.geometry.lattice import crs_of, transformer
 from coregstack.model import Evidence
@@ -31,8 +29,6 @@ COLUMNS = (
 """Columns of a table of tie points."""
 
 _DEGREE_DIGITS = 9
-_APPLICATION, _VERSION = 0x47504B47, 10300
-_LAYER = "tie_points"
 _SQL_TYPES = {"item": "TEXT", "against": "TEXT", "inlier": "BOOLEAN", "band": "INTEGER"}
 
 
@@ -143,46 +139,19 @@ def _records(table: pd.DataFrame) -> Iterator[dict[str, Any]]:
 
 
 def _write_geopackage(table: pd.DataFrame, crs: CRS, path: Path) -> None:
-    """Write a GeoPackage: an SQLite file whose tables the OGC standard 12-128r17 lays down."""
-    epsg = crs.to_epsg()
-    # codes from 100000 on are free for reference systems without an EPSG code
-    code = epsg or 100_000
     columns = [name for name in table if name not in ("x", "y")]
-    with contextlib.closing(sqlite3.connect(path)) as base, base:
-        base.execute(f"PRAGMA application_id = {_APPLICATION}")
-        base.execute(f"PRAGMA user_version = {_VERSION}")
-        base.executescript(_SCHEMA)
-        systems = [
-            ("Undefined cartesian", -1, "NONE", -1, "undefined"),
-            ("Undefined geographic", 0, "NONE", 0, "undefined"),
-            ("WGS 84", 4326, "EPSG", 4326, CRS("EPSG:4326").to_wkt(version=WktVersion.WKT1_GDAL)),
-            (
-                str(crs)[:80],
-                code,
-                "EPSG" if epsg else "coregstack",
-                code,
-                crs.to_wkt(version=WktVersion.WKT1_GDAL),
-            ),
-        ]
-        base.executemany("INSERT OR IGNORE INTO gpkg_spatial_ref_sys VALUES (?,?,?,?,?,NULL)", systems)
-        bounds = _bounds(table)
-        base.execute(
-            "INSERT INTO gpkg_contents (table_name, data_type, identifier, min_x, min_y, max_x, max_y, srs_id) "
-            "VALUES (?, 'features', ?, ?, ?, ?, ?, ?)",
-            (_LAYER, _LAYER, *bounds, code),
-        )
-        base.execute("INSERT INTO gpkg_geometry_columns VALUES (?, 'geom', 'POINT', ?, 0, 0)", (_LAYER, code))
-        fields = ", ".join(f'"{name}" {_SQL_TYPES.get(name, "REAL")}' for name in columns)
-        base.execute(f"CREATE TABLE {_LAYER} (fid INTEGER PRIMARY KEY AUTOINCREMENT, geom POINT, {fields})")
-        marks = ", ".join("?" * (len(columns) + 1))
-        names = ", ".join(f'"{name}"' for name in columns)
-        base.executemany(
-            f"INSERT INTO {_LAYER} (geom, {names}) VALUES ({marks})",
-            (
-                (_point(values["x"], values["y"], code), *(values[name] for name in columns))
-                for values in _records(table)
-            ),
-        )
+    write_layer(
+        path,
+        crs,
+        name="tie_points",
+        geometry="POINT",
+        fields={name: _SQL_TYPES.get(name, "REAL") for name in columns},
+        rows=(
+            (_point(values["x"], values["y"]), [values[name] for name in columns])
+            for values in _records(table)
+        ),
+        bounds=_bounds(table),
+    )
 
 
 def _bounds(table: pd.DataFrame) -> list[float | None]:
@@ -191,25 +160,6 @@ def _bounds(table: pd.DataFrame) -> list[float | None]:
     return [float(v) for v in (table.x.min(), table.y.min(), table.x.max(), table.y.max())]
 
 
-def _point(x: float, y: float, code: int) -> bytes:
-    """A point as GeoPackage keeps it: its own header, then little-endian WKB."""
-    return struct.pack("<2sBBiBIdd", b"GP", 0, 1, code, 1, 1, x, y)
-
-
-_SCHEMA = """
-CREATE TABLE gpkg_spatial_ref_sys (
-  srs_name TEXT NOT NULL, srs_id INTEGER PRIMARY KEY, organization TEXT NOT NULL,
-  organization_coordsys_id INTEGER NOT NULL, definition TEXT NOT NULL, description TEXT);
-CREATE TABLE gpkg_contents (
-  table_name TEXT NOT NULL PRIMARY KEY, data_type TEXT NOT NULL, identifier TEXT UNIQUE,
-  description TEXT DEFAULT '', last_change DATETIME NOT NULL DEFAULT (strftime('%Y-%m-%dT%H:%M:%fZ','now')),
-  min_x DOUBLE, min_y DOUBLE, max_x DOUBLE, max_y DOUBLE, srs_id INTEGER,
-  CONSTRAINT fk_gc_r_srs_id FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys(srs_id));
-CREATE TABLE gpkg_geometry_columns (
-  table_name TEXT NOT NULL, column_name TEXT NOT NULL, geometry_type_name TEXT NOT NULL,
-  srs_id INTEGER NOT NULL, z TINYINT NOT NULL, m TINYINT NOT NULL,
-  CONSTRAINT pk_geom_cols PRIMARY KEY (table_name, column_name),
-  CONSTRAINT uk_gc_table_name UNIQUE (table_name),
-  CONSTRAINT fk_gc_tn FOREIGN KEY (table_name) REFERENCES gpkg_contents(table_name),
-  CONSTRAINT fk_gc_srs FOREIGN KEY (srs_id) REFERENCES gpkg_spatial_ref_sys (srs_id));
-"""
+def _point(x: float, y: float) -> bytes:
+    """A point as little-endian WKB."""
+    return struct.pack("<BIdd", 1, 1, x, y)

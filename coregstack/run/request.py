@@ -14,7 +14,9 @@ from coregstack.cube.mark import find_cube
 from coregstack.cube.place import Place
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.files import resolved
+from coregstack.export.index import INDEX
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
+from coregstack.export.vrt import ONE_SHIFT, described
 from coregstack.geometry.unlike import output_lattice
 from coregstack.matching.bands import anchor_bands
 from coregstack.matching.choices import OutputLattice, Resampling
@@ -24,7 +26,7 @@ from coregstack.pixels.scene import Scene
 from coregstack.run.cube import readable, write_cube
 from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
 from coregstack.run.places import cube_place
-from coregstack.run.result import RunResult, with_table
+from coregstack.run.result import RunResult, with_index, with_table
 from coregstack.run.scheduler import Progress
 from coregstack.stack.applying import check_resampling
 from coregstack.stack.metadata import scene_metadata
@@ -58,6 +60,8 @@ class RunRequest:
     """Whether moved rasters keep their pixel size, or take the anchor's."""
     cog: bool = False
     """Whether shifted files are written as cloud-optimised GeoTIFF."""
+    vrt: bool = False
+    """Whether rasters are described where they lie, and neither copied nor moved."""
     overwrite: bool = False
     """Whether items that an earlier run has done are done again."""
     check: bool = False
@@ -71,6 +75,14 @@ class RunRequest:
         check_resampling(self.resampling)
         if checked_lattice(self.lattice) == "anchor" and self.resampling == "none":
             raise InvalidRequest("resampling='none' leaves pixels as they are: use lattice='items' with it.")
+        if self.vrt and self.cog:
+            raise InvalidRequest(
+                "A VRT holds no pixels, and so is no cloud-optimised GeoTIFF: ask for one of the two."
+            )
+        if self.vrt and self.match.model != "shift":
+            raise InvalidRequest(f"model={self.match.model!r} cannot be written as VRT. {ONE_SHIFT}")
+        if self.vrt and self.lattice == "anchor":
+            raise InvalidRequest("A VRT leaves pixels as large as they are: use lattice='items' with it.")
         if self.append and self.zarr is None:
             raise InvalidRequest("append=True needs to know which cube to append to: name it with zarr=...")
 
@@ -155,6 +167,7 @@ def carry_out(
         resampling=request.resampling,
         like_anchor=request.lattice == "anchor",
         cog=request.cog,
+        vrt=request.vrt,
         fingerprint=run_fingerprint(anchor, items.scenes, request.match, box if items.outside else None),
         method=request.match.method,
         estimator=estimator_name(request.match.estimator),
@@ -166,7 +179,7 @@ def carry_out(
     )
     with nullcontext() if request.dry_run else output_folder(request.output, items.inputs) as claim:
         done = run_items(
-            items.plans,
+            [described(plan) for plan in items.plans] if request.vrt else items.plans,
             {scene.id: scene for scene in items.scenes},
             anchor,
             items.unusable,
@@ -174,7 +187,7 @@ def carry_out(
             request.match,
             overwrite=request.overwrite,
             progress=request.progress,
-            also=items.also,
+            also=(*items.also, *((INDEX,) if request.vrt else ())),
         )
         result = kind(
             output=str(request.output),
@@ -187,7 +200,8 @@ def carry_out(
         )
         if request.dry_run:
             return result
-        return _with_cube((finish or with_table)(result), request, items, place)
+        result = (finish or with_table)(result)
+        return _with_cube(with_index(result) if request.vrt else result, request, items, place)
 
 
 def _place_of_cube(request: RunRequest, items: RunItems) -> Place | None:

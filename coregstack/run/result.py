@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
@@ -15,10 +16,12 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
-from coregstack.export.displacement import common_lattice, displacement_name
+from coregstack.export.displacement import common_lattice
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.files import staged
+from coregstack.export.index import write_index
 from coregstack.export.plan import TABLE, ItemReport, WrittenFile
+from coregstack.export.sidecar import displacement_name
 from coregstack.export.stac import write_stac
 from coregstack.graph.displaced import displacement_files
 from coregstack.matching.quality import table_fields, variables
@@ -185,6 +188,17 @@ def rows(reports: Sequence[ItemReport]) -> list[dict[str, Any]]:
         | {"problems": " ".join(report.problems), "files": " ".join(f.path for f in report.files)}
         for report in reports
     ]
+
+
+def with_index(result: RunResult) -> RunResult:
+    """Write the tile index of a run of descriptions; where that fails, the result with the reason."""
+    if result.lattice is None:
+        return result
+    try:
+        write_index(Path(result.output), result.reports, result.lattice, result.time_text)
+    except (CoregError, OSError, sqlite3.Error) as error:
+        return replace(result, faults=(*result.faults, f"tile index: {error}"))
+    return result
 
 
 def with_table(result: RunResult) -> RunResult:

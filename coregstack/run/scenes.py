@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import xarray as xr
 from odc.geo.geobox import GeoBox
 
@@ -16,6 +17,7 @@ from coregstack.errors import InvalidRequest, InvalidStack, UnreadableFile
 from coregstack.export.files import resolved
 from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
+from coregstack.export.vrt import ONE_SHIFT, described
 from coregstack.geometry.lattice import crs_of
 from coregstack.graph.written import records_of, slab_deliveries
 from coregstack.matching.choices import (
@@ -32,13 +34,13 @@ from coregstack.matching.choices import (
 )
 from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
-from coregstack.model import OUTSIDE, WindowEstimator
+from coregstack.model import OUTSIDE, Status, WindowEstimator
 from coregstack.pixels.scene import Scene
 from coregstack.run.execute import deliver_records, file_plan, output_folder, scene_plans
 from coregstack.run.others import copy_others
 from coregstack.run.places import local_paths
 from coregstack.run.request import RunItems, RunRequest, carry_out
-from coregstack.run.result import RunResult, with_table
+from coregstack.run.result import RunResult, with_index, with_table
 from coregstack.run.scheduler import Progress, compute_items
 from coregstack.run.targets import begin, needed_names
 from coregstack.stack.anchor import best_scene
@@ -113,6 +115,77 @@ def to_geotiffs(
     >>> [report.files[0].path.endswith("_coreg.tif") for report in result.reports]
     [False, True, True]
     """
+    return _to_files(aligned, output, cog=cog, overwrite=overwrite, progress=progress)
+
+
+def to_vrt(
+    aligned: xr.DataArray | xr.Dataset,
+    output: str | os.PathLike[str],
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> RunResult:
+    """Describe the files of an aligned stack as they lie when they are aligned; no pixel is copied.
+
+    Each item gets a VRT that names its file, relative to its own folder, with the moved geotransform, and its
+    sidecar. Bands, nodata, masks and metadata stay what they are, and no pixel is interpolated, as by
+    ``resampling="none"``. A file of another CRS than the anchor's is described as warped onto the anchor's lattice.
+    ``index.gti.gpkg`` is a tile index of all of them, which GDAL opens as one mosaic and QGIS as footprints.
+
+    Parameters
+    ----------
+    aligned : DataArray or Dataset
+        What `align` or `apply` returned, of a stack that was opened from files and only selected from since.
+    output : path-like
+        Folder to write to; it is made. It may be moved together with the files that it describes.
+    overwrite, progress
+        As in `to_geotiffs`.
+
+    Returns
+    -------
+    RunResult
+        What was written for each item, and the problems: an item that is moved by a displacement that varies is named,
+        and described as it lies.
+
+    Raises
+    ------
+    InvalidStack
+        If the stack carries no quality, or is not what its files hold.
+    InvalidRequest
+        If the quality is known, and moves an item by a displacement that varies.
+    OutputConflict
+        If the output overlaps the input.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from coregstack import align, open_scenes
+    >>> from coregstack.testing import sample_stack
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     paths = [f"{folder}/{name}.tif" for name in "abc"]
+    ...     for path, scene in zip(paths, sample_stack(3, shape=(256, 256)), strict=True):
+    ...         scene.drop_vars("clear").rio.to_raster(path)
+    ...     result = to_vrt(align(open_scenes(paths, anchor="a"), anchor="a"), f"{folder}/out")
+    >>> [report.files[0].path for report in result.reports]
+    ['a_anchor.vrt', 'b_coreg.vrt', 'c_coreg.vrt']
+    """
+    aligned = stacked(aligned) if isinstance(aligned, xr.Dataset) else aligned
+    if aligned.attrs.get(LATTICE) == "anchor":
+        raise InvalidRequest("A VRT leaves pixels as large as they are: align with lattice='items'.")
+    _check_one_shift(aligned)
+    return _to_files(aligned, output, vrt=True, overwrite=overwrite, progress=progress)
+
+
+def _to_files(
+    aligned: xr.DataArray | xr.Dataset,
+    output: str | os.PathLike[str],
+    *,
+    cog: bool = False,
+    vrt: bool = False,
+    overwrite: bool,
+    progress: Progress | None,
+) -> RunResult:
+    """Write a stack by its files, or by its pixels where it is not what these hold."""
     aligned = stacked(aligned) if isinstance(aligned, xr.Dataset) else aligned
     known = conform(aligned)
     missing = missing_in(aligned.coords)
@@ -124,6 +197,11 @@ def to_geotiffs(
     folder = given_place(output, "output")
     anchor = _anchor_id(aligned)
     scenes = pristine_scenes(known, moved=True)
+    if vrt and scenes is None:
+        raise InvalidStack(
+            "A VRT names the files that a stack was opened from, but this stack is not, or no longer, what such files "
+            "hold. Describe what align returned of a stack of open_scenes or open_order, or use to_geotiffs."
+        )
     frame = place = frame_of(aligned.attrs, known.box)
     if scenes is not None:
         place = {s.scene.id: s.scene.image.box for s in scenes}.get(anchor, known.box)
@@ -143,8 +221,10 @@ def to_geotiffs(
                 need=known.array.nbytes // len(known.ids),
             )
         else:
-            settings = _delivery_settings(aligned, place, records.name, folder, claim, cog=cog)
+            settings = _delivery_settings(aligned, place, records.name, folder, claim, cog=cog, vrt=vrt)
             plans = scene_plans([s.scene for s in scenes])
+            if vrt:
+                plans = [described(plan) for plan in plans]
             done = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
             reports, notes = done.reports, done.notes
     by_id = {report.id: report for report in reports}
@@ -156,7 +236,24 @@ def to_geotiffs(
         lattice=known.box if scenes is None else place,
         **stack_metadata(known),
     )
-    return with_table(result)
+    result = with_table(result)
+    return with_index(result) if vrt else result
+
+
+def _check_one_shift(aligned: xr.DataArray) -> None:
+    """Refuse a quality that is known already and moves an item by more than one shift."""
+    if not {"model", "status"} <= set(aligned.coords):
+        return
+    models, states = (aligned.coords[name].data for name in ("model", "status"))
+    if not isinstance(models, np.ndarray) or not isinstance(states, np.ndarray):
+        return
+    bent = [
+        str(item)
+        for item, model, state in zip(conform(aligned).ids, models, states, strict=True)
+        if state == Status.COREGISTERED and model not in (None, "", "shift")
+    ]
+    if bent:
+        raise InvalidRequest(f"{', '.join(bent[:5])} moved by more than one shift. {ONE_SHIFT}")
 
 
 def _anchor_id(aligned: xr.DataArray) -> str:
@@ -184,7 +281,7 @@ def _slab_writer(
 
 
 def _delivery_settings(
-    aligned: xr.DataArray, anchor: GeoBox, quality: str, folder: Path, claim: str, *, cog: bool
+    aligned: xr.DataArray, anchor: GeoBox, quality: str, folder: Path, claim: str, *, cog: bool, vrt: bool
 ) -> DeliverySettings:
     """How a stack is written from its files; `anchor` is the anchor's box, `quality` the name of the records."""
     return DeliverySettings(
@@ -194,6 +291,7 @@ def _delivery_settings(
         resampling=aligned.attrs.get("coregstack_resampling", "cubic"),
         like_anchor=aligned.attrs.get(LATTICE) == "anchor",
         cog=cog,
+        vrt=vrt,
         fingerprint=(("quality", quality),),
         claim=claim,
         method=str(aligned.attrs.get("coregstack_method", "direct")),
@@ -225,6 +323,7 @@ def run_scenes(
     resampling: Resampling = "cubic",
     lattice: OutputLattice = "items",
     cog: bool = False,
+    vrt: bool = False,
     overwrite: bool = False,
     check: bool = False,
     dry_run: bool = False,
@@ -266,6 +365,8 @@ def run_scenes(
         anchor's CRS and pixel size. With an anchor from outside, shifts are told in pixels of this lattice.
     cog, overwrite, progress
         As in `to_geotiffs`.
+    vrt : bool
+        Whether rasters are described where they lie, as `to_vrt` does, and neither copied nor moved.
     check : bool
         Whether items that an earlier run has done count as done only if all that they were made from, and all
         that was written, has the digests that were noted; what has none is done again. Else size, time and,
@@ -312,8 +413,8 @@ def run_scenes(
         estimator=estimator,
     )
     request = RunRequest(
-        match=settings, output=given_place(output, "output"), zarr=zarr, sharding=sharding, resampling=resampling,
-        lattice=lattice, cog=cog, overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
+        match=settings, output=given_place(output, "output"), zarr=zarr, resampling=resampling, lattice=lattice,
+        cog=cog, vrt=vrt, overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
     found = find_scenes(
         paths,

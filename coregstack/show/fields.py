@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError, InvalidRequest
-from coregstack.export.displacement import displacement_name, read_displacement
+from coregstack.export.displacement import read_displacement
 from coregstack.export.files import inside
+from coregstack.export.sidecar import displacement_name
 from coregstack.kernels.displacement import Spline
 from coregstack.matching.assess import anchor_quality
 from coregstack.model import Displacement, Evidence, Shift

@@ -103,6 +103,11 @@ class Address(str):
         return unquote(urlsplit(self._whole).netloc.rpartition("@")[0])
 
     @property
+    def secret(self) -> bool:
+        """Whether it takes more to read the file than can be shown."""
+        return bool(self.login) or (self.scheme in WEB and bool(urlsplit(self._whole).query))
+
+    @property
     def name(self) -> str:
         """Name of the file."""
         last = self.rpartition("/")[2]

@@ -13,7 +13,8 @@ from pyproj import Transformer
 from scipy import ndimage
 
 from coregstack.errors import InvalidRequest
-from coregstack.export.geotiff import Movement, write_moved
+from coregstack.export.geotiff import write_moved
+from coregstack.export.movement import Movement
 from coregstack.export.plan import Content
 from coregstack.kernels.displacement import Spline, constant
 from coregstack.model import Displacement, Move, Shift

@@ -17,7 +17,8 @@ from rio_cogeo.cogeo import cog_info, cog_validate
 from scipy import ndimage
 
 from coregstack.errors import UnreadableFile
-from coregstack.export.geotiff import Movement, write_moved
+from coregstack.export.geotiff import write_moved
+from coregstack.export.movement import Movement
 from coregstack.export.plan import Content
 from coregstack.model import Shift
 
