@@ -14,9 +14,10 @@ from rasterio.windows import Window
 from coregstack.errors import UnreadableFile
 from coregstack.export.contents import copy_file
 from coregstack.export.files import staged
-from coregstack.export.movement import Movement, class_bands, fill_values, output_box
+from coregstack.export.movement import Movement, fill_values, output_box
 from coregstack.export.plan import Content
 from coregstack.geometry.lattice import frame_bounds, moved, same_place
+from coregstack.matching.bands import class_bands
 from coregstack.model import Displacement
 from coregstack.pixels import newraster, raster
 from coregstack.pixels.bandcache import BandCache, file_of

@@ -1,8 +1,7 @@
-"""Where a raster of an item is put, what its pixels become there, and which of its bands hold classes."""
+"""Where a raster of an item is put, and what its pixels become there."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from odc.geo.geobox import GeoBox
@@ -10,7 +9,6 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import InvalidRequest
 from coregstack.export.plan import Content
 from coregstack.geometry.lattice import lattice_like
-from coregstack.matching.bands import Bands, band_classes, image_bands
 from coregstack.model import Displacement, Move
 from coregstack.pixels.places import footprint, scaled_move
 from coregstack.pixels.raster import RasterHeader
@@ -62,11 +60,3 @@ def fill_values(header: RasterHeader, content: Content) -> list[float]:
     if content is Content.UDM2:
         return [0.0] * (header.count - 1) + [1.0] if header.count == 8 else [0.0] * header.count
     return [0.0 if header.nodata is None or k == header.alpha else header.nodata for k in range(header.count)]
-
-
-def class_bands(header: RasterHeader, asked: Sequence[str | int]) -> tuple[int, ...]:
-    """Bands of an image file, counted from 0, that hold classes: they tell so, or `asked` names them."""
-    positions = [k for k in range(header.count) if k != header.alpha]
-    names = image_bands(header)
-    told = Bands.of(names, band_classes(header, names)).asked(asked)
-    return tuple(positions[k] for k in told.nearest)

@@ -19,9 +19,10 @@ from rasterio.vrt import WarpedVRT
 
 from coregstack.errors import InvalidRequest, UnreadableFile
 from coregstack.export.files import staged
-from coregstack.export.movement import Movement, class_bands, fill_values, output_box
+from coregstack.export.movement import Movement, fill_values, output_box
 from coregstack.export.plan import Asset, Content, ItemPlan
 from coregstack.geometry.lattice import crs_of, moved, pixel_scale, same_crs
+from coregstack.matching.bands import class_bands
 from coregstack.model import Displacement
 from coregstack.pixels import raster
 from coregstack.pixels.bandcache import BandCache, file_of

@@ -251,3 +251,11 @@ def _pairs(
         item=tuple(other for _, other in kept),
         options=MatchOptions(**given, bands=tuple(range(len(kept))), names=tuple(names[: len(kept)])),
     )
+
+
+def class_bands(header: RasterHeader, asked: Sequence[str | int]) -> tuple[int, ...]:
+    """Bands of an image file, counted from 0, that hold classes: they tell so, or `asked` names them."""
+    positions = [k for k in range(header.count) if k != header.alpha]
+    names = image_bands(header)
+    told = Bands.of(names, band_classes(header, names)).asked(asked)
+    return tuple(positions[k] for k in told.nearest)
