@@ -38,6 +38,7 @@ from coregstack.show.report.page import report as write_report
 from coregstack.stack.anchor import rank_scenes
 from coregstack.stack.opening import unreadable_files
 from coregstack.testing import SampleOrder, find_sample_order, write_sample_order
+from coregstack.untrusted.given import given_place
 
 DELIVERED, WRONG_REQUEST, WITH_PROBLEMS = 0, 2, 3
 """Exit codes: done; nothing was written; done, but some files could not be read or written, or not all was done."""
@@ -67,6 +68,7 @@ def run(options: argparse.Namespace) -> int:
     try:
         if getattr(options, "stac", False):
             require_pystac()
+            given_place(options.output, "With --stac, --output")
         with (
             _warnings_as_lines(),
             stopping_in_order(),
@@ -239,7 +241,12 @@ def _finish(result: RunResult, options: argparse.Namespace) -> int:
         except (CoregError, OSError) as error:
             result = replace(result, faults=(*result.faults, f"STAC: {error}"))
     written = None
-    if not getattr(options, "no_report", False) and not result.dry_run:
+    away = "://" in result.output
+    if away and not options.json:
+        complain(
+            "note: report.html is not made in an object store; coregstack.report makes it of a local copy."
+        )
+    if not getattr(options, "no_report", False) and not result.dry_run and not away:
         try:
             written = str(write_report(result))
         except (CoregError, OSError) as error:

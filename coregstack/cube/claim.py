@@ -180,7 +180,7 @@ def _key(place: Place, number: int) -> str:
 
 def _taken(place: Place, number: int, holder: Holder | None) -> OutputConflict:
     return OutputConflict(
-        f"Another run ({holder or 'it is not known which'}) has claimed the cube in {place.name}. Wait for its end. "
+        f"Another run ({holder or 'it is not known which'}) has claimed {place.name}. Wait for its end. "
         f"If it has ended already, remove its claim {_key(place, number)!r} from the store and run again."
     )
 

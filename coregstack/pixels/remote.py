@@ -91,7 +91,7 @@ def version_of(address: Address) -> tuple[int, str]:
         # the answer's body is not read
         return _identity((found or _answer(address, {})).meta)
 
-    return _asked(address, ask)
+    return asked(address, ask)
 
 
 def objects_below(address: Address, folder: str) -> Iterator[str]:
@@ -106,7 +106,7 @@ def objects_below(address: Address, folder: str) -> Iterator[str]:
 
     def ask() -> list[str]:
         found: list[str] = []
-        for some in obstore.list(_store(address), prefix=folder or None):
+        for some in obstore.list(store_of(address), prefix=folder or None):
             found += [one["path"] for one in some]
             if len(found) > FILES():
                 raise UnreadableFile(
@@ -115,7 +115,7 @@ def objects_below(address: Address, folder: str) -> Iterator[str]:
                 )
         return found
 
-    yield from _asked(address, ask)
+    yield from asked(address, ask)
 
 
 class RemoteFile:
@@ -206,7 +206,7 @@ class RemoteFile:
             self._check_same(answer.meta)
             return bytes(answer.bytes())
 
-        data = _asked(self.address, ask)
+        data = asked(self.address, ask)
         if data is None:
             self._download()
             return
@@ -227,7 +227,7 @@ class RemoteFile:
 
         file = tempfile.TemporaryFile()  # noqa: SIM115 (it is closed with this object)
         try:
-            _asked(self.address, ask)
+            asked(self.address, ask)
             if file.tell() != self.size:
                 raise _broken_off(self.address)
         except BaseException:
@@ -277,7 +277,7 @@ class _Reader(io.BufferedIOBase):
         return data
 
 
-def _asked(address: Address, ask: Callable[[], T]) -> T:
+def asked(address: Address, ask: Callable[[], T]) -> T:
     """What a request gives; an error that keeps no hold of obstore's where it fails."""
     require_obstore()
     try:
@@ -305,14 +305,14 @@ def _answer(address: Address, options: Any, *, whole: bool = False) -> Any:
 
     # the store of a web address is the file itself, with its query
     key = "" if address.scheme in WEB else address.key
-    return obstore.get(_store(address, whole=whole), key, options=options)
+    return obstore.get(store_of(address, whole=whole), key, options=options)
 
 
 def _identity(meta: Any) -> tuple[int, str]:
     return int(meta["size"]), str(meta["e_tag"] or meta["last_modified"])
 
 
-def _store(address: Address, *, whole: bool = False) -> Any:
+def store_of(address: Address, *, whole: bool = False) -> Any:
     if address.scheme in WEB:
         return _web_store(address.whole, address.login, REQUEST_SECONDS(), whole)
     environment = tuple(sorted(one for one in os.environ.items() if one[0].startswith(_ENVIRONMENT)))

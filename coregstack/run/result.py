@@ -28,6 +28,7 @@ from coregstack.matching.quality import table_fields, variables
 from coregstack.model import Status
 from coregstack.run.notebook import pair_html, table_html
 from coregstack.stack.measured import with_displacement, with_lattice
+from coregstack.untrusted.given import given_place
 
 if TYPE_CHECKING:
     import pystac
@@ -127,7 +128,7 @@ class RunResult:
         ['anchor', 'coregistered', 'coregistered']
         """
         return write_stac(
-            self.output,
+            given_place(self.output, "The output"),
             self.reports,
             anchor=self.anchor,
             times=self.times,

@@ -42,6 +42,7 @@ from coregstack.run.places import local_paths
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, with_index, with_table
 from coregstack.run.scheduler import Progress, compute_items
+from coregstack.run.stores import into_stores
 from coregstack.run.targets import begin, needed_names
 from coregstack.stack.anchor import best_scene
 from coregstack.stack.conform import Stack, conform, scaling
@@ -60,6 +61,7 @@ from coregstack.untrusted.given import given_place
 from coregstack.untrusted.names import check_item_id
 
 
+@into_stores
 def to_geotiffs(
     aligned: xr.DataArray | xr.Dataset,
     output: str | os.PathLike[str],
@@ -84,7 +86,7 @@ def to_geotiffs(
         What `align` or `apply` returned. Images of a Dataset become bands of one file, of a dtype that holds the
         numbers of all of them.
     output : path-like
-        Folder to write to; it is made.
+        Folder to write to; it is made. Or an address in an object store, ``s3://bucket/folder``, ``gs://`` or ``az://``.
     cog : bool
         Whether shifted files are written as cloud-optimised GeoTIFF.
     overwrite : bool
@@ -299,6 +301,7 @@ def _delivery_settings(
     )
 
 
+@into_stores
 def run_scenes(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
@@ -345,7 +348,7 @@ def run_scenes(
         bands and extent, which is read but not delivered. "auto" for the one that `rank_anchors` puts first, among
         the largest group of scenes that overlap; the notes of the result name the scenes that were left out.
     output : path-like
-        Folder to write to; it is made.
+        Folder to write to; it is made. Or an address in an object store, as for `to_geotiffs`.
     zarr : path or store, optional
         Where to write the aligned cube as well; see `coregstack.to_zarr`. If that fails after the items were
         written, it is named among the problems.

@@ -79,7 +79,7 @@ def compute_items(
     tell(count, total)
     if not parts:
         return []
-    client = _active_client()
+    client = active_client()
     if client is not None:
         check_workers(client, need)
         reports = []
@@ -172,7 +172,7 @@ def _named(ids: Sequence[str]) -> str:
     return ", ".join(ids[:_NAMED]) + more
 
 
-def _active_client() -> Any | None:
+def active_client() -> Any | None:
     """The user's client, where there is one; distributed is not imported just to ask."""
     wanted = dask.config.get("scheduler", None)
     if "distributed" not in sys.modules or wanted not in (None, "dask.distributed", "distributed"):

@@ -8,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from coregstack import open_scenes, run_scenes
-from coregstack.errors import InvalidRequest, MissingFile, UnreadableFile
+from coregstack import align, cli, open_scenes, run_scenes, to_geotiffs, to_vrt
+from coregstack.errors import InvalidRequest, MissingFile, OutputConflict, UnreadableFile
+from coregstack.export import objects
+from coregstack.export.files import STATE
 from coregstack.pixels.raster import read_header
+from coregstack.run import stores
 from coregstack.stack.expanding import expanded
 from coregstack.untrusted.addresses import typed
 
@@ -108,3 +111,139 @@ def test_an_azure_address_needs_an_account(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(InvalidRequest, match="AZURE_STORAGE_ACCOUNT_NAME"):
         read_header(typed("az://container/a.tif"))
+
+
+# --- outputs
+
+
+def contents(bucket: str, prefix: str) -> dict[str, bytes]:
+    store = boto3.client("s3")
+    found = store.list_objects_v2(Bucket=bucket, Prefix=f"{prefix}/").get("Contents", [])
+    return {
+        one["Key"].removeprefix(f"{prefix}/"): store.get_object(Bucket=bucket, Key=one["Key"])["Body"].read()
+        for one in found
+    }
+
+
+@pytest.fixture
+def inputs(hosted: Path) -> list[Path]:
+    return [hosted / "anchor.tif", hosted / "good.tif"]
+
+
+def test_a_store_holds_what_a_folder_would(
+    bucket: str, inputs: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as of large files, which make room once they are put
+    monkeypatch.setattr(stores, "_LARGE", 1)
+    put, order = objects.put, []
+
+    def noted(root: object, path: str, file: Path) -> None:
+        order.append(path)
+        put(root, path, file)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(stores, "put", noted)
+    there = run_scenes(inputs, anchor="anchor", output=f"s3://{bucket}/out")
+    here = run_scenes(inputs, anchor="anchor", output=tmp_path / "out")
+    assert not there.problems
+    assert there.output == f"s3://{bucket}/out"
+    assert [report.quality for report in there.reports] == [report.quality for report in here.reports]
+    found = contents(bucket, "out")
+    local = {
+        str(path.relative_to(tmp_path / "out")): path.read_bytes()
+        for path in (tmp_path / "out").rglob("*")
+        if path.is_file()
+    }
+    assert sorted(found) == sorted(set(local) - {f"{STATE}/lock", f"{STATE}/run"})
+    for name in ("anchor_anchor.tif", "good_coreg.tif", "good_coreg_qa_metadata.json", "coregistration.csv"):
+        assert found[name] == local[name]
+    places = [
+        order.index(name) for name in ("good_coreg.tif", "good_coreg_qa_metadata.json", f"{STATE}/good.json")
+    ]
+    assert places == sorted(places)
+
+
+def test_what_is_done_is_known_from_a_listing(
+    bucket: str, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = f"s3://{bucket}/again"
+    run_scenes(inputs, anchor="anchor", output=output)
+    fetched: list[str] = []
+    fetch = objects.fetch
+    monkeypatch.setattr(stores, "fetch", lambda root, path: (fetched.append(path), fetch(root, path))[1])
+    monkeypatch.setattr(
+        stores, "put", lambda root, path, file: pytest.fail(path) if path.endswith(".tif") else None
+    )
+    assert all(report.resumed for report in run_scenes(inputs, anchor="anchor", output=output).reports)
+    assert {Path(path).parent.name for path in fetched} == {STATE}
+    monkeypatch.undo()
+
+
+def test_what_a_fault_has_left_out_is_done_by_the_next_run(
+    bucket: str, inputs: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = f"s3://{bucket}/faults"
+    put = objects.put
+
+    def failing(root: object, path: str, file: Path) -> None:
+        if path == "good_coreg.tif":
+            raise UnreadableFile("The store is full.")
+        put(root, path, file)  # type: ignore[arg-type]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stores, "put", failing)
+        result = run_scenes(inputs, anchor="anchor", output=output)
+    assert "The store is full" in str(result.problems)
+    assert not {name for name in contents(bucket, "faults") if name.startswith(("good", f"{STATE}/good"))}
+    result = run_scenes(inputs, anchor="anchor", output=output)
+    assert not result.problems
+    assert [report.resumed for report in result.reports] == [True, False]
+    assert "good_coreg.tif" in contents(bucket, "faults")
+
+
+def test_names_that_an_item_has_no_more_are_removed_and_no_other(bucket: str, inputs: list[Path]) -> None:
+    output = f"s3://{bucket}/names"
+    store = boto3.client("s3")
+    run_scenes(inputs, anchor="anchor", output=output)
+    store.put_object(Bucket=bucket, Key="names/mine.txt", Body=b"mine")
+    run_scenes(inputs, anchor="anchor", output=output, min_improvement=1.0)
+    found = contents(bucket, "names")
+    assert "good.tif" in found
+    assert "good_coreg.tif" not in found
+    assert found["mine.txt"] == b"mine"
+    store.put_object(Bucket=bucket, Key="other/good_coreg.tif", Body=b"mine")
+    with pytest.raises(OutputConflict, match=r"good_coreg\.tif"):
+        run_scenes(inputs, anchor="anchor", output=f"s3://{bucket}/other")
+    assert contents(bucket, "other")["good_coreg.tif"] == b"mine"
+
+
+def test_a_second_run_at_once_stops(bucket: str, inputs: list[Path]) -> None:
+    output = f"s3://{bucket}/twice"
+    with stores.claimed(stores._place(typed(output))), pytest.raises(OutputConflict, match="Another run"):  # type: ignore[arg-type]
+        run_scenes(inputs, anchor="anchor", output=output)
+    assert not contents(bucket, "twice")
+
+
+def test_stacks_and_the_command_write_to_stores(
+    bucket: str, inputs: list[Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    aligned = align(open_scenes(inputs, anchor="anchor"), anchor="anchor")
+    assert not to_geotiffs(aligned, f"s3://{bucket}/stack").problems
+    assert "good_coreg.tif" in contents(bucket, "stack")
+    call = ["align", *map(str, inputs), "--anchor", "anchor", "--output", f"s3://{bucket}/command"]
+    assert cli.main(call) == 0
+    told = capfd.readouterr()
+    assert f"s3://{bucket}/command" in told.out
+    assert "good_coreg.tif" in contents(bucket, "command")
+    assert cli.main([*call, "--stac"]) == 2
+    assert cli.main([*call[:-1], f"s3://{bucket}/dry", "--dry-run"]) == 0
+    assert not contents(bucket, "dry")
+
+
+def test_what_makes_no_sense_in_a_store_is_refused(bucket: str, inputs: list[Path]) -> None:
+    for options in ({"check": True}, {"vrt": True}):
+        with pytest.raises(InvalidRequest, match="cannot be had in the object store"):
+            run_scenes(inputs, anchor="anchor", output=f"s3://{bucket}/no", **options)
+    with pytest.raises(InvalidRequest, match="address was given"):
+        to_vrt(align(open_scenes(inputs, anchor=0), anchor=0), f"s3://{bucket}/no")
+    with pytest.raises(MissingFile, match=r"s3://nobody/out"):
+        run_scenes(inputs, anchor="anchor", output="s3://nobody/out")
