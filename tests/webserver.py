@@ -83,6 +83,7 @@ class WebServer:
                 self.send_header("Content-Length", str(len(body)))
                 tag = len(server.requests) if kind == "changing" else 1
                 self.send_header("ETag", f'"{tag}"')
+                self.send_header("Last-Modified", "Tue, 30 Jun 2020 16:41:49 GMT")
                 self.end_headers()
                 cut = kind == "cut"
                 self.wfile.write(body[: len(body) // 2] if cut else body)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from webserver import WebServer
 
 from coregstack import align, cli, open_scenes, run_scenes, to_geotiffs, to_vrt
 from coregstack.errors import InvalidRequest, MissingFile, OutputConflict, UnreadableFile
@@ -105,6 +106,19 @@ def test_credentials_come_from_a_profile_or_the_environment(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
     read_header(url)
+
+
+@pytest.mark.parametrize("scheme", ["s3", "gs", "az"])
+def test_each_kind_of_store_is_asked_without_credentials_where_there_are_none(
+    scheme: str, server: WebServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = f"http://127.0.0.1:{server.port}"
+    settings = {"AWS_ENDPOINT_URL": here, "AWS_NO_SIGN_REQUEST": "YES", "GOOGLE_BASE_URL": here,
+                "AZURE_STORAGE_ENDPOINT": here, "AZURE_STORAGE_ACCOUNT_NAME": "me", "HOME": str(tmp_path)}  # fmt: skip
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    assert read_header(typed(f"{scheme}://good/good.tif")).stem == "good"
+    assert server.logins == [None]
 
 
 def test_an_azure_address_needs_an_account(monkeypatch: pytest.MonkeyPatch) -> None:
