@@ -253,6 +253,8 @@ def simplest(candidates: Sequence[Candidate], errors: float) -> Candidate:
     best = min(candidates, key=lambda c: float(c.loss.sum()))
     for candidate in candidates:
         worse = candidate.loss - best.loss
-        if candidate.model != best.model and worse.sum() <= errors * np.sqrt(worse.size) * worse.std():
+        if candidate.model == best.model:
+            break
+        if worse.sum() <= errors * np.sqrt(worse.size) * worse.std():
             return candidate
     return best

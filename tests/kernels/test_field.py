@@ -243,6 +243,9 @@ def test_the_roughness_of_a_field_is_that_which_predicts_best_once_there_is_one(
     assert simplest(candidates, 3.0).prior == rough
     near = [replace(candidates[0], loss=np.array([1.5, 1.0, 0.5, 2.0])), *candidates[1:]]
     assert simplest(near, 3.0).model == SHIFT
+    # a field that is about as good as the simpler model that is best is not taken
+    best = [replace(candidates[0], loss=np.array([0.5, 0.5, 0.25, 0.75])), *candidates[1:]]
+    assert simplest(best, 3.0).model == SHIFT
 
 
 def test_a_field_that_bends_hardly_more_than_it_leaves_is_not_worth_it() -> None:
