@@ -53,6 +53,10 @@ _PULLED = 7.0
 """Patterns further than this from a lag do not pull it, px."""
 _CAUGHT = 0.5
 """What a pattern holds wholly lies this near to where it stays, px."""
+_CLOSE = 1.0
+"""Patterns nearer than this are told neither by the two sides of a match nor by the split for sure, px."""
+_LEANING = 0.04
+"""Difference along an axis between full and half resolution that tells of a pattern so near, px."""
 _CLEAR = 2.0
 """Content this far from where a pattern stays is told from it for sure, px."""
 _SAME = 0.02
@@ -284,6 +288,7 @@ def _fit_at(anchor: PreparedAnchor, item: PixelSource, one: Found, lag: Lag) -> 
     compressed = blocky(sample.anchor, sample.item)
     held, place = held_back(sample, whole, found, item.origin, compressed=compressed)
     fitted = replace(rest, lag=found, local=rest.local + whole, pull=held)
+    fitted = replace(fitted, pull=np.maximum(held, _leaning(fitted, item.origin)))
     if windows[0].bridged:
         return windows[0], _among_gaps(fitted, item.origin, compressed=compressed)
     at = np.array(place, np.float64) if place is not None else None
@@ -297,6 +302,15 @@ def _among_gaps(fitted: Fit, origin: Shift, *, compressed: bool) -> Fit:
     if compressed and np.hypot(*(fitted.lag - _nearest(fitted.lag, origin))) < _CLEAR:
         return replace(fitted, pull=np.full(2, _UNSURE))
     return fitted
+
+
+def _leaning(fitted: Fit, origin: Shift) -> NDArray[np.float64]:
+    """How far a pattern may pull a fit (y, x) that lies so near to it that only half resolution, pulled less, tells."""
+    away = fitted.lag - _nearest(fitted.lag, origin)
+    told = fitted.differing > _LEANING**2 and fitted.apart @ fitted.apart > _CHANCE * fitted.chance
+    if told and np.hypot(*away) < _CLOSE and fitted.apart @ away > 0:
+        return 2 * np.abs(fitted.apart)
+    return np.zeros(2)
 
 
 def _nearest(lag: NDArray[np.float64], origin: Shift) -> NDArray[np.float64]:

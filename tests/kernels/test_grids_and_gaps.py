@@ -72,6 +72,21 @@ def test_a_scene_that_moved_by_parts_of_a_pixel_holds_no_pattern(fine, quarters:
     assert max(found.sigma) < 0.005
 
 
+@pytest.mark.parametrize("share", [0.3, 0.6, 1.0])
+@pytest.mark.parametrize("quarters", [(1, 1), (3, -2)])
+def test_noise_that_stays_near_by_widens_sigma_or_nothing_is_known(
+    fine, quarters: tuple[int, int], share: float
+) -> None:
+    down, along = quarters
+    pattern = share * patterns("noise")
+    found = estimate((cut(fine, 8, 8) + pattern, cut(fine, 8 + down, 8 + along) + pattern))
+    if found.shift is not None:
+        assert found.sigma is not None
+        assert "stays on the pixel grid" in found.reason
+        away = np.divide(np.subtract(found.shift, (down / 4, along / 4)), found.sigma)
+        assert np.abs(away).max() < 2.5
+
+
 def test_sigma_of_what_a_pattern_pulled_says_how_well_it_was_taken_out(fine) -> None:
     rng = np.random.default_rng(8)
     parts = []
