@@ -57,6 +57,9 @@ _RASTERS = (".tif", ".tiff", ".jp2", ".j2k")
 _DISPLACEMENT = "displacement"
 _SHA256 = "1220"  # multihash: function 0x12, 0x20 bytes follow
 
+ASSET_NAME, ASSET_ROLE = "asset", "role"
+"""Annotations of a file: what it is called among those of its item, and its role in STAC."""
+
 log = logging.getLogger(__name__)
 
 
@@ -208,10 +211,11 @@ def _asset(pystac: Any, key: str, file: WrittenFile, header: RasterHeader | None
     if file.sha256:
         fields["file:checksum"] = _SHA256 + file.sha256
     kind = file.annotations.get("planet/asset_type", "")
+    role = file.annotations.get(ASSET_ROLE, "")
     if header is None or key == _DISPLACEMENT:
         roles = ["metadata"]
-    elif kind.endswith(("udm", "udm2")):
-        roles = ["data-mask"]
+    elif role or kind.endswith(("udm", "udm2")):
+        roles = [role or "data-mask"]
     else:
         roles = ["visual"] if "visual" in kind else ["data"]
     if header is not None:
@@ -356,7 +360,8 @@ def _key(file: WrittenFile, report: ItemReport, taken: Mapping[str, Any]) -> str
     if name == displacement_name(report.id):
         return _DISPLACEMENT
     own = Path(name).stem.removeprefix(report.id).strip("_-.")
-    key = file.annotations.get("planet/asset_type") or (own if taken and own else "image")
+    told = file.annotations.get(ASSET_NAME) or file.annotations.get("planet/asset_type")
+    key = told or (own if taken and own else "image")
     return name if key in taken else key
 
 

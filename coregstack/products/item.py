@@ -36,6 +36,8 @@ class ProductFile:
     """Name among `coregstack.products.masks.MASKS` of what it says of usable pixels; empty if nothing."""
     nodata: float | None = None
     """Value of pixels without data, where the files of the layout name none themselves."""
+    name: str = ""
+    """What it is called among the files of its item; by default the name of its one band."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

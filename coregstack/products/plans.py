@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import PurePosixPath
 
 from coregstack.export.plan import Asset, Content, ItemPlan
+from coregstack.export.stac import ASSET_NAME, ASSET_ROLE
 from coregstack.products.item import ProductFile, ProductItem
 from coregstack.products.planet.names import ANCHOR_SUFFIX, COREG_SUFFIX, output_name
 from coregstack.untrusted.names import split_extension
@@ -27,12 +30,32 @@ def item_plan(
     """
     order = {path: k for k, path in enumerate(first)}
     files = sorted(item.files, key=lambda file: (order.get(file.path, len(order)), file.content is None))
-    return ItemPlan(id=item.id, assets=tuple(_asset(file, *places[file.path]) for file in files))
+    names = _names(files)
+    return ItemPlan(
+        id=item.id,
+        assets=tuple(_asset(file, *places[file.path], names[file.path]) for file in files),
+    )
 
 
-def _asset(file: ProductFile, source: str, folder: str) -> Asset:
-    name = file.path.name
-    return planned(source, folder, name, file.content, nodata=file.nodata)
+def _names(files: Sequence[ProductFile]) -> dict[PurePosixPath, str]:
+    """What files are called among those of their item: by band, of several also by pixel size; else nothing."""
+    found = {
+        file.path: file.name
+        or (file.bands[0] if isinstance(file.bands, tuple) and len(file.bands) == 1 else "")
+        for file in files
+    }
+    counts = Counter(found.values())
+    for file in files:
+        if counts[found[file.path]] > 1:
+            size = "" if file.pixel_size is None else f"_{file.pixel_size:g}m"
+            found[file.path] = f"{found[file.path]}{size}" if size and found[file.path] else ""
+    return found
+
+
+def _asset(file: ProductFile, source: str, folder: str, known: str) -> Asset:
+    plain = planned(source, folder, file.path.name, file.content, nodata=file.nodata)
+    told = {ASSET_NAME: known, ASSET_ROLE: "data-mask" if file.mask else ""}
+    return replace(plain, annotations=tuple((key, value) for key, value in told.items() if value))
 
 
 def planned(

@@ -88,11 +88,11 @@ def _file(path: PurePosixPath) -> ProductFile:
     if band.startswith("MSK_"):
         # one for each band, or one for all; they hold classes, flags or per cent
         mask = "msk_classi" if band.startswith("MSK_CLASSI") else ""
-        return ProductFile(path=path, content=Content.CLASSES, mask=mask, pixel_size=size)
+        return ProductFile(path=path, content=Content.CLASSES, mask=mask, pixel_size=size, name=band)
     if band in ("SCL", "CLD", "SNW"):
         return replace(beside(path, band), content=Content.CLASSES, pixel_size=size)
     if band == "TCI":
-        return ProductFile(path=path, content=Content.IMAGE, pixel_size=size, nodata=0)
+        return ProductFile(path=path, content=Content.IMAGE, pixel_size=size, nodata=0, name=band)
     if band in ("AOT", "WVP"):
         return replace(beside(path, band, nodata=0), pixel_size=size)
     return image(path, band, pixel_size=size, nodata=0)

@@ -25,6 +25,7 @@ from coregstack.products import readers
 from coregstack.testing import sample_stack
 
 SIDE = 240
+RASTERS = ("image/tiff; application=geotiff", "image/jp2")
 SHIFTS = [(0.0, 0.0), (1.25, -0.75), (0.0, 0.0)]
 
 
@@ -156,6 +157,30 @@ def test_a_stack_of_products_is_written_from_its_files(dates: list[layouts.Date]
     name = f"{ids[1]}_nir_coreg.tif"
     with rasterio.open(tmp_path / "out" / name) as a, rasterio.open(tmp_path / "direct" / name) as b:
         np.testing.assert_array_equal(a.read(), b.read())
+
+
+def test_items_of_a_collection_name_their_files_alike(dates: list[layouts.Date], tmp_path: Path) -> None:
+    ids = [layouts.sentinel2_l2a(tmp_path / "in", date) for date in dates[:2]]
+    collection = run_scenes(tmp_path / "in", anchor=ids[0], output=tmp_path / "out").to_stac()
+    anchor, item = collection.get_items()
+    rasters = [
+        {
+            key: asset.roles
+            for key, asset in one.assets.items()
+            if "projection" not in key and asset.media_type in RASTERS
+        }
+        for one in (anchor, item)
+    ]
+    assert rasters[0] == rasters[1]
+    assert set(rasters[0]) == {
+        *("B02", "B03", "B04", "B08", "B05", "B8A", "B11", "B01", "B09", "TCI"),
+        *("SCL_20m", "SCL_60m"),
+    }
+    assert rasters[0]["SCL_20m"] == ["data-mask"]
+    pytest.importorskip("odc.stac")
+    stack = coregstack.open_stac(collection, anchor=ids[0], bands=["B8A"])
+    # the item that was moved reaches further
+    np.testing.assert_array_equal(stack[0, 0].values[:120, 1:], dates[0].coarse(2)[1])
 
 
 def test_missing_bands_and_pixel_sizes_stop_no_item(dates: list[layouts.Date], tmp_path: Path) -> None:
