@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from coregstack.show.report import report
     from coregstack.show.tiepoints import tie_points
     from coregstack.stack.anchor import rank_anchors
+    from coregstack.stack.changing import change_sigma
     from coregstack.stack.stac import open_stac
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "align",
     "append",
     "apply",
+    "change_sigma",
     "estimate",
     "inspect_folder",
     "open_order",
@@ -64,6 +66,7 @@ _HOMES = {
     "coregstack.show.report": ("report",),
     "coregstack.show.tiepoints": ("tie_points",),
     "coregstack.stack.anchor": ("rank_anchors",),
+    "coregstack.stack.changing": ("change_sigma",),
     "coregstack.stack.stac": ("open_stac",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.export.displacement import read_displacement
-from coregstack.graph.blocks import boxed, by_time, object_array
-from coregstack.kernels.displacement import rescaled, sampled
+from coregstack.graph.blocks import boxed, by_time, object_array, window
+from coregstack.kernels.displacement import rescaled, sampled, sigma_on
 from coregstack.kernels.lattice import Lattice
 from coregstack.model import Displacement, ItemQuality, Shift
 
@@ -129,3 +129,30 @@ def _displacement(
     down, along, uncertain = planes
     known = Displacement(origin=origin, step=step, y=down, x=along, sigma=uncertain)
     return boxed(rescaled(known, scale, first))
+
+
+def sigma_planes(displacements: da.Array, chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+    """1 sigma of displacements at every pixel of a stack, px, dims (time, y, x); NaN where an item is displaced as one.
+
+    Parameters
+    ----------
+    displacements : dask Array
+        What `displacements` gives.
+    chunks : tuple
+        Of the stack's rows and columns.
+    """
+    rows, cols = (da.arange(sum(sizes), chunks=(sizes,)) for sizes in chunks)
+    planes: da.Array = da.blockwise(
+        _sigma_plane, "tyx", displacements, "t", rows, "y", cols, "x",
+        align_arrays=False, dtype=np.float32, meta=np.empty((0, 0, 0), np.float32),
+    )  # fmt: skip
+    return planes
+
+
+def _sigma_plane(
+    displacements: NDArray[np.object_], rows: NDArray[np.int64], cols: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    one: Displacement | None = displacements[0]
+    if one is None:
+        return np.full((1, len(rows), len(cols)), np.nan, np.float32)
+    return sigma_on(one, window(rows, cols))[None].astype(np.float32)

@@ -195,6 +195,8 @@ class Search:
     found: ShiftEstimate
     model: str
     stable: NDArray[np.bool_] | None
+    pitches: tuple[int, ...] = _PITCHES
+    """Side of the blocks of each step, px, as many steps at most."""
 
     def run(self) -> State | None:
         """Step until the displacement stands; None where nothing is seen."""
@@ -208,7 +210,7 @@ class Search:
         prior = None
         state = None
         last = np.inf
-        for turn, pitch in enumerate(_PITCHES):
+        for turn, pitch in enumerate(self.pitches):
             grid = Grid.of(source.shape, pitch)
             here = solution.at(lattice, grid.rows, grid.cols)
             equations = gather(source, self.item, bands, grid, here, self.stable)

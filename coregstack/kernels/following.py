@@ -25,8 +25,10 @@ from coregstack.kernels.posterior import Basis, Solution
 from coregstack.kernels.selection import FIELD, Weighed
 from coregstack.model import DisplacementEstimate, PixelSource, ShiftEstimate
 
+_NEARLY = 16, 8
+"""Side of the blocks of each step to a field of a date's own, px."""
 _NEAR, _FAR = (8, 8, 8), (16, 8, 8, 8)
-"""Blocks of each step, px: from numbers that are known nearly, and from a shift."""
+"""The same to the numbers of a date: from ones that are known nearly, and from a shift."""
 
 
 def tell(
@@ -56,14 +58,21 @@ def tell(
     """
     if found.shift is None:
         return None
-    state = Search(anchor=anchor, item=item, found=found, model=FIELD, stable=stable).run()
+    search = Search(anchor=anchor, item=item, found=found, model=FIELD, stable=stable, pitches=_NEARLY)
+    state = search.run()
     if state is None:
         return None
-    _, noise = trust_of(state.plain, state.now)
+    # all dates together tell the displacement better than one more step of this one
+    equations = gather(
+        anchor.source, item, matched_bands(anchor, item, found), state.plain.grid, state.now, stable
+    )
+    if np.count_nonzero(equations.heard) < LEAST_BLOCKS:
+        return None
+    _, noise = trust_of(equations, state.now)
     return Told(
-        grid=state.plain.grid,
-        matrix=(state.plain.matrix / noise).astype(np.float32),
-        target=(state.plain.target / noise).astype(np.float32),
+        grid=equations.grid,
+        matrix=(equations.matrix / noise).astype(np.float32),
+        target=(equations.target / noise).astype(np.float32),
         own=state.now.astype(np.float32),
     )
 

@@ -145,7 +145,7 @@ def _apply(
             f"The quality has to be the Dataset that estimate returned, not {short(quality)}."
         )
     known = conform(with_classes(stack, nearest), None if "id" in stack.coords else _ids(quality))
-    measured = _for_items(quality, known, stack)
+    measured = for_items(quality, known, stack)
     box = _output_box(known, measured, resampling) if lattice == "anchor" else known.box
     varying = displacements_on(measured, box)
     quality = on_lattice(measured, box)
@@ -207,7 +207,7 @@ def _ids(quality: xr.Dataset) -> list[str] | None:
     return [str(i) for i in quality["id"].values] if "id" in quality.coords else None
 
 
-def _for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Dataset:
+def for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Dataset:
     """Quality in the order of the stack's items."""
     missing = [name for name in ("status", "shift_y", "shift_x") if name not in quality]
     if missing:
