@@ -44,7 +44,13 @@ _VIRTUAL = {"https": "/vsicurl/", "http": "/vsicurl/", "s3": "/vsis3/", "gs": "/
 
 
 def described(plan: ItemPlan) -> ItemPlan:
-    """The plan of an item of which descriptions are written in place of rasters."""
+    """The plan of an item of which descriptions are written in place of rasters.
+
+    Raises
+    ------
+    InvalidRequest
+        If a file is reached by a secret, which a description would show.
+    """
     return replace(plan, assets=tuple(map(_described, plan.assets)))
 
 
@@ -145,6 +151,7 @@ def _seen(
 def _described(asset: Asset) -> Asset:
     if asset.content is None:
         return asset
+    _check_open(asset.source)
     name, coreg, anchor = (
         PurePosixPath(name).with_suffix(ENDING).name
         for name in (asset.name, asset.coreg_name, asset.anchor_name)
@@ -154,12 +161,8 @@ def _described(asset: Asset) -> Asset:
 
 def _named(source: str, folder: Path) -> tuple[str, bool]:
     """How a description in a folder names a file, and whether that is relative to the folder."""
+    _check_open(source)
     if isinstance(source, Address):
-        if source.secret:
-            raise InvalidRequest(
-                f"{source!r} is reached by a secret, which a VRT would show to everyone who reads it. Write GeoTIFFs, "
-                "or use an address without one."
-            )
         whole = source if source.scheme in WEB else f"{source.bucket}/{source.key}"
         return f"{_VIRTUAL[source.scheme]}{whole}", False
     try:
@@ -167,6 +170,14 @@ def _named(source: str, folder: Path) -> tuple[str, bool]:
     except ValueError:
         # on another drive
         return os.path.realpath(source), False
+
+
+def _check_open(source: str) -> None:
+    if isinstance(source, Address) and source.secret:
+        raise InvalidRequest(
+            f"{source!r} is reached by a secret, which a VRT would show to everyone who reads it. Write GeoTIFFs, or "
+            "use an address without one."
+        )
 
 
 def _literal(text: str) -> str:

@@ -177,9 +177,10 @@ def carry_out(
         nearest=tuple(request.match.nearest),
         references=reference_digests(anchor, items.scenes, request.match) if request.check else (),
     )
+    plans = [described(plan) for plan in items.plans] if request.vrt else items.plans
     with nullcontext() if request.dry_run else output_folder(request.output, items.inputs) as claim:
         done = run_items(
-            [described(plan) for plan in items.plans] if request.vrt else items.plans,
+            plans,
             {scene.id: scene for scene in items.scenes},
             anchor,
             items.unusable,

@@ -211,6 +211,9 @@ def _to_files(
         {field.name: aligned.coords[field.name].data for field in fields_in(aligned.coords)},
         applied_in(known.array, known.ids, frame, place),
     )
+    plans = scene_plans([s.scene for s in scenes or ()])
+    if vrt:
+        plans = [described(plan) for plan in plans]
     with output_folder(folder, local_paths(s.scene.image.path for s in scenes or ())) as claim:
         notes: tuple[str, ...] = ()
         if scenes is None:
@@ -224,9 +227,6 @@ def _to_files(
             )
         else:
             settings = _delivery_settings(aligned, place, records.name, folder, claim, cog=cog, vrt=vrt)
-            plans = scene_plans([s.scene for s in scenes])
-            if vrt:
-                plans = [described(plan) for plan in plans]
             done = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
             reports, notes = done.reports, done.notes
     by_id = {report.id: report for report in reports}

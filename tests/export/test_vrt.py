@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import layouts
 import numpy as np
 import pyogrio
 import pytest
@@ -16,6 +17,7 @@ import rasterio
 import recipes
 from rasterio.transform import Affine, from_origin
 from scipy.ndimage import map_coordinates
+from webserver import WebServer
 
 from coregstack import align, apply, cli, estimate, open_scenes, run_scenes, to_geotiffs, to_vrt
 from coregstack.errors import InvalidRequest, InvalidStack
@@ -24,6 +26,7 @@ from coregstack.export.plan import Content
 from coregstack.export.vrt import write_vrt
 from coregstack.model import Shift
 from coregstack.pixels.raster import read_header
+from coregstack.testing import sample_stack
 
 READ = """
 import json, sys, rasterio
@@ -197,3 +200,43 @@ def test_what_one_shift_does_not_say_is_refused(inputs: Path, tmp_path: Path) ->
     result = to_vrt(bent, tmp_path / "out")
     assert "one shift for a whole file" in str(result.problems)
     assert (tmp_path / "out" / "good.vrt").is_file()
+
+
+def test_addresses_are_named_as_gdal_reads_them_unless_they_hold_a_secret(
+    server: WebServer, tmp_path: Path
+) -> None:
+    urls = [server.url("anchor.tif"), server.url("good.tif")]
+    run_scenes(urls, anchor="anchor", output=tmp_path / "out", vrt=True)
+    assert f">/vsicurl/{urls[1]}<" in (tmp_path / "out" / "good_coreg.vrt").read_text()
+    for secret in (f"{urls[1]}?sig=hunter2", urls[1].replace("//", "//me:hunter2@")):
+        with pytest.raises(InvalidRequest, match="reached by a secret") as found:
+            run_scenes([urls[0], secret], anchor="anchor", output=tmp_path / "no", vrt=True)
+        assert "hunter2" not in str(found.value)
+    with pytest.raises(InvalidRequest, match="reached by a secret"):
+        to_vrt(align(open_scenes([urls[0], secret], anchor=0), anchor=0), tmp_path / "no")
+    assert not (tmp_path / "no").exists()
+
+
+def test_every_band_of_a_product_is_described_in_its_own_folder(tmp_path: Path) -> None:
+    image = np.asarray(sample_stack(1, (264, 264), seed=8, cloud_cover=0)[0, :4].values, float) + 300
+    dates = list(layouts.dates(image, [(0.0, 0.0), (1.25, -0.75)], side=240))
+    ids = [layouts.LAYOUTS["Landsat C1 L1"](tmp_path / "in", date) for date in dates]
+    result = run_scenes(tmp_path / "in", anchor=ids[0], output=tmp_path / "out", vrt=True)
+    assert not result.problems
+    sources = sorted(path.relative_to(tmp_path / "in") for path in (tmp_path / "in").rglob("*.tif"))
+    suffix = {ids[0]: "_anchor", ids[1]: "_coreg"}
+    names = [
+        path.with_name(
+            f"{path.stem}{next(s for item, s in suffix.items() if path.stem.startswith(item))}.vrt"
+        )
+        for path in sources
+    ]
+    assert sorted(path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*.vrt")) == sorted(
+        names
+    )
+    befores = read_elsewhere(*(tmp_path / "in" / path for path in sources))
+    afters = read_elsewhere(*(tmp_path / "out" / path for path in names))
+    for before, after, name in zip(befores, afters, names, strict=True):
+        shift = (after[0][2] - before[0][2], before[0][5] - after[0][5])
+        np.testing.assert_allclose(shift, (0, 0) if "_anchor" in name.stem else (-11.25, 18.75), atol=0.4)
+        assert after[1:] == before[1:]
