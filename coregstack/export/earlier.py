@@ -130,8 +130,10 @@ def own_files(plan: ItemPlan, settings: DeliverySettings) -> set[str]:
 
 def left_behind(plans: Iterable[ItemPlan], output: Path) -> tuple[str, ...]:
     """Files that earlier runs have noted and that lie in the output, but belong to no item of this run."""
-    wanted = frozenset[str]().union(*(plan.targets for plan in plans))
     noted = {file["path"] for note in read_notes(output).values() for file in note["files"]}
+    if not noted:
+        return ()
+    wanted = frozenset[str]().union(*(plan.targets for plan in plans))
     return tuple(sorted(path for path in noted - wanted if os.path.lexists(output / path)))
 
 

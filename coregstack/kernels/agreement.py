@@ -212,7 +212,8 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
     noise = flatness(windows)
     every = -(-len(windows.anchor) // _SCOUTS)
     scouts = windows.every(every)
-    start = _settle(scouts, start, noise, _NEAR).lag
+    if every > 1:
+        start = _settle(scouts, start, noise, _NEAR).lag
     found = _settle(windows, start, noise, _CONVERGED)
     trust = found.parts.trust()
     opposed, minor = _between_signs(windows, found, trust, noise)

@@ -26,6 +26,8 @@ from coregstack.kernels.windows import (
     grown,
     moved,
     overlap,
+    parts_for,
+    parts_of,
     read_padded,
     spread,
     window_size,
@@ -47,8 +49,6 @@ _VOTERS = 16
 """Windows that vote on the lag at full resolution, all bands together."""
 _FIRST = 4
 """Windows that are asked first; where all of them are sure of one lag, no other is asked."""
-_VOTING = 64
-"""Least side of windows that vote, px."""
 _BANDS = 3
 """Bands that are fitted at most."""
 _SAME = 0.5
@@ -80,6 +80,8 @@ class Found:
     """Lag of the content, px at full resolution: the shift plus the item's origin."""
     windows: tuple[Box, ...]
     """Windows that are worth a fit."""
+    deaf: frozenset[Box]
+    """Parts of these that are not."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -153,9 +155,11 @@ class Search:
         """Windows of a band that is one of so many, and the lag that they vote for."""
         lag = self._vote(option, _VOTERS // bands)
         count = max(1, self.budget // (option.boxes[0].height * option.boxes[0].width * bands))
-        return Found(
-            band=option.band, kin=kin, lag=lag, windows=tuple(spread(option.boxes, option.merit, count))
-        )
+        windows = spread(option.boxes, option.merit, count)
+        parts = [part for box in windows for part in parts_of(box, parts_for(windows))]
+        merit = self._merits(option.band, option.peak, parts)
+        deaf = frozenset(part for part, own in zip(parts, merit, strict=True) if own <= 0)
+        return Found(band=option.band, kin=kin, lag=lag, windows=tuple(windows), deaf=deaf)
 
     @property
     def _factor(self) -> int:
@@ -235,7 +239,6 @@ class Search:
         are of full resolution themselves, and so many windows surely agree with them that they would be elected, none
         is asked.
         """
-        option = self._for_votes(option)
         if self._factor == 1 and np.mean(option.merit + _HEARD > LEAST_LEAD) >= 1 - _DISSENT:
             return option.peak.y, option.peak.x
         start = Lag.of(option.peak.y * self._factor, option.peak.x * self._factor)
@@ -250,13 +253,6 @@ class Search:
                 f"the windows disagree: {apart} of {len(sure)} differ by more than {_APART:g} px from the others"
             )
         return start.whole_y + peak.y, start.whole_x + peak.x
-
-    def _for_votes(self, option: _Option) -> _Option:
-        """The option with windows that are large enough to vote, which those of a fit may be too small for."""
-        if option.boxes[0].height >= _VOTING:
-            return option
-        boxes = cells(self._area(option.peak), _VOTING)
-        return replace(option, boxes=boxes, merit=self._merits(option.band, option.peak, boxes))
 
     def _votes(self, option: _Option, start: Lag, count: int) -> list[_Vote]:
         """What windows at full resolution say, those first that agree most in the overviews."""

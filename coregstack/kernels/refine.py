@@ -9,10 +9,10 @@ waves and changed fields weigh nothing, and no mask is needed to be rid of most 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,15 +25,15 @@ from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.rectangles import rectangles
 from coregstack.kernels.smoothing import REACH, smooth_taps
-from coregstack.kernels.windows import Box, Lag, centre, grown, moved, read_stack
+from coregstack.kernels.windows import Box, Lag, centre, grown, moved, parts_for, parts_of, read_stack
 from coregstack.model import PixelSource
 
 if TYPE_CHECKING:
     from coregstack.kernels.overview import PreparedAnchor
 
+S = TypeVar("S", bound=np.generic)
+
 _FLAT = 0.001
-_LARGE = 72 * 72
-"""Pixels of a window from which on the anchor's side of it is kept."""
 Rectangle = tuple[int, int, int, int]
 """First row, the one after the last, and the same of columns."""
 _DECOY = 6
@@ -45,7 +45,9 @@ class Windows:
     """Windows of one band, band-passed and ready to be fitted again and again."""
 
     centres: NDArray[np.float64]
-    """Frame position (y, x) of each window's centre, shape (n, 2)."""
+    """Frame position (y, x) of the centre of each part of each window, shape (n x parts x parts, 2)."""
+    heard: NDArray[np.bool_]
+    """Which parts are worth a fit, shape (n x parts x parts,)."""
     anchor: NDArray[np.float32]
     """Shape (n, y, x)."""
     item: NDArray[np.float32]
@@ -54,31 +56,67 @@ class Windows:
     """Shape (n, y, x)."""
     margin: int
     """Pixels on every side that only serve the filters."""
+    parts: int = 1
+    """Parts down and across that are judged by themselves, as windows of their own would be."""
     bridged: bool = False
     """Whether narrow gaps were filled in, which holds the fit back towards the whole pixels read at."""
 
     def every(self, step: int) -> Windows:
         """One window in `step`, side by side in memory: kernels are compiled for one layout only."""
-        return Windows(
-            centres=self.centres[::step],
+        return replace(
+            self,
+            centres=self.centres.reshape(len(self.anchor), -1, 2)[::step].reshape(-1, 2),
+            heard=self.heard.reshape(len(self.anchor), -1)[::step].ravel(),
             anchor=np.ascontiguousarray(self.anchor[::step]),
             item=np.ascontiguousarray(self.item[::step]),
             usable=np.ascontiguousarray(self.usable[::step]),
-            margin=self.margin,
-            bridged=self.bridged,
+        )
+
+    def apart(self) -> Windows:
+        """The parts of all windows that are worth a fit as windows of their own."""
+        if self.parts == 1 and self.heard.all():
+            return self
+        return replace(
+            self,
+            centres=self.centres[self.heard],
+            heard=self.heard[self.heard],
+            anchor=_parted(self.anchor, self.margin, self.parts)[self.heard],
+            item=_parted(self.item, self.margin, self.parts)[self.heard],
+            usable=_parted(self.usable, self.margin, self.parts)[self.heard],
+            parts=1,
         )
 
     @property
     def grid(self) -> tuple[int, int]:
-        """Blocks down and across a window."""
-        down, across = ((size - 2 * self.margin) // BLOCK for size in self.anchor.shape[1:])
+        """Blocks down and across a part of a window."""
+        down, across = ((size - 2 * self.margin) // BLOCK // self.parts for size in self.anchor.shape[1:])
         return down, across
 
     @property
     def blocks(self) -> tuple[int, int]:
         """Number of windows, and of blocks in each."""
         down, across = self.grid
-        return len(self.anchor), down * across
+        return len(self.anchor), down * across * self.parts**2
+
+    def by_part(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Values of the blocks of every window, shape (n, block, ...), as those of its parts; 0 for deaf ones."""
+        down, across = self.grid
+        rest, parts = values.shape[2:], self.parts
+        split = values.reshape(len(values), parts, down, parts, across, *rest).swapaxes(2, 3)
+        found = split.reshape(-1, down * across, *rest)
+        found[~self.heard] = 0
+        return found
+
+
+def _parted(values: NDArray[S], margin: int, parts: int) -> NDArray[S]:
+    """Windows (n, y, x) cut into parts, each with the whole margin."""
+    around = 2 * margin
+    down, across = ((size - around) // parts for size in values.shape[1:])
+    places = [(k * down, m * across) for k in range(parts) for m in range(parts)]
+    found = np.empty((len(values), len(places), down + around, across + around), values.dtype)
+    for k, (top, left) in enumerate(places):
+        found[:, k] = values[:, top : top + down + around, left : left + across + around]
+    return found.reshape(-1, *found.shape[2:])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -122,13 +160,19 @@ class _Passed:
 
 
 def prepare(
-    anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
+    anchor: PreparedAnchor,
+    item: PixelSource,
+    band: int,
+    boxes: Sequence[Box],
+    lag: Lag,
+    deaf: Collection[Box] = (),
 ) -> tuple[Windows, Windows] | None:
     """Read windows of one size with their margin and band-pass them, at full and at half resolution.
 
-    Windows of which too little is usable are left out; None where no other is left.
+    Windows of which too little is usable are left out; None where no other is left. `deaf` are parts of them that are
+    not worth a fit.
     """
-    raw = _Raw.of(anchor, item, band, boxes, lag)
+    raw = _Raw.of(anchor, item, band, boxes, lag, deaf)
     if raw is None:
         return None
     full, stripes = raw.full()
@@ -136,10 +180,15 @@ def prepare(
 
 
 def prepare_full(
-    anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
+    anchor: PreparedAnchor,
+    item: PixelSource,
+    band: int,
+    boxes: Sequence[Box],
+    lag: Lag,
+    deaf: Collection[Box] = (),
 ) -> Windows | None:
     """The same at full resolution alone."""
-    raw = _Raw.of(anchor, item, band, boxes, lag)
+    raw = _Raw.of(anchor, item, band, boxes, lag, deaf)
     return None if raw is None else raw.full()[0]
 
 
@@ -150,18 +199,27 @@ class _Raw:
     known: Sequence[_Passed | None]
     """The anchor's side of each band-passed, where items before have needed the same."""
     centres: NDArray[np.float64]
+    heard: NDArray[np.bool_]
     first: NDArray[np.float32]
     second: NDArray[np.float32]
     solid: NDArray[np.bool_]
     """Where something stands in both."""
     clear: NDArray[np.bool_]
     """Which pixels may be compared."""
+    parts: int
     bridged: bool
 
     @classmethod
     def of(
-        cls, anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
+        cls,
+        anchor: PreparedAnchor,
+        item: PixelSource,
+        band: int,
+        boxes: Sequence[Box],
+        lag: Lag,
+        deaf: Collection[Box],
     ) -> _Raw | None:
+        parts = parts_for(boxes)
         wide = [grown(box, REACH) for box in boxes]
         first, own = _grounds(anchor, band, wide)
         second, usable = read_stack(item, band, [moved(box, lag) for box in wide])
@@ -181,10 +239,12 @@ class _Raw:
         solid, clear, bridged = bridge(first, second, usable)
         # lines that are dead in the item, or gaps that were filled, change the anchor's side as well
         same = [np.count_nonzero(mask, axis=(1, 2)) == before for mask in (usable, solid)]
+        pieces = [part for k in some for part in parts_of(boxes[int(k)], parts)]
         return cls(
             known=[one if still else None for one, still in zip(known, np.all(same, axis=0), strict=True)],
-            centres=np.array([centre(boxes[int(k)]) for k in some], np.float64),
-            first=first, second=second, solid=solid, clear=clear, bridged=bridged,
+            centres=np.array([centre(part) for part in pieces], np.float64),
+            heard=np.array([part not in deaf for part in pieces]),
+            first=first, second=second, solid=solid, clear=clear, parts=parts, bridged=bridged,
         )  # fmt: skip
 
     def full(self) -> tuple[Windows, tuple[bool, bool]]:
@@ -225,7 +285,8 @@ class _Raw:
             for image in images:
                 level_lines(image, solid, *stripes)
         return Windows(
-            centres=self.centres, anchor=images[0], item=images[1], usable=clear, margin=margin, bridged=self.bridged
+            centres=self.centres, heard=self.heard, anchor=images[0], item=images[1], usable=clear, margin=margin,
+            parts=self.parts, bridged=self.bridged,
         )  # fmt: skip
 
 
@@ -233,8 +294,6 @@ def _grounds(
     anchor: PreparedAnchor, band: int, boxes: Sequence[Box]
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Windows of the anchor and where they are usable, shape (n, y, x)."""
-    if not _is_worth_keeping(boxes):
-        return read_stack(anchor.source, band, boxes)
     grounds = [_ground(anchor, band, box) for box in boxes]
     return np.concatenate([one.values for one in grounds]), np.concatenate([one.usable for one in grounds])
 
@@ -251,8 +310,6 @@ def _all_known(
     anchor: PreparedAnchor, band: int, boxes: Sequence[Box], usable: NDArray[np.bool_]
 ) -> list[_Passed | None]:
     """The anchor band-passed in windows, where what is usable in both scenes is a rectangle without dead lines."""
-    if not _is_worth_keeping(boxes):
-        return [None] * len(boxes)
     found = []
     for box, (top, bottom, left, right) in zip(boxes, rectangles(usable).tolist(), strict=True):
         rectangle = top, bottom, left, right
@@ -260,11 +317,6 @@ def _all_known(
         passed = anchor.kept.of(("passed", band, box, rectangle), make) if bottom else None
         found.append(None if passed is None or passed.images is None else passed)
     return found
-
-
-def _is_worth_keeping(boxes: Sequence[Box]) -> bool:
-    """Whether windows are so large that to look for what was kept of them costs less than to make it anew."""
-    return boxes[0].height * boxes[0].width >= _LARGE
 
 
 @compiled
@@ -333,17 +385,17 @@ def block_equations(
 
     `noise` is the variance, in anchor and item, below which a block counts as flat. Only blocks that keep
     their contrast are heard where `sign` is 1, only those that reverse it where it is -1. The result, shape
-    (n, blocks, 6), is that of `block_sums`.
+    (n, block, 6), is that of `block_sums` for each part of the windows.
     """
     sums = np.zeros((*windows.blocks, 6))
     block_sums(windows.anchor, windows.item, windows.usable, windows.margin, _taps(lag), noise, sums)
     if sign:
         sums[np.sign(sums[..., 0]) != sign] = 0
-    return sums
+    return windows.by_part(sums)
 
 
 def decoys(windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weight of each block a few pixels away from a lag, shape (n, blocks).
+    """Weight of each block of each part of the windows a few pixels away from a lag, shape (n, block).
 
     Blocks of unlike texture correlate too, by chance, but nowhere in particular.
     """
@@ -352,7 +404,7 @@ def decoys(windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64
     block_weights(
         windows.anchor, windows.item, windows.usable, windows.margin, _taps(lag), noise, offsets, weights
     )
-    return weights
+    return windows.by_part(weights)
 
 
 def _taps(lag: NDArray[np.float64]) -> NDArray[np.float32]:

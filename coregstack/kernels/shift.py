@@ -248,7 +248,7 @@ def _agrees(searched: Search, match: _Match, band: int) -> bool:
     lag = Lag.of(*match.joint.lag)
     enough = -(-_ASKED // (first.windows[0].height * first.windows[0].width))
     few = first.windows[:: -(-len(first.windows) // enough)]
-    windows = prepare_full(searched.anchor, searched.item, band, few, lag)
+    windows = prepare_full(searched.anchor, searched.item, band, few, lag, first.deaf)
     if windows is None:
         return True
     apart, covariance = away(windows, np.array([lag.rest_y, lag.rest_x]))
@@ -278,13 +278,14 @@ def _fit_band(searched: Search, found: Found) -> tuple[Windows, Fit] | None:
 
 def _fit_at(anchor: PreparedAnchor, item: PixelSource, one: Found, lag: Lag) -> tuple[Windows, Fit] | None:
     """Windows of a band, read at a lag's whole pixels, and what they say."""
-    windows = prepare(anchor, item, one.band, one.windows, lag)
+    windows = prepare(anchor, item, one.band, one.windows, lag, one.deaf)
     if windows is None:
         return None
     whole = np.array([lag.whole_y, lag.whole_x], np.float64)
     rest = fit(*windows, np.array([lag.rest_y, lag.rest_x]))
     found = rest.lag + whole
-    sample = windows[0].every(_SAMPLE)
+    parts = windows[0].apart()
+    sample = parts.every(_SAMPLE)
     compressed = blocky(sample.anchor, sample.item)
     held, place = held_back(sample, whole, found, item.origin, compressed=compressed)
     fitted = replace(rest, lag=found, local=rest.local + whole, pull=held)
@@ -293,7 +294,7 @@ def _fit_at(anchor: PreparedAnchor, item: PixelSource, one: Found, lag: Lag) -> 
         return windows[0], _among_gaps(fitted, item.origin, compressed=compressed)
     at = np.array(place, np.float64) if place is not None else None
     if at is None:
-        at = _hidden(windows[0], whole, fitted, item.origin, compressed=compressed)
+        at = _hidden(parts, whole, fitted, item.origin, compressed=compressed)
     return windows[0], fitted if at is None else _freed(anchor, item, one, fitted, at)
 
 
@@ -338,11 +339,11 @@ def _freed(
     anchor: PreparedAnchor, item: PixelSource, one: Found, fitted: Fit, place: NDArray[np.float64]
 ) -> Fit:
     """A fit without the pull of a pattern that stays at a lag, or one that says how far it may pull."""
-    windows = prepare(anchor, item, one.band, one.windows, Lag.of(*place))
+    windows = prepare_full(anchor, item, one.band, one.windows, Lag.of(*place), one.deaf)
     found = None
     if windows is not None:
-        full = windows[0]
-        found = unheld(full.anchor, full.item, full.usable, full.margin)
+        parts = windows.apart()
+        found = unheld(parts.anchor, parts.item, parts.usable, parts.margin)
     if found is None or found.content < _MOVING:
         return fitted
     gap = place + found.away - fitted.lag

@@ -12,6 +12,9 @@ from numpy.typing import NDArray
 from coregstack.kernels.rectangles import cut
 from coregstack.model import PixelSource, Shift
 
+_MANY = 10
+"""Fewer windows than this are judged in quarters."""
+
 
 class Box(NamedTuple):
     """Rows ``top`` up to ``bottom`` and columns ``left`` up to ``right`` of the anchor."""
@@ -113,8 +116,7 @@ def grown(box: Box, margin: int) -> Box:
 
 def window_size(area: Box) -> int:
     """Side of the windows, px: smaller in small overlaps, so that there are several of them."""
-    shortest = min(area.height, area.width)
-    return 128 if shortest >= 448 else 64 if shortest >= 160 else 32
+    return 128 if min(area.height, area.width) >= 448 else 64
 
 
 def cells(area: Box, size: int) -> list[Box]:
@@ -133,6 +135,18 @@ def cells(area: Box, size: int) -> list[Box]:
         for y in starts(area.top, area.bottom)
         for x in starts(area.left, area.right)
     ]
+
+
+def parts_for(boxes: Sequence[Box]) -> int:
+    """Parts down and across that each window is judged in: few windows could not outvote a part of themselves."""
+    return 1 if len(boxes) >= _MANY else 2
+
+
+def parts_of(box: Box, parts: int) -> list[Box]:
+    """The parts of a window, row by row."""
+    down, across = box.height // parts, box.width // parts
+    starts = [(box.top + k * down, box.left + m * across) for k in range(parts) for m in range(parts)]
+    return [Box(top, left, top + down, left + across) for top, left in starts]
 
 
 def centre(box: Box) -> Shift:
