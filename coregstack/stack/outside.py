@@ -24,6 +24,7 @@ from coregstack.matching.told import Frames
 from coregstack.model import NO_SHIFT, OUTSIDE
 from coregstack.pixels.scene import Scene
 from coregstack.stack.conform import Stack, conform
+from coregstack.stack.dataset import with_grid
 from coregstack.stack.lookup import names_item
 from coregstack.stack.opening import unreadable_files
 from coregstack.stack.placing import check_lattice, scene_bands, with_match_bands
@@ -169,6 +170,7 @@ def stack_items(stack: Stack, bands: Sequence[int], clear: da.Array | None, fram
 
 def _one_time(anchor: xr.DataArray | xr.Dataset) -> xr.DataArray | xr.Dataset:
     """A scene from outside as a stack of one time."""
+    anchor = with_grid(anchor) if isinstance(anchor, xr.Dataset) else anchor
     scene = anchor if "time" in anchor.dims else anchor.expand_dims(time=1)
     if "clear" in scene.coords and "time" not in scene.coords["clear"].dims:
         scene = scene.assign_coords(clear=scene.coords["clear"].expand_dims(time=1))

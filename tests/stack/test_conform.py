@@ -396,7 +396,7 @@ def test_what_is_no_stack_is_refused(stack: xr.DataArray) -> None:
         r"have to be unique, but these repeat: \['a'\]": None,
         "coordinate 'x' is not evenly spaced": stack.isel(x=[0, 1, 3, 4]),
         "coordinate 'y' is not evenly spaced": stack.isel(y=[0, 0, 0]),
-        "No variable of the Dataset has three dims": xr.Dataset({"a": ("x", [1.0])}),
+        "No variable of the Dataset has the dims": xr.Dataset({"a": ("x", [1.0])}),
         r"Pass the variable that is a stack: dataset\['values'\]": stack.to_dataset(name="values"),
     }
     ids = {"3 ids": ["a", "b"], "have to": ["a", "a", "b"]}

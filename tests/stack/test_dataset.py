@@ -108,6 +108,17 @@ def on_larger_pixels(quality: xr.Dataset) -> xr.Dataset:
     )
 
 
+def test_a_dataset_may_be_the_anchor_from_outside(dataset: xr.Dataset, stack: xr.DataArray) -> None:
+    anchor = (
+        dataset.isel(time=0)
+        .drop_vars(["time", "id", "sun", "notes"], errors="ignore")
+        .reset_coords("spatial_ref")
+    )
+    found = coregstack.estimate(dataset.isel(time=slice(1, None)), anchor).compute()
+    assert found.attrs["anchor"] == "outside"
+    np.testing.assert_allclose(found.shift_y, stack.true_shift_y[1:], atol=0.05)
+
+
 def test_images_in_degrees_keep_their_dims(dataset: xr.Dataset) -> None:
     named = dataset.drop_vars("spatial_ref").rename(x="longitude", y="latitude")
     named = named.assign_coords(

@@ -229,6 +229,22 @@ class TestRuns:
         with rasterio.open(tmp_path / "ours" / "item_2_coreg.tif") as same:
             assert same.res == (7, 7)
 
+    def test_a_coarser_item_is_matched_in_its_own_pixels_and_told_in_those_of_the_anchor(
+        self, place: tuple[list[Path], Path, xr.DataArray], tmp_path: Path
+    ) -> None:
+        paths, reference, _ = place
+        result = coregstack.run_scenes(
+            [*paths, reference], anchor="item_1", output=tmp_path / "out", decide="evidence"
+        )
+        found = result.to_dataframe()
+        assert found.loc["item_1", "status"] == "anchor"
+        # the content of the anchor lies (7, -5) m beside its place, that of the coarser scene where it says
+        assert found.loc["reference", "shift_y"] == pytest.approx(-7 / 3, abs=0.1)
+        assert found.loc["reference", "shift_x"] == pytest.approx(5 / 3, abs=0.1)
+        assert found.loc["item_0", "shift_y"] == pytest.approx(-7 / 3, abs=0.02)
+        with rasterio.open(tmp_path / "out" / "reference_coreg.tif") as moved:
+            assert moved.res == (7, 7)
+
     def test_an_anchor_that_cannot_be_told_from_an_item_is_refused(
         self, place: tuple[list[Path], Path, xr.DataArray], tmp_path: Path
     ) -> None:
