@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -70,8 +70,8 @@ def append(
     Parameters
     ----------
     new_scenes : sequence of path-like, or DataArray
-        GeoTIFF or JPEG 2000 files on any grid; what lies beyond the cube's box is left out. Or a stack on the
-        cube's grid.
+        Files and folders as `coregstack.open_scenes` takes them, on any grid, with the cube's bands; what lies beyond
+        the cube's box is left out. Or a stack on the cube's grid.
     store : path, URL, mapping or zarr Store
         Where `to_zarr` wrote the cube, of an aligned stack whose anchor is one of its items.
     ids, times : sequence, optional
@@ -135,12 +135,14 @@ def append(
         if ids is not None or times is not None:
             raise InvalidRequest("ids and times are those of the stack; pass them only along with files.")
         return _append(new_scenes, store, settings, resampling, storage_options)
-    found = find_scenes(new_scenes, ids=ids, times=times)
-    if found.unusable:
-        raise unreadable_files(found.unusable)
-    return append_scenes(
-        found.scenes, store, settings, resampling=resampling, storage_options=storage_options
-    )
+
+    def opened(bands: Sequence[str]) -> Sequence[Scene]:
+        found = find_scenes(new_scenes, ids=ids, times=times, bands=bands)
+        if found.unusable:
+            raise unreadable_files(found.unusable)
+        return found.scenes
+
+    return _append(opened, store, settings, resampling, storage_options)
 
 
 def append_scenes(
@@ -152,11 +154,11 @@ def append_scenes(
     storage_options: dict[str, Any] | None = None,
 ) -> xr.Dataset:
     """As `append`, of scenes whose headers were read."""
-    return _append(scenes, store, settings, resampling, storage_options)
+    return _append(lambda _: scenes, store, settings, resampling, storage_options)
 
 
 def _append(
-    new: Sequence[Scene] | xr.DataArray,
+    new: Callable[[Sequence[str]], Sequence[Scene]] | xr.DataArray,
     store: Any,
     settings: MatchSettings,
     resampling: Resampling,
@@ -172,7 +174,10 @@ def _append(
 
 
 def _append_to(
-    grown: Grown, new: Sequence[Scene] | xr.DataArray, settings: MatchSettings, resampling: Resampling
+    grown: Grown,
+    new: Callable[[Sequence[str]], Sequence[Scene]] | xr.DataArray,
+    settings: MatchSettings,
+    resampling: Resampling,
 ) -> xr.Dataset:
     array, finished = grown.stack, grown.finished
     cube = conform(array)
@@ -182,7 +187,8 @@ def _append_to(
             f"The cube does not hold its anchor ({anchor or 'it names none'}). New dates can be appended only to "
             "a cube of an aligned stack with the anchor among its items."
         )
-    stack = new if isinstance(new, xr.DataArray) else scenes_on(new, cube)
+    # of products those bands are taken that the cube holds
+    stack = new if isinstance(new, xr.DataArray) else scenes_on(new(cube.bands), cube)
     known = conform(stack)
     _check_scaling(cube.array, known.array)
     fresh = [k for k, item in enumerate(known.ids) if not finished.get(item)]

@@ -183,6 +183,16 @@ def test_items_of_a_collection_name_their_files_alike(dates: list[layouts.Date],
     np.testing.assert_array_equal(stack[0, 0].values[:120, 1:], dates[0].coarse(2)[1])
 
 
+def test_a_cube_takes_new_products_in_its_own_bands(dates: list[layouts.Date], tmp_path: Path) -> None:
+    ids = [layouts.sentinel2_l2a(tmp_path / "in", date) for date in dates[:2]]
+    stack = open_scenes(tmp_path / "in", anchor=ids[0], bands=["B8A", "B05"])
+    coregstack.to_zarr(coregstack.align(stack[:1], anchor=ids[0]), tmp_path / "cube.zarr")
+    quality = coregstack.append(tmp_path / "in", tmp_path / "cube.zarr")
+    assert quality.id.values.tolist() == ids[1:]
+    # the cube has pixels of 20 m
+    np.testing.assert_allclose((quality.shift_y[0], quality.shift_x[0]), np.array(SHIFTS[1]) / 2, atol=0.02)
+
+
 def test_missing_bands_and_pixel_sizes_stop_no_item(dates: list[layouts.Date], tmp_path: Path) -> None:
     ids = [layouts.sentinel2_l2a(tmp_path / "in", date) for date in dates]
     for k, bands in ((1, ("B04", "B02")), (2, ("B02", "B03", "B04", "B08", "TCI"))):
