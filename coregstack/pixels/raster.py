@@ -578,7 +578,7 @@ def name_of(dataset: DatasetReader | WarpedVRT) -> str:
 
 def _broken(dataset: DatasetReader | WarpedVRT, words: str) -> CoregError:
     """The error of what cannot be read: of a file behind an address the reason that its server gave."""
-    remote = next((file for name, file in _REMOTE.items() if name in dataset.name), None)
+    remote = next((file for name, file in list(_REMOTE.items()) if name in dataset.name), None)
     return UnreadableFile(words) if remote is None or remote.failure is None else remote.failure
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+import logging
 import os
 import re
 import tempfile
@@ -26,6 +27,8 @@ from coregstack.untrusted.addresses import WEB, Address, without_secrets
 from coregstack.untrusted.limits import FILES, REQUEST_SECONDS
 
 T = TypeVar("T")
+
+log = logging.getLogger(__name__)
 
 _BLOCK = 2**16
 """Bytes that are kept together; the first are fetched when a file is opened, and hold most headers."""
@@ -225,6 +228,7 @@ class RemoteFile:
             for some in answer.stream(min_chunk_size=_AHEAD * _BLOCK):
                 file.write(some)
 
+        log.info("%s: its server gives no ranges, so that all of it is fetched", self.address)
         file = tempfile.TemporaryFile()  # noqa: SIM115 (it is closed with this object)
         try:
             asked(self.address, ask)

@@ -14,6 +14,7 @@ from coregstack.pixels.remote import objects_below, require_obstore
 from coregstack.untrusted.addresses import WEB, Address, is_pattern, typed
 from coregstack.untrusted.folders import walked
 from coregstack.untrusted.given import given_list, given_path
+from coregstack.untrusted.names import torn_address
 
 _RASTERS = (".tif", ".tiff", ".jp2")
 """Endings of the files that a folder stands for."""
@@ -61,6 +62,8 @@ def _files(given: Any) -> list[str]:
     name = typed(given)
     if isinstance(name, Address):
         return _addresses(name)
+    if torn_address(name) and not os.path.lexists(name):
+        raise InvalidRequest(f"{name!r} is an address that lacks a slash, as Path takes it: give it as text.")
     if os.path.isdir(name):
         return _in_folder(name)
     if not is_pattern(name) or os.path.lexists(name):

@@ -94,6 +94,14 @@ def test_the_anchor_may_be_named_by_its_address(server: WebServer) -> None:
     assert SECRET not in str(found.value)
 
 
+def test_an_address_that_went_through_path_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidRequest, match="give it as text"):
+        open_scenes([Path("https://example.org/a.tif")], anchor=0)
+    monkeypatch.chdir(tmp_path)
+    Path("http:.tif").touch()
+    assert expanded("http:.tif") == ["http:.tif"]
+
+
 def test_web_servers_are_not_asked_what_they_hold(server: WebServer) -> None:
     for name in ("", "*.tif"):
         with pytest.raises(InvalidRequest, match="web server does not tell"):
