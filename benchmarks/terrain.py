@@ -4,6 +4,7 @@
     python benchmarks/terrain.py --quick                    a smoke test of seconds
     python benchmarks/terrain.py --rows "6 dates" "no relief"
     python benchmarks/terrain.py --only time                seconds of one core a date of 2000 x 2000
+    python benchmarks/terrain.py --only mean                stacks with a noisy anchor, by datum="mean"
 
 Dates are block means of a real scene, seen at positions that a known displacement gives at its fine resolution: a
 shift of up to 2 px, and a relief of all scales down to 6 px times the view of the date. Columns: root mean square over
@@ -32,6 +33,7 @@ from coregstack.matching.assess import Reference, assess, prepare
 from coregstack.matching.options import MatchOptions
 from coregstack.model import NO_SHIFT, ItemQuality
 from coregstack.network.dates import conclude_date, match_date, place_dates
+from coregstack.network.datum import find_datum
 from coregstack.pixels.scene import MatchPixels
 
 OPTIONS = MatchOptions(bands=(0,), threshold=1.0, decide="evidence")
@@ -217,6 +219,40 @@ def times(side: int, count: int) -> None:
     row("terrain, beyond one shift", f"{terrain - shift:.2f}")
 
 
+def noisy_anchors(stacks: int, count: int) -> None:
+    """Print the error of dates relative to the anchor and to the mean of all, where the anchor has 20 % noise."""
+    rng = np.random.default_rng(11)
+    errors: dict[str, list[NDArray[np.float64]]] = {"anchor": [], "mean": []}
+    for k in range(stacks):
+        fine = cases.read(*SCENES[k % len(SCENES)])[: 96 * FACTOR, : 96 * FACTOR]
+        shape = (2, *(n // FACTOR - 16 for n in fine.shape))
+        reference = prepare(pixels(cases.noisy(seen(fine, np.zeros(shape)).astype(np.float32), 0.2, rng)))
+        truth, found, sigma = (np.zeros((count + 1, 2)) for _ in range(3))
+        for t in range(1, count + 1):
+            truth[t] = rng.uniform(-1, 1, 2)
+            date = seen(fine, np.broadcast_to(-truth[t][:, None, None], shape)).astype(np.float32)
+            one = match_date(reference, pixels(cases.noisy(date, 0.05, rng)), OPTIONS, learn=False).found
+            if one.shift is None or one.sigma is None:
+                raise RuntimeError(f"a date of stack {k} was refused: {one.reason}")
+            found[t], sigma[t] = one.shift, one.sigma
+        datum = find_datum(found, sigma, np.ones(count + 1, bool), 0)
+        errors["anchor"].append((found - truth)[1:])
+        errors["mean"].append((found - datum.shift - (truth - truth.mean(axis=0)))[1:])
+    fixed = np.array(errors["anchor"])
+    # own noise of the dates from how they differ in a stack, that of the anchor from how their means do
+    own = fixed.var(axis=1, ddof=1).mean()
+    shared = np.square(fixed.mean(axis=1)).mean() - own / count
+    theory = np.sqrt((own * (1 - 1 / (count + 1)) + shared / (count + 1) ** 2) / (own + shared))
+    rms = {name: np.sqrt(np.square(some).mean()) for name, some in errors.items()}
+    row = table(
+        f"{stacks} stacks of {count} dates, 5 % noise, the anchor's 20 %", "rms error along an axis, px"
+    )
+    row("datum='anchor'", f"{rms['anchor']:.4f}")
+    row("datum='mean'", f"{rms['mean']:.4f}")
+    row("falls to", f"{rms['mean'] / rms['anchor']:.3f}")
+    row("by theory", f"{theory:.3f}")
+
+
 def scenes_of(quick: bool) -> Iterator[tuple[str, int]]:
     """Real scenes that stacks are made of."""
     yield from SCENES[1:2] if quick else SCENES
@@ -229,7 +265,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="one stack of six dates")
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--only", nargs="+", choices=("made", "time"))
+    parser.add_argument("--only", nargs="+", choices=("made", "time", "mean"))
     parser.add_argument("--side", type=int, default=2000, help="of the scenes whose time is taken, px")
     options = parser.parse_args()
     if options.quick:
@@ -238,6 +274,7 @@ def main() -> None:
     parts = {
         "made": lambda: made_stacks(options.rows, list(scenes_of(quick=False))),
         "time": lambda: times(options.side, 8),
+        "mean": lambda: noisy_anchors(30, 12),
     }
     for name in options.only or parts:
         parts[name]()

@@ -50,6 +50,8 @@ _OFF_CENTRE = 1.0
 """A block tells the displacement of its texture, which lies about its centre by this much along an axis, px rms."""
 _ASTRAY = 2.0
 """A field that is longer by this factor than those of most dates counts no more than one of this length."""
+_LEAST = 0.03
+"""Patterns that displace by less, px rms, are what the method itself gets wrong for one texture and another shift."""
 _MINOR = 0.15
 """Patterns of less than this part of the largest are second-order effects of it."""
 _FOLDS = 4
@@ -129,7 +131,7 @@ def find_terrain(dates: Sequence[Told | None], frame: tuple[int, int], lattice: 
     ]
     count = min(int(simplest(candidates, errors).model), *(fit.important for fit in fits))
     if count == 0:
-        words = "the dates have no pattern in common that predicts regions left out"
+        words = f"the dates have no pattern of {_LEAST:g} px or more in common that predicts regions left out"
         return Terrain(patterns=None, numbers=nothing, reason=words)
     fit = _Fit.of(heard, lattice, fits[1].priors[:count], _ROUNDS)
     told = iter(fit.numbers)
@@ -213,11 +215,12 @@ class _Fit:
 
     @property
     def important(self) -> int:
-        """How many patterns are no second-order effects of the largest."""
+        """How many patterns are worth following, and no second-order effects of the largest."""
         sizes = [
             np.square([n.values[:, LINEAR + k] for n in self.numbers]).mean() for k in range(len(self.found))
         ]
-        return int(np.count_nonzero(np.sqrt(sizes) >= _MINOR * np.sqrt(max(sizes))))
+        lengths = np.sqrt(2 * np.array(sizes))
+        return int(np.count_nonzero(lengths >= max(_LEAST, _MINOR * lengths.max())))
 
     def functions(self) -> NDArray[np.float64]:
         """1, y, x and the patterns at the blocks."""
