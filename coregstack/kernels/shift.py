@@ -65,6 +65,8 @@ _TOWARDS = 0.05
 """Content that seems to lie nearer to a pattern than the fit, by more than this, is not pulled by it, px."""
 _MOVING = 0.1
 """Part of the images that has to move for its shift to be known beside a pattern."""
+_VAGUE = 0.1
+"""Largest sigma, px, with which a split that agrees with a fit says anything of it."""
 _BLOCKS = 1 / 3
 """Part of what the split says of the blocks of a compression, which it does not know well, that they may pull."""
 _HEARD = 0.8
@@ -348,6 +350,8 @@ def _freed(
         return fitted
     gap = place + found.away - fitted.lag
     if np.hypot(*gap) < _SAME + 2 * np.hypot(*found.sigma):
+        if max(found.sigma) > _VAGUE:
+            return fitted
         # two ways agree: the pattern pulls by no more than they differ
         known = np.maximum(np.square(gap), np.square(found.sigma / 2)) * (_BLOCKS**2 if found.blocky else 1.0)
         wider = np.diag(np.maximum(known, np.diag(fitted.covariance)))
