@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Callable, Iterable
-from html import unescape
 from pathlib import Path
 
-from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import CoregError, UnreadableFile
 from coregstack.export.files import inside, staged
 from coregstack.export.geopackage import write_layer
 from coregstack.export.plan import ItemReport
-from coregstack.export.vrt import ENDING
+from coregstack.export.vrt import ENDING, described_box
 from coregstack.geometry.lattice import crs_of, same_crs
 from coregstack.model import Status
 
 INDEX = "index.gti.gpkg"
 """Its name in an output folder, by whose ending GDAL knows it."""
 
-_HEAD = 2**16
-"""Bytes in which a description of our own has said where it lies."""
-_SIZE = re.compile(r'rasterXSize="(\d+)" rasterYSize="(\d+)"')
-_SYSTEM = re.compile(r"<SRS\b[^>]*>([^<]*)</SRS>")
-_PLACE = re.compile(r"<GeoTransform>([^<]*)</GeoTransform>")
 _ALIGNED = (Status.ANCHOR, Status.ALREADY_ALIGNED, Status.COREGISTERED)
 _FIELDS = {"location": "TEXT", "item": "TEXT", "time": "TEXT", "status": "TEXT"}
 
@@ -59,7 +50,7 @@ def write_index(
         name = next((file.path for file in report.files if file.path.endswith(ENDING)), None)
         if name is None or report.quality.status not in _ALIGNED:
             continue
-        box = _box(inside(output, name))
+        box = described_box(inside(output, name))
         if same_crs(box, anchor):
             boxes.append(box)
             rows.append((_outline(box), [name, report.id, time_of(report.id), str(report.quality.status)]))
@@ -76,22 +67,6 @@ def write_index(
             rows=rows,
             bounds=bounds,
         )
-
-
-def _box(path: Path) -> GeoBox:
-    """Where a description of our own says that its pixels lie."""
-    try:
-        with path.open(encoding="utf-8") as file:
-            text = file.read(_HEAD)
-        size, system, place = (pattern.search(text) for pattern in (_SIZE, _SYSTEM, _PLACE))
-        if size is None or system is None or place is None:
-            raise ValueError("it does not say where it lies")
-        numbers = [float(number) for number in place[1].split(",")]
-        return GeoBox((int(size[2]), int(size[1])), Affine.from_gdal(*numbers), unescape(system[1]))
-    except CoregError:
-        raise
-    except (OSError, ValueError, TypeError) as error:
-        raise UnreadableFile(f"{str(path)!r} cannot be put into the tile index ({error}).") from error
 
 
 def _outline(box: GeoBox) -> bytes:

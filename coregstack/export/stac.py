@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from odc.geo.geobox import GeoBox
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
@@ -19,6 +20,7 @@ from coregstack.export.evidence import kept_evidence
 from coregstack.export.files import inside
 from coregstack.export.plan import ItemReport, WrittenFile, written
 from coregstack.export.sidecar import displacement_name, sidecar_name
+from coregstack.export.vrt import ENDING, described_box
 from coregstack.geometry.globe import bounds, on_globe
 from coregstack.geometry.lattice import same_crs
 from coregstack.geometry.validarea import outline
@@ -49,6 +51,7 @@ _MEDIA = {
     ".tiff": "image/tiff; application=geotiff",
     ".jp2": "image/jp2",
     ".json": "application/json",
+    ".vrt": "application/x-gdal-vrt+xml",
     ".xml": "application/xml",
     ".txt": "text/plain",
     ".csv": "text/csv",
@@ -165,10 +168,11 @@ def _item(
     pystac: Any, report: ItemReport, root: Path, folder: Path, anchor: str, time: datetime
 ) -> pystac.Item:
     headers = {file.path: _header(root / file.path) for file in report.files}
-    image = next((header for header in headers.values() if header is not None), None)
+    boxes = {path: box for path, header in headers.items() if (box := _box(root / path, header)) is not None}
+    image = next(iter(boxes.values()), None)
     kept = kept_evidence(root, report.id)
     area = None if kept is None else kept.area
-    geometry, bbox = (None, None) if image is None or image.box.crs is None else _extent(image, area)
+    geometry, bbox = (None, None) if image is None or image.crs is None else _extent(image, area)
     item: Item = pystac.Item(
         id=report.id,
         geometry=geometry,
@@ -187,8 +191,9 @@ def _item(
         header = headers[file.path]
         key = _key(file, report, item.assets)
         asset = _asset(pystac, key, file, header, os.path.relpath(root / file.path, folder))
-        if header is not None and image is not None and header is not image:
-            asset.extra_fields |= _projection(header, than=image)
+        box = boxes.get(file.path)
+        if box is not None and image is not None and box is not image:
+            asset.extra_fields |= _projection(box, than=image)
         item.add_asset(key, asset)
         if "eo:bands" in asset.extra_fields and EXTENSIONS["eo"] not in item.stac_extensions:
             item.stac_extensions.append(EXTENSIONS["eo"])
@@ -212,7 +217,7 @@ def _asset(pystac: Any, key: str, file: WrittenFile, header: RasterHeader | None
         fields["file:checksum"] = _SHA256 + file.sha256
     kind = file.annotations.get("planet/asset_type", "")
     role = file.annotations.get(ASSET_ROLE, "")
-    if header is None or key == _DISPLACEMENT:
+    if (header is None and not file.path.endswith(ENDING)) or key == _DISPLACEMENT:
         roles = ["metadata"]
     elif role or kind.endswith(("udm", "udm2")):
         roles = [role or "data-mask"]
@@ -250,10 +255,9 @@ def _bands(header: RasterHeader) -> list[dict[str, Any]]:
     return bands
 
 
-def _projection(header: RasterHeader, than: RasterHeader | None = None) -> dict[str, Any]:
+def _projection(box: GeoBox, than: GeoBox | None = None) -> dict[str, Any]:
     """Fields of the projection extension; only those that differ from another raster's."""
-    box = header.box
-    if than is not None and box == than.box:
+    if than is not None and box == than:
         return {}
     affine = box.affine
     fields: dict[str, Any] = {
@@ -261,7 +265,7 @@ def _projection(header: RasterHeader, than: RasterHeader | None = None) -> dict[
         "proj:transform": [affine.a, affine.b, affine.c, affine.d, affine.e, affine.f],
         "proj:bbox": list(box.boundingbox.bbox),
     }
-    if box.crs is not None and (than is None or not same_crs(box, than.box)):
+    if box.crs is not None and (than is None or not same_crs(box, than)):
         code = box.crs.to_epsg()
         fields["proj:code"] = None if code is None else f"EPSG:{code}"
         if code is None:
@@ -269,11 +273,9 @@ def _projection(header: RasterHeader, than: RasterHeader | None = None) -> dict[
     return fields
 
 
-def _extent(
-    image: RasterHeader, area: ValidArea | None
-) -> tuple[dict[str, Any], list[float]] | tuple[None, None]:
+def _extent(image: GeoBox, area: ValidArea | None) -> tuple[dict[str, Any], list[float]] | tuple[None, None]:
     """Where a raster is valid in longitude and latitude, and its bounds: its whole outline if that is not known."""
-    found = on_globe(area or outline(image.box)) or on_globe(outline(image.box))
+    found = on_globe(area or outline(image)) or on_globe(outline(image))
     if found is None:
         return None, None
     boxes = [[*np.min(part, axis=0), *np.max(part, axis=0)] for part in found.parts]
@@ -348,6 +350,16 @@ def _header(path: Path) -> RasterHeader | None:
         return None
     try:
         return raster.read_header(path)
+    except CoregError:
+        return None
+
+
+def _box(path: Path, header: RasterHeader | None) -> GeoBox | None:
+    """Where a file lies, as its header says, or a description of our own."""
+    if header is not None or path.suffix != ENDING:
+        return None if header is None else header.box
+    try:
+        return described_box(path)
     except CoregError:
         return None
 

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from html import unescape
 from pathlib import Path, PurePosixPath
 from xml.sax.saxutils import escape
 
@@ -17,7 +18,7 @@ from rasterio.io import DatasetReader
 from rasterio.shutil import copy as gdal_copy
 from rasterio.vrt import WarpedVRT
 
-from coregstack.errors import InvalidRequest, UnreadableFile
+from coregstack.errors import CoregError, InvalidRequest, UnreadableFile
 from coregstack.export.files import staged
 from coregstack.export.movement import Movement, fill_values, output_box
 from coregstack.export.plan import Asset, Content, ItemPlan
@@ -37,7 +38,11 @@ ONE_SHIFT = (
 )
 """Why a displacement that varies cannot be described."""
 
-_PLACE = re.compile(r"<GeoTransform>[^<]*</GeoTransform>")
+_HEAD = 2**16
+"""Bytes in which a description of our own has said where it lies."""
+_SIZE = re.compile(r'rasterXSize="(\d+)" rasterYSize="(\d+)"')
+_SYSTEM = re.compile(r"<SRS\b[^>]*>([^<]*)</SRS>")
+_PLACE = re.compile(r"<GeoTransform>([^<]*)</GeoTransform>")
 _FILE = re.compile(r"<(SourceFilename|SourceDataset)\b[^>]*>[^<]*</\1>")
 _VIRTUAL = {"https": "/vsicurl/", "http": "/vsicurl/", "s3": "/vsis3/", "gs": "/vsigs/", "az": "/vsiaz/"}
 """What GDAL puts before names of files that it reads over the network, by kind of address."""
@@ -100,6 +105,28 @@ def write_vrt(
         text = _PLACE.sub(f"<GeoTransform>{numbers}</GeoTransform>", text, count=1)
         text = _FILE.sub(rf'<\1 relativeToVRT="{int(relative)}">{_literal(escape(name))}</\1>', text)
         temporary.write_text(text, encoding="utf-8")
+
+
+def described_box(path: Path) -> GeoBox:
+    """Where a description of our own says that its pixels lie.
+
+    Raises
+    ------
+    UnreadableFile
+        If it does not say so.
+    """
+    try:
+        with path.open(encoding="utf-8") as file:
+            text = file.read(_HEAD)
+        size, system, place = (pattern.search(text) for pattern in (_SIZE, _SYSTEM, _PLACE))
+        if size is None or system is None or place is None:
+            raise ValueError("no size, CRS or geotransform")
+        numbers = [float(number) for number in place[1].split(",")]
+        return GeoBox((int(size[2]), int(size[1])), Affine.from_gdal(*numbers), unescape(system[1]))
+    except CoregError:
+        raise
+    except (OSError, ValueError, TypeError) as error:
+        raise UnreadableFile(f"{str(path)!r} does not say where it lies ({error}).") from error
 
 
 @contextmanager
