@@ -1,6 +1,6 @@
 // A displacement that varies over the scene: what it leaves, its length and its sigma on small maps, and its arrows.
-const MODELS = { shift: "one shift", affine: "affine map", field: "displacement field" };
-const MOVED_BY = { affine: "the affine map", field: "the field" };
+const MODELS = { shift: "one shift", affine: "affine map", field: "displacement field", terrain: "common patterns" };
+const MOVED_BY = { affine: "the affine map", field: "the field", terrain: "the patterns" };
 const movedBy = (item) => MOVED_BY[item.model] || "the shift";
 
 // Dark to bright, told apart by everyone and in grey too (cividis, sampled).
