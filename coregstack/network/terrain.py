@@ -130,10 +130,14 @@ def find_terrain(dates: Sequence[Told | None], frame: tuple[int, int], lattice: 
         for k in range(most + 1)
     ]
     count = min(int(simplest(candidates, errors).model), *(fit.important for fit in fits))
-    if count == 0:
+    fit = None
+    while count and (fit is None or fit.important < count):
+        # in all dates together a pattern may turn out to be less than in either half
+        count = count if fit is None else fit.important
+        fit = _Fit.of(heard, lattice, fits[1].priors[:count], _ROUNDS) if count else None
+    if fit is None:
         words = f"the dates have no pattern of {_LEAST:g} px or more in common that predicts regions left out"
         return Terrain(patterns=None, numbers=nothing, reason=words)
-    fit = _Fit.of(heard, lattice, fits[1].priors[:count], _ROUNDS)
     told = iter(fit.numbers)
     return Terrain(
         patterns=fit.patterns(),
