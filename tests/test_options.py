@@ -39,6 +39,9 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
 DIFFERENT = {
     ("append", "method"): "a cube knows the places of its dates already, and new ones are held to them",
     ("run_scenes", "anchor"): "a run has to know its anchor",
+    ("open_scenes", "mask"): "of files a mask is a file too, or values of one",
+    ("run_scenes", "mask"): "of files a mask is a file too, or values of one",
+    ("inspect_folder", "mask"): "of files a mask is a file too, or values of one",
     ("StackPlots.field", "model"): "an item is shown by the model that it was aligned by",
     ("StackPlots.field", "ax"): "it draws into several axes",
     ("open_scenes", "anchor"): "a stack lies on the grid of its anchor",

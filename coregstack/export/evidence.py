@@ -118,10 +118,17 @@ def _evidence_from_json(value: dict[str, Any]) -> Evidence:
         chips=None if value["chips"] is None else _pair(value["chips"]),
         overview=tuple(int(size) for size in value["overview"]),
         origin=_pair(value["origin"]),
-        factor=float(value["factor"]),
+        factor=_finite(value["factor"]),
         against=None if value["against"] is None else str(value["against"]),
         **residuals,
     )
+
+
+def _finite(value: Any) -> float:
+    number = float(value)
+    if not 0 < number < np.inf:
+        raise ValueError(f"{value} is no size")
+    return number
 
 
 def _pair(values: Any) -> Shift:

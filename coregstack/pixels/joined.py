@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from xml.etree import ElementTree
+from xml.sax.saxutils import unescape
 
 from rasterio.dtypes import dtype_rev, typename_fwd
 from rasterio.io import DatasetReader
+
+_SOURCE = re.compile(r"<SourceFilename[^>]*>([^<]*)<")
 
 
 def joined_text(files: Sequence[DatasetReader]) -> str:
@@ -41,4 +45,5 @@ def first_of(name: str) -> str:
     """The first file of what `joined_text` describes; any other name as it is."""
     if not name.startswith("<VRTDataset"):
         return name
-    return ElementTree.fromstring(name).findtext(".//SourceFilename") or name
+    found = _SOURCE.search(name)
+    return unescape(found[1]) if found else name

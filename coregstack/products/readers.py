@@ -27,7 +27,8 @@ READERS: Mapping[str, Reader] = {
 GROUP = "coregstack.products"
 """Entry points of packages that bring readers of their own; these are asked first."""
 
-_OWN = ("_coreg_qa_metadata.json", "_coreg_displacement.tif")
+OWN = ("_coreg_qa_metadata.json", "_coreg_displacement.tif")
+"""Ends of the names of files that runs write beside scenes: among scenes of a folder they are none."""
 """Ends of names of files that runs write."""
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z")
 """Ends of names of archives: what they hold is not looked at."""
@@ -70,7 +71,7 @@ def find_items(paths: Iterable[PurePosixPath], assets: str | None = None) -> Fou
     >>> item.id, [file.bands for file in item.files]
     ('LC08_L1TP_190027_20200620_20200707_02_T1', [('red',), ()])
     """
-    order = list(dict.fromkeys(path for path in paths if not path.name.lower().endswith(_OWN)))
+    order = list(dict.fromkeys(path for path in paths if not path.name.lower().endswith(OWN)))
     archives = [path for path in order if path.name.lower().endswith(_ARCHIVES)]
     order = [path for path in order if path not in set(archives)]
     left = dict.fromkeys(order)

@@ -21,7 +21,7 @@ from coregstack.pixels.scene import Scene
 from coregstack.products.item import ProductFile, ProductItem
 from coregstack.products.masks import AskedMask, asked_masks, rule_of
 from coregstack.products.plans import item_plan, planned
-from coregstack.products.readers import find_items
+from coregstack.products.readers import OWN, find_items
 from coregstack.stack.inputs import Place, find_inputs
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import Unusable, found_time, given_time, read_headers, to_datetime64
@@ -138,7 +138,8 @@ def _with_named(
     items: Sequence[ProductItem], others: Sequence[PurePosixPath], places: Mapping[PurePosixPath, Place]
 ) -> tuple[list[ProductItem], list[PurePosixPath]]:
     """Items, those among them that no layout knows but a user names: such a file is refused when it is opened."""
-    named = [path for path in others if places[path].named]
+    left = {*others, *(path for path in places if path.name.lower().endswith(OWN))}
+    named = [path for path, place in places.items() if place.named and path in left]
     order = {path: k for k, path in enumerate(places)}
     more = [
         ProductItem(
