@@ -15,6 +15,7 @@ from coregstack.kernels.kept import Kept
 from coregstack.kernels.overview import PreparedAnchor, factor_for
 from coregstack.kernels.refine import Windows, prepare, prepare_full
 from coregstack.kernels.spread import beyond_noise
+from coregstack.kernels.standin import chosen_bands
 from coregstack.kernels.static import pull
 from coregstack.kernels.unheld import blocky, lopsided, unheld
 from coregstack.kernels.windows import Box, Lag, overlap
@@ -136,7 +137,7 @@ def estimate_shift(
         limit = shift_limit(area, max_shift)
         reach = max(quarter[0], limit[0]), max(quarter[1], limit[1])
         searched = Search(anchor=anchor, item=item, area=area, reach=reach, budget=_BUDGET)
-        bands = range(min(anchor.source.bands, item.bands))
+        bands = chosen_bands(anchor.source, item)
         known = _first_alone(searched, bands) or _matched(searched, bands)
         fits, joint, ties = known.fits, known.joint, known.ties
         shift = Shift(joint.lag[0] - item.origin.y, joint.lag[1] - item.origin.x)

@@ -17,9 +17,10 @@ from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
+from coregstack.kernels.standin import MATCH_BANDS
 from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure
 from coregstack.matching.estimators import OWN, estimator_name
-from coregstack.matching.options import MATCH_BANDS, MatchOptions
+from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
 from coregstack.matching.told import told_estimate, told_evidence, told_remark
 from coregstack.model import (

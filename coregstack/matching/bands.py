@@ -8,8 +8,9 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 
 from coregstack.errors import InvalidRequest
+from coregstack.kernels.standin import MATCH_BANDS
 from coregstack.matching.choices import Band
-from coregstack.matching.options import MATCH_BANDS, MatchOptions, MatchSettings, match_bands
+from coregstack.matching.options import MatchOptions, MatchSettings, match_bands
 from coregstack.pixels.raster import RasterHeader
 from coregstack.untrusted.bandnames import (
     file_names_classes,
@@ -74,6 +75,12 @@ class BandPairs:
     """Positions among the item's bands."""
     options: MatchOptions
     """How they are matched; its bands are counted among these pairs."""
+
+    def held(self, room: int) -> BandPairs:
+        """The same where an item has room for so many bands in memory: of more, none stands in for others."""
+        if self.options.mean or len(self.item) <= room:
+            return self
+        return replace(self, anchor=self.anchor[:MATCH_BANDS], item=self.item[:MATCH_BANDS])
 
 
 def image_bands(header: RasterHeader, known: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -245,11 +252,10 @@ def _pairs(
 ) -> BandPairs:
     given = {field.name: getattr(settings, field.name) for field in fields(MatchSettings)}
     given["band"] = "mean" if mean else 0
-    kept = pairs if mean else pairs[:MATCH_BANDS]
     return BandPairs(
-        anchor=tuple(mine for mine, _ in kept),
-        item=tuple(other for _, other in kept),
-        options=MatchOptions(**given, bands=tuple(range(len(kept))), names=tuple(names[: len(kept)])),
+        anchor=tuple(mine for mine, _ in pairs),
+        item=tuple(other for _, other in pairs),
+        options=MatchOptions(**given, bands=tuple(range(len(pairs))), names=tuple(names)),
     )
 
 

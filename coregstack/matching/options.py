@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coregstack.errors import AnchorNotFound, InvalidRequest
+from coregstack.kernels.standin import MATCH_BANDS
 from coregstack.matching.choices import (
     ANCHOR_DATUM,
     DECISIONS,
@@ -37,8 +38,11 @@ if TYPE_CHECKING:
 RED_NAMES = ("b4", "sr_b4")
 """What the band may be called, in lower case, that is scored unless another is asked for or one is known to be red."""
 
-MATCH_BANDS = 4
-"""The estimator uses at most this many bands."""
+_MANY = 10
+"""Stacks of more bands than this are asked for others where those that are matched are dead."""
+
+_CANDIDATES = 12
+"""Bands of such a stack that are matched or stand in for others."""
 
 _NUMBERS = (int, float, np.integer, np.floating)
 
@@ -158,7 +162,8 @@ class MatchOptions(MatchSettings):
     """How items are matched, scored and decided on, of a stack of known bands; `band` is a position or "mean"."""
 
     bands: tuple[int, ...]
-    """Match bands, counted among the stack's bands; the first is the one that is scored."""
+    """Match bands, counted among the stack's bands; the first is the one that is scored. More than a few stand in
+    where the first ones hold no image."""
     names: tuple[str, ...] = ()
     """What the match bands are called in what is told of an item; empty where that is not known."""
 
@@ -194,6 +199,11 @@ class MatchOptions(MatchSettings):
     def mean(self) -> bool:
         """Whether the mean of the bands is the match image."""
         return self.band == "mean"
+
+    @property
+    def at_once(self) -> int:
+        """How many of the bands are needed in any case."""
+        return len(self.bands) if self.mean else min(len(self.bands), MATCH_BANDS)
 
 
 def checked_nearest(nearest: Sequence[str | int]) -> tuple[str | int, ...]:
@@ -264,7 +274,8 @@ def match_bands(bands: Sequence[str], band: str | int | None) -> tuple[tuple[int
     Returns
     -------
     positions : tuple of int
-        At most `MATCH_BANDS`, the others spread evenly.
+        At most `MATCH_BANDS`, the others spread evenly. Of more than ten bands, behind them those that stand in
+        where these hold no image, spread as evenly.
     mean : bool
 
     Raises
@@ -294,6 +305,11 @@ def match_bands(bands: Sequence[str], band: str | int | None) -> tuple[tuple[int
             f"(positions 0 to {count - 1}), and 'mean' stands for the mean of all."
         )
     others = [k for k in range(count) if k != first]
-    take = min(MATCH_BANDS - 1, len(others))
-    picked = [others[int(i)] for i in np.linspace(0, len(others) - 1, take).round()] if take > 0 else []
-    return (first, *picked), False
+    picked = _spread(others, MATCH_BANDS - 1)
+    rest = [k for k in others if k not in picked] if count > _MANY else []
+    return (first, *picked, *_spread(rest, _CANDIDATES - MATCH_BANDS)), False
+
+
+def _spread(bands: Sequence[int], most: int) -> list[int]:
+    """At most so many of some bands, spread evenly."""
+    return [bands[int(i)] for i in np.linspace(0, len(bands) - 1, min(most, len(bands))).round()]

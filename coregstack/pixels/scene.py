@@ -15,6 +15,7 @@ from rasterio.io import DatasetReader
 from coregstack.geometry.lattice import footprint, frame_bounds, offset, same_pixels
 from coregstack.geometry.validarea import looked_at, looks, valid_area
 from coregstack.kernels.sources import ArraySource
+from coregstack.kernels.standin import MATCH_BANDS
 from coregstack.model import NO_SHIFT, Move, Shift, ValidArea
 from coregstack.pixels import raster
 from coregstack.pixels.bandcache import CACHE_BYTES, BandCache, cache_bands, file_of
@@ -304,8 +305,13 @@ def load_match(
     raster.check_size(scene.image.path, window[2:])
     raster.check_read(scene.image.path, window[2] * window[3] * np.dtype(scene.image.dtype).itemsize)
     with file_of(scene.image, cache, alone=alone) as dataset:
-        read = _native_bands if native else _warped_bands
-        values, valid, empty = read(item, dataset, cache, bands, window)
+        if native:
+            # what only stands in for other bands is read where it is asked for
+            at_once = [item.indexes[b] for b in (bands if mean else bands[:MATCH_BANDS])]
+            kept = cache or cache_bands(dataset, scene.image, at_once, window).closed()
+            values, valid, empty = _native_bands(item, dataset, kept, bands, window)
+        else:
+            values, valid, empty = _warped_bands(item, dataset, bands, window)
         glance = looked_at(valid) if complete else _glance(scene, dataset, cache, item.indexes[bands[0]])
     whole = None if glance is None else (glance, box if complete else scene.image.box)
     usable = valid
@@ -338,15 +344,13 @@ def _glance(
 def _native_bands(
     item: PlacedScene,
     dataset: DatasetReader,
-    cache: BandCache | None,
+    cache: BandCache,
     bands: tuple[int, ...],
     window: tuple[int, int, int, int],
 ) -> tuple[Any, NDArray[np.bool_], float | None]:
     """Match bands as they lie in the file, where the first that holds anything is valid, and their nodata value."""
     scene, (row, col, *shape) = item.scene, window
     indexes = tuple(item.indexes[b] for b in bands)
-    if cache is None:
-        cache = cache_bands(dataset, scene.image, indexes, window).closed()
     values = FileBands(raster=cache, indexes=indexes, window=window)
     valid = _valid_somewhere(values, scene.nodata)
     if scene.image.alpha is not None or scene.image.internal_mask:
@@ -357,7 +361,6 @@ def _native_bands(
 def _warped_bands(
     item: PlacedScene,
     dataset: DatasetReader,
-    cache: BandCache | None,
     bands: tuple[int, ...],
     window: tuple[int, int, int, int],
 ) -> tuple[Any, NDArray[np.bool_], float | None]:

@@ -150,7 +150,7 @@ def run_items(
         log_report(report)
     reports = dict(done)
     undone = _undone(plans, settings)
-    bands = max((len(group.options.bands) for group in groups), default=1)
+    bands = max((group.options.at_once for group in groups), default=1)
     need = scene_bytes(anchor, [scenes[i] for i in order if i in scenes], bands)
     for report in compute_items(
         parts, progress, total=len(plans), before=len(done), ids=order, undone=undone, need=need

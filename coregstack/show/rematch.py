@@ -70,7 +70,8 @@ class Rematch:
 
     def pixels(self, k: int) -> MatchPixels:
         """Match pixels of an item, placed where they lay before alignment."""
-        bands = self.bands.anchor if k == self.anchor else self.bands.item
+        pairs = self.bands if self.scenes is not None else self.bands.held(self.stack.room)
+        bands = pairs.anchor if k == self.anchor else pairs.item
         if self.scenes is not None:
             # in a network an item may lie where the anchor does not
             frame = self.box if self.places is None else network_frame(self.scenes, self.anchor)

@@ -16,6 +16,7 @@ from coregstack.errors import InvalidRequest, InvalidStack
 from coregstack.matching.bands import BY_FLAGS, Bands, position_of
 from coregstack.matching.options import checked_nearest
 from coregstack.model import UNSCALED
+from coregstack.pixels.bandcache import CACHE_BYTES
 from coregstack.pixels.raster import holds_flags
 from coregstack.stack.coordinates import band_names, stack_box, with_coordinates, with_utc_times
 from coregstack.stack.dataset import CLASSES, known_dim, stacked
@@ -54,6 +55,11 @@ class Stack:
     def held(self) -> Bands:
         """What the bands are called, and which of them hold classes."""
         return Bands(names=self.bands, classes=self.classes)
+
+    @property
+    def room(self) -> int:
+        """How many bands of a date are held in memory where not all of them are needed."""
+        return CACHE_BYTES // (self.array.sizes["y"] * self.array.sizes["x"] * self.array.dtype.itemsize)
 
     @property
     def empty(self) -> float | None:

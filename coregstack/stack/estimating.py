@@ -154,7 +154,7 @@ def _records(
             prepared = reference(first, options, ground)
             return scene_network(items, placed, known, prepared, options), frame, lattice
     else:
-        items, first = _array_items(stack, anchor, usable_pixels(stack, mask), pairs)
+        items, first = _array_items(stack, anchor, usable_pixels(stack, mask), pairs.held(stack.room))
     prepared = reference(first, options, ground)
     if together:
         return (
@@ -188,7 +188,8 @@ def _outside_records(
     if scenes is not None:
         items = scene_items([scene.on(frame).only(pairs.item) for scene in scenes])
     else:
-        items = stack_items(stack, pairs.item, usable_pixels(stack, mask), frame)
+        held = pairs.held(stack.room)
+        items = stack_items(stack, held.item, usable_pixels(stack, mask), frame)
     if options.model == "terrain":
         shape = frame.shape[0], frame.shape[1]
         found = terrain_records(items, None, prepared, options, shape, reread=scenes is None)

@@ -209,6 +209,87 @@ def test_a_band_without_data_does_not_hide_the_others_of_its_file(
     assert f"The band red of the {('anchor', 'item')[side]} is dead" in found.details.values[1]
 
 
+# --- many bands
+
+
+def many(stack: xr.DataArray) -> xr.DataArray:
+    """Twelve bands, each a mixture of the two that lie beside it."""
+    parts = np.linspace(0, 3, 12)
+    mixed = [stack[:, int(p)] * (1 - p % 1) + stack[:, min(int(p) + 1, 3)] * (p % 1) for p in parts.tolist()]
+    names = [f"{round(450 + 150 * p)}nm" for p in parts]
+    made = xr.concat([one.drop_vars("band", errors="ignore") for one in mixed], "band").transpose(
+        "time", "band", "y", "x"
+    )
+    return made.round().astype(stack.dtype).assign_coords(band=names).assign_attrs(stack.attrs)
+
+
+FIRST_FOUR = [6, 0, 5, 11]
+
+
+def without_images(values: Any, how: str) -> Any:
+    """What a sensor gives where it sees nothing."""
+    noise = np.random.default_rng(3).integers(900, 1100, values.shape)
+    return {"noise": noise, "dead": np.full_like(values, 77), "empty": np.zeros_like(values)}[how]
+
+
+@pytest.mark.parametrize("how", ["dead", "noise", "empty"])
+@pytest.mark.parametrize("sides", [[0], [1], [0, 1]])
+def test_of_many_bands_others_stand_in_for_the_chosen_ones(
+    stack: xr.DataArray, sides: list[int], how: str
+) -> None:
+    blind = many(stack)
+    for side in sides:
+        blind[side, FIRST_FOUR] = without_images(blind[side, FIRST_FOUR].values, how)
+    found = coregstack.estimate(blind, anchor=0, threshold=1.0).compute()
+    assert error(found, stack) < 0.02
+    assert found.status.values[1] == "coregistered"
+    assert "is scored" in found.details.values[1]
+
+
+@pytest.mark.parametrize("chunks", [{"y": 90, "x": 70, "band": 5}, {"time": 1}])
+def test_stand_ins_do_not_depend_on_chunks(stack: xr.DataArray, chunks: dict[str, int]) -> None:
+    blind = many(stack)
+    blind[:, FIRST_FOUR] = without_images(blind[:, FIRST_FOUR].values, "noise")
+    whole = coregstack.estimate(blind, anchor=0, threshold=1.0).compute()
+    xr.testing.assert_identical(
+        coregstack.estimate(blind.chunk(chunks), anchor=0, threshold=1.0).compute(), whole
+    )
+
+
+@pytest.mark.parametrize("how", ["dead", "noise", "empty"])
+@pytest.mark.parametrize("method", ["direct", "network"])
+def test_of_many_bands_in_files_others_stand_in_too(
+    stack: xr.DataArray, method: Any, how: str, tmp_path: Path
+) -> None:
+    blind = many(stack)
+    blind[:, FIRST_FOUR] = without_images(blind[:, FIRST_FOUR].values, how)
+    names = tuple(map(str, blind.band.values))
+    paths = [write(tmp_path / f"{name}.tif", blind[k], names) for k, name in enumerate("ab")]
+    opened = coregstack.open_scenes(paths, anchor="a")
+    found = coregstack.estimate(opened, anchor="a", threshold=1.0, method=method).compute()
+    assert error(found, stack) < 0.02
+    assert found.status.values[1] == "coregistered"
+
+
+def test_few_bands_and_many_that_hold_images_are_matched_as_ever(stack: xr.DataArray) -> None:
+    ten = pair_bands(MatchSettings(), *[Bands.of([f"{k}nm" for k in range(10)])] * 2)
+    twelve = pair_bands(MatchSettings(), *[Bands.of([f"{k}nm" for k in range(12)])] * 2)
+    assert ten.item == (5, 0, 4, 9)
+    assert list(twelve.item[:4]) == FIRST_FOUR
+    assert sorted(twelve.item) == list(range(12))
+    whole = many(stack)
+    spared = whole.copy()
+    spared[:, [k for k in range(12) if k not in FIRST_FOUR]] = 77
+    told = [coregstack.estimate(one, anchor=0, threshold=1.0).compute() for one in (whole, spared)]
+    xr.testing.assert_identical(*told)
+
+
+def test_stand_ins_take_no_more_memory_than_a_scene_may() -> None:
+    pairs = pair_bands(MatchSettings(), *[Bands.of([f"{k}nm" for k in range(200)])] * 2)
+    assert len(pairs.held(12).item) == 12
+    assert pairs.held(11).item == pairs.item[:4]
+
+
 # --- classes
 
 
