@@ -165,9 +165,9 @@ def _score(value: float | None) -> str:
 def format_table(lines: Sequence[Sequence[str]], width: int, *, most: int | None = None) -> list[str]:
     r"""Lay rows out in columns that fit a width.
 
-    The last column is wrapped to what is left of it; where that is little, what does not fit goes below its row. The
-    longest column is shortened in its middle where the others leave no room. What cannot be seen in a cell, line ends
-    among it, is shown as an escape.
+    The last column is wrapped to what is left of it; where that is little, what does not fit goes below its row. Where
+    the others leave no room, the first one has a line of its own: names are never shortened. What cannot be seen in a
+    cell, line ends among it, is shown as an escape.
 
     Parameters
     ----------
@@ -188,34 +188,25 @@ def format_table(lines: Sequence[Sequence[str]], width: int, *, most: int | None
     lines = [[one_line(cell) for cell in line] for line in lines]
     count = len(lines[0])
     sizes = [max(len(line[k]) for line in lines) for k in range(count - 1)]
-    if over := max(sum(sizes) + 2 * len(sizes) - width, 0):
-        longest = sizes.index(max(sizes))
-        sizes[longest] = max(sizes[longest] - over, _BAR)
+    apart = sum(sizes) + 2 * len(sizes) > width and count > 2
+    if apart:
+        sizes = [0, *sizes[1:]]
     indent = sum(sizes) + 2 * len(sizes)
     below = width - indent < _NARROW
     out = []
     for number, line in enumerate(lines):
-        cells = [_shortened(cell, size) for cell, size in zip(line[:-1], sizes, strict=True)]
+        cells = ["", *line[1:-1]] if apart else line[:-1]
         head = "  ".join(cell.ljust(size) for cell, size in zip(cells, sizes, strict=True))
+        if apart:
+            out.append(line[0])
         if number == 0 or len(line[-1]) <= width - indent:
             out.append(f"{head}  {line[-1]}".rstrip())
             continue
         start = 4 if below else indent
         wrapped = textwrap.wrap(line[-1], max(width - start, 12), max_lines=most, placeholder="...")
-        if below:
-            out.append(head.rstrip())
-        else:
-            out.append(f"{head}  {wrapped.pop(0)}")
+        out.append(head.rstrip() if below else f"{head}  {wrapped.pop(0)}")
         out += [" " * start + part for part in wrapped]
     return out
-
-
-def _shortened(cell: str, size: int) -> str:
-    """A cell without its middle where it is longer than a column."""
-    if len(cell) <= size:
-        return cell
-    end = (size - 3) // 2
-    return f"{cell[: size - 3 - end]}...{cell[len(cell) - end :]}"
 
 
 def counted(number: int, noun: str) -> str:
