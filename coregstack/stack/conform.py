@@ -19,7 +19,7 @@ from coregstack.model import UNSCALED
 from coregstack.pixels.bandcache import CACHE_BYTES
 from coregstack.pixels.raster import holds_flags
 from coregstack.stack.coordinates import band_names, stack_box, with_coordinates, with_utc_times
-from coregstack.stack.dataset import CLASSES, known_dim, stacked
+from coregstack.stack.dataset import CLASSES, known_dim, named_nodata, stacked
 from coregstack.untrusted.given import given_list
 
 DIMS = ("time", "band", "y", "x")
@@ -276,7 +276,7 @@ def item_times(stack: Stack) -> NDArray[np.datetime64]:
 
 def stack_nodata(array: xr.DataArray) -> float | None:
     """Value of pixels without data that a stack names; NaN for floats that name none, None for integers."""
-    nodata = array.rio.nodata
+    nodata = named_nodata(array)
     if nodata is None:
         nodata = array.rio.encoded_nodata if array.dtype.kind != "f" else np.nan
     return None if nodata is None else float(nodata)

@@ -37,7 +37,8 @@ def stack_box(array: xr.DataArray) -> GeoBox:
     Raises
     ------
     InvalidStack
-        If `x` or `y` is not evenly spaced, or the geotransform is rotated.
+        If `x` or `y` is not evenly spaced or not along its dim, or the geotransform is rotated, or not understood
+        where `x` or `y` is missing.
     """
     height, width = array.sizes["y"], array.sizes["x"]
     return GeoBox((height, width), _affine(array, height, width), stack_crs(array))
@@ -169,6 +170,11 @@ def _axis(array: xr.DataArray, dim: str, size: int, told: tuple[float, float] | 
     """Step from one pixel to the next, and the outer edge of the first."""
     if dim not in array.coords:
         return (1.0, -0.5) if told is None else told
+    if array.coords[dim].dims != (dim,):
+        raise InvalidStack(
+            f"The coordinate {dim!r} has to have the dim {dim!r} alone, but it has {array.coords[dim].dims}. Bring the "
+            "stack onto one regular grid, or rename what only is called so."
+        )
     labels = np.asarray(array.coords[dim].values)
     values = labels.astype(np.float64)
     step = (values[-1] - values[0]) / (size - 1) if size > 1 else _lone_step(array, dim)
@@ -198,7 +204,7 @@ def _rounding(labels: NDArray[Any]) -> float:
 
 
 def _geotransform(array: xr.DataArray) -> Affine | None:
-    """The geotransform that the grid mapping holds; None where it holds none, or not six numbers."""
+    """The geotransform that the grid mapping holds; None where it holds none, or none that is needed or understood."""
     told = None
     if "spatial_ref" in array.coords:
         told = array.coords["spatial_ref"].attrs.get("GeoTransform")
@@ -208,8 +214,13 @@ def _geotransform(array: xr.DataArray) -> Affine | None:
         return None
     try:
         affine = Affine.from_gdal(*(float(part) for part in str(told).split()))
-    except (TypeError, ValueError):
-        return None
+    except (TypeError, ValueError) as error:
+        if {"x", "y"} <= set(array.coords):
+            return None
+        raise InvalidStack(
+            f"The stack lacks x or y, and the GeoTransform of its grid mapping is not six numbers: {told!r}. Set it "
+            "with rio.write_transform, or assign x and y."
+        ) from error
     return affine if affine.a and affine.e else affine if affine.b or affine.d else None
 
 

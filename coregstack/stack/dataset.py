@@ -59,7 +59,7 @@ def stacked(dataset: xr.Dataset) -> xr.DataArray:
     dataset = with_grid(dataset)
     told = _classes(dataset, names)
     first = dataset[names[told.matched[0] if told.matched else 0]]
-    nodata = first.rio.nodata
+    nodata = named_nodata(first)
     dtype = np.result_type(*(_stored(dataset[name].dtype) for name in names))
     bands = {
         name: _with_nodata(dataset[name], nodata, dtype) if not why else dataset[name].astype(dtype)
@@ -84,7 +84,7 @@ def unstacked(array: xr.DataArray) -> xr.Dataset:
         With the attribute that `stacked` gave it; it may have been aligned, written and read since.
     """
     variables = json.loads(str(array.attrs[VARIABLES]))
-    nodata = array.rio.nodata
+    nodata = named_nodata(array)
     carried = {key: value for key, value in array.attrs.items() if str(key).startswith("coregstack_")}
     out = {}
     for told in variables:
@@ -118,6 +118,26 @@ def as_band(dataset: xr.Dataset, name: str) -> xr.DataArray:
     return image.drop_vars("band", errors="ignore").assign_coords(band=name)
 
 
+def named_nodata(image: xr.DataArray) -> float | None:
+    """Value of pixels without data that an image names; None where it names none.
+
+    Raises
+    ------
+    InvalidStack
+        If its pixels cannot hold it, as integers cannot NaN.
+    """
+    try:
+        value: float | None = image.rio.nodata
+    except (OverflowError, TypeError, ValueError) as error:
+        keys = ("_FillValue", "missing_value", "fill_value", "nodata", "nodatavals")
+        told = ", ".join(f"{key}={image.attrs[key]!r}" for key in keys if key in image.attrs)
+        raise InvalidStack(
+            f"Pixels of {image.dtype} cannot hold the nodata value that the attributes name ({told}). Name one that "
+            "they hold, for example with stack.rio.write_nodata(0)."
+        ) from error
+    return value
+
+
 def _classes(dataset: xr.Dataset, names: list[str]) -> Bands:
     told = [
         BY_FLAGS if holds_flags(dataset[name].attrs) or dataset[name].dtype == bool else "" for name in names
@@ -131,7 +151,7 @@ def _stored(dtype: np.dtype[Any]) -> np.dtype[Any]:
 
 def _with_nodata(image: xr.DataArray, nodata: float | None, dtype: np.dtype[Any]) -> xr.DataArray:
     """An image under a nodata value of all images; where it holds that as a number, it takes the next one."""
-    own = image.rio.nodata
+    own = named_nodata(image)
     own = np.nan if own is None and image.dtype.kind == "f" else own
     image = image.astype(dtype)
     if nodata is None or own is None or own == nodata or (np.isnan(own) and np.isnan(nodata)):
@@ -148,7 +168,7 @@ def _largest(dtype: np.dtype[Any]) -> float:
 
 
 def _described(image: xr.DataArray) -> dict[str, Any]:
-    nodata = image.rio.nodata
+    nodata = named_nodata(image)
     classes = holds_flags(image.attrs) or image.dtype == bool or any(Bands.of([str(image.name)]).classes)
     return {
         "name": str(image.name),

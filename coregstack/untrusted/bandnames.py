@@ -58,9 +58,10 @@ _BESIDE = frozenset({"band", "sr", "toa", "boa", "nbar", "nbart", "reflectance"}
 _CLASSES = frozenset(
     {"scl", "fmask", "cfmask", "udm", "udm2", "bqa", "qc", "clm", "datamask", "bitmask", "classification",
      "class", "classes", "landcover", "landuse", "lulc", "worldcover", "croptype", "label", "labels", "flag",
-     "flags", "segmentation", "sraerosol"}
+     "flags", "segmentation", "sraerosol", "mskclassi", "mskqualit", "mskdetfoo"}
 )  # fmt: skip
 """Names, without what parts their words, of bands of classes or flags."""
+_YEAR = re.compile(r"(?:19|20)\d\d")
 _PROCESSING = re.compile(r"\d+m|clip|cog|reproject|coreg|anchor|file|format|v\d+|tif|tiff")
 """Words at the end of a file name that tell how a file was made."""
 _MEASURED = frozenset({("st", "qa")})
@@ -158,7 +159,7 @@ def names_nothing(names: Sequence[str]) -> bool:
 
 
 def names_classes(name: str) -> bool:
-    """Whether a name is one of classes, flags or a mask, whose values must not be averaged.
+    """Whether a name is one of classes, flags or a mask, whose values must not be averaged; of any year, as maps have.
 
     Parameters
     ----------
@@ -167,10 +168,12 @@ def names_classes(name: str) -> bool:
 
     Examples
     --------
-    >>> [names_classes(name) for name in ("SCL", "qa_pixel", "cloud mask", "nir", "st_qa")]
-    [True, True, True, False, False]
+    >>> [names_classes(name) for name in ("SCL", "qa_pixel", "cloud mask", "landcover_2020", "nir", "st_qa")]
+    [True, True, True, True, False, False]
     """
     words = _words(name)
+    if words and _YEAR.fullmatch(words[-1]):
+        words.pop()
     joined = "".join(words)
     if not words or tuple(words) in _MEASURED:
         return False

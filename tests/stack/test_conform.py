@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -291,6 +292,21 @@ def test_integers_name_their_nodata(stack: xr.DataArray, dtype: str, nodata: int
     # a mean of neighbours cannot leave their range, unless the hole's value is among them
     assert inner[inner != nodata].min() >= 40
     assert inner[inner != nodata].max() <= 240
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("_FillValue", np.nan), ("nodata", -9999), ("_FillValue", "none")]
+)
+@pytest.mark.parametrize("as_dataset", [False, True])
+def test_a_nodata_value_that_pixels_cannot_hold_is_refused(
+    stack: xr.DataArray, key: str, value: Any, as_dataset: bool
+) -> None:
+    wrong = stack.astype("uint16").drop_attrs().assign_attrs({key: value})
+    images = {str(name): wrong.sel(band=name, drop=True) for name in wrong.band.values}
+    given = xr.Dataset(images) if as_dataset else wrong
+    with pytest.raises(InvalidStack, match="uint16 cannot hold the nodata value"):
+        conform(given)
+    assert conform(wrong.rio.write_nodata(0)).nodata == 0
 
 
 # --- times and ids

@@ -67,6 +67,19 @@ def test_uneven_float32_coordinates_are_still_refused(stack: xr.DataArray) -> No
         conform(stack.assign_coords(x=x))
 
 
+def test_a_geotransform_that_is_not_understood_is_refused_where_it_is_needed(stack: xr.DataArray) -> None:
+    known = stack.copy()
+    known["spatial_ref"] = known.spatial_ref.assign_attrs(GeoTransform="500000 10 0")
+    assert conform(known).box == conform(stack).box
+    with pytest.raises(InvalidStack, match="not six numbers"):
+        conform(known.drop_vars(["x", "y"]))
+
+
+def test_a_coordinate_that_is_not_along_its_dim_is_refused(stack: xr.DataArray) -> None:
+    with pytest.raises(InvalidStack, match="'x' has to have the dim 'x' alone"):
+        conform(stack[:, 0].to_dataset(name="red").assign(x=(("time", "y", "x"), stack[:, 0].values)))
+
+
 def test_a_rotated_geotransform_is_refused(stack: xr.DataArray) -> None:
     attrs = stack.spatial_ref.attrs | {"GeoTransform": "500000 3 0.4 7000000 0.4 -3"}
     bare = stack.drop_vars(["x", "y"]).assign_coords(spatial_ref=((), 0, attrs))
