@@ -32,9 +32,10 @@ from coregstack.cube.mark import (
 )
 from coregstack.cube.place import DamagedCube, Place, writing
 from coregstack.cube.running import compute_dates
-from coregstack.cube.template import CLEAR, Cube, consolidate, encoded
-from coregstack.cube.write import cube_of
+from coregstack.cube.template import Cube, consolidate, dated, encoded
+from coregstack.cube.write import cube_of, misplaced
 from coregstack.errors import CoregError, InvalidRequest, OutputConflict
+from coregstack.stack.nodes import NODES
 
 _MEND = (
     "Run the command that wrote the cube again, which repairs the coordinates; "
@@ -89,8 +90,7 @@ def open_grown(place: Place) -> Grown:
             "again, which repairs them."
         )
     told = read_journal(place)
-    names = [name for name in (mark.layout.get("variable"), CLEAR) if name in arrays]
-    journal = without_lost(place, told, names)
+    journal = without_lost(place, told, dated(mark.layout.get("variable"), arrays))
     lost = [told.items[k] for k, done in enumerate(told.done) if done is not None and journal.done[k] is None]
     if lost or "" in journal.items:
         raise DamagedCube(
@@ -105,11 +105,11 @@ def open_grown(place: Place) -> Grown:
         dataset = xr.open_zarr(place.store, group=place.path or None, **options)
         stack = dataset[mark.layout["variable"]].chunk({"time": 1})
     grown = Grown(place=place, mark=mark, journal=journal, arrays=arrays, stack=stack)
-    _check_whole(grown)
+    _check_whole(grown, dataset)
     return grown
 
 
-def _check_whole(grown: Grown) -> None:
+def _check_whole(grown: Grown, dataset: xr.Dataset) -> None:
     """Check that what places the dates of a cube is what was written."""
     try:
         with intact(grown.place, "a coordinate"):
@@ -119,6 +119,7 @@ def _check_whole(grown: Grown) -> None:
     layout = grown.mark.layout
     wrong = [key for key in layout if cube.layout.get(key) != layout[key]]
     wrong += ["id or time"] if cube.items != grown.journal.items else []
+    wrong += misplaced(cube, dataset)
     if wrong:
         words = f"{', '.join(wrong)} is not what was written."
         raise DamagedCube(f"The cube in {grown.place.name} is damaged: {words} {_MEND}")
@@ -154,7 +155,7 @@ def write_behind(aligned: xr.DataArray, grown: Grown) -> list[int]:
         words = "; ".join(f"{key}: {there[key]} there, {cube.layout.get(key)} now" for key in changed)
         raise OutputConflict(f"The dates do not fit the cube ({words}).")
     slots, journal = _slots(cube, grown.journal)
-    remove_unfinished(place, journal, [name for name in (cube.name, CLEAR) if name in grown.arrays])
+    remove_unfinished(place, journal, dated(cube.name, grown.arrays))
     grow(place, grown.arrays, len(journal.items))
     with writing(place):
         _write_series(cube, grown.arrays, slots)
@@ -178,7 +179,10 @@ def _slots(cube: Cube, journal: Journal) -> tuple[list[int], Journal]:
 
 
 def _like(aligned: xr.DataArray, grown: Grown) -> xr.DataArray:
-    """The dates with just the coordinates on time that the cube has; what they lack is unknown."""
+    """The dates with just the coordinates on time and the nodes that the cube has; what they lack is unknown."""
+    aligned = aligned.assign_attrs({NODES: grown.stack.attrs.get(NODES, "")})
+    if not aligned.attrs[NODES]:
+        del aligned.attrs[NODES]
     names = grown.mark.layout["coordinates on time"]
     extra = [name for name, coord in aligned.coords.items() if "time" in coord.dims and name not in names]
     aligned = aligned.drop_vars([name for name in extra if name != "time"])

@@ -28,8 +28,8 @@ from coregstack.cube.mark import (
     read_mark,
 )
 from coregstack.cube.place import DamagedCube, Place, names_in, place_of, read
-from coregstack.cube.template import CLEAR, JOURNAL
-from coregstack.cube.write import cube_of
+from coregstack.cube.template import JOURNAL, dated
+from coregstack.cube.write import cube_of, misplaced
 from coregstack.errors import CoregError, MissingFile
 from coregstack.model import Status
 
@@ -168,7 +168,7 @@ def _dates(place: Place, mark: Mark, journal: Journal, arrays: dict[str, Any]) -
         for name, array in arrays.items()
         if is_timed(array) and array.shape[0] != count
     ]
-    names = [name for name in (mark.layout.get("variable"), CLEAR) if name in arrays]
+    names = dated(mark.layout.get("variable"), arrays)
     there = objects_of_dates(place, names)
     problems += [
         CubeProblem(path=key, message="It belongs to no date of the cube.")
@@ -253,6 +253,7 @@ def _coordinates(place: Place, mark: Mark, journal: Journal) -> list[CubeProblem
     wrong = [key for key, told in mark.layout.items() if cube.layout.get(key) != told]
     if cube.items != journal.items:
         wrong.append("id or time")
+    wrong += misplaced(cube, dataset)
     if len(set(cube.items)) < len(cube.items):
         wrong.append("a date that appears twice")
     if (cube.array.coords["x"].ndim, cube.array.coords["y"].ndim) == (1, 1):

@@ -14,8 +14,9 @@ from dask.highlevelgraph import HighLevelGraph
 
 from coregstack.cube.journal import Done, check_run, finish_run, plain_values, record_date
 from coregstack.cube.place import Place, sizes, writing
-from coregstack.cube.template import CLEAR, Cube, known_coords
+from coregstack.cube.template import CLEAR, Cube, dated, known_coords
 from coregstack.model import Status
+from coregstack.stack.nodes import DISPLACEMENT
 
 _BLOCK = 2048
 """Rows and columns of small objects that one task writes, more or less."""
@@ -72,13 +73,18 @@ def write_dates(cube: Cube, target: Target, slots: list[int], *, mask: bool) -> 
     if target.clear is not None:
         clear = cube.array.coords[CLEAR].data.rechunk((1, *sides))
     lazy = {name: values.rechunk(1) for name, values in cube.lazy.items()}
-    arrays = [array for array in (pixels, clear, *lazy.values()) if array is not None]
+    found = cube.displacement
+    planes = [] if found is None else [found[name].data.rechunk((1, -1, -1)) for name in DISPLACEMENT]
+    arrays = [array for array in (pixels, clear, *planes, *lazy.values()) if array is not None]
     graph = _optimized([*arrays, cube.array.data])
     name = f"write-cube-{uuid4().hex}"
     ends = []
     for date, slot in enumerate(slots):
         status = _status(cube, lazy, date) if mask else ""
         written = _add_blocks(graph, (name, date), target, slot, pixels, clear, status)
+        if planes:
+            written.append((f"{name}-displacement", date))
+            graph[written[-1]] = (_write_planes, target, slot, [(one.name, date, 0, 0) for one in planes])
         values = [(lazy[coord].name, date) for coord in lazy]
         known = Done(fingerprint=cube.fingerprints[date], values=_known(cube, date), sizes={})
         ends.append((f"{name}-date", date))
@@ -159,12 +165,18 @@ def _write_block(
             target.clear[(slice(slot, slot + 1), *box)] = False if hidden else clear
 
 
+def _write_planes(target: Target, slot: int, planes: list[np.ndarray]) -> None:
+    check_run(target.place, target.run)
+    with writing(target.place):
+        for name, values in zip(DISPLACEMENT, planes, strict=True):
+            target.arrays[name][slot : slot + 1] = values
+
+
 def _finish_date(
     target: Target, slot: int, known: Done, names: list[str], values: list[np.ndarray], written: list[None]
 ) -> None:
     check_run(target.place, target.run)
-    arrays = [name for name in (target.name, CLEAR) if name in target.arrays]
-    found = {name: sizes(target.place, name, "c", str(slot)) for name in arrays}
+    found = {name: sizes(target.place, name, "c", str(slot)) for name in dated(target.name, target.arrays)}
     short = {
         key.removeprefix(target.place.key("x")[:-1]): size
         for one in found.values()

@@ -210,9 +210,9 @@ def check_same(
         If the cube is of another anchor, grid, kind, set or order of dates; the text names the differences.
     """
     changed = [
-        f"{key}: {mark.layout.get(key)} there, {layout[key]} now"
-        for key in layout
-        if mark.layout.get(key) != layout[key]
+        f"{key}: {mark.layout.get(key)} there, {layout.get(key)} now"
+        for key in {**layout, **mark.layout}
+        if mark.layout.get(key) != layout.get(key)
     ]
     if changed:
         raise OutputConflict(f"{place.name} holds another cube ({'; '.join(changed)}). {_OVERWRITE}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Hashable, Iterator, Mapping, Sequence
+from collections.abc import Container, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +18,8 @@ from odc.geo.geobox import GeoBox
 from pyproj.enums import WktVersion
 from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.errors import ZarrUserWarning
+
+from coregstack.stack.nodes import DISPLACEMENT, NODES
 
 INNER_SIDE = 256
 """Side of a chunk, px: one read of a time series decodes this much of each date."""
@@ -56,6 +58,8 @@ class Cube:
     """Id and time of each date, as one text."""
     fingerprints: list[str]
     """What each date is made from, as one text."""
+    displacement: xr.Dataset | None = None
+    """What each date is displaced by, lazy, as a quality tells it; None where one shift moved all."""
     chunks: tuple[int, int] | None = None
     """Rows and columns of a chunk; None for the usual ones."""
     sharding: bool = True
@@ -74,6 +78,7 @@ class Cube:
         return replace(
             self,
             array=self.array.isel(time=list(dates)),
+            displacement=None if self.displacement is None else self.displacement.isel(time=list(dates)),
             items=[self.items[k] for k in dates],
             fingerprints=[self.fingerprints[k] for k in dates],
         )
@@ -83,7 +88,8 @@ class Cube:
         """What a store has to agree on before dates of this cube may go into it; plain JSON."""
         array = self.array
         bands = array.coords["band"].values.tolist() if "band" in array.coords else []
-        return {
+        lattice = {"lattice": array.attrs[NODES]} if NODES in array.attrs else {}
+        return lattice | {
             "variable": self.name,
             "dims": list(map(str, array.dims)),
             "size of a date": list(array.shape[1:]),
@@ -94,6 +100,11 @@ class Cube:
             "grid": tokenize(str(self.box.crs), tuple(self.box.transform)[:6]),
             "coordinates on time": sorted(str(k) for k, v in array.coords.items() if "time" in v.dims),
         }
+
+
+def dated(name: str | None, arrays: Container[str]) -> list[str]:
+    """The arrays of a cube that hold the dates themselves, of which `name` is the pixels."""
+    return [one for one in (name, CLEAR, *DISPLACEMENT) if one in arrays and one is not None]
 
 
 def shard_shape(
@@ -206,7 +217,9 @@ def encoded(array: Any, values: np.ndarray, dims: tuple[Hashable, ...]) -> np.nd
 def known_coords(cube: Cube) -> dict[str, xr.DataArray]:
     """Coordinates whose values are known before any pixel."""
     coords = cube.array.coords.items()
-    return {str(name): coord for name, coord in coords if coord.chunks is None and str(name) != CLEAR}
+    known = {str(name): coord for name, coord in coords if coord.chunks is None and str(name) != CLEAR}
+    nodes = {} if cube.displacement is None else cube.displacement.coords
+    return known | {str(name): coord for name, coord in nodes.items()}
 
 
 def _dataset(cube: Cube) -> xr.Dataset:
@@ -229,7 +242,12 @@ def _dataset(cube: Cube) -> xr.Dataset:
     # readers that follow no grid mapping, as xarray by default, take that for a coordinate by this
     beside = sorted(str(name) for name in dataset[cube.name].coords if name not in cube.array.dims)
     dataset[cube.name].encoding["coordinates"] = " ".join(beside)
-    return dataset
+    displacement = cube.displacement
+    if displacement is None:
+        return dataset
+    told = {"anchor": array.attrs.get("coregstack_anchor"), "method": array.attrs.get("coregstack_method")}
+    known = {name: str(value) for name, value in told.items() if value}
+    return dataset.assign(displacement.variables).assign_attrs(displacement.attrs | known)
 
 
 def _unknown(count: int, dtype: np.dtype[Any]) -> np.ndarray:
@@ -314,10 +332,14 @@ def _encodings(cube: Cube, dataset: xr.Dataset) -> dict[str, dict[str, Any]]:
         pixels["grid_mapping"] = GRID
     encodings[cube.name] = pixels
     if CLEAR in dataset.coords:
-        plane = [(s[0], *s[-2:]) for s in (shards, chunks)]
-        encodings[CLEAR] = {"chunks": plane[1], "compressors": codecs}
+        planes = [(s[0], *s[-2:]) for s in (shards, chunks)]
+        encodings[CLEAR] = {"chunks": planes[1], "compressors": codecs}
         if cube.sharding:
-            encodings[CLEAR]["shards"] = plane[0]
+            encodings[CLEAR]["shards"] = planes[0]
+    for one in DISPLACEMENT:
+        if one in dataset.data_vars:
+            plane = (1, *dataset[one].shape[1:])
+            encodings[one] = {"chunks": plane, "compressors": codecs, "fill_value": np.float32(np.nan)}
     for name, coord in dataset.coords.items():
         if coord.dims == ("time",) and coord.dtype.kind == "M":
             # units that hold any later date too, not only those that are there now

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import xarray as xr
 from dask.delayed import Delayed
+from odc.geo.geobox import GeoBox
 
 from coregstack._version import __version__
 from coregstack.cube.claim import claimed
@@ -43,6 +44,7 @@ from coregstack.cube.template import (
     CLEAR,
     Cube,
     consolidate,
+    dated,
     encoded,
     known_coords,
     mended,
@@ -54,6 +56,8 @@ from coregstack.cube.unaligned import drop_unaligned
 from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.stack.conform import conform
 from coregstack.stack.dataset import stacked
+from coregstack.stack.measured import displacement_of
+from coregstack.stack.nodes import DISPLACEMENT, nodes_of
 
 Unaligned = Literal["keep", "drop", "mask"]
 
@@ -78,6 +82,9 @@ def to_zarr(
     The cube opens with ``xarray.open_zarr(store, decode_coords="all")`` and carries its CRS as a CF
     grid mapping and as GeoZarr attributes. Values, nodata, scale and offset are kept as they are:
     with ``mask_and_scale=False`` the stored integers come back.
+
+    With any model but "shift" the displacement of each date lies beside the pixels, as `coregstack.estimate` tells it:
+    the Dataset that ``xarray.open_zarr`` gives is a quality that `coregstack.apply` takes for other assets.
 
     Parameters
     ----------
@@ -169,7 +176,8 @@ def _without_unaligned(cube: Cube, place: Place, mark: Mark | None) -> tuple[Cub
     cube, dropped = drop_unaligned(cube, kept=set(filter(None, done)), dropped=known)
     if not cube.items:
         raise InvalidRequest('With unaligned="drop" no date is left to write. Use "keep" or "mask".')
-    return cube, dropped
+    # what is known by now is in the graph of the pixels
+    return replace(cube, displacement=_displacement(cube.array, cube.box)), dropped
 
 
 def _prepared(
@@ -191,9 +199,9 @@ def _prepared(
         _check_chunks(cube, place, arrays[cube.name])
         if not is_group(place):
             write_group(place, template.attrs)
-        journal = without_lost(place, journal, _of_dates(cube))
+        journal = without_lost(place, journal, dated(cube.name, arrays))
         sweep(place, mark)
-        remove_unfinished(place, journal, _of_dates(cube))
+        remove_unfinished(place, journal, dated(cube.name, arrays))
         grow(place, arrays, len(cube.items))
         publish(place, arrays, journal)
         _mend_attributes(cube, template, place, arrays)
@@ -231,11 +239,6 @@ def _check_chunks(cube: Cube, place: Place, array: Any) -> None:
             f"{' in shards' if array.shards else ''}. Leave out sharding and chunks to finish it as it is, or start "
             "anew with overwrite=True."
         )
-
-
-def _of_dates(cube: Cube) -> list[str]:
-    """Arrays that hold the dates themselves."""
-    return [cube.name, *([CLEAR] if CLEAR in cube.array.coords else [])]
 
 
 def _mend_attributes(cube: Cube, template: xr.Dataset, place: Place, arrays: dict[str, Any]) -> None:
@@ -286,13 +289,24 @@ def cube_of(aligned: xr.DataArray | xr.Dataset, unaligned: Unaligned) -> Cube:
         nodata=stack.nodata,
         items=_items(array),
         fingerprints=_fingerprints(array, options),
+        displacement=_displacement(array, stack.box),
     )
+
+
+def _displacement(array: xr.DataArray, box: GeoBox) -> xr.Dataset | None:
+    return displacement_of(array, [str(item) for item in array.coords["id"].values], box)
+
+
+def misplaced(cube: Cube, dataset: xr.Dataset) -> list[str]:
+    """Coordinates of the nodes of a displacement that are not those of a cube, in the Dataset that it was read from."""
+    nodes = nodes_of(cube.array.attrs) if set(DISPLACEMENT) & set(dataset.data_vars) else None
+    return [name for name, values in (nodes or {}).items() if not np.array_equal(dataset[name], values)]
 
 
 def _name(aligned: xr.DataArray) -> str:
     name = str(aligned.name or "")
     # xarray names an array after its dask graph if it has no other name
-    usable = name and name not in aligned.coords and not re.search("-[0-9a-f]{32}$", name)
+    usable = name and name not in (*aligned.coords, *DISPLACEMENT) and not re.search("-[0-9a-f]{32}$", name)
     return name if usable else "image"
 
 

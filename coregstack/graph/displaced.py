@@ -9,14 +9,20 @@ from typing import Any
 
 import dask.array as da
 import numpy as np
+from dask.base import tokenize
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
 from coregstack.export.displacement import read_displacement
-from coregstack.graph.blocks import boxed, by_time, object_array, window
+from coregstack.graph.blocks import DISPLACED, boxed, by_time, object_array, window
 from coregstack.kernels.displacement import rescaled, sampled, sigma_on
 from coregstack.kernels.lattice import Lattice
 from coregstack.model import Displacement, ItemQuality, Shift
+
+Nodes = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Rows and columns of the nodes of a control lattice, px of a frame."""
+VARYING = ("affine", "field", "terrain")
+"""Models whose displacement is not the same everywhere."""
 
 
 def displacement_planes(found: da.Array, nodes: tuple[int, int]) -> da.Array:
@@ -62,6 +68,46 @@ def _file_planes(known: NDArray[np.object_], anchor: GeoBox, lattice: Lattice) -
     return np.stack(sampled(read_displacement(Path(path), anchor), *lattice.nodes))[None].astype(np.float32)
 
 
+def known_planes(told: Sequence[Any], found: da.Array | None, nodes: Nodes) -> da.Array:
+    """The same as `displacement_planes`, of what is told of items on time; NaN where a field is not known any more.
+
+    Parameters
+    ----------
+    told : sequence of array, dims (time)
+        Model, shift down and along, and the sigma of either, of each item.
+    found : dask Array or None
+        What `displacements` gave, in the frame of `nodes`; None where it is not known.
+    nodes : tuple of array
+        Rows and columns of the nodes in that frame, px.
+    """
+    given = [by_time(values) for values in told] + ([] if found is None else [found])
+    lazy: da.Array = da.blockwise(
+        _known_planes, "tcyx", *(part for values in given for part in (values, "t")), nodes=nodes,
+        new_axes={"c": 3, "y": len(nodes[0]), "x": len(nodes[1])}, align_arrays=False,
+        dtype=np.float32, meta=np.empty((0, 0, 0, 0), np.float32),
+    )  # fmt: skip
+    return lazy
+
+
+def _known_planes(
+    model: NDArray[Any],
+    y: NDArray[Any],
+    x: NDArray[Any],
+    sigma_y: NDArray[Any],
+    sigma_x: NDArray[Any],
+    found: NDArray[np.object_] | None = None,
+    *,
+    nodes: Nodes,
+) -> NDArray[np.float32]:
+    one = None if found is None else found[0]
+    if one is not None and np.isfinite([one.y, one.x, one.sigma]).all():
+        return np.stack(sampled(one, *nodes))[None].astype(np.float32)
+    known = np.array([y[0], x[0], np.maximum(sigma_y[0], sigma_x[0])], np.float32)
+    if str(model[0]) in VARYING:
+        known[:] = np.nan
+    return np.broadcast_to(known[None, :, None, None], (1, 3, *map(len, nodes))).copy()
+
+
 def _planes(found: NDArray[np.object_], nodes: tuple[int, int]) -> NDArray[np.float32]:
     record: ItemQuality = found[0]
     if record.displacement is not None:
@@ -96,6 +142,7 @@ def displacements(
     lazy: da.Array = da.blockwise(
         _displacement, "t", *parts, origin=origin, step=step, scale=scale, first=first,
         concatenate=True, align_arrays=False, dtype=object, meta=np.empty(0, object),
+        name=DISPLACED + tokenize(*(part.name for part in parts[::2]), origin, step, scale, first),
     )  # fmt: skip
     return lazy
 
@@ -123,7 +170,7 @@ def _displacement(
     scale: Shift,
     first: Shift,
 ) -> NDArray[np.object_]:
-    if str(model[0]) not in ("affine", "field", "terrain"):
+    if str(model[0]) not in VARYING:
         return boxed(None)
     planes = (plane[0].astype(np.float32) for plane in (y, x, sigma))
     down, along, uncertain = planes

@@ -10,7 +10,18 @@ import numpy as np
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
-from coregstack.graph.blocks import ALIGNED, CLEAR, IDS, MOVED, MOVES, PIXELS, SCENES, SELECTIONS, literal
+from coregstack.graph.blocks import (
+    ALIGNED,
+    CLEAR,
+    DISPLACED,
+    IDS,
+    MOVED,
+    MOVES,
+    PIXELS,
+    SCENES,
+    SELECTIONS,
+    literal,
+)
 
 if TYPE_CHECKING:
     from coregstack.pixels.scene import PlacedScene
@@ -45,9 +56,10 @@ def origin_scenes(array: da.Array, *, moved: bool) -> list[PlacedScene] | None:
     return found or None
 
 
-def applied_moves(array: da.Array, ids: Sequence[str]) -> da.Array | None:
+def applied_moves(array: da.Array, ids: Sequence[str], *, found: bool = False) -> da.Array | None:
     """What the pixels of each item of an aligned array were moved by, an object of `Move` each.
 
+    With `found`, the displacement that was found of each, applied or not; None where it is displaced as one.
     None where its graph does not tell that a displacement was given for all of them: that is lost once it was computed.
     """
     graph = array.__dask_graph__()
@@ -57,7 +69,12 @@ def applied_moves(array: da.Array, ids: Sequence[str]) -> da.Array | None:
     for name in _moves_behind(graph, array.name):
         (named,) = (other for other in graph.dependencies[name] if other.startswith(IDS))
         layer = graph.layers[named]
-        known |= {literal(layer[named, k])[0]: (name, k) for k in range(len(layer))}
+        told = (
+            next(other for other in graph.dependencies[name] if other.startswith(DISPLACED))
+            if found
+            else name
+        )
+        known |= {literal(layer[named, k])[0]: (told, k) for k in range(len(layer))}
     keys = [known.get(item) for item in ids]
     if None in keys:
         return None

@@ -20,7 +20,16 @@ from coregstack.model import Status
 from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given, with_classes
 from coregstack.stack.coordinates import on_box
 from coregstack.stack.dataset import CLASSES, as_band, images_of, known_dim, with_grid
-from coregstack.stack.measured import FRAME, LATTICE, displacements_on, geotransform, measured_on, on_lattice
+from coregstack.stack.measured import (
+    FRAME,
+    LATTICE,
+    displacements_on,
+    geotransform,
+    measured_on,
+    nodes_on,
+    on_lattice,
+)
+from coregstack.stack.nodes import NODES
 from coregstack.stack.provenance import pristine_scenes
 from coregstack.untrusted.given import short
 
@@ -148,6 +157,7 @@ def _apply(
     measured = for_items(quality, known, stack)
     box = _output_box(known, measured, resampling) if lattice == "anchor" else known.box
     varying = displacements_on(measured, box)
+    nodes = {} if varying is None else {NODES: nodes_on(measured, box)}
     quality = on_lattice(measured, box)
     _check_shifts(quality, known.ids)
     if varying is None:
@@ -165,7 +175,8 @@ def _apply(
     told = fields_in(quality.variables)
     aligned = aligned.assign_coords({field.name: quality[field.name].variable for field in told})
     aligned = aligned.assign_coords(id=("time", np.array(known.ids, object)))
-    aligned.attrs |= {
+    aligned.attrs.pop(NODES, None)
+    aligned.attrs |= nodes | {
         "coregstack_resampling": resampling,
         "coregstack_anchor": quality.attrs.get("anchor", ""),
         "coregstack_method": quality.attrs.get("method", "direct"),

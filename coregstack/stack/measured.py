@@ -14,19 +14,17 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidStack
-from coregstack.graph.displaced import displacements, in_frame
+from coregstack.graph.displaced import displacements, in_frame, known_planes
 from coregstack.graph.origin import applied_moves
+from coregstack.kernels.displacement import rescaled
 from coregstack.kernels.lattice import Lattice
 from coregstack.matching.quality import Field, fields_in
-from coregstack.model import Shift
+from coregstack.model import Displacement, Shift
+from coregstack.stack.nodes import DISPLACEMENT, nodes_of
 
-DISPLACEMENT = {
-    "displacement_y": "shift to apply at each place, down the rows",
-    "displacement_x": "shift to apply at each place, along the columns",
-    "displacement_sigma": "1 sigma of the displacement along either axis",
-}
-"""Variables of a displacement on its control lattice, and what they are."""
-
+_PLANES = ("time", "lattice_y", "lattice_x")
+_SHIFTS = ("model", "shift_y", "shift_x", "shift_sigma_y", "shift_sigma_x")
+"""What a quality tells of an item that is displaced as one."""
 FRAME = "coregstack_frame"
 """Attribute of an aligned stack: the lattice that it was moved on, in whose pixels its quality is told."""
 LATTICE = "coregstack_lattice"
@@ -158,12 +156,7 @@ def with_displacement(quality: xr.Dataset, planes: da.Array, frame: GeoBox, latt
         "lattice_y": frame.affine.f + frame.affine.e * (rows + 0.5),
         "lattice_x": frame.affine.c + frame.affine.a * (cols + 0.5),
     }
-    dims = ("time", "lattice_y", "lattice_x")
-    variables = {
-        name: (dims, planes[:, k], {"units": "px", "long_name": meaning})
-        for k, (name, meaning) in enumerate(DISPLACEMENT.items())
-    }
-    return quality.assign(variables).assign_coords(coords)
+    return quality.assign(_variables(planes).data_vars).assign_coords(coords)
 
 
 def displacements_on(quality: xr.Dataset, box: GeoBox) -> da.Array | None:
@@ -188,22 +181,88 @@ def displacements_on(quality: xr.Dataset, box: GeoBox) -> da.Array | None:
     """
     if any(name not in quality for name in DISPLACEMENT):
         return None
+    origin, step, scale, first = _geometry(quality, box)
+    return displacements(
+        quality["model"].data,
+        [quality[name].transpose(*_PLANES).data for name in DISPLACEMENT],
+        origin=origin,
+        step=step,
+        scale=scale,
+        first=first,
+    )
+
+
+def _geometry(quality: xr.Dataset, box: GeoBox) -> tuple[Shift, float, Shift, Shift]:
+    """First node of a displacement and distance between nodes, in the frame measured in; where `box` lies in it."""
     measured = _lattice(quality)
     if measured is None:
         raise InvalidStack(
             f"The quality holds a displacement, but lacks the attribute {_TRANSFORM!r} that says on which lattice. "
             "Pass what estimate returned, with its attributes."
         )
-    scale, first = _placed(*measured, box)
     affine = measured[1]
     y, x = (np.asarray(quality[name].values, np.float64) for name in ("lattice_y", "lattice_x"))
-    return displacements(
-        quality["model"].data,
-        [quality[name].transpose("time", "lattice_y", "lattice_x").data for name in DISPLACEMENT],
-        origin=_rounded((y[0] - affine.f) / affine.e - 0.5, (x[0] - affine.c) / affine.a - 0.5),
-        step=round(abs(float((x[1] - x[0]) / affine.a)), _DIGITS),
-        scale=scale,
-        first=first,
+    origin = _rounded((y[0] - affine.f) / affine.e - 0.5, (x[0] - affine.c) / affine.a - 0.5)
+    return origin, round(abs(float((x[1] - x[0]) / affine.a)), _DIGITS), *_placed(*measured, box)
+
+
+def nodes_on(quality: xr.Dataset, box: GeoBox) -> str:
+    """Where the nodes of what `displacements_on` gives lie, in map coordinates.
+
+    Returns
+    -------
+    str
+        Rows, columns, y and x of the first node, and the steps along both, as text.
+    """
+    origin, step, scale, first = _geometry(quality, box)
+    unknown = np.zeros((quality.sizes["lattice_y"], quality.sizes["lattice_x"]), np.float32)
+    told = rescaled(Displacement(origin=origin, step=step, y=unknown, x=unknown, sigma=unknown), scale, first)
+    own = box.affine
+    place = (own.f + own.e * (told.origin.y + 0.5), own.c + own.a * (told.origin.x + 0.5))
+    numbers = (*place, own.e * told.step, own.a * told.step)
+    return " ".join([*map(str, told.y.shape), *(repr(float(number)) for number in numbers)])
+
+
+def displacement_of(aligned: xr.DataArray, ids: Sequence[str], box: GeoBox) -> xr.Dataset | None:
+    """The displacement of the items of an aligned stack, as a quality tells it.
+
+    Parameters
+    ----------
+    aligned : DataArray
+        As `coregstack.apply` gives it, or loaded from where it was written.
+    ids : sequence of str
+        Of its items.
+    box : GeoBox
+        Its box.
+
+    Returns
+    -------
+    Dataset or None
+        `displacement_y`, `displacement_x` and `displacement_sigma`, lazy, with the lattice that its shifts are told on
+        as attributes. An item that is displaced as one has its shift at every node; NaN where a displacement
+        is not known, as once the pixels were computed. None where one shift moved all items.
+    """
+    nodes = nodes_of(aligned.attrs)
+    if nodes is None:
+        return None
+    frame = frame_of(aligned.attrs, box)
+    rows = (nodes["lattice_y"] - frame.affine.f) / frame.affine.e - 0.5
+    cols = (nodes["lattice_x"] - frame.affine.c) / frame.affine.a - 0.5
+    unknown = np.full(len(ids), np.nan)
+    told = [aligned.coords[name].data if name in aligned.coords else unknown for name in _SHIFTS]
+    found = applied_moves(aligned.data, ids, found=True)
+    planes = known_planes(told, found, (rows, cols))
+    coords = {name: (name, values) for name, values in nodes.items()}
+    return with_lattice(_variables(planes).assign_coords(coords), frame)
+
+
+def _variables(planes: da.Array) -> xr.Dataset:
+    """Planes of dims (time, 3, y, x) as variables."""
+    return xr.Dataset(
+        {
+            name: (_PLANES, planes[:, k], {"units": "px", "long_name": text})
+            for k, (name, text) in enumerate(DISPLACEMENT.items())
+        }
     )
 
 
