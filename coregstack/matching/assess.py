@@ -182,7 +182,10 @@ def without_image(anchor: PixelSource, item: PixelSource, names: Sequence[str]) 
     for whose, side in (("anchor", anchor), ("item", item)):
         if all(is_flat(side, k) or is_noise(side, k) for k in range(side.bands)):
             told = ", ".join(names)
-            return f"matched were the bands {told}, and in the {whose} none holds an image: name another by band="
+            return (
+                f"matched were the bands {told}, and in the {whose} none holds an image: name another by band= if "
+                "there is one"
+            )
     return ""
 
 
