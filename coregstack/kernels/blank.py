@@ -13,6 +13,10 @@ _APART = 4
 """Distance of pixels that images have something in common over, px."""
 _UNLIKE = 0.2
 """Correlation over that distance below which a band holds noise."""
+_ROWS = 128
+"""Rows that tell whether one value fills a part of a band."""
+_FILLED = 0.01
+"""Part of the pixels that one value has to fill."""
 _LEAST = 400
 """Pairs of pixels without which nothing is said."""
 
@@ -119,6 +123,43 @@ def is_noise(source: PixelSource, band: int) -> bool:
     ]
     values, usable = source.read(band, spans[0], spans[1])
     return any(_alike(*pair) < _UNLIKE for pair in ((values, usable), (values.T, usable.T)))
+
+
+def filling_value(source: PixelSource, band: int) -> tuple[float, float] | None:
+    """A value that looks as if it marked missing data, and the part of the usable pixels that hold it; else None.
+
+    It is the least or the greatest, fills a hundredth of the pixels or more, and lies further from all others than
+    these lie from each other.
+
+    Parameters
+    ----------
+    source
+        The scene, in which that value counts as usable.
+    band
+        Match band.
+
+    Examples
+    --------
+    >>> from coregstack.kernels.sources import ArraySource
+    >>> image = np.random.default_rng(0).normal(size=(1, 90, 90))
+    >>> image[:, :30] = -9999
+    >>> value, share = filling_value(ArraySource(values=image, usable=np.ones((90, 90), bool)), 0)
+    >>> value, round(share, 2)
+    (-9999.0, 0.33)
+    """
+    height, width = source.shape
+    rows = np.linspace(0, height - 1, min(height, _ROWS)).round().astype(int).tolist()
+    parts = [source.read(band, slice(row, row + 1), slice(0, width)) for row in rows]
+    seen = np.concatenate([values[usable] for values, usable in parts])
+    for value in (seen.min(), seen.max()) if seen.size else ():
+        here = seen == value
+        if here.mean() < _FILLED or np.count_nonzero(~here) < _LEAST:
+            continue
+        others = seen[~here].astype(np.float64)
+        low, high = np.percentile(others, (2, 98))
+        if np.abs(others - value).min() > high - low > 0:
+            return float(value), float(here.mean())
+    return None
 
 
 def _alike(values: NDArray[np.floating], usable: NDArray[np.bool_]) -> float:

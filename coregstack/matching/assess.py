@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.errors import CoregError
-from coregstack.kernels.blank import is_flat, is_noise
+from coregstack.kernels.blank import filling_value, is_flat, is_noise
 from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
@@ -164,15 +164,27 @@ def scored_band(
         name for name, side in sides.items() if trust.any() and not trust[first] and is_noise(side, first)
     ]
     band = int(trust.argmax()) if told else first
+    filled = remarks(*(_filled(name, side, band) for name, side in sides.items()))
     if band == 0:
-        return 0, ""
+        return 0, filled
     own, other = (names[k] if names else f"number {k + 1}" for k in (0, band))
     if first:
         side = "anchor" if is_flat(anchor, 0) else "item"
         what = f"the {side} is dead, all its usable pixels hold one value"
     else:
         what = f"the {' and the '.join(told)} holds noise"
-    return band, f"the band {own} of {what}: {other} is scored"
+    return band, remarks(f"the band {own} of {what}: {other} is scored", filled)
+
+
+def _filled(name: str, side: PixelSource, band: int) -> str:
+    """What to do where one value far from all others counts as an image, as missing data does that no one declared."""
+    found = filling_value(side, band)
+    if found is None:
+        return ""
+    return (
+        f"{found[1]:.0%} of the {name}'s pixels hold {found[0]:g}, far from all others: if it marks missing data, "
+        "declare it as nodata"
+    )
 
 
 def without_image(anchor: PixelSource, item: PixelSource, names: Sequence[str]) -> str:

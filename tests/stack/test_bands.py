@@ -209,6 +209,21 @@ def test_a_band_without_data_does_not_hide_the_others_of_its_file(
     assert f"The band red of the {('anchor', 'item')[side]} is dead" in found.details.values[1]
 
 
+@pytest.mark.parametrize(("value", "dtype"), [(-9999, "float32"), (65535, "uint16"), (-32768, "int16")])
+@pytest.mark.parametrize("method", ["direct", "network"])
+def test_a_value_that_fills_a_part_and_is_no_nodata_is_told(
+    stack: xr.DataArray, value: float, dtype: str, method: Any
+) -> None:
+    filled = stack.astype(dtype).drop_attrs()
+    filled[:, :, :, :40] = value
+    told = coregstack.estimate(filled, anchor=0, method=method).compute().details.values[1]
+    assert f"18% of the anchor's pixels hold {value:g}, far from all others".lower() in told.lower()
+    assert f"18% of the item's pixels hold {value:g}, far from all others" in told
+    declared = coregstack.estimate(filled.rio.write_nodata(value), anchor=0, threshold=1.0, method=method)
+    assert "far from all others" not in declared.compute().details.values[1]
+    assert error(declared.compute(), stack) < 0.02
+
+
 # --- many bands
 
 
