@@ -46,16 +46,18 @@ from coregstack.export.notes import read_note
 from coregstack.export.plan import Content
 from coregstack.export.sidecar import read_sidecar
 from coregstack.geometry import lattice as grid
+from coregstack.matching.bands import image_bands
 from coregstack.model import Shift
 from coregstack.orders.archives import unpack
 from coregstack.orders.manifest import read_manifest
 from coregstack.orders.payload import read_payload
 from coregstack.orders.scan import scan_delivery
 from coregstack.pixels import raster
-from coregstack.pixels.scene import Mask, MaskKind, PlacedScene, Scene, load_match, read_clear
+from coregstack.pixels.masks import Mask
+from coregstack.pixels.scene import PlacedScene, Scene, load_match, read_clear
+from coregstack.products.masks import MASKS
 from coregstack.products.planet.item_metadata import read_item_metadata
 from coregstack.products.planet.names import output_name, parse_name
-from coregstack.stack.opening import image_bands
 from coregstack.stack.placing import check_anchor, unplaceable
 from coregstack.untrusted import names
 from coregstack.untrusted.times import time_from_name, time_from_text
@@ -207,14 +209,14 @@ def masks(rng: Rng, folder: Path) -> None:
         image.write_bytes(recipes.tiff_bytes())
     path = folder / "in" / "udm2.tif"
     path.write_bytes(mutated(rng, recipes.mask_bytes()))
-    header, kind = raster.read_header(image), MaskKind(str(rng.choice(["udm", "udm2"])))
-    mask = Mask(header=raster.read_header(path), kind=kind)
+    header, kind = raster.read_header(image), str(rng.choice(["udm", "udm2"]))
+    mask = Mask(header=raster.read_header(path), rule=MASKS[kind])
     scene = Scene(
         id="a", time=np.datetime64("NaT", "ns"), image=header, bands=image_bands(header), masks=(mask,)
     )
     read_clear(_placed(scene), (0, 0, recipes.SIZE, recipes.SIZE))
     movement = Movement(anchor=ANCHOR, move=Shift(0.3, -1.2), resampling="cubic")
-    write_moved(str(path), folder / "out" / "udm2.tif", Content(str(kind)), movement)
+    write_moved(str(path), folder / "out" / "udm2.tif", Content(kind), movement)
 
 
 def _anchor() -> Scene:

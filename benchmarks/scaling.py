@@ -29,7 +29,7 @@ from coregstack.matching.decision import ANCHOR_QUALITY
 from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import PlacedScene, load_match
 from coregstack.run import execute as delivery
-from coregstack.stack.opening import scenes_of
+from coregstack.stack.finding import find_scenes
 
 LARGEST = 12367, 8719, 8
 """Columns, rows and bands of a full SuperDove frame."""
@@ -61,7 +61,7 @@ def measure_copy(paths: list[str], output: str, workers: int) -> dict[str, float
 
 def measure_match(paths: list[str]) -> dict[str, float]:
     """Processor time of the kernels alone, for one scene: all that is not the engine's own."""
-    scenes, _ = scenes_of(paths)
+    scenes = find_scenes(paths).scenes
     options = MatchSettings().bound(scenes[0].bands)
     placed = [
         PlacedScene(
@@ -79,7 +79,7 @@ def measure_match(paths: list[str]) -> dict[str, float]:
 
 def measure_graph(path: str, count: int) -> dict[str, float]:
     """Seconds to build the graph of a run over `count` scenes, and its tasks; nothing is computed."""
-    scenes, _ = scenes_of([path])
+    scenes = find_scenes([path]).scenes
     many = [replace(scenes[0], id=f"item_{k}") for k in range(count)]
     settings = DeliverySettings(
         output=str(Path(path).with_name("out")), anchor_id="item_0", anchor=scenes[0].image.box,
@@ -96,7 +96,7 @@ def measure_graph(path: str, count: int) -> dict[str, float]:
     begin = time.perf_counter()
     try:
         delivery.run_items(
-            delivery.scene_plans(many), {scene.id: scene for scene in many}, [], settings, MatchSettings()
+            delivery.scene_plans(many), {scene.id: scene for scene in many}, many[0], [], settings, MatchSettings()
         )  # fmt: skip
     finally:
         delivery.compute_items = real

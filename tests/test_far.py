@@ -17,7 +17,7 @@ from coregstack.cli import main
 from coregstack.errors import InvalidStack
 from coregstack.show.inspection import inspect_folder
 from coregstack.stack.comparing import comparable, groups_of
-from coregstack.stack.opening import scenes_of
+from coregstack.stack.finding import find_scenes
 from coregstack.testing import sample_stack
 
 GERMANY = "EPSG:32633", (500000, 5800000), 3
@@ -158,9 +158,12 @@ def test_of_two_apart_the_earlier_is_the_anchor(pictures: xr.DataArray, tmp_path
 def test_where_times_do_not_tell_it_is_the_first(pictures: xr.DataArray, tmp_path: Path) -> None:
     home, away = FAR["zone 60 in the south"]
     paths = [put(pictures[0], tmp_path / "here.tif", home), put(pictures[1], tmp_path / "there.tif", away)]
-    assert [groups_of(scenes_of(order)[0])[0][0][0].id for order in (paths, paths[::-1])] == ["here", "there"]
+    assert [groups_of(find_scenes(order).scenes)[0][0][0].id for order in (paths, paths[::-1])] == [
+        "here",
+        "there",
+    ]
     # a time that is known goes before one that is not
-    scenes = scenes_of(paths, times=[None, "2022-01-01"])[0]
+    scenes = find_scenes(paths, times=[None, "2022-01-01"]).scenes
     assert groups_of(scenes)[0][0][0].id == "there"
 
 
@@ -299,7 +302,7 @@ def test_without_any_that_could_be_the_anchor_the_request_is_refused(
 
 def test_the_lattice_for_choosing_is_one_that_suits_most(pictures: xr.DataArray, tmp_path: Path) -> None:
     fine = put(pictures[4], tmp_path / "fine.tif", ("EPSG:32633", (500100, 5799900), 1e-9))
-    scenes, _ = scenes_of([fine, *germans(pictures, tmp_path)])
+    scenes = find_scenes([fine, *germans(pictures, tmp_path)]).scenes
     (group,), refused = groups_of(scenes)
     assert refused == {}
     placed, left_out = comparable(group)

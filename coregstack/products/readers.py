@@ -95,7 +95,14 @@ def find_items(paths: Iterable[PurePosixPath], assets: str | None = None) -> Fou
 
 
 def _plugins() -> dict[str, Reader]:
-    return {point.name: point.load() for point in entry_points(group=GROUP)}
+    """Readers that other packages bring."""
+    try:
+        return {point.name: point.load() for point in entry_points(group=GROUP)}
+    except Exception as error:
+        raise InvalidRequest(
+            f"The readers of products that other packages bring cannot be loaded ({type(error).__name__}: {error}). "
+            "Repair or leave out the package."
+        ) from error
 
 
 def _items(name: str, read: Reader, paths: Sequence[PurePosixPath]) -> list[ProductItem]:
@@ -111,8 +118,9 @@ def _items(name: str, read: Reader, paths: Sequence[PurePosixPath]) -> list[Prod
 
 
 def _check(name: str, item: ProductItem, left: Mapping[PurePosixPath, None]) -> None:
-    """Refuse an item of a reader that cannot be."""
-    check_item_id(item.id)
+    """Refuse an item of a reader that cannot be; ours name items by files, to which a user may give other ids."""
+    if name not in READERS:
+        check_item_id(item.id)
     paths = [file.path for file in item.files]
     if unknown := [path for path in paths if path not in left]:
         raise InvalidRequest(

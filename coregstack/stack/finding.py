@@ -323,10 +323,13 @@ def _plan(
     if renamed and len(item.files) == 1 and places[item.files[0].path].named:
         asset = plan.assets[0]
         suffix = PurePosixPath(asset.source).suffix
-        return replace(
-            plan,
-            assets=(planned(asset.source, "", f"{item.id}{suffix}", Content.IMAGE, nodata=asset.nodata),),
+        moved = suffix if suffix.lower() in (".tif", ".tiff") else ".tif"
+        alone = replace(
+            planned(asset.source, "", f"{item.id}{suffix}", Content.IMAGE, nodata=asset.nodata),
+            coreg_name=f"{item.id}_coreg{moved}",
+            anchor_name=f"{item.id}_anchor{suffix}",
         )
+        return replace(plan, assets=(alone,))
     return plan
 
 

@@ -110,7 +110,7 @@ def test_order_and_its_errors(tmp_path: Path, capfd: pytest.CaptureFixture[str])
 
 
 def test_words_of_the_command_line_itself(capfd: pytest.CaptureFixture[str]) -> None:
-    for arguments in ([BAD], ["inspect", "a", BAD], ["align", f"--{BAD}"], ["align", "a", "--workers", BAD]):
+    for arguments in ([BAD], ["verify", "a", BAD], ["align", f"--{BAD}"], ["align", "a", "--workers", BAD]):
         with pytest.raises(SystemExit):
             main(arguments)
         seen(capfd)

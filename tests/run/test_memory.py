@@ -14,7 +14,7 @@ from coregstack import cli, run_scenes
 from coregstack.errors import WorkersPaused, WorkersTooSmall
 from coregstack.pixels.bandcache import CACHE_BYTES
 from coregstack.run import memory, scheduler
-from coregstack.stack.opening import scenes_of
+from coregstack.stack.finding import find_scenes
 from coregstack.testing import sample_stack
 
 
@@ -65,7 +65,7 @@ def test_workers_none_of_which_can_are_refused_with_what_they_need(worker: dict[
 
 
 def test_what_an_item_needs_follows_from_its_pixels(paths: list[Path]) -> None:
-    (anchor, first), _ = scenes_of(paths)
+    anchor, first = find_scenes(paths).scenes
     band = 176 * 192 * 2
     assert memory.scene_bytes(anchor, [first], 4) == 2 * (4 * band + band // 2)
     assert memory.scene_bytes(anchor, [], 1) == band + band // 2

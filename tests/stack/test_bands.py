@@ -330,8 +330,8 @@ def test_attributes_of_a_datasets_variables_tell_classes(stack: xr.DataArray) ->
         variable.attrs.clear()
     dataset["cover"].attrs["flag_values"] = [4, 5, 9]
     aligned = coregstack.align(dataset, anchor=0, threshold=1.0).compute()
-    assert set(np.unique(aligned.sel(band="cover"))) == {0, 4, 5, 9}
-    assert len(np.unique(aligned.sel(band="red"))) > 100
+    assert set(np.unique(aligned.cover)) == {0, 4, 5, 9}
+    assert len(np.unique(aligned.red)) > 100
 
 
 @pytest.mark.parametrize("nearest", [["cover"], [4], [-1], "cover"])
