@@ -92,6 +92,14 @@ def test_a_true_shift_is_a_shift() -> None:
     assert (found.spread[1:] < 0.1).all()
 
 
+def test_an_item_that_is_its_anchor_pixel_by_pixel_has_no_displacement() -> None:
+    part = sample_stack(2, shape=(200, 200), seed=7).compute().drop_vars("clear").isel(band=[0])
+    twins = part.copy(data=part.values[[0, 0]])
+    found = estimate(twins, anchor=0, model="field", threshold=1.0).isel(time=1).compute()
+    assert found.status == "already_aligned"
+    assert float(abs(found.displacement_y).max()) < 1e-3
+
+
 def test_a_saved_quality_moves_other_pixel_sizes_by_the_same_field(
     stack: xr.DataArray, quality: xr.Dataset, tmp_path: Path
 ) -> None:

@@ -222,7 +222,8 @@ class Search:
             change = float(np.sqrt(np.square(state.now - here)[equations.heard].mean()))
             # steps shrink by a factor, by which the next one would be as much shorter
             if turn and (
-                change * min(1.0, change / last) < CONVERGED
+                last == 0  # as where an item is its anchor, pixel by pixel
+                or change * min(1.0, change / last) < CONVERGED
                 or (state.model == SHIFT and self.model == "auto")
             ):
                 break
