@@ -70,5 +70,10 @@ def opened(browser: Any, path: Path) -> Any:
     browser.get("about:blank")
     browser.get_log("browser")
     browser.get(path.as_uri())
-    assert browser.execute_script("return document.documentElement.dataset.ready") == "true"
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    # a busy machine may hand the page over before its script has run
+    WebDriverWait(browser, 60).until(
+        lambda page: page.execute_script("return document.documentElement.dataset.ready") == "true"
+    )
     return browser
