@@ -4,10 +4,14 @@ numba keeps the variants of a function, one for each set of argument types, in f
 index of them. Two processes that compile different variants at once both use the number 1, and a third may
 then load the wrong one, which returns wrong numbers without an error. Workers start all at once and compile
 all at once. So here every variant has a file of its own name, and there is no index. Of processes that need
-the same variant, one compiles it and the others wait for its file. What was compiled when the package was
-built comes with it,
-and is used where Python, numba and the processor are the same as there. Where the files lie, and which
-of them are believed, is in `coregstack.kernels.keeping`.
+the same variant, one compiles it and the others wait for its file.
+
+Machine code of several files is joined by the names of functions. numba tells functions of one name apart by a number
+that it counts from 1 in every process, so two that were made for different constants could get one name in two
+processes, and a third would call the one for the other. So here the number is drawn at random.
+
+What was compiled when the package was built comes with it, and is used where Python, numba and the processor are
+the same as there. Where the files lie, and which of them are believed, is in `coregstack.kernels.keeping`.
 
 numba has no public way to give a function another cache, so the private classes of its own cache are extended here.
 The tests run with the oldest numba that the package allows and with the newest.
@@ -21,15 +25,17 @@ import hashlib
 import os
 import pickle
 import re
+import secrets
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from numba import njit
 from numba.core import event
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 
 from coregstack.kernels.keeping import ignore_current_folder, kept_in, read_kept, read_packaged, sealed
@@ -44,6 +50,8 @@ PACKAGED = Path(__file__).parent / "packaged"
 """Folder of what was compiled when the package was built; it need not be there."""
 
 ignore_current_folder()
+# of 62 bits, which fit whatever it is written as; asked of the system, and so different in a fork as well
+cast("Any", FunctionIdentity)._unique_ids = iter(partial(secrets.randbits, 62), -1)
 
 
 def compiled(function: F) -> F:

@@ -19,7 +19,7 @@ from numba.core import config
 VARIABLE = "NUMBA_CACHE_DIR"
 """Environment variable that names another folder."""
 
-_MAGIC = b"coregstack kernel 1\n"
+_MAGIC = b"coregstack kernel 2\n"
 _DIGEST = hashlib.sha256().digest_size
 _OTHERS = stat.S_IWGRP | stat.S_IWOTH
 

@@ -123,18 +123,19 @@ def cells(area: Box, size: int) -> list[Box]:
     """Windows of one size that tile the overlap, on a grid fixed to the anchor's first pixel.
 
     The grid does not follow the overlap, so that the same ground is cut the same way whatever the
-    item covers. Slivers of less than a quarter of a window at the overlap's edge are left out.
+    item covers. Slivers of less than a quarter of a window at the overlap's edge are left out, and where
+    windows are few, and so judged in quarters, those of less than a quarter of such a part.
     """
 
-    def starts(low: int, high: int) -> list[int]:
-        first = low // size * size
-        return [s for s in range(first, high, size) if min(s + size, high) - max(s, low) >= size // 4]
+    def tiles(least: int) -> list[Box]:
+        rows, cols = (
+            [s for s in range(low // size * size, high, size) if min(s + size, high) - max(s, low) >= least]
+            for low, high in ((area.top, area.bottom), (area.left, area.right))
+        )
+        return [Box(y, x, y + size, x + size) for y in rows for x in cols]
 
-    return [
-        Box(y, x, y + size, x + size)
-        for y in starts(area.top, area.bottom)
-        for x in starts(area.left, area.right)
-    ]
+    found = tiles(size // 4)
+    return found if len(found) >= _MANY else tiles(size // 8)
 
 
 def parts_for(boxes: Sequence[Box]) -> int:

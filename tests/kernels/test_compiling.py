@@ -92,6 +92,67 @@ def test_functions_made_for_different_constants_are_kept_apart(process: Callable
     assert hits(again.add) == hits(other) == 1
 
 
+JOINED = """
+import sys
+import numpy as np
+from coregstack.kernels.compiling import compiled
+
+def make(count):
+    @compiled
+    def smooth(values, taps, out):
+        for k in range(values.shape[0]):
+            rows = np.zeros(values.shape[1] + count, values.dtype)
+            rows[: values.shape[1]] = values[k]
+            for x in range(values.shape[1]):
+                total = 0.0
+                for i in range(count):
+                    total += taps[i] * rows[x + i]
+                out[k, x] = total
+    return smooth
+
+three, five = make(3), make(5)
+
+@compiled
+def by_three(values, taps, out):
+    three(values, taps, out)
+    three(out.copy(), taps, out)
+
+@compiled
+def by_five(values, taps, out):
+    five(values, taps, out)
+    five(out.copy(), taps, out)
+
+if __name__ == "__main__":
+    import kernel
+
+    for name in sys.argv[1:]:
+        out = np.zeros((1, 9))
+        getattr(kernel, f"by_{name}")(np.ones((1, 9)), np.ones(9), out)
+        print(int(out[0, 0]))
+"""
+
+
+def test_what_processes_made_of_one_function_for_different_constants_is_kept_apart_in_another(
+    tmp_path: Path,
+) -> None:
+    # machine code is joined by the names of functions, which numba numbers anew in every process
+    (tmp_path / "kernel.py").write_text(JOINED)
+
+    def run(*names: str) -> list[int]:
+        told = subprocess.run(
+            [sys.executable, tmp_path / "kernel.py", *names],
+            env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "kept")},
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        return [int(line) for line in told.stdout.split()]
+
+    assert (run("three"), run("five")) == ([9], [25])
+    assert run("three", "five") == [9, 25]
+    assert run("five", "three") == [25, 9]
+
+
 def test_compiling_is_told_and_finding_is_not(process: Callable[[], ModuleType]) -> None:
     told: list[str] = []
     with compiling.notify_compiling(lambda: told.append("compiling")):

@@ -46,7 +46,7 @@ def test_windows_that_are_read_at_once_are_those_read_one_by_one() -> None:
 def test_quarters_of_a_few_windows_say_what_they_would_say_as_windows(
     pair: tuple[PreparedAnchor, ArraySource],
 ) -> None:
-    boxes = cells(Box(2, 0, 140, 137), 64)
+    boxes = cells(Box(2, 0, 135, 134), 64)
     windows = prepare_full(*pair, 0, boxes, LAG)
     assert windows is not None
     assert (len(boxes), windows.parts) == (4, 2)
@@ -64,7 +64,7 @@ def test_quarters_of_a_few_windows_say_what_they_would_say_as_windows(
 
 
 def test_quarters_that_are_not_worth_a_fit_say_nothing(pair: tuple[PreparedAnchor, ArraySource]) -> None:
-    boxes = cells(Box(2, 0, 140, 137), 64)
+    boxes = cells(Box(2, 0, 135, 134), 64)
     deaf = parts_of(boxes[1], 2)[2]
     lag = np.array([LAG.rest_y, LAG.rest_x])
     every, some = (prepare_full(*pair, 0, boxes, LAG, left_out) for left_out in ((), {deaf}))
@@ -75,6 +75,14 @@ def test_quarters_that_are_not_worth_a_fit_say_nothing(pair: tuple[PreparedAncho
     assert not sums[6].any()
     np.testing.assert_array_equal(sums[kept], block_equations(every, lag, NOISE)[kept])
     np.testing.assert_array_equal(some.apart().anchor, every.apart().anchor[kept])
+
+
+@pytest.mark.parametrize(
+    ("side", "expected"), [(64, 1), (71, 1), (72, 4), (80, 4), (192, 9), (199, 9), (200, 16), (264, 16)]
+)
+def test_slivers_count_by_what_is_judged(side: int, expected: int) -> None:
+    # an eighth of a window while they are few and judged in quarters, a quarter of one from ten on
+    assert len(cells(Box(0, 0, side, side), 64)) == expected
 
 
 def test_many_windows_are_not_quartered(pair: tuple[PreparedAnchor, ArraySource]) -> None:

@@ -94,7 +94,7 @@ def test_shifts_are_exact_whatever_the_pixel_size(
     told = {lattice: coregstack.estimate(items, anchor, lattice=lattice) for lattice in ("items", "anchor")}
     found = told["items"].compute()
     matched = max(size, 3)
-    assert (errors(found, 3) < 0.045 * matched / 3).all()
+    assert (errors(found, 3) < 0.03 * matched / 3).all()
     sigma = np.stack([found.shift_sigma_y, found.shift_sigma_x], axis=1)
     assert (errors(found, 3) < 5 * sigma + 0.002).all()
     assert (sigma < 0.05 * matched / 3).all()
@@ -209,7 +209,7 @@ class TestRuns:
         result = coregstack.run_scenes(
             paths, anchor=reference, output=tmp_path / "out", lattice="anchor", decide="evidence"
         )
-        assert (errors(result.to_quality(), 7) < 0.045).all()
+        assert (errors(result.to_quality(), 7) < 0.03).all()
         with (
             rasterio.open(tmp_path / "out" / "item_2_coreg.tif") as moved,
             rasterio.open(reference) as anchor,
