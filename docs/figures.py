@@ -23,8 +23,9 @@ from coregstack.matching.items import reduced_pixels
 from coregstack.matching.options import MatchOptions
 from coregstack.model import NO_SHIFT, Shift
 from coregstack.network import adjust
+from coregstack.network.matches import match_with_anchor, match_with_partners
+from coregstack.network.planning import plan_by_looks
 from coregstack.network.sketch import SKETCH_SIDE, sketch
-from coregstack.network.steps import match_with_anchor, match_with_partners, plan_by_looks
 from coregstack.pixels.scene import MatchPixels
 from coregstack.testing import Conditions, SampleScene, sample_stack, shifted_scene
 

@@ -31,18 +31,11 @@ from coregstack.matching.decision import failure
 from coregstack.matching.items import MatchItem
 from coregstack.matching.options import MatchOptions
 from coregstack.model import ItemQuality
+from coregstack.network.concluding import conclude
+from coregstack.network.matches import PairMatch, match_with_anchor, match_with_partners
+from coregstack.network.places import Place, solve
+from coregstack.network.planning import Plan, plan_by_looks, plan_by_time
 from coregstack.network.sketch import Sketch
-from coregstack.network.steps import (
-    PairMatch,
-    Place,
-    Plan,
-    conclude,
-    match_with_anchor,
-    match_with_partners,
-    plan_by_looks,
-    plan_by_time,
-    solve,
-)
 from coregstack.pixels.scene import MatchPixels, PlacedScene
 
 _SEED = "coregstack-network"

@@ -238,3 +238,8 @@ def unmatched(item: str, error: Exception) -> ItemQuality:
     log.error("item %s: not matched", item, exc_info=error, extra={"item": item})
     words = f"An unexpected error stopped its matching ({type(error).__name__}: {error}); please report it."
     return failure(words, unreadable=True)
+
+
+def usable_pixels(source: ArraySource) -> NDArray[np.bool_]:
+    """Pixels that are usable in any band."""
+    return np.asarray(source.usable.reshape(-1, *source.shape).any(axis=0), np.bool_)

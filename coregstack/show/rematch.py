@@ -25,14 +25,9 @@ from coregstack.matching.items import ArrayItem, SceneItem
 from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import fields_in, missing_in, quality_of
 from coregstack.model import NO_SHIFT, OUTSIDE, ItemQuality, Shift, Status
-from coregstack.network.steps import (
-    NOWHERE,
-    Place,
-    conclude,
-    match_with_anchor,
-    match_with_partners,
-    placed_by,
-)
+from coregstack.network.concluding import conclude
+from coregstack.network.matches import match_with_anchor, match_with_partners
+from coregstack.network.places import NOWHERE, Place, placed_by
 from coregstack.pixels.scene import MatchPixels, PlacedScene
 from coregstack.stack.conform import Stack, conform
 from coregstack.stack.lookup import find_anchor

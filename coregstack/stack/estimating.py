@@ -27,7 +27,7 @@ from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import FIELDS, SCORE_VERSION
 from coregstack.matching.told import Frames
 from coregstack.model import NO_SHIFT, Shift
-from coregstack.network.steps import PairMatch
+from coregstack.network.matches import PairMatch
 from coregstack.pixels.scene import PlacedScene
 from coregstack.stack.anchor import AUTO, best_item
 from coregstack.stack.conform import Stack, conform, item_times
