@@ -53,6 +53,7 @@ from coregstack.orders.manifest import read_manifest
 from coregstack.orders.payload import read_payload
 from coregstack.orders.scan import scan_delivery
 from coregstack.pixels import raster
+from coregstack.pixels.header import RasterHeader
 from coregstack.pixels.masks import Mask
 from coregstack.pixels.scene import PlacedScene, Scene, load_match, read_clear
 from coregstack.products.masks import MASKS
@@ -220,7 +221,7 @@ def masks(rng: Rng, folder: Path) -> None:
 
 
 def _anchor() -> Scene:
-    header = raster.RasterHeader(
+    header = RasterHeader(
         path="anchor.tif", driver="GTiff", box=ANCHOR, count=4, dtype="uint16", nodata=0.0, names=(None,) * 4,
         scaling=((1.0, 0.0),) * 4, alpha=None, internal_mask=False, tags=(), size=0, modified=0,
         coloured=(), flagged=(),

@@ -22,7 +22,7 @@ from coregstack.model import Displacement
 from coregstack.pixels import newraster, raster
 from coregstack.pixels.bandcache import BandCache, file_of
 from coregstack.pixels.georeference import translate_georeference
-from coregstack.pixels.raster import RasterHeader
+from coregstack.pixels.header import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
 
 BLOCK = 2048, 2048

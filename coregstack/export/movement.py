@@ -10,8 +10,8 @@ from coregstack.errors import InvalidRequest
 from coregstack.export.plan import Content
 from coregstack.geometry.lattice import lattice_like
 from coregstack.model import Displacement, Move
+from coregstack.pixels.header import RasterHeader
 from coregstack.pixels.places import footprint, scaled_move
-from coregstack.pixels.raster import RasterHeader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,7 +27,7 @@ from coregstack.geometry.validarea import outline
 from coregstack.matching.quality import FIELDS
 from coregstack.model import Status, ValidArea
 from coregstack.pixels import raster
-from coregstack.pixels.raster import RasterHeader
+from coregstack.pixels.header import RasterHeader
 from coregstack.untrusted.addresses import shown
 
 if TYPE_CHECKING:

@@ -27,7 +27,7 @@ from coregstack.matching.bands import class_bands
 from coregstack.model import Displacement
 from coregstack.pixels import raster
 from coregstack.pixels.bandcache import BandCache, file_of
-from coregstack.pixels.raster import RasterHeader
+from coregstack.pixels.header import RasterHeader
 from coregstack.untrusted.addresses import WEB, Address
 
 ENDING = ".vrt"

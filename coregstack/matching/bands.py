@@ -11,7 +11,7 @@ from coregstack.errors import InvalidRequest
 from coregstack.kernels.standin import MATCH_BANDS
 from coregstack.matching.choices import Band
 from coregstack.matching.options import MatchOptions, MatchSettings, match_bands
-from coregstack.pixels.raster import RasterHeader
+from coregstack.pixels.header import RasterHeader
 from coregstack.untrusted.bandnames import (
     file_names_classes,
     find_band,

@@ -11,8 +11,8 @@ from coregstack.export.plan import Asset, ItemPlan
 from coregstack.matching.bands import band_classes, image_bands
 from coregstack.orders.manifest import annotations_of
 from coregstack.orders.scan import DeliveredFile, DeliveredItem
+from coregstack.pixels.header import RasterHeader
 from coregstack.pixels.masks import Mask
-from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.scene import Scene
 from coregstack.products.masks import MASKS
 from coregstack.products.planet.bundles import band_names

@@ -22,7 +22,8 @@ from coregstack.export.sidecar import sidecar_name
 from coregstack.geometry.lattice import lattice_like, same_crs
 from coregstack.model import Status
 from coregstack.orders.manifest import MANIFEST_NAME, ManifestEntry, difference, locate, read_manifest
-from coregstack.pixels.raster import RasterHeader, check_pixels, read_header
+from coregstack.pixels.header import RasterHeader
+from coregstack.pixels.raster import check_pixels, read_header
 from coregstack.products.planet.names import RASTER_EXTENSIONS
 from coregstack.untrusted.folders import walked
 from coregstack.untrusted.jsonfile import read_small_json

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from rasterio.io import DatasetReader
 
 from coregstack.errors import UnreadableFile
+from coregstack.pixels.header import RasterHeader
 from coregstack.pixels.inputs import state_of
-from coregstack.pixels.raster import RasterHeader, read_window, reading
+from coregstack.pixels.raster import read_window, reading
 
 CACHE_BYTES = 256 * 2**20
 """Pixels of one scene that are in memory at once; always at least one band."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.pixels.raster import RasterHeader
+from coregstack.pixels.header import RasterHeader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

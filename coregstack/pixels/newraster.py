@@ -16,7 +16,8 @@ from rasterio.io import DatasetReader, DatasetWriter
 
 from coregstack.errors import UnreadableFile
 from coregstack.geometry.lattice import crs_of
-from coregstack.pixels.raster import GDAL_ERRORS, check_size, gdal, name_of, opened, usable_nodata
+from coregstack.pixels.bounds import check_size
+from coregstack.pixels.raster import GDAL_ERRORS, gdal, name_of, opened, usable_nodata
 
 LOSSLESS = frozenset({"DEFLATE", "LZW", "ZSTD", "PACKBITS", "LZMA"})
 """Codecs that a moved raster inherits from its source; any other source is written with deflate."""

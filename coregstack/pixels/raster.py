@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, replace
 from io import BufferedIOBase
 from typing import Any
 
@@ -17,7 +15,7 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError
-from rasterio.enums import ColorInterp, Interleaving, MaskFlags, Resampling
+from rasterio.enums import ColorInterp, MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
@@ -26,12 +24,13 @@ from rasterio.windows import Window
 from coregstack.errors import CoregError, MissingFile, UnreadableFile
 from coregstack.geometry.lattice import crs_of
 from coregstack.pixels import hints
+from coregstack.pixels.bounds import check_dataset, check_read, check_redirects
 from coregstack.pixels.claims import check_boxes, check_crs_bytes, check_tiff
+from coregstack.pixels.header import RasterHeader, holds_flags
 from coregstack.pixels.inputs import stands_for, state_of
 from coregstack.pixels.joined import first_of, joined_text
 from coregstack.pixels.remote import RemoteFile
-from coregstack.untrusted.addresses import Address, stem_of
-from coregstack.untrusted.limits import BANDS, BLOCK_BYTES, PIXELS, RASTER_RATIO, READ_BYTES
+from coregstack.untrusted.addresses import Address
 
 DRIVERS: Mapping[str, tuple[bytes, ...]] = {
     "GTiff": (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
@@ -39,10 +38,6 @@ DRIVERS: Mapping[str, tuple[bytes, ...]] = {
 }
 """GDAL drivers that a file may be opened with, by its first bytes: GeoTIFF (and COG), JPEG 2000."""
 _JP2 = DRIVERS["JP2OpenJPEG"][0]
-_REDIRECTS = (("OVERVIEWS", "OVERVIEW_FILE"), ("GEOLOCATION", "X_DATASET"), ("GEOLOCATION", "Y_DATASET"))
-"""Metadata that name other files: of overviews, and of places of pixels."""
-_FARTHEST = 1e12
-"""No coordinate of a map is larger, whatever its unit."""
 
 GDAL_OPTIONS: Mapping[str, Any] = {
     # files beside a raster (.aux.xml, .ovr, .msk, world files) are not read
@@ -54,9 +49,6 @@ GDAL_OPTIONS: Mapping[str, Any] = {
     "GDAL_TIFF_INTERNAL_MASK": True,
 }
 """Settings under which every file is opened, in every process; the cache is in MB."""
-
-FLAGS = ("flag_values", "flag_masks", "flag_meanings")
-"""Attributes of CF by which a band says that it holds classes or bits."""
 
 WARP_TOLERANCE = 1e-5
 """How far, in pixels, GDAL's approximated transformation may lie from the exact one."""
@@ -72,65 +64,8 @@ _VIRTUAL = re.compile(r"/vsiriopener_\w+/")
 _WARP_MEMORY_MB = 64
 _CHECKED_BYTES = 128 * 2**20
 """Pixels that are in memory at once where all of a raster are read; always at least a row of blocks high."""
-_FREE_BYTES = 2**28
-"""Pixels of a raster that are taken however small its file is: to move them takes a few seconds."""
-_TILE = 256
-"""Side of the smallest tiles that a raster is written in."""
 _FINER = 4
 """How much finer than what is asked for an overview may be that is read for it, along each axis."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RasterHeader:
-    """What the header of one raster file says."""
-
-    path: str
-    """Absolute path, or an `Address`."""
-    driver: str
-    """GDAL driver that reads it, one of `DRIVERS`."""
-    box: GeoBox
-    """Shape, geotransform and CRS."""
-    count: int
-    """Number of bands, an alpha band included."""
-    dtype: str
-    """Name of the numpy dtype of all bands."""
-    nodata: float | None
-    """Value of pixels that hold no data, if the file names one."""
-    names: tuple[str | None, ...]
-    """Band descriptions."""
-    scaling: tuple[tuple[float, float], ...]
-    """Scale and offset of each band: a stored number times the one plus the other is what was measured."""
-    coloured: tuple[int, ...]
-    """Bands, from 0, whose values are looked up in a table of colours."""
-    flagged: tuple[int, ...]
-    """Bands, from 0, whose tags say that they hold classes or bits, as CF does."""
-    alpha: int | None
-    """Index of the alpha band, from 0, if there is one."""
-    internal_mask: bool
-    """Whether the file holds a mask for all its bands."""
-    tags: tuple[tuple[str, str], ...]
-    """Tags of the file, sorted."""
-    size: int
-    """Bytes of the file."""
-    modified: int
-    """Time of the last change of the file, nanoseconds since 1970; of an address a number that stands for it."""
-    parts: tuple[RasterHeader, ...] = ()
-    """The files, where the bands lie in several on one lattice; empty for one file, which `path` names."""
-
-    @property
-    def files(self) -> tuple[RasterHeader, ...]:
-        """The header of each file, in the order of the bands."""
-        return self.parts or (self,)
-
-    @property
-    def stem(self) -> str:
-        """File name without extension."""
-        return stem_of(self.path)
-
-    def __dask_tokenize__(self) -> tuple[object, ...]:
-        """Identity of the file's content: path, size and time of change."""
-        parts = tuple(part.__dask_tokenize__() for part in self.parts)
-        return ("coregstack-raster", str(self.path), self.size, self.modified, *parts)
 
 
 @contextmanager
@@ -199,7 +134,7 @@ def _dataset(path: str, driver: str, opener: Any = None) -> Iterator[DatasetRead
             f"{path!r} cannot be read as GeoTIFF or JPEG 2000 ({error}). Check that the file is complete."
         ) from error
     with dataset:
-        _check_redirects(path, dataset)
+        check_redirects(path, dataset)
         yield dataset
 
 
@@ -227,25 +162,6 @@ def reading(header: RasterHeader, *, alone: bool = False) -> Iterator[DatasetRea
             ) from error
         with dataset:
             yield dataset
-
-
-def joined(headers: Sequence[RasterHeader]) -> RasterHeader:
-    """The header of several files on one lattice, of one dtype and nodata value, as bands of one raster."""
-    first = headers[0]
-    if len(headers) == 1:
-        return first
-    starts = np.cumsum([0, *(header.count for header in headers)])
-    return replace(
-        first,
-        count=int(starts[-1]),
-        names=tuple(name for header in headers for name in header.names),
-        scaling=tuple(pair for header in headers for pair in header.scaling),
-        coloured=tuple(int(s) + k for s, h in zip(starts, headers, strict=False) for k in h.coloured),
-        flagged=tuple(int(s) + k for s, h in zip(starts, headers, strict=False) for k in h.flagged),
-        size=sum(header.size for header in headers),
-        modified=max(header.modified for header in headers),
-        parts=tuple(headers),
-    )
 
 
 def read_header(path: str | os.PathLike[str]) -> RasterHeader:
@@ -286,7 +202,7 @@ def read_header(path: str | os.PathLike[str]) -> RasterHeader:
 def _header(path: str, dataset: DatasetReader) -> RasterHeader:
     remote = _REMOTE.get(dataset.name)
     size, modified = state_of(path) if remote is None else (remote.size, stands_for(remote.version))
-    _check_claims(path, dataset, size)
+    check_dataset(path, dataset, size)
     flags = dataset.mask_flag_enums
     alpha = next((i for i, c in enumerate(dataset.colorinterp) if c is ColorInterp.alpha), None)
     return RasterHeader(
@@ -306,11 +222,6 @@ def _header(path: str, dataset: DatasetReader) -> RasterHeader:
         size=size,
         modified=modified,
     )
-
-
-def holds_flags(attributes: Mapping[Any, Any]) -> bool:
-    """Whether attributes or tags of a band say that it holds classes or bits."""
-    return any(name in attributes for name in FLAGS)
 
 
 def _box(path: str, dataset: DatasetReader) -> GeoBox:
@@ -350,95 +261,6 @@ def _driver(path: str, file: BufferedIOBase) -> str:
     raise UnreadableFile(
         f"{path!r} is neither GeoTIFF nor JPEG 2000 (it begins with {start[:4]!r}). {hints.of_format(start)}"
     )
-
-
-def _check_redirects(path: str, dataset: DatasetReader) -> None:
-    """Refuse metadata by which GDAL takes pixels from elsewhere, by any driver and over the network."""
-    for domain, key in _REDIRECTS:
-        if place := dataset.get_tag_item(key, domain):
-            raise UnreadableFile(
-                f"{path!r} names another place for part of its content, {place!a}. A raster is only read from its own "
-                f"file: remove the item {key} from its metadata {domain}."
-            )
-
-
-def _in_tiles(dataset: DatasetReader) -> int:
-    """Pixels of a band in whole tiles, as they are read and written: of a narrow raster many more than it has."""
-    sides = (max(side, _TILE) for side in dataset.block_shapes[0])
-    return math.prod(-(-size // side) * side for size, side in zip(dataset.shape, sides, strict=True))
-
-
-def _check_claims(path: str, dataset: DatasetReader, size: int) -> None:
-    pixels, bands = PIXELS(), BANDS()
-    if dataset.width * dataset.height > pixels or dataset.count > bands:
-        raise UnreadableFile(
-            f"{path!r} claims {dataset.width} x {dataset.height} pixels in {dataset.count} bands; at most "
-            f"{pixels} pixels and {bands} bands are allowed. If the file is sound, raise "
-            "COREGSTACK_MAX_PIXELS or COREGSTACK_MAX_BANDS."
-        )
-    if dataset.count == 0 or len(set(dataset.dtypes)) != 1 or np.dtype(dataset.dtypes[0]).kind not in "iuf":
-        raise UnreadableFile(
-            f"{path!r} holds bands of type {sorted(set(dataset.dtypes))}; one integer or float type "
-            "for all bands was expected. Convert it with gdal_translate -ot."
-        )
-    whole = _in_tiles(dataset) * dataset.count * np.dtype(dataset.dtypes[0]).itemsize
-    ratio = RASTER_RATIO()
-    if whole > max(_FREE_BYTES, size * ratio):
-        # time goes with pixels, also with those that the file does not hold
-        raise UnreadableFile(
-            f"{path!r} claims {whole} bytes of pixels in whole tiles, in a file of {size}; at most {ratio} for each "
-            f"byte are allowed. If the file is sound, cut it to what it holds, or raise {RASTER_RATIO.variable}."
-        )
-    largest = BLOCK_BYTES()
-    bands_in_block = dataset.count if dataset.interleaving is Interleaving.pixel else 1
-    block = math.prod(dataset.block_shapes[0]) * np.dtype(dataset.dtypes[0]).itemsize * bands_in_block
-    if block > largest:
-        raise UnreadableFile(
-            f"{path!r} claims blocks of {block} bytes that can only be read whole; at most {largest} bytes are "
-            "allowed. Tile it, for example with gdal_translate -of COG, or raise COREGSTACK_MAX_BLOCK_BYTES."
-        )
-    if dataset.crs is None or dataset.transform.is_identity:
-        hint = "only ground control points or RPCs" if dataset.gcps[0] or dataset.rpcs else "none"
-        raise UnreadableFile(
-            f"{path!r} has no usable georeference ({hint}): a CRS and a geotransform were expected. "
-            f"{hints.of_place(path, crs=dataset.crs is not None)}"
-        )
-    numbers = np.abs(dataset.transform[:6])
-    if dataset.transform.is_degenerate or not (numbers < _FARTHEST).all():
-        raise UnreadableFile(
-            f"{path!r} has a geotransform that cannot be inverted, or of numbers beyond {_FARTHEST:g} that no map "
-            f"has: {dataset.transform!r}. Set it, for example with gdal_edit.py."
-        )
-
-
-def check_size(path: str, shape: tuple[int, int]) -> None:
-    """Refuse to make more pixels of a file on the anchor's lattice than a file may claim.
-
-    Raises
-    ------
-    UnreadableFile
-        If there would be more than ``COREGSTACK_MAX_PIXELS``.
-    """
-    if math.prod(shape) > PIXELS():
-        raise UnreadableFile(
-            f"On the lattice of the anchor {path!r} would have {shape[0]} x {shape[1]} pixels. Check its pixel size "
-            f"and CRS, or raise {PIXELS.variable}."
-        )
-
-
-def check_read(path: str, size: int) -> None:
-    """Refuse to hold more bytes of a file's pixels in memory than the limit, whatever the file claims.
-
-    Raises
-    ------
-    UnreadableFile
-        If there would be more than ``COREGSTACK_MAX_READ_BYTES``.
-    """
-    if size > READ_BYTES():
-        raise UnreadableFile(
-            f"{size} bytes of {path!r} would be in memory at once; at most {READ_BYTES()} are read. Cut it to what is "
-            f"needed, for example with gdal_translate -projwin, or raise {READ_BYTES.variable}."
-        )
 
 
 def read_window(

@@ -19,9 +19,10 @@ from coregstack.kernels.standin import MATCH_BANDS
 from coregstack.model import NO_SHIFT, Move, Shift, ValidArea
 from coregstack.pixels import raster
 from coregstack.pixels.bandcache import CACHE_BYTES, BandCache, cache_bands, file_of
+from coregstack.pixels.bounds import check_read, check_size
 from coregstack.pixels.filesource import FileBands, FileSource
+from coregstack.pixels.header import RasterHeader
 from coregstack.pixels.masks import Mask
-from coregstack.pixels.raster import RasterHeader
 from coregstack.pixels.warp import placed, placed_valid
 
 
@@ -302,8 +303,8 @@ def load_match(
     complete = window == (0, 0, *box.shape)
     if not native:
         window = int(origin.y) + window[0], int(origin.x) + window[1], *window[2:]
-    raster.check_size(scene.image.path, window[2:])
-    raster.check_read(scene.image.path, window[2] * window[3] * np.dtype(scene.image.dtype).itemsize)
+    check_size(scene.image.path, window[2:])
+    check_read(scene.image.path, window[2] * window[3] * np.dtype(scene.image.dtype).itemsize)
     with file_of(scene.image, cache, alone=alone) as dataset:
         if native:
             # what only stands in for other bands is read where it is asked for

@@ -22,6 +22,7 @@ from coregstack.kernels.displaced import bounds_of, resample_at, resample_mask_a
 from coregstack.kernels.resample import source_window, translate, translate_mask
 from coregstack.model import NO_SHIFT, Displacement, Move, Shift
 from coregstack.pixels import raster
+from coregstack.pixels.header import RasterHeader
 from coregstack.pixels.places import Places, places
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ _STRIP = 128
 
 def placed(
     dataset: DatasetReader,
-    header: raster.RasterHeader,
+    header: RasterHeader,
     lattice: GeoBox,
     window: Window,
     *,
@@ -97,7 +98,7 @@ def placed(
 
 def placed_valid(
     dataset: DatasetReader,
-    header: raster.RasterHeader,
+    header: RasterHeader,
     lattice: GeoBox,
     window: Window,
     move: Move = NO_SHIFT,
@@ -155,7 +156,7 @@ def _seen(box: GeoBox, lattice: GeoBox, window: Window, shift: Shift) -> tuple[G
 
 def _translated(
     dataset: DatasetReader,
-    header: raster.RasterHeader,
+    header: RasterHeader,
     lattice: GeoBox,
     window: Window,
     bands: Sequence[int],
@@ -193,7 +194,7 @@ def _translated(
 
 def _read(
     dataset: DatasetReader,
-    header: raster.RasterHeader,
+    header: RasterHeader,
     bands: Sequence[int],
     rows: slice,
     cols: slice,
@@ -209,7 +210,7 @@ def _read(
 
 def _displaced(
     dataset: DatasetReader,
-    header: raster.RasterHeader,
+    header: RasterHeader,
     lattice: GeoBox,
     window: Window,
     bands: Sequence[int],
@@ -246,7 +247,7 @@ def _displaced(
 
 def _displaced_valid(
     dataset: DatasetReader,
-    header: raster.RasterHeader,
+    header: RasterHeader,
     lattice: GeoBox,
     window: Window,
     displacement: Displacement,
@@ -305,7 +306,7 @@ def _strips(
 
 def _warped(
     dataset: DatasetReader,
-    header: raster.RasterHeader,
+    header: RasterHeader,
     lattice: GeoBox,
     window: Window,
     bands: Sequence[int],

@@ -17,7 +17,7 @@ from coregstack.matching.bands import BY_FLAGS, Bands, position_of
 from coregstack.matching.options import checked_nearest
 from coregstack.model import UNSCALED
 from coregstack.pixels.bandcache import CACHE_BYTES
-from coregstack.pixels.raster import holds_flags
+from coregstack.pixels.header import holds_flags
 from coregstack.stack.coordinates import band_names, stack_box, with_coordinates, with_utc_times
 from coregstack.stack.dataset import CLASSES, known_dim, named_nodata, stacked
 from coregstack.untrusted.given import given_list

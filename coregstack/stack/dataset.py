@@ -12,7 +12,7 @@ import xarray as xr
 
 from coregstack.errors import InvalidStack
 from coregstack.matching.bands import BY_FLAGS, Bands
-from coregstack.pixels.raster import FLAGS, holds_flags
+from coregstack.pixels.header import FLAGS, holds_flags
 
 CLASSES = "classes"
 """Coordinate on band: the source that marks a band as classes; empty for measurements."""

@@ -15,8 +15,9 @@ import numpy as np
 from coregstack.errors import CoregError, InvalidRequest, MissingFile
 from coregstack.export.plan import Asset, Content, ItemPlan
 from coregstack.matching.bands import band_classes, image_bands
+from coregstack.pixels.header import RasterHeader, joined
 from coregstack.pixels.masks import Mask, MaskRule
-from coregstack.pixels.raster import RasterHeader, joined, read_header
+from coregstack.pixels.raster import read_header
 from coregstack.pixels.scene import Scene
 from coregstack.products.item import ProductFile, ProductItem
 from coregstack.products.masks import AskedMask, asked_masks, rule_of

@@ -22,7 +22,8 @@ from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import frame_bounds, union
 from coregstack.graph.opened import open_clear, open_pixels
 from coregstack.model import UNSCALED
-from coregstack.pixels.raster import RasterHeader, read_header
+from coregstack.pixels.header import RasterHeader
+from coregstack.pixels.raster import read_header
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack.conform import BAND_POSITION, Stack
 from coregstack.stack.dataset import CLASSES
