@@ -216,11 +216,14 @@ def estimate(
         By what an item is moved. "score": by the matching score, the rule of Planet's hosted tool. "evidence": if its
         displacement is known and significant (more than 2 sigma along either axis, and more than 0.02 px), whatever the
         score says, and never otherwise.
-    datum : str or list of str
+    datum : str, path, list of str or mapping
         What holds the position of the stack. "anchor": the anchor, whose own error all items then share. "mean": the
         weighted mean of all items, which moves the anchor too; lattice and extent are still the anchor's. Or ids of
-        items that are trusted, whose mean stays. Shifts and sigmas are then relative to the datum, as `details` says.
-        Other than with "anchor", ``decide="evidence"`` is needed.
+        items that are trusted, whose mean stays. Or what is known from outside: the path of a reference image, with
+        which all items are matched as well; or a mapping of ids of items that lie right, and of such paths, to the
+        1 sigma of their own position, px, as ``{"a": 0.2, "map.tif": 0.5}``, whose weighted mean holds the position,
+        without those that contradict most of the others. Shifts and sigmas are then relative to the datum, as `details`
+        says. Other than with "anchor", ``decide="evidence"`` is needed.
     estimator : str or callable
         What tells the shift of a pair of scenes. "coregstack": its own. "phase": scikit-image's
         `phase_cross_correlation` of windows, masked where masks hide something; it knows no haze, season or reversed
@@ -240,9 +243,10 @@ def estimate(
         Lazy, all variables along time: `shift_y`, `shift_x`, `shift_sigma_y`, `shift_sigma_x` (px of the output's
         lattice: the anchor's, if it is an item), `matching_score_before`, `matching_score_after`,
         `matching_score_improvement`, `status`, `details`, `model`, `spread` (px, rms of the displacement about its
-        mean), `residual` (px, rms misalignment to be expected after what is done). The shift is what must be applied
-        to the item to match the anchor, the mean where it varies. With another `model` than "shift" also
-        `displacement_y`, `displacement_x` and `displacement_sigma` (px) on a control lattice with the dims (time,
+        mean), `residual` (px, rms misalignment to be expected after what is done); of a datum that is known from
+        outside `datum_sigma_y` and `datum_sigma_x` (px, 1 sigma of its own, which all items share). The shift is what
+        must be applied to the item to match the anchor, the mean where it varies. With another `model` than "shift"
+        also `displacement_y`, `displacement_x` and `displacement_sigma` (px) on a control lattice with the dims (time,
         lattice_y, lattice_x), whose coordinates are those of the map.
 
     Raises

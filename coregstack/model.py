@@ -302,6 +302,8 @@ class ItemQuality:
     """Rms length of the displacement about its mean over the usable overlap, beyond noise, px."""
     residual: float | None = None
     """Rms misalignment to be expected over the scene after what is done with it, px."""
+    datum_sigma: Shift | None = None
+    """1 sigma of the datum along each axis, px, which all items share; None where the stack itself holds its datum."""
     displacement: Displacement | None = field(default=None, compare=False, repr=False)
     """The displacement of an affine map or a field; None where the item is displaced as one."""
     evidence: Evidence | None = field(default=None, compare=False, repr=False)

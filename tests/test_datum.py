@@ -75,7 +75,9 @@ def test_a_datum_that_cannot_be_honoured_is_refused(stack: xr.DataArray) -> None
         estimate(stack, anchor=0, datum="mean")
     with pytest.raises(AnchorNotFound, match="'nobody'"):
         estimate(stack, anchor=0, decide=EVIDENCE, datum=["nobody"])
-    for wrong in ("median", [], [1], None, 3):
+    with pytest.raises(AnchorNotFound, match="'median'"):
+        estimate(stack, anchor=0, decide=EVIDENCE, datum="median")
+    for wrong in ("", [], [1], {}, {1: 0.1}, None, 3):
         with pytest.raises(InvalidRequest, match="datum"):
             estimate(stack, anchor=0, decide=EVIDENCE, datum=wrong)  # type: ignore[arg-type]
 

@@ -6,6 +6,7 @@ Nothing heavy is loaded to read a command line, so that help, version and mistak
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any
 
 from coregstack._version import __version__
@@ -245,8 +246,10 @@ def _match_arguments(match: argparse._ArgumentGroup) -> None:
         "--datum",
         type=_datum,
         default="anchor",
-        help="what holds the position of all scenes: anchor, mean (the weighted mean of all), or ids of trusted "
-        "scenes with commas between; with --decide evidence (default: %(default)s)",
+        metavar="DATUM",
+        help="what holds the position of all scenes: anchor, mean (the weighted mean of all), ids of trusted scenes "
+        "with commas between, a reference image, or ids and images with their sigma in pixels, as a=0.2,map.tif=0.5; "
+        "with --decide evidence (default: %(default)s)",
     )
     match.add_argument(
         "--estimator",
@@ -296,12 +299,20 @@ def _band(text: str) -> str | int | tuple[str | int, ...]:
     return parts if len(parts) == 2 else parts[0] if len(parts) == 1 else text
 
 
-def _datum(text: str) -> str | tuple[str, ...]:
-    return (
-        text
-        if text in ("anchor", "mean")
-        else tuple(part.strip() for part in text.split(",") if part.strip())
-    )
+_SIGMA = re.compile(r"(.+)=(\d+\.?\d*|\.\d+)")
+"""A name with its sigma."""
+
+
+def _datum(text: str) -> str | tuple[str, ...] | dict[str, float]:
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    known = [_SIGMA.fullmatch(part) for part in parts]
+    if any(known):
+        if not all(known):
+            raise argparse.ArgumentTypeError(
+                f"either every part of {text!r} has a sigma, as a=0.2, or none has"
+            )
+        return {one[1]: float(one[2]) for one in known if one}
+    return parts[0] if len(parts) == 1 else parts or text
 
 
 def _bands(text: str) -> tuple[str | int, ...]:

@@ -50,6 +50,8 @@ class QualityRecord:
     """The shift that was found, applied or not. In JSON ``[x, y]``."""
     pixel_shift_sigma: Shift | None
     """1 sigma of it along each axis, px. In JSON ``[x, y]``."""
+    datum_sigma: Shift | None
+    """1 sigma of a datum that is known from outside, px; None where there is none. In JSON ``[x, y]``."""
     matching_score_version: int | None
     """Version of the score's definition."""
 
@@ -69,6 +71,7 @@ class QualityRecord:
             **{name: _number(value) if _is_number(name) else value for name, value in self.told.items()},
             "pixel_shift_estimated": _pair(self.pixel_shift_estimated),
             "pixel_shift_sigma": _pair(self.pixel_shift_sigma),
+            **({} if self.datum_sigma is None else {"datum_sigma": _pair(self.datum_sigma)}),
             "matching_score_version": _integer(self.matching_score_version),
         }
 
@@ -169,10 +172,11 @@ def quality_record(
         told={
             field.sidecar: field.get(quality)
             for field in FIELDS
-            if field.sidecar and not (field.network and method == "direct")
+            if field.sidecar and not (field.only == "network" and method == "direct")
         },
         pixel_shift_estimated=quality.shift,
         pixel_shift_sigma=quality.sigma,
+        datum_sigma=quality.datum_sigma,
         matching_score_version=SCORE_VERSION,
     )
 
@@ -221,6 +225,7 @@ def read_sidecar(path: Path) -> QualityRecord:
         },
         pixel_shift_estimated=_shift(value.get("pixel_shift_estimated")),
         pixel_shift_sigma=_shift(value.get("pixel_shift_sigma")),
+        datum_sigma=_shift(value.get("datum_sigma")),
         matching_score_version=_integer(value.get("matching_score_version")),
     )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 Method = Literal["direct", "network"]
@@ -24,8 +26,20 @@ Decide = Literal["score", "evidence"]
 Estimator = Literal["coregstack", "phase"]
 """Estimators that have a name: coregstack's own, and scikit-image's phase correlation of windows."""
 
-Datum: TypeAlias = str | Sequence[str]
-"""What holds the position of a stack: "anchor", "mean" for the weighted mean of all items, or ids of trusted ones."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known from outside of where a stack lies."""
+
+    name: str
+    """Id of an item that lies right, or path of an image that does."""
+    sigma: float
+    """1 sigma of its own position along each axis, px of the anchor."""
+
+
+Datum: TypeAlias = str | os.PathLike[str] | Sequence[str] | Mapping[str, float] | tuple[Known, ...]
+"""What holds the position of a stack: "anchor", "mean" for the weighted mean of all items, ids of trusted ones, or what
+is known from outside: a reference image, or ids of items that lie right and such images, each with its sigma, px."""
 
 ANCHOR_DATUM = "anchor"
 """The datum unless another one is asked for."""

@@ -130,6 +130,7 @@ def in_datum(
     sigma: Shift,
     displacement: Displacement | None,
     datum: str,
+    datum_sigma: Shift | None,
     settings: MatchSettings,
 ) -> ItemQuality:
     """Decide anew on an item in another datum than the anchor, by the evidence.
@@ -142,6 +143,8 @@ def in_datum(
         Relative to the datum, px.
     datum : str
         What the datum is, in words.
+    datum_sigma : Shift or None
+        Its own sigma, px. It is the same for all items, and decides nothing.
     settings : MatchSettings
     """
     square = (
@@ -167,7 +170,7 @@ def in_datum(
     if quality.status is not Status.ANCHOR:
         words += f" Against the anchor: {quality.details}"
     elif found.status is not Status.COREGISTERED:
-        return replace(quality, details=f"{quality.details} {words}")
+        return replace(quality, details=f"{quality.details} {words}", datum_sigma=datum_sigma)
     return replace(
         found,
         details=words,
@@ -175,7 +178,17 @@ def in_datum(
         closure=quality.closure,
         against=quality.against,
         evidence=quality.evidence,
+        datum_sigma=datum_sigma,
     )
+
+
+def without_datum(quality: ItemQuality, settings: MatchSettings) -> ItemQuality:
+    """An item whose datum could not be found: it stays relative to the anchor, and says so."""
+    words = (
+        f"The datum {printable(settings.datum_name)!r} could not be found, since nothing that it names has a "
+        "shift: the anchor holds the position of all items."
+    )
+    return replace(quality, details=f"{quality.details} {words}")
 
 
 def lacks_displacement(quality: ItemQuality) -> bool:

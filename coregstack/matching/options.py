@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coregstack.errors import AnchorNotFound, InvalidRequest
+from coregstack.errors import InvalidRequest
 from coregstack.kernels.standin import MATCH_BANDS
 from coregstack.matching.choices import (
     ANCHOR_DATUM,
@@ -23,12 +24,14 @@ from coregstack.matching.choices import (
     Datum,
     Decide,
     Estimator,
+    Known,
     Method,
     Model,
     OutputLattice,
 )
 from coregstack.matching.estimators import OWN, checked_estimator
 from coregstack.model import WindowEstimator
+from coregstack.untrusted.addresses import shown, typed
 from coregstack.untrusted.bandnames import common_names, find_band
 
 if TYPE_CHECKING:
@@ -77,7 +80,8 @@ class MatchSettings:
     decide: Decide = "score"
     """One of `coregstack.matching.choices.DECISIONS`."""
     datum: Datum = ANCHOR_DATUM
-    """What holds the position of the stack: "anchor", "mean" for the weighted mean of all items, or ids of items."""
+    """What holds the position of the stack: "anchor", "mean" for the weighted mean of all items, ids of items, or what
+    is known from outside; the last becomes a tuple of `Known`."""
     estimator: Estimator | WindowEstimator = field(default="coregstack", hash=False)
     """One of `coregstack.matching.choices.ESTIMATORS`, or a function of two windows."""
 
@@ -90,8 +94,8 @@ class MatchSettings:
         object.__setattr__(self, "datum", _checked_datum(self.datum))
         if self.datum != ANCHOR_DATUM and self.decide != "evidence":
             raise InvalidRequest(
-                f"datum={self.datum!r} moves all items to a place that is not the anchor's, which the score against "
-                "the anchor cannot judge: use it with decide='evidence'."
+                f"datum={self.datum_name!r} moves all items to a place that is not the anchor's, which the score "
+                "against the anchor cannot judge: use it with decide='evidence'."
             )
         checked_estimator(self.estimator)
         if self.model != "shift" and self.estimator != OWN:
@@ -117,20 +121,34 @@ class MatchSettings:
         """Whether what is said of an item follows from all items, and not from it and the anchor alone."""
         return self.method == "network" or self.model == "terrain" or self.datum != ANCHOR_DATUM
 
-    def check_datum(self, ids: Collection[str]) -> None:
-        """Refuse a datum of items that are not there.
+    @property
+    def known(self) -> tuple[Known, ...]:
+        """What is known from outside of where the stack lies, where that is its datum."""
+        return tuple(one for one in self.holders if isinstance(one, Known))
 
-        Raises
-        ------
-        AnchorNotFound
-            If an id is none of `ids`.
+    @property
+    def holders(self) -> tuple[str | Known, ...]:
+        """What the datum names: ids, or what is known from outside; empty for "anchor" and "mean"."""
+        return self.datum if isinstance(self.datum, tuple) else ()
+
+    @property
+    def datum_name(self) -> str:
+        """The datum in a few words, for attributes and messages.
+
+        Examples
+        --------
+        >>> MatchSettings(decide="evidence", datum={"a": 0.5, "b": 1}).datum_name
+        'a: 0.5, b: 1'
         """
-        wanted = () if isinstance(self.datum, str) else self.datum
-        if lost := [name for name in wanted if name not in ids]:
-            raise AnchorNotFound(
-                f"The datum names {', '.join(map(repr, lost[:5]))}, but no item is called so; the first are "
-                f"{', '.join(list(ids)[:3])}."
-            )
+        named = (
+            f"{shown(one.name)}: {one.sigma:g}" if isinstance(one, Known) else one for one in self.holders
+        )
+        return ", ".join(named) or str(self.datum)
+
+    @property
+    def with_reference(self) -> MatchSettings:
+        """How items are matched with a reference image that tells the datum: each as one, and with it alone."""
+        return replace(self, method="direct", model="shift", datum=ANCHOR_DATUM)
 
     def bound(self, bands: Sequence[str]) -> MatchOptions:
         """The same for a stack of known bands.
@@ -224,14 +242,34 @@ def checked_nearest(nearest: Sequence[str | int]) -> tuple[str | int, ...]:
 
 
 def _checked_datum(datum: object) -> Datum:
-    if datum in (ANCHOR_DATUM, "mean") and isinstance(datum, str):
+    """A datum in the form that `MatchSettings` holds."""
+    if isinstance(datum, str) and datum in (ANCHOR_DATUM, "mean"):
         return datum
-    names = datum if isinstance(datum, list | tuple) else ()
+    if isinstance(datum, str | os.PathLike):
+        datum = {datum: 0.0}
+    if isinstance(datum, Mapping):
+        parts = [_known(name, sigma) for name, sigma in datum.items()]
+    else:
+        parts = list(datum) if isinstance(datum, list | tuple) else []
+    names = [part.name if isinstance(part, Known) else part for part in parts]
     if not names or not all(isinstance(name, str) and name for name in names):
         raise InvalidRequest(
-            f"datum has to be 'anchor', 'mean' or a list of ids of items that are trusted, not {datum!r}."
+            "datum has to be 'anchor', 'mean', a list of ids of items that are trusted, the path of a reference image, "
+            f"or a mapping of ids and paths to their sigma in pixels, as {{'a': 0.2, 'map.tif': 0.5}}, not {datum!r}."
         )
-    return tuple(names)
+    if repeated := [name for k, name in enumerate(names) if name in names[:k]]:
+        raise InvalidRequest(f"The datum names {repeated[0]!r} more than once.")
+    return tuple(parts)
+
+
+def _known(name: object, sigma: Any) -> Known:
+    """A part of a mapping; without a name where it has no fitting one."""
+    number = isinstance(sigma, _NUMBERS) and not isinstance(sigma, bool)
+    if not number or not 0 <= sigma < math.inf:
+        raise InvalidRequest(
+            f"The sigma of {name!r} in the datum has to be a number of pixels from 0 on, not {sigma!r}."
+        )
+    return Known(name=typed(name) if isinstance(name, str | os.PathLike) else "", sigma=float(sigma))
 
 
 def checked_lattice(lattice: OutputLattice) -> OutputLattice:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,8 +42,8 @@ class Field:
     """Whether it changes its sign where the axis runs the other way."""
     required: bool = True
     """Whether every quality holds it; one of an earlier version may lack what is not required."""
-    network: bool = False
-    """Whether only ``method="network"`` gives it."""
+    only: Literal["", "network", "datum"] = ""
+    """What alone gives it: ``method="network"``, or a datum that is known from outside; empty for what all have."""
     sidecar: str = ""
     """Key in the sidecar; empty where the sidecar has it in another form, or not at all."""
     stac: str = ""
@@ -129,15 +129,24 @@ FIELDS = (
     ),
     Field(
         name="redundancy", units="1", meaning="pairs beyond the one that is needed", get=lambda q: q.redundancy,
-        required=False, network=True, sidecar="redundancy", stac="coreg:redundancy", page="redundancy",
+        required=False, only="network", sidecar="redundancy", stac="coreg:redundancy", page="redundancy",
     ),
     Field(
         name="closure", units="px", meaning="rms length of the closures of loops through the item",
-        get=lambda q: q.closure, required=False, network=True, sidecar="closure", stac="coreg:closure", page="closure",
+        get=lambda q: q.closure, required=False, only="network", sidecar="closure", stac="coreg:closure",
+        page="closure",
     ),
     Field(
         name="against", units="", meaning="item that it was matched and scored against, empty for the anchor",
-        get=lambda q: q.against, required=False, network=True, sidecar="against", stac="coreg:against",
+        get=lambda q: q.against, required=False, only="network", sidecar="against", stac="coreg:against",
+    ),
+    Field(
+        name="datum_sigma_y", units="px", meaning="1 sigma of the datum down the rows, which all items share",
+        get=_part("datum_sigma", "y"), axis="y", required=False, only="datum",
+    ),
+    Field(
+        name="datum_sigma_x", units="px", meaning="1 sigma of the datum along the columns, which all items share",
+        get=_part("datum_sigma", "x"), axis="x", required=False, only="datum",
     ),
     Field(
         name="details", units="", meaning="why", get=lambda q: q.details,
@@ -208,7 +217,7 @@ def quality_of(values: Mapping[str, Any]) -> ItemQuality:
     ----------
     values : mapping
         As `plain_values` gives it, or one entry of each variable of a quality Dataset. NaN, None and the empty text
-        stand for what is not known; fields of a network may be missing.
+        stand for what is not known; fields that not all qualities have may be missing.
 
     Raises
     ------
@@ -239,6 +248,7 @@ def quality_of(values: Mapping[str, Any]) -> ItemQuality:
         model=str(values.get("model") or "") or None,
         spread=number("spread"),
         residual=number("residual"),
+        datum_sigma=pair("datum_sigma"),
     )
 
 
@@ -278,9 +288,9 @@ def variables(columns: Mapping[Any, ArrayLike]) -> dict[str, tuple[str, NDArray[
 
 
 def table_fields(qualities: Iterable[ItemQuality]) -> tuple[Field, ...]:
-    """The fields that a table of these items needs: fields of a network are left out if no item has them."""
+    """The fields that a table of these items needs: those of some qualities alone are left out if no item has them."""
     items = list(qualities)
-    return tuple(f for f in FIELDS if not f.network or any(f.get(quality) is not None for quality in items))
+    return tuple(f for f in FIELDS if not f.only or any(f.get(quality) is not None for quality in items))
 
 
 def _plain(value: Plain) -> Plain:

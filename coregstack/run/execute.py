@@ -30,6 +30,7 @@ from coregstack.export.files import (
 )
 from coregstack.export.lock import locked
 from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
+from coregstack.geometry.unlike import output_lattice
 from coregstack.graph.blocks import object_array
 from coregstack.graph.datum import in_datum_records
 from coregstack.graph.matched import records, reference, scene_items
@@ -79,6 +80,7 @@ def run_items(
     settings: DeliverySettings,
     match: MatchSettings,
     *,
+    references: Mapping[str, Scene],
     overwrite: bool = False,
     progress: Progress | None = None,
     also: Iterable[str] = (),
@@ -99,6 +101,8 @@ def run_items(
         What holds for the whole run.
     match : MatchSettings
         How items are matched; where all are adjusted together, items that are done take part all the same.
+    references : mapping
+        Images that the datum names.
     overwrite : bool
         Whether items that an earlier run has done are done again.
     progress : callable, optional
@@ -127,7 +131,7 @@ def run_items(
     known |= refused
     parts, order = [], []
     joint = (
-        _joint(groups, scenes, anchor, settings.anchor, match)
+        _joint(groups, scenes, anchor, settings.anchor, match, references)
         if match.together and len(done) < len(plans)
         else []
     )
@@ -367,6 +371,7 @@ def _joint(
     anchor: Scene,
     output: GeoBox,
     match: MatchSettings,
+    references: Mapping[str, Scene],
 ) -> list[da.Array]:
     """Records of the scenes of each group, where they follow from all scenes together."""
     if match.method == "network":
@@ -376,13 +381,17 @@ def _joint(
         found = [made(group, scenes, anchor) for group in groups]
     if match.datum == ANCHOR_DATUM:
         return found
-    names = [plan.id for group in groups for plan in group.plans]
-    match.check_datum(names)
+    plans = [plan for group in groups for plan in group.plans]
+    names = [plan.id for plan in plans]
     # a network has an anchor that is in another group behind its scenes
     sizes = [len(group.plans) for group in groups]
     every = da.concatenate([one[:size] for one, size in zip(found, sizes, strict=True)])
     position = names.index(anchor.id) if anchor.id in names else None
-    moved = in_datum_records(every, names, position, match)
+    against = {
+        name: _against(plans, scenes, image, output, match.with_reference)
+        for name, image in references.items()
+    }
+    moved = in_datum_records(every, names, position, match, against)
     ends = np.cumsum(sizes)
     return [moved[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
@@ -392,6 +401,27 @@ def _alone(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Arra
     items, first, position = _placed(group, scenes, anchor)
     prepared = reference(SceneItem(scene=first), group.options)
     return records(scene_items(items), position, prepared, group.options)
+
+
+def _against(
+    plans: Sequence[ItemPlan],
+    scenes: Mapping[str, Scene],
+    image: Scene,
+    output: GeoBox,
+    match: MatchSettings,
+) -> da.Array:
+    """Records of scenes against an image that tells the datum, told in pixels of the output."""
+    told = output_lattice(image.image.box, [output])
+    reasons = {plan.id: unplaceable(scenes[plan.id], image, lattice=told) for plan in plans}
+    unmatched = {name: failure(reason) for name, reason in reasons.items() if reason is not None}
+    groups, refused = _grouped([p for p in plans if p.id not in unmatched], scenes, image, told, match)
+    unmatched |= refused
+    found = [_alone(group, scenes, image) for group in groups]
+    order = [plan.id for group in groups for plan in group.plans] + list(unmatched)
+    if unmatched:
+        found.append(object_array("coregstack-unmatched-", list(unmatched.values())))
+    ordered: da.Array = da.concatenate(found)[[order.index(plan.id) for plan in plans]].rechunk(1)
+    return ordered
 
 
 def _terrain(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
@@ -429,11 +459,16 @@ def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str,
 
 
 def run_fingerprint(
-    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings, lattice: GeoBox | None = None
+    anchor: Scene,
+    scenes: Sequence[Scene],
+    match: MatchSettings,
+    lattice: GeoBox | None = None,
+    references: Mapping[str, Scene] | None = None,
 ) -> tuple[tuple[str, str], ...]:
     """What all items of a run depend on, by name; where they are adjusted together each depends on all others.
 
-    `lattice` is that of the output, where it does not follow from the anchor alone.
+    `lattice` is that of the output, where it does not follow from the anchor alone; `references` are the images that
+    the datum names.
     """
     options = {one.name: getattr(match, one.name) for one in fields(match) if one.name != "estimator"}
     found = [
@@ -442,6 +477,9 @@ def run_fingerprint(
     ]
     if lattice is not None:
         found.append(("lattice", str(tokenize(lattice))))
+    if references:
+        images = list(references.values())
+        found.append(("datum", str(tokenize(images, _samples(images)))))
     if match.estimator != OWN:
         found.append(("estimator", str(tokenize(estimator_identity(match.estimator)))))
     if match.together:
@@ -450,11 +488,11 @@ def run_fingerprint(
 
 
 def reference_digests(
-    anchor: Scene, scenes: Sequence[Scene], match: MatchSettings
+    outside: Sequence[Scene], scenes: Sequence[Scene], match: MatchSettings
 ) -> tuple[tuple[str, str], ...]:
-    """Path and SHA-256 of the files that every item of a run depends on."""
-    all_of = scenes if match.together else [anchor]
-    return tuple((path, file_digest(path, "sha256")) for path in _files_of(all_of))
+    """Path and SHA-256 of the files that every item of a run depends on: anchor, images of the datum, all scenes."""
+    all_of = {scene.id: scene for scene in (*outside, *(scenes if match.together else ()))}.values()
+    return tuple((path, file_digest(path, "sha256")) for path in _files_of(list(all_of)))
 
 
 def _samples(scenes: Sequence[Scene]) -> list[str]:

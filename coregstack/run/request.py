@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from odc.geo.geobox import GeoBox
 
 from coregstack.cube.mark import find_cube
 from coregstack.cube.place import Place
-from coregstack.errors import CoregError, InvalidRequest
+from coregstack.errors import CoregError, InvalidRequest, InvalidStack
 from coregstack.export.files import resolved
 from coregstack.export.index import INDEX
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
@@ -25,13 +26,14 @@ from coregstack.matching.options import MatchSettings, checked_lattice
 from coregstack.pixels.scene import Scene
 from coregstack.run.cube import readable, write_cube
 from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
-from coregstack.run.places import cube_place
+from coregstack.run.places import cube_place, local_paths
 from coregstack.run.result import RunResult, with_index, with_table
 from coregstack.run.scheduler import Progress
 from coregstack.stack.applying import check_resampling
 from coregstack.stack.metadata import scene_metadata
 from coregstack.stack.opening import Unusable
-from coregstack.stack.placing import check_nearest, scene_bands, unplaceable
+from coregstack.stack.outside import datum_references
+from coregstack.stack.placing import check_anchor, check_nearest, scene_bands, unplaceable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,8 @@ class RunItems:
     """What a user should know of the run as a whole."""
     also: tuple[str, ...] = ()
     """Paths of other files that the run writes, relative to the output."""
+    references: Mapping[str, Scene] = field(default_factory=dict)
+    """Images that the datum names."""
 
     @property
     def outside(self) -> bool:
@@ -156,6 +160,7 @@ def carry_out(
         If the request cannot be honoured; nothing was written then.
     """
     anchor = items.anchor
+    items = _with_references(request, items)
     anchor_bands(request.match, scene_bands(anchor))
     check_nearest(request.match.nearest, items.scenes)
     place = _place_of_cube(request, items)
@@ -168,14 +173,18 @@ def carry_out(
         like_anchor=request.lattice == "anchor",
         cog=request.cog,
         vrt=request.vrt,
-        fingerprint=run_fingerprint(anchor, items.scenes, request.match, box if items.outside else None),
+        fingerprint=run_fingerprint(
+            anchor, items.scenes, request.match, box if items.outside else None, items.references
+        ),
         method=request.match.method,
         estimator=estimator_name(request.match.estimator),
         digests=digests or request.check,
         dry_run=request.dry_run,
         check=request.check,
         nearest=tuple(request.match.nearest),
-        references=reference_digests(anchor, items.scenes, request.match) if request.check else (),
+        references=reference_digests([anchor, *items.references.values()], items.scenes, request.match)
+        if request.check
+        else (),
     )
     plans = [described(plan) for plan in items.plans] if request.vrt else items.plans
     with nullcontext() if request.dry_run else output_folder(request.output, items.inputs) as claim:
@@ -186,6 +195,7 @@ def carry_out(
             items.unusable,
             replace(settings, claim=claim or ""),
             request.match,
+            references=items.references,
             overwrite=request.overwrite,
             progress=request.progress,
             also=(*items.also, *((INDEX,) if request.vrt else ())),
@@ -203,6 +213,21 @@ def carry_out(
             return result
         result = (finish or with_table)(result)
         return _with_cube(with_index(result) if request.vrt else result, request, items, place)
+
+
+def _with_references(request: RunRequest, items: RunItems) -> RunItems:
+    """The items, and the images that the datum names."""
+    ids = [*(scene.id for scene in items.scenes), *(unusable.id for unusable in items.unusable)]
+    times = np.array([scene.time for scene in items.scenes], "datetime64[ns]")
+    found = datum_references(request.match.holders, ids, times, [s.image.path for s in items.scenes])
+    images = {name: image.scene for name, image in found.items() if image.scene is not None}
+    for image in images.values():
+        check_anchor(image)
+        reasons = [unplaceable(scene, image) for scene in items.scenes]
+        if all(reasons):
+            raise InvalidStack(f"No scene can be matched with the reference {image.id!r}: {reasons[0]}")
+    paths = local_paths(path for image in images.values() for path in image.paths)
+    return replace(items, references=images, inputs=(*items.inputs, *paths))
 
 
 def _place_of_cube(request: RunRequest, items: RunItems) -> Place | None:

@@ -34,7 +34,7 @@ from coregstack.stack.conform import Stack, conform, item_times
 from coregstack.stack.lookup import find_anchor
 from coregstack.stack.masks import Mask, stable_ground, usable_pixels
 from coregstack.stack.measured import with_displacement, with_lattice
-from coregstack.stack.outside import Outside, frames, outside_anchor, stack_items
+from coregstack.stack.outside import Outside, datum_references, frames, outside_anchor, stack_items
 from coregstack.stack.provenance import pristine_clear, pristine_scenes, sources_of
 
 
@@ -97,7 +97,7 @@ def estimate_stack(
     outside = outside_anchor(anchor, known.ids, item_times(known), sources_of(known))
     first = find_anchor(known, anchor) if outside is None else outside
     pairs = pair_bands(settings, known.held if outside is None else outside.held, known.held)
-    settings.check_datum(known.ids)
+    references = datum_references(settings.holders, known.ids, item_times(known), sources_of(known))
     if isinstance(first, Outside):
         met = frames(first, known, lattice)
         pairs = replace(pairs, options=pairs.options.told_in(met.ratio))
@@ -105,7 +105,12 @@ def estimate_stack(
     else:
         found, frame, nodes = _records(known, first, mask, pairs, settled, stable)
     if settings.datum != ANCHOR_DATUM:
-        found = in_datum_records(found, known.ids, first if isinstance(first, int) else None, settings)
+        alike = settings.with_reference
+        against = {
+            name: _reference_records(known, one, frame, mask, alike) for name, one in references.items()
+        }
+        position = first if isinstance(first, int) else None
+        found = in_datum_records(found, known.ids, position, settings, against)
     quality = _quality(known, found, pairs.options).assign_attrs(facts, band=_scored(known, outside, pairs))
     if settings.model != "shift":
         quality = with_displacement(quality, displacement_planes(found, nodes.shape), frame, nodes)
@@ -207,6 +212,16 @@ def _outside_records(
     return array_network(items, known, prepared, options, in_memory=False), met.told, told
 
 
+def _reference_records(
+    stack: Stack, image: Outside, frame: GeoBox, mask: Mask | None, settings: MatchSettings
+) -> da.Array:
+    """Records against an image that tells the datum, told in pixels of the anchor, whose box is `frame`."""
+    met = frames(image, stack, "items", frame)
+    pairs = pair_bands(settings, image.held, stack.held)
+    pairs = replace(pairs, options=pairs.options.told_in(met.ratio))
+    return _outside_records(stack, image, met, mask, pairs, None)[0]
+
+
 def _nodes(stack: Stack, frame: GeoBox, *, together: bool) -> Lattice:
     """The control lattice of the frame of an anchor from outside, over the stack as well where it is a network."""
     area = footprint(stack.box, frame) if together and stack.box.crs is not None else frame
@@ -239,10 +254,11 @@ def _match_scenes(stack: Stack, anchor: int, pairs: BandPairs) -> list[PlacedSce
 
 
 def _quality(stack: Stack, found: da.Array, options: MatchOptions) -> xr.Dataset:
+    wanted = {"", "network" if options.method == "network" else "", "datum" if options.known else ""}
     variables = {
         field.name: ("time", field_values(found, field), field.attrs)
         for field in FIELDS
-        if not field.network or options.method == "network"
+        if field.only in wanted
     }
     coords: dict[str, Any] = {"id": ("time", np.array(stack.ids, object))}
     for name in ("time", "source"):
@@ -253,7 +269,7 @@ def _quality(stack: Stack, found: da.Array, options: MatchOptions) -> xr.Dataset
         "min_improvement": options.min_improvement,
         "matching_score_version": SCORE_VERSION,
         "method": options.method,
-        "datum": options.datum if isinstance(options.datum, str) else ", ".join(options.datum),
+        "datum": options.datum_name,
         "estimator": estimator_name(options.estimator),
     }
     return xr.Dataset(variables, coords=coords, attrs=facts)

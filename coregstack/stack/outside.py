@@ -13,12 +13,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import InvalidRequest, InvalidStack
+from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
 from coregstack.geometry.lattice import crs_name, footprint, offset, overlaps, same_pixels
 from coregstack.geometry.unlike import output_lattice
 from coregstack.graph.matched import array_items
 from coregstack.matching.bands import Bands
-from coregstack.matching.choices import OutputLattice
+from coregstack.matching.choices import Known, OutputLattice
 from coregstack.matching.items import MatchItem, SceneItem
 from coregstack.matching.told import Frames
 from coregstack.model import NO_SHIFT, OUTSIDE
@@ -28,7 +28,7 @@ from coregstack.stack.dataset import with_grid
 from coregstack.stack.lookup import names_item
 from coregstack.stack.opening import unreadable_files
 from coregstack.stack.placing import check_lattice, scene_bands, with_match_bands
-from coregstack.untrusted.addresses import Address, typed
+from coregstack.untrusted.addresses import Address, shown, typed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -130,8 +130,48 @@ def outside_of(anchor: Any, scenes: Sequence[Scene], more: Sequence[str] = ()) -
     return outside_anchor(anchor, ids, times, [scene.image.path for scene in scenes])
 
 
-def frames(anchor: Outside, stack: Stack, lattice: OutputLattice) -> Frames:
+def datum_references(
+    named: Sequence[str | Known],
+    ids: Sequence[str],
+    times: NDArray[np.datetime64],
+    sources: Sequence[str],
+) -> dict[str, Outside]:
+    """The images that a datum names; the other names have to be ids of items.
+
+    Parameters
+    ----------
+    named : sequence of str or Known
+        As `MatchSettings.holders` tells it.
+    ids, times, sources
+        As in `outside_anchor`.
+
+    Raises
+    ------
+    AnchorNotFound
+        If a name is neither.
+    UnreadableFile, InvalidStack, InvalidRequest
+        As in `outside_anchor`.
+    """
+    found = {}
+    for one in named:
+        name = one.name if isinstance(one, Known) else one
+        if name in ids:
+            continue
+        image = outside_anchor(name, ids, times, sources) if isinstance(one, Known) else None
+        if image is None:
+            what = "item and no file of that name" if isinstance(one, Known) else "item of that name"
+            raise AnchorNotFound(
+                f"The datum names {shown(name)!r}, but there is no {what}; the first items are "
+                f"{', '.join(list(ids)[:3])}."
+            )
+        found[name] = image
+    return found
+
+
+def frames(anchor: Outside, stack: Stack, lattice: OutputLattice, beside: GeoBox | None = None) -> Frames:
     """On which lattices a stack is matched with an anchor from outside, and told.
+
+    `beside` is the box in whose pixels is told where that is not the stack's.
 
     Raises
     ------
@@ -152,7 +192,7 @@ def frames(anchor: Outside, stack: Stack, lattice: OutputLattice) -> Frames:
             "The anchor and the stack do not overlap: the bounds (x, y, x, y) of the anchor are {0} in {2}, those of "
             "the stack {1} in {3}.".format(*bounds, crs_name(box), crs_name(own))
         )
-    output = output_lattice(box, [own], like_anchor=lattice == "anchor")
+    output = output_lattice(box, [beside or own], like_anchor=lattice == "anchor")
     return Frames.of(box, output, own)
 
 
