@@ -231,7 +231,8 @@ def crs_of(box: GeoBox) -> CRS:
     """
     if box.crs is None:
         raise InvalidStack(
-            "A CRS was expected, but there is none. Write it first, for example with rio.write_crs."
+            "A CRS was expected, but there is none, or neither x and y nor a geotransform tell where in it pixels lie. "
+            "Write what is missing first, for example with rio.write_crs and rio.write_transform."
         )
     return box.crs
 

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.untrusted.addresses import stem_of
 
-FLAGS = ("flag_values", "flag_masks", "flag_meanings")
+FLAGS = ("flag_values", "flag_masks", "flag_meanings", "flags_definition")
 """Attributes of CF by which a band says that it holds classes or bits."""
 
 

@@ -18,7 +18,7 @@ from coregstack.matching.options import checked_lattice, checked_nearest
 from coregstack.matching.quality import fields_in
 from coregstack.model import Status
 from coregstack.stack.conform import BAND_POSITION, Stack, conform, like_given, with_classes
-from coregstack.stack.coordinates import on_box
+from coregstack.stack.coordinates import on_box, with_utc_times
 from coregstack.stack.dataset import CLASSES, as_band, images_of, known_dim, with_grid
 from coregstack.stack.measured import (
     FRAME,
@@ -63,7 +63,7 @@ def apply(
     nearest : sequence of str or int, optional
         Names or positions of bands that hold classes or flags, whose pixels are moved by nearest neighbour whatever
         the resampling. Bands that tell so themselves, by a colour table, a name such as ``scl`` or ``qa_pixel``, or the
-        attributes ``flag_values``, ``flag_masks`` or ``flag_meanings``, need not be named.
+        attributes ``flag_values``, ``flag_masks``, ``flag_meanings`` or ``flags_definition``, need not be named.
     lattice : str
         "items": the pixels of the stack stay where they are but for the shifts. "anchor": they come onto the lattice
         that the quality is told on, that of the anchor if it was estimated with this option, in the same
@@ -153,6 +153,8 @@ def _apply(
         raise InvalidRequest(
             f"The quality has to be the Dataset that estimate returned, not {short(quality)}."
         )
+    if "id" not in stack.coords:
+        quality = _of_times(quality, stack)
     known = conform(with_classes(stack, nearest), None if "id" in stack.coords else _ids(quality))
     measured = for_items(quality, known, stack)
     box = _output_box(known, measured, resampling) if lattice == "anchor" else known.box
@@ -216,6 +218,25 @@ def check_resampling(resampling: str) -> None:
 
 def _ids(quality: xr.Dataset) -> list[str] | None:
     return [str(i) for i in quality["id"].values] if "id" in quality.coords else None
+
+
+def _of_times(quality: xr.Dataset, stack: xr.DataArray) -> xr.Dataset:
+    """Quality in the order of the times of a stack that has no ids; as it is where either tells no times."""
+    if any("time" not in one.coords or one.coords["time"].dims != ("time",) for one in (quality, stack)):
+        return quality
+    told = with_utc_times(quality).coords["time"].values
+    wanted = with_utc_times(stack).coords["time"].values
+    if told.dtype.kind != wanted.dtype.kind or np.array_equal(told, wanted, equal_nan=told.dtype.kind == "M"):
+        return quality
+    position = {value: k for k, value in enumerate(told.tolist())}
+    lost = [str(one) for one in wanted if one.tolist() not in position]
+    if lost or len(position) < told.size:
+        why = f"its times lack {', '.join(lost[:3])}" if lost else "some of its times repeat"
+        raise InvalidStack(
+            f"The quality is not told of the times of the stack, which has no ids: {why}. Give both the coordinate "
+            "'id' on time, or estimate the stack."
+        )
+    return quality.isel(time=[position[one] for one in wanted.tolist()])
 
 
 def for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Dataset:

@@ -254,7 +254,10 @@ def _ids_from_times(array: xr.DataArray) -> tuple[str, ...]:
     labels = []
     for value in array.coords["time"].values:
         is_time = np.issubdtype(np.asarray(value).dtype, np.datetime64)
-        labels.append(pd.Timestamp(value).strftime("%Y%m%dT%H%M%S") if is_time else str(value))
+        if pd.isna(value):
+            labels.append("undated")
+        else:
+            labels.append(pd.Timestamp(value).strftime("%Y%m%dT%H%M%S") if is_time else str(value))
     out: dict[str, None] = {}
     repeats: dict[str, int] = {}
     for label in labels:

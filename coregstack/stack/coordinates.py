@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -25,6 +26,10 @@ _ROUNDING = 2.0
 """Units in the last place by which a label may lie off for its dtype's rounding."""
 _TURNED = 1e-9
 """Part of the pixel size below which rows and columns count as running along the axes."""
+_WRITTEN_TIME = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d.*)?|\d{8}(T\d{6}Z?)?")
+"""Labels that are times in the form of ISO 8601, with a day at least."""
+
+Labelled = TypeVar("Labelled", xr.DataArray, xr.Dataset)
 
 
 def stack_box(array: xr.DataArray) -> GeoBox:
@@ -41,7 +46,10 @@ def stack_box(array: xr.DataArray) -> GeoBox:
         where `x` or `y` is missing.
     """
     height, width = array.sizes["y"], array.sizes["x"]
-    return GeoBox((height, width), _affine(array, height, width), stack_crs(array))
+    affine = _affine(array, height, width)
+    placed = {"x", "y"} <= set(array.coords) or _geotransform(array) is not None
+    # without a place, pixels are counted, and no CRS says where
+    return GeoBox((height, width), affine, stack_crs(array) if placed else None)
 
 
 def with_coordinates(array: xr.DataArray, box: GeoBox) -> xr.DataArray:
@@ -125,30 +133,58 @@ def band_names(array: xr.DataArray) -> tuple[str, ...]:
     return tuple(str(name) for name in (range(1, count + 1) if labels is None else labels))
 
 
-def with_utc_times(array: xr.DataArray) -> xr.DataArray:
-    """The same with times as datetime64 in UTC, where they are times of another kind: with a zone, or Python's own.
+def with_utc_times(array: Labelled) -> Labelled:
+    """The same with times as datetime64 in UTC, where they are times of another kind.
+
+    These are times with a zone, Python's own, those of the calendars of cftime, and texts in the form of ISO 8601.
+    Other labels are left as they are.
+
+    Parameters
+    ----------
+    array : DataArray or Dataset
 
     Raises
     ------
     InvalidStack
-        If times of Python or pandas lie outside of what datetime64 holds.
+        If times lie outside of what datetime64 holds.
     """
     if "time" not in array.coords or array.coords["time"].dims != ("time",):
         return array
-    times = array.coords["time"].to_index()
-    zoned = isinstance(times, pd.DatetimeIndex) and times.tz is not None
-    objects = times.dtype == object and all(isinstance(one, datetime.date) for one in times)
-    if not zoned and not objects and not isinstance(times, pd.DatetimeIndex):
+    given = array.coords["time"].to_index()
+    if array.coords["time"].dtype.kind == "S":
+        array = array.assign_coords(time=("time", given.str.decode("utf-8", "replace")))
+        given = array.coords["time"].to_index()
+    times = given
+    if times.dtype == object or times.dtype.kind in "OU":
+        known = [in_any_calendar(one) for one in times]
+        if not all(isinstance(one, datetime.date) or _is_written_time(one) or pd.isna(one) for one in known):
+            return array
+        times = pd.Index([None if pd.isna(one) else str(one) for one in known], dtype=object)
+    elif not isinstance(times, pd.DatetimeIndex):
         return array
     try:
-        utc = pd.to_datetime(times, utc=True).tz_localize(None).as_unit("ns").to_numpy()
+        utc = pd.to_datetime(times, utc=True, format="ISO8601" if times.dtype == object else None)
+        utc = utc.tz_localize(None).as_unit("ns").to_numpy()
     except (ValueError, OverflowError) as error:
         raise InvalidStack(
-            f"The times of a stack have to be times of the years 1678 to 2262, but some are not ({error}). Pass "
-            "datetime64 in UTC."
+            "The times of a stack have to be times of the years 1678 to 2262, on days that the calendar has, but "
+            f"some are not ({str(error).splitlines()[0]}). Pass datetime64 in UTC."
         ) from error
-    same = not zoned and not objects and np.array_equal(times.to_numpy(), utc, equal_nan=True)
-    return array if same else array.assign_coords(time=("time", utc, array.coords["time"].attrs))
+    same = isinstance(given, pd.DatetimeIndex) and given.tz is None
+    if same and np.array_equal(given.to_numpy(), utc, equal_nan=True):
+        return array
+    return array.assign_coords(time=("time", utc, array.coords["time"].attrs))
+
+
+def in_any_calendar(moment: Any) -> Any:
+    """A time of cftime as text in the form of ISO 8601, anything else as it is: cftime need not be installed."""
+    if hasattr(moment, "calendar") and hasattr(moment, "isoformat"):
+        return moment.isoformat()
+    return moment
+
+
+def _is_written_time(label: Any) -> bool:
+    return isinstance(label, str) and _WRITTEN_TIME.fullmatch(label.strip()) is not None
 
 
 def _affine(array: xr.DataArray, height: int, width: int) -> Affine:
@@ -214,14 +250,16 @@ def _geotransform(array: xr.DataArray) -> Affine | None:
         return None
     try:
         affine = Affine.from_gdal(*(float(part) for part in str(told).split()))
+        if not np.isfinite(affine[:6]).all() or affine.is_degenerate:
+            raise ValueError("it spans no lattice")
     except (TypeError, ValueError) as error:
         if {"x", "y"} <= set(array.coords):
             return None
         raise InvalidStack(
-            f"The stack lacks x or y, and the GeoTransform of its grid mapping is not six numbers: {told!r}. Set it "
-            "with rio.write_transform, or assign x and y."
+            f"The stack lacks x or y, and the GeoTransform of its grid mapping is not six numbers that span a "
+            f"lattice: {told!r}. Set it with rio.write_transform, or assign x and y."
         ) from error
-    return affine if affine.a and affine.e else affine if affine.b or affine.d else None
+    return affine
 
 
 def _on_corner(array: xr.DataArray, dim: str, start: float, step: float) -> bool:

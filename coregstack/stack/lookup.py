@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from coregstack.errors import AnchorNotFound
 from coregstack.pixels.scene import Scene
 from coregstack.stack.conform import Stack, item_times
+from coregstack.stack.coordinates import in_any_calendar
 from coregstack.untrusted.addresses import shown
 from coregstack.untrusted.given import short
 
@@ -43,6 +44,10 @@ def find_scene(scenes: Sequence[Scene], anchor: Any) -> Scene:
         named = [s for s in scenes if name in (s.id, s.image.path, os.path.basename(s.image.path))]
         named = named or [s for s in scenes if os.path.abspath(name) in (f.path for f in s.image.files)]
         named = named or [s for s in scenes if _short_name(name) in (s.id, s.image.stem)]
+        # one of the files that are the bands of a scene
+        named = named or [
+            s for s in scenes if _short_name(name) in (_short_name(f.path) for f in s.image.files)
+        ]
         if len(named) == 1:
             return named[0]
     times = np.array([scene.time for scene in scenes], "datetime64[ns]")
@@ -102,7 +107,7 @@ def positions_of_time(times: NDArray[np.datetime64], wanted: Any) -> list[int]:
     [0]
     """
     try:
-        moment = pd.Timestamp(wanted)
+        moment = pd.Timestamp(in_any_calendar(wanted))
     except (ValueError, TypeError):
         return []
     if moment.tzinfo is not None:

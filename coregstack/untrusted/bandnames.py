@@ -57,8 +57,9 @@ _BESIDE = frozenset({"band", "sr", "toa", "boa", "nbar", "nbart", "reflectance"}
 
 _CLASSES = frozenset(
     {"scl", "fmask", "cfmask", "udm", "udm2", "bqa", "qc", "clm", "datamask", "bitmask", "classification",
-     "class", "classes", "landcover", "landuse", "lulc", "worldcover", "croptype", "label", "labels", "flag",
-     "flags", "segmentation", "sraerosol", "mskclassi", "mskqualit", "mskdetfoo"}
+     "class", "classes", "landcover", "landuse", "lulc", "worldcover", "dynamicworld", "croptype", "label", "labels",
+     "flag", "flags", "quality", "state1km", "segmentation", "sraerosol", "detectorfootprint", "mskclassi", "mskqualit",
+     "mskdetfoo"}
 )  # fmt: skip
 """Names, without what parts their words, of bands of classes or flags."""
 _YEAR = re.compile(r"(?:19|20)\d\d")
@@ -178,7 +179,7 @@ def names_classes(name: str) -> bool:
     if not words or tuple(words) in _MEASURED:
         return False
     flagged = re.fullmatch(r"qa\d*", words[0]) or re.fullmatch(r"qa\d*", words[-1]) or "qa" in words[:2]
-    return bool(flagged) or joined in _CLASSES or words[-1] in _CLASSES or joined.endswith("mask")
+    return bool(flagged) or joined in _CLASSES or words[-1] in _CLASSES or joined.endswith(("mask", "qa"))
 
 
 def file_names_classes(stem: str) -> bool:

@@ -154,6 +154,8 @@ def test_files_that_are_bands_of_scenes_are_one_item_or_are_told_of(
     result = coregstack.run_scenes(paths, anchor=0, output=tmp_path / "out", dry_run=True)
     assert [report.id for report in result.reports] == ["T33_20200101", "T33_20200111"]
     assert result.notes == ()
+    named = coregstack.run_scenes(paths, anchor="T33_20200111_B03", output=tmp_path / "out", dry_run=True)
+    assert [report.quality.status for report in named.reports].index("anchor") == 1
     result = coregstack.run_scenes(paths, anchor=0, output=tmp_path / "out", dry_run=True, assets="{id}.tif")
     (note,) = result.notes
     assert "4 files look like the bands of 2 scenes" in note

@@ -324,11 +324,12 @@ def test_classes_are_moved_but_not_mixed_and_not_matched(stack: xr.DataArray) ->
     np.testing.assert_array_equal(aligned.shift_y, alone.shift_y)
 
 
-def test_attributes_of_a_datasets_variables_tell_classes(stack: xr.DataArray) -> None:
+@pytest.mark.parametrize("told", [{"flag_values": [4, 5, 9]}, {"flags_definition": {"cloud": {"bits": 3}}}])
+def test_attributes_of_a_datasets_variables_tell_classes(stack: xr.DataArray, told: dict[str, Any]) -> None:
     dataset = with_scl(stack).assign_coords(band=[*BGRN, "cover"]).to_dataset("band")
     for variable in dataset.values():
         variable.attrs.clear()
-    dataset["cover"].attrs["flag_values"] = [4, 5, 9]
+    dataset["cover"].attrs.update(told)
     aligned = coregstack.align(dataset, anchor=0, threshold=1.0).compute()
     assert set(np.unique(aligned.cover)) == {0, 4, 5, 9}
     assert len(np.unique(aligned.red)) > 100

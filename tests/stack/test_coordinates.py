@@ -148,3 +148,64 @@ def test_zeros_round_a_static_area_are_no_texture() -> None:
     moved = align(framed, anchor=0, threshold=1.0).compute()
     values = moved.values[1][:, inside[None].repeat(moved.sizes["band"], 0)[0]]
     assert (values[values > 0] > 0.5 * framed.values[framed.values > 0].min()).all()
+
+
+class _OtherCalendar:
+    """As a time of cftime, which need not be installed."""
+
+    calendar = "360_day"
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def isoformat(self) -> str:
+        return self.text
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["2020-06-30", "2020-07-01"],
+        ["20200630", "20200701T000000Z"],
+        ["2020-06-30T00:00:00Z", "2020-07-01T02:00:00+02:00"],
+        np.array([b"2020-06-30", b"2020-07-01"]),
+        np.array([_OtherCalendar("2020-06-30T00:00:00"), _OtherCalendar("2020-07-01T00:00:00")], object),
+    ],
+)
+def test_written_times_and_those_of_other_calendars_are_times(stack: xr.DataArray, labels: object) -> None:
+    known = conform(stack.drop_vars(["time", "id"]).assign_coords(time=("time", labels)))
+    assert known.ids == ("20200630T000000", "20200701T000000")
+    assert find_anchor(known, "2020-07-01") == find_anchor(known, _OtherCalendar("2020-07-01T00:00:00")) == 1
+
+
+def test_a_day_that_the_calendar_does_not_have_is_refused(stack: xr.DataArray) -> None:
+    labels = np.array([_OtherCalendar("2020-02-30T00:00:00"), _OtherCalendar("2020-03-01T00:00:00")], object)
+    with pytest.raises(InvalidStack, match="days that the calendar has"):
+        conform(stack.drop_vars("time").assign_coords(time=("time", labels)))
+
+
+def test_labels_that_are_no_times_stay_what_they_are(stack: xr.DataArray) -> None:
+    known = conform(stack.drop_vars(["time", "id"]).assign_coords(time=("time", ["summer", "2020"])))
+    assert known.ids == ("summer", "2020")
+
+
+def test_an_item_without_a_time_has_an_id_all_the_same(stack: xr.DataArray) -> None:
+    times = np.array(["2020-06-30", "NaT"], "datetime64[ns]")
+    known = conform(stack.drop_vars(["time", "id"]).assign_coords(time=("time", times)))
+    assert known.ids == ("20200630T000000", "undated")
+
+
+@pytest.mark.parametrize("told", ["nan 1 0 0 0 1", "0 0 0 0 0 0", "0 1 1 0 1 1"])
+def test_a_geotransform_that_spans_no_lattice_is_refused(stack: xr.DataArray, told: str) -> None:
+    known = stack.copy()
+    known["spatial_ref"] = known.spatial_ref.assign_attrs(GeoTransform=told)
+    assert conform(known).box == conform(stack).box
+    with pytest.raises(InvalidStack, match="span a lattice"):
+        conform(known.drop_vars(["x", "y"]))
+
+
+def test_without_a_place_nothing_is_written_to_one(stack: xr.DataArray, tmp_path: Path) -> None:
+    nowhere = stack.drop_vars(["x", "y", "spatial_ref"]).rio.write_crs(stack.rio.crs)
+    assert conform(nowhere).box.crs is None
+    with pytest.raises(InvalidStack, match="x and y"):
+        to_geotiffs(align(nowhere, anchor=0), tmp_path / "out")

@@ -53,6 +53,20 @@ def test_a_cut_of_the_stack_takes_the_shifts_as_they_are(stack: xr.DataArray, qu
     np.testing.assert_array_equal(apply(cut, quality).shift_y, quality.shift_y)
 
 
+def test_without_ids_times_tell_the_items(stack: xr.DataArray, quality: xr.Dataset) -> None:
+    nameless, told = stack.drop_vars("id"), quality.drop_vars("id")
+    turned = apply(nameless.isel(time=[2, 0]), told)
+    np.testing.assert_array_equal(turned.shift_y, quality.shift_y[[2, 0]])
+    later = nameless.assign_coords(time=nameless.time + np.timedelta64(1, "h"))
+    with pytest.raises(InvalidStack, match="not told of the times"):
+        apply(later, told)
+
+
+def test_a_stack_without_a_place_is_refused(stack: xr.DataArray, quality: xr.Dataset) -> None:
+    with pytest.raises(InvalidStack, match="no CRS"):
+        apply(stack.drop_vars(["x", "y", "spatial_ref"]).rio.write_crs(stack.rio.crs), quality)
+
+
 def test_another_crs_is_refused(stack: xr.DataArray, quality: xr.Dataset) -> None:
     with pytest.raises(InvalidStack, match=r"measured in EPSG:.*lies in EPSG:32755"):
         apply(stack.rio.write_crs("EPSG:32755"), quality)

@@ -91,14 +91,29 @@ def test_a_band_is_found_by_what_it_is_usually_called() -> None:
     "name",
     ["SCL", "scl", "qa_pixel", "QA_RADSAT", "QA60", "pixel_qa", "BQA", "Fmask", "cloud mask", "water_mask", "dataMask",
      "udm2", "UDM", "classification", "land_cover", "LULC", "SR_QA_AEROSOL", "sr_aerosol", "landcover_2020",
-     "Land Use 2018", "MSK_CLASSI"],
+     "Land Use 2018", "MSK_CLASSI", "state_1km", "dynamic_world", "quality", "VIQA"],
 )  # fmt: skip
 def test_names_of_classes(name: str) -> None:
     assert names_classes(name)
 
 
 @pytest.mark.parametrize(
-    "name", ["red", "B04", "ST_QA", "masked_red", "quartz", "nir", "1", "", "udmurtia", "2020", "red_2020"]
+    "name",
+    [
+        "red",
+        "B04",
+        "ST_QA",
+        "masked_red",
+        "quartz",
+        "nir",
+        "1",
+        "",
+        "udmurtia",
+        "2020",
+        "red_2020",
+        "aquarelle",
+        "20m",
+    ],
 )
 def test_names_of_measurements(name: str) -> None:
     assert not names_classes(name)
