@@ -185,7 +185,7 @@ def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
     sigma = np.sqrt(np.square(weight @ noise) + alike + np.square(held))
     tell = away > np.maximum(_TOLD, 3 * np.hypot(*noise.T))
     remarks = [
-        f"the shift of band {b + 1} differs by ({dy:+.2f}, {dx:+.2f}) px from the others"
+        f"the shift of band {b + 1} differs by x {dx:+.2f}, y {dy:+.2f} px from the others"
         for b, (dy, dx), apart in zip(bands, lags - lag, tell, strict=True)
         if apart
     ]
@@ -193,11 +193,11 @@ def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
     if np.abs(freed).max() > _HELD:
         remarks.append(
             f"a pattern that stays on the pixel grid was taken out, which had moved the shift by "
-            f"({-freed[0]:+.2f}, {-freed[1]:+.2f}) px"
+            f"x {-freed[1]:+.2f}, y {-freed[0]:+.2f} px"
         )
     if held.max() > _HELD:
         remarks.append(
-            f"a pattern that stays on the pixel grid may pull the shift by ({held[0]:.2f}, {held[1]:.2f}) px"
+            f"a pattern that stays on the pixel grid may pull the shift by x {held[1]:.2f}, y {held[0]:.2f} px"
         )
     return Joint(lag=lag, sigma=sigma, held=float(held.max()), remark="; ".join(remarks))
 

@@ -136,7 +136,7 @@ def follow(
     )
     estimate = result_of(state, found, _uncertainty(patterns, numbers, functions, state))
     views = values[:, LINEAR:].T
-    told = ", ".join(f"({y:+.2f}, {x:+.2f})" for y, x in views)
+    told = "; ".join(f"x {x:+.2f}, y {y:+.2f}" for y, x in views)
     some = "one pattern" if patterns.count == 1 else f"{patterns.count} patterns"
     words = f"it follows {some} that the dates have in common, by {told} px"
     return replace(estimate, details="; ".join(filter(None, (words, estimate.details)))), views

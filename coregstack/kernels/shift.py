@@ -186,8 +186,8 @@ def check_limit(shift: Shift, limit: tuple[float, float]) -> None:
     """
     if abs(shift.y) > limit[0] + 0.5 or abs(shift.x) > limit[1] + 0.5:
         raise Refusal(
-            f"the shift found, ({shift.y:.1f}, {shift.x:.1f}) px, is larger than allowed, "
-            f"({limit[0]:g}, {limit[1]:g}) px: raise max_shift if it is right"
+            f"the shift found, x {shift.x:+.1f}, y {shift.y:+.1f} px, is larger than allowed, "
+            f"x {limit[1]:g}, y {limit[0]:g} px: raise max_shift if it is right"
         )
 
 
@@ -201,7 +201,7 @@ def check_sigma(joint: Joint) -> None:
     """
     if not max(joint.sigma) < _UNSURE or not joint.held < _DRAWN:
         raise Refusal(
-            f"the shift is too uncertain: sigma ({joint.sigma[0]:.2f}, {joint.sigma[1]:.2f}) px"
+            f"the shift is too uncertain: sigma x {joint.sigma[1]:.2f}, y {joint.sigma[0]:.2f} px"
             + (f"; {joint.remark}" if joint.remark else "")
         )
 

@@ -107,7 +107,8 @@ def decide(
         residual = _length(estimate)
         if settings.decide == "score" and residual > WORTH_TELLING and _significant(estimate):
             y, x = estimate.shift
-            words += f" A shift of ({y:+.2f}, {x:+.2f}) px was found but is not applied: decide='evidence' applies it."
+            found = f"x {x:+.2f}, y {y:+.2f} px"
+            words += f" A shift of {found} was found but is not applied: decide='evidence' applies it."
     parts = (_sentence(estimate.details), _sentence(remark), words)
     return ItemQuality(
         shift=estimate.shift,
@@ -235,7 +236,7 @@ def _by_evidence(
     if estimate.shift is None or estimate.sigma is None:
         return Status.FAILED, "" if estimate.details else "No shift could be found."
     (y, x), (sigma_y, sigma_x) = estimate.shift, estimate.sigma
-    told = f"({y:+.3f}, {x:+.3f}) px with sigma ({sigma_y:.3f}, {sigma_x:.3f})"
+    told = f"x {x:+.3f}, y {y:+.3f} px with sigma x {sigma_x:.3f}, y {sigma_y:.3f}"
     if not _significant(estimate):
         least = f"{SIGNIFICANT:g} sigma and {LEAST_SHIFT:g} px"
         return Status.ALREADY_ALIGNED, f"Its shift of {told} is not more than {least}: it is aligned already."

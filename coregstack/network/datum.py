@@ -102,10 +102,10 @@ def datum_words(datum: Datum, settings: MatchSettings) -> str:
     --------
     >>> found = Datum(shift=np.array([0.1, -0.2]), sigma=np.zeros((3, 2)), count=3)
     >>> datum_words(found, MatchSettings(decide="evidence", datum="mean"))
-    'the weighted mean of 3 items, (+0.100, -0.200) px from the anchor'
+    'the weighted mean of 3 items, x -0.200, y +0.100 px from the anchor'
     """
     items = "1 item" if datum.count == 1 else f"{datum.count} items"
-    where = "({:+.3f}, {:+.3f}) px from the anchor".format(*datum.shift)
+    where = "x {1:+.3f}, y {0:+.3f} px from the anchor".format(*datum.shift)
     if datum.known is None:
         what = (
             f"the weighted mean of {items}"
@@ -115,7 +115,9 @@ def datum_words(datum: Datum, settings: MatchSettings) -> str:
         return f"{what}, {where}"
     names = [repr(printable(shown(one.name))) for one in settings.known]
     kept = [name for k, name in enumerate(names) if k not in datum.refused]
-    words = "what is known of {}, {}, known to ({:.3f}, {:.3f}) px".format(_some(kept), where, *datum.known)
+    words = "what is known of {0}, {1}, known to x {3:.3f}, y {2:.3f} px".format(
+        _some(kept), where, *datum.known
+    )
     if datum.refused:
         many = (
             "contradicts most of them and has"

@@ -308,10 +308,10 @@ def _refusal(solution: NetworkSolution, item: int, accepted: bool, options: Matc
     (y, x), sigma = solution.shift[item], solution.sigma[item]
     # A match with the anchor that no loop contradicts is as good here as in direct matching.
     if not accepted and not sigma.max() <= UNSURE:
-        return f"The shift is too uncertain: sigma ({sigma[0]:.2f}, {sigma[1]:.2f}) px."
+        return f"The shift is too uncertain: sigma x {sigma[1]:.2f}, y {sigma[0]:.2f} px."
     if options.max_shift is not None and max(abs(y), abs(x)) > options.max_shift + 0.5:
         return (
-            f"The shift found, ({y:.1f}, {x:.1f}) px, is larger than allowed, "
+            f"The shift found, x {x:+.1f}, y {y:+.1f} px, is larger than allowed, "
             f"{options.max_shift:g} px: raise max_shift if it is right."
         )
     return ""

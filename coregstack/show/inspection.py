@@ -99,7 +99,7 @@ def summarise(table: pd.DataFrame) -> list[str]:
     unknown = len(there) - len(times)
     lines = [f"{len(table)} items{span}; {len(table) - len(there)} would be refused"]
     if unknown:
-        lines.append(f"{unknown} items have no known time: pass times=...")
+        lines.append(f"{unknown} items have no known time: name files by date, or pass times= in Python")
     for name, values in (
         ("CRS", there["crs"]),
         ("pixel", [f"{x:g} x {y:g}" for x, y in zip(there["pixel_x"], there["pixel_y"], strict=True)]),

@@ -19,6 +19,9 @@ from coregstack.stack.coordinates import in_any_calendar
 from coregstack.untrusted.addresses import shown
 from coregstack.untrusted.given import short
 
+_FEW = 6
+"""So many ids are all named where the one that was given is not among them."""
+
 
 def find_anchor(stack: Stack, anchor: Any) -> int:
     """Position along time of the item of a stack that is named by id, time or position.
@@ -78,11 +81,19 @@ def _find(ids: Sequence[str], times: NDArray[np.datetime64], anchor: Any) -> int
         raise AnchorNotFound(
             f"{len(hits)} items have the time {anchor!r}: {names}. Name the anchor by its id."
         )
-    near = difflib.get_close_matches(str(anchor), ids, n=3, cutoff=0.4)
-    hint = f"Similar ids: {', '.join(near)}." if near else f"The first ids are: {', '.join(ids[:3])}."
     if hasattr(anchor, "shape"):
         hint = "An array is an anchor for estimate and align alone, as an xarray.DataArray with its CRS."
+    else:
+        hint = _named(ids, str(anchor))
     raise AnchorNotFound(f"No item has the id or time {short(anchor)}. {hint}")
+
+
+def _named(ids: Sequence[str], wanted: str) -> str:
+    """Which ids there are: all where they are few, else those most like the one that was meant."""
+    if len(ids) <= _FEW:
+        return f"The ids are: {', '.join(ids)}."
+    near = difflib.get_close_matches(wanted, ids, n=3, cutoff=0.4)
+    return f"Similar ids: {', '.join(near)}." if near else f"The first ids are: {', '.join(ids[:3])}."
 
 
 def names_item(anchor: str, ids: Sequence[str], times: NDArray[np.datetime64]) -> bool:

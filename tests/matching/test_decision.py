@@ -174,7 +174,10 @@ def test_by_evidence_what_is_not_known_fails() -> None:
 def test_a_known_shift_that_stays_by_the_score_is_told(before: float, after: float) -> None:
     scores_of = Scores(before=before, after=after)
     kept = decide(found(Shift(0.65, 0.0)), scores_of, MatchSettings())
-    assert "decide='evidence' applies it" in kept.details
+    assert (
+        "shift of x +0.00, y +0.65 px was found but is not applied: decide='evidence' applies it"
+        in kept.details
+    )
     assert stays_unapplied(kept)
     assert kept.residual == pytest.approx(0.65)
     small = decide(found(Shift(0.05, 0.0)), scores_of, MatchSettings())

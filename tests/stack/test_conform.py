@@ -363,8 +363,7 @@ def test_a_time_with_a_zone_is_compared_in_utc(stack: xr.DataArray) -> None:
 @pytest.mark.parametrize(
     ("anchor", "words"),
     [
-        ("20220526_094512_10_2466", "No item has the id or time .*Similar ids: 20220526_094512_10_2465"),
-        ("zzz", "The first ids are"),
+        ("20220526_094512_10_2466", "No item has the id or time .*The ids are: 20220526_094512_10_2465, "),
         (3, "There are 3 items, so there is no item at position 3"),
         (-4, "no item at position -4"),
         (None, "named by id, time or position, but None"),
@@ -376,6 +375,19 @@ def test_an_anchor_that_is_not_there_is_refused(stack: xr.DataArray, anchor: obj
     with pytest.raises(AnchorNotFound, match=words) as error:
         find_anchor(conform(stack), anchor)
     assert isinstance(error.value, LookupError)
+
+
+@pytest.mark.parametrize(
+    ("anchor", "words"), [("scene_11", "Similar ids: .*scene_1"), ("?", "first ids are: scene_0, ")]
+)
+def test_of_many_ids_those_are_named_that_may_be_meant(anchor: str, words: str) -> None:
+    many = xr.DataArray(
+        np.zeros((9, 4, 4)),
+        dims=("time", "y", "x"),
+        coords={"id": ("time", [f"scene_{k}" for k in range(9)])},
+    )
+    with pytest.raises(AnchorNotFound, match=words):
+        find_anchor(conform(many), anchor)
 
 
 def test_a_time_that_several_items_share_is_no_anchor(stack: xr.DataArray) -> None:
