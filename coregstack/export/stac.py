@@ -16,6 +16,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack._version import __version__
 from coregstack.errors import CoregError, InvalidRequest
+from coregstack.export.accuracy import accuracy
 from coregstack.export.evidence import kept_evidence
 from coregstack.export.files import inside
 from coregstack.export.plan import ItemReport, WrittenFile, written
@@ -42,6 +43,7 @@ EXTENSIONS = {
     "raster": "https://stac-extensions.github.io/raster/v2.0.0/schema.json",
     "processing": "https://stac-extensions.github.io/processing/v1.2.0/schema.json",
     "eo": "https://stac-extensions.github.io/eo/v1.1.0/schema.json",
+    "accuracy": "https://stac-extensions.github.io/accuracy/v1.0.0-beta.1/schema.json",
     "file": "https://stac-extensions.github.io/file/v2.1.0/schema.json",
 }
 """STAC extensions that are used, and their versions."""
@@ -75,6 +77,7 @@ def write_stac(
     sources: Mapping[str, str],
     collection_id: str | None = None,
     tables: Sequence[str] = (),
+    lattice: GeoBox | None = None,
 ) -> pystac.Collection:
     """Describe an output folder as a STAC collection with one item for each delivered item.
 
@@ -100,6 +103,8 @@ def write_stac(
         By default the name of the folder.
     tables : sequence of str
         Files in the folder that describe the whole run.
+    lattice : GeoBox, optional
+        Lattice of the output, in whose pixels shifts are told; without it items do not say how accurately they lie.
 
     Returns
     -------
@@ -123,7 +128,11 @@ def write_stac(
                 "item %s has no known time of acquisition: it is left out of the STAC collection", report.id
             )
             continue
-        items.append(_item(pystac, report, root, folder, anchor, _utc(times[report.id])))
+        item = _item(pystac, report, root, folder, anchor, _utc(times[report.id]))
+        if lattice is not None and (told := accuracy(report.quality, lattice)):
+            item.stac_extensions.append(EXTENSIONS["accuracy"])
+            item.properties |= told
+        items.append(item)
     if not items:
         raise InvalidRequest(
             "No item has a known time of acquisition, which STAC needs. Pass times=... when opening or aligning."

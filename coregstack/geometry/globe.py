@@ -16,15 +16,19 @@ import shapely
 from numpy.typing import ArrayLike, NDArray
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
+from pyproj import Geod
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from coregstack.errors import InvalidStack
+from coregstack.geometry.lattice import transformer
 from coregstack.geometry.validarea import in_crs, outline
-from coregstack.model import ValidArea
+from coregstack.model import Shift, ValidArea
 
 DEGREES = CRS("EPSG:4326")
 """Longitude and latitude, as GeoJSON counts them."""
+
+_GLOBE = Geod(ellps="WGS84")
 
 DIGITS = 7  # a centimetre on the ground
 """Decimals of longitude and latitude."""
@@ -67,6 +71,38 @@ def on_globe(area: ValidArea) -> ValidArea | None:
     for ring in map(_rounded, found.parts):
         parts += _cut(ring) if _crosses(ring) else [ring[::_PIECES]]
     return ValidArea(parts=tuple(parts), crs=str(DEGREES))
+
+
+def ground_size(box: GeoBox) -> Shift | None:
+    """Height and width of a pixel on the ground, in the middle of a box.
+
+    Parameters
+    ----------
+    box : GeoBox
+        In any CRS.
+
+    Returns
+    -------
+    Shift or None
+        Metres; None where the box has no CRS, or no place on the globe.
+
+    Examples
+    --------
+    >>> from affine import Affine
+    >>> box = GeoBox((10, 10), Affine(0.001, 0, 15, 0, -0.001, 60), "EPSG:4326")
+    >>> y, x = ground_size(box)
+    >>> round(y, 1), round(x, 1)
+    (111.4, 55.8)
+    """
+    if box.crs is None:
+        return None
+    row, col = box.shape[0] / 2, box.shape[1] / 2
+    corners = [box.affine * (col + across, row + down) for down, across in ((0, 0), (0, 1), (1, 0))]
+    lon, lat = transformer(box.crs, DEGREES).transform(*np.transpose(corners))
+    if not (np.isfinite(lon).all() and np.isfinite(lat).all()):
+        return None
+    _, _, (width, height) = _GLOBE.inv(lon[[0, 0]], lat[[0, 0]], lon[1:], lat[1:])
+    return Shift(float(height), float(width))
 
 
 def unbroken(area: ValidArea, crs: CRS, near: float) -> ValidArea | None:

@@ -135,6 +135,7 @@ class RunResult:
             sources=self.sources,
             collection_id=collection_id,
             tables=(TABLE,),
+            lattice=self.lattice,
         )
 
     def __repr__(self) -> str:

@@ -66,6 +66,22 @@ def test_a_wrong_item_is_not_valid(result: RunResult) -> None:
     assert list(_validator("item").iter_errors(item))
 
 
+def test_items_say_how_accurately_they_lie(collection: Any, result: RunResult) -> None:
+    url = "https://stac-extensions.github.io/accuracy/v1.0.0-beta.1/schema.json"
+    known = {report.id: report.quality for report in result.reports}
+    for item in collection.get_items():
+        told = {name: value for name, value in item.properties.items() if name.startswith("accuracy:")}
+        assert (url in item.stac_extensions) == bool(told) == (known[item.id].shift is not None)
+        # of all fields of the extension's schema, each is a number
+        fields = {f"accuracy:geometric_{one}" for one in ("x_bias", "y_bias", "x_stddev", "y_stddev", "rmse")}
+        assert set(told) in (set(), fields)
+        assert all(isinstance(value, float) and np.isfinite(value) for value in told.values())
+        if known[item.id].status == "coregistered":
+            size = 3 / 0.9996
+            assert told["accuracy:geometric_x_bias"] == 0
+            assert told["accuracy:geometric_rmse"] == pytest.approx(known[item.id].residual * size, rel=0.01)
+
+
 def test_every_item_is_there_with_its_time(collection: Any, sample_order: SampleOrder) -> None:
     items = {item.id: item for item in collection.get_items()}
     assert set(items) == set(sample_order.truth)
