@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,6 +68,10 @@ class ArraySource:
                 np.ascontiguousarray(values), np.ascontiguousarray(usable), self._mark(values.dtype), factor
             )
         return means, share
+
+    def without(self, region: NDArray[np.bool_]) -> Self:
+        """The same where the pixels of a region, shape (y, x), are not usable."""
+        return replace(self, usable=self.usable & ~region)
 
     def _usable(self, band: int, rows: slice, cols: slice) -> NDArray[np.bool_]:
         return self.usable[rows, cols] if self.usable.ndim == 2 else self.usable[band, rows, cols]

@@ -20,6 +20,7 @@ from coregstack.kernels.sources import ArraySource
 from coregstack.kernels.standin import MATCH_BANDS
 from coregstack.matching.decision import ANCHOR_QUALITY, decide, failure
 from coregstack.matching.estimators import OWN, estimator_name
+from coregstack.matching.filled import without_filling
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
 from coregstack.matching.told import told_estimate, told_evidence, told_remark
@@ -88,11 +89,26 @@ def assess(reference: Reference, item: MatchPixels, options: MatchOptions) -> It
     -------
     ItemQuality
     """
+    reference, item, left_out = apart_from_filling(reference, item)
     estimate = shift_between(reference.prepared, item.source, options.estimator, options.max_shift)
     found = estimate_displacement(
         reference.prepared, item.source, estimate, model=options.model, stable=reference.stable
     )
-    return judge(reference, item, estimate, found, options)
+    return judge(reference, item, estimate, found, options, left_out)
+
+
+def apart_from_filling(reference: Reference, item: MatchPixels) -> tuple[Reference, MatchPixels, str]:
+    """Anchor and item as they are matched, and what is left out of the match of both because one value fills it."""
+    found = without_filling(reference.source, item.source)
+    if not found.remark:
+        return reference, item, ""
+    known = replace(
+        reference,
+        source=found.anchor,
+        prepared=prepare_anchor(found.anchor),
+        value_range=anchor_range(found.anchor, 0),
+    )
+    return known, replace(item, source=found.item), found.remark
 
 
 def judge(
@@ -101,8 +117,12 @@ def judge(
     estimate: ShiftEstimate,
     found: DisplacementEstimate,
     options: MatchOptions,
+    left_out: str = "",
 ) -> ItemQuality:
-    """Score an item whose shift and displacement against the anchor were estimated, and decide."""
+    """Score an item whose shift and displacement against the anchor were estimated, and decide.
+
+    `left_out` tells what was left out of the match of both.
+    """
     band, dead = scored_band(reference.source, item.source, options.names, estimate.ties)
     scores = matching_scores(
         reference.source,
@@ -115,7 +135,7 @@ def judge(
     words = told_remark(named_bands(estimate.reason, options.names), options.told)
     if estimate.shift is None:
         words = without_image(reference.source, item.source, options.names)
-    remark = remarks(dead, words)
+    remark = remarks(dead, left_out, words)
     return replace(
         decide(told_estimate(found, options.told), scores, options, remark),
         evidence=replace(told_evidence(evidence, options.told), area=item.area),

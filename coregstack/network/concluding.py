@@ -15,6 +15,7 @@ from coregstack.kernels.field import as_one_shift
 from coregstack.kernels.score import anchor_range, matching_scores
 from coregstack.matching.assess import Reference, remarks, scored_band, usable_pixels, value_range
 from coregstack.matching.decision import decide
+from coregstack.matching.filled import without_filling
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.preview import picture_alone, picture_item
 from coregstack.matching.told import told_estimate, told_evidence, told_length, told_remark
@@ -26,6 +27,7 @@ from coregstack.model import (
     ShiftEstimate,
     TiePoints,
 )
+from coregstack.network.matches import seen_from
 
 if TYPE_CHECKING:
     from coregstack.network.places import Place
@@ -50,6 +52,9 @@ def conclude(
     options : MatchOptions
     """
     against = reference.source if partner is None else partner.source
+    apart = without_filling(against, seen_from(against, item.source))
+    against = apart.anchor
+    item = replace(item, source=replace(apart.item, origin=item.source.origin))
     # The partner is aligned by moving all else back: so both scores are those of the aligned partner.
     ahead = Shift(against.origin.y + place.partner_shift.y, against.origin.x + place.partner_shift.x)
     back = Shift(item.source.origin.y - ahead.y, item.source.origin.x - ahead.x)
@@ -72,7 +77,8 @@ def conclude(
     )
     found = replace(found, displacement=place.displacement)
     told = options.told
-    remark = dead if place.shift is None else remarks(dead, told_remark(place.reason, told))
+    reason = "" if place.shift is None else told_remark(place.reason, told)
+    remark = remarks(dead, apart.remark, reason)
     return replace(
         decide(told_estimate(found, told), scores, options, remark),
         redundancy=place.redundancy,

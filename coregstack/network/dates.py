@@ -14,7 +14,7 @@ from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.following import follow, tell
 from coregstack.kernels.lattice import pattern_lattice
 from coregstack.kernels.patterns import Patterns, Told
-from coregstack.matching.assess import Reference, judge, remarks, shift_between
+from coregstack.matching.assess import Reference, apart_from_filling, judge, remarks, shift_between
 from coregstack.matching.options import MatchOptions
 from coregstack.model import Displacement, DisplacementEstimate, ItemQuality, ShiftEstimate
 from coregstack.network.terrain import find_terrain
@@ -50,6 +50,7 @@ class DatePlace:
 
 def match_date(reference: Reference, item: MatchPixels, options: MatchOptions, *, learn: bool) -> DateMatch:
     """Match a date with the anchor; `learn` says whether it is asked what it tells of the patterns."""
+    reference, item, _ = apart_from_filling(reference, item)
     found = shift_between(reference.prepared, item.source, options.estimator, options.max_shift)
     told = tell(reference.prepared, item.source, found, stable=reference.stable) if learn else None
     return DateMatch(found=found, told=told)
@@ -90,7 +91,8 @@ def conclude_date(
         What `place_dates` said of it.
     options : MatchOptions
     """
-    return judge(reference, item, place.found, _displacement(reference, item, place), options)
+    reference, item, left_out = apart_from_filling(reference, item)
+    return judge(reference, item, place.found, _displacement(reference, item, place), options, left_out)
 
 
 def _displacement(reference: Reference, item: MatchPixels, place: DatePlace) -> DisplacementEstimate:

@@ -13,7 +13,8 @@ from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.selection import SHIFT
 from coregstack.kernels.shift import prepare_anchor
 from coregstack.kernels.sources import ArraySource
-from coregstack.matching.assess import Reference, shift_between, usable_pixels
+from coregstack.matching.assess import Reference, apart_from_filling, shift_between, usable_pixels
+from coregstack.matching.filled import without_filling
 from coregstack.matching.options import MatchOptions
 from coregstack.model import (
     NO_SHIFT,
@@ -62,7 +63,8 @@ def match_with_anchor(
     reference: Reference, item: MatchPixels, positions: tuple[int, int], options: MatchOptions
 ) -> PairMatch:
     """Match an item with the anchor; `positions` are those of anchor and item."""
-    source = _seen_from(reference.source, item.source)
+    reference, item, _ = apart_from_filling(reference, item)
+    source = seen_from(reference.source, item.source)
     estimate = shift_between(reference.prepared, source, options.estimator, options.max_shift)
     found = estimate_displacement(
         reference.prepared, source, estimate, model=options.model, stable=reference.stable
@@ -91,9 +93,12 @@ def match_with_partners(
             found.append(PairMatch(first=own, second=other, shift=None, sigma=None, reason=pixels))
             continue
         prepared = prepared or prepare_anchor(replace(item.source, origin=NO_SHIFT))
-        source = _seen_from(item.source, pixels.source)
-        estimate = shift_between(prepared, source, options.estimator, limit)
-        varying = estimate_displacement(prepared, source, estimate, model=options.model, stable=ground)
+        pair = without_filling(item.source, seen_from(item.source, pixels.source))
+        whole = not pair.remark
+        anchor = prepared if whole else prepare_anchor(replace(pair.anchor, origin=NO_SHIFT))
+        source = pair.item
+        estimate = shift_between(anchor, source, options.estimator, limit)
+        varying = estimate_displacement(anchor, source, estimate, model=options.model, stable=ground)
         found.append(_matched(estimate, varying, (own, other), item.source, source))
     return found
 
@@ -144,7 +149,7 @@ def _ground(stable: NDArray[np.bool_], item: ArraySource) -> NDArray[np.bool_]:
     return ground
 
 
-def _seen_from(anchor: ArraySource, item: ArraySource) -> ArraySource:
+def seen_from(anchor: ArraySource, item: ArraySource) -> ArraySource:
     """The item in the frame that counts from the anchor's first pixel."""
     y, x = (i - a for i, a in zip(item.origin, anchor.origin, strict=True))
     return replace(item, origin=Shift(y, x))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,10 @@ class FileSource(ArraySource):
         if factor not in self.looks:
             self.looks[factor] = self._overviews(values, absent, factor)
         return self.looks[factor][absent.index(band)]
+
+    def without(self, region: NDArray[np.bool_]) -> Self:
+        """The same where the pixels of a region, shape (y, x), are not usable."""
+        return replace(self, usable=self.usable & ~region, looks={})
 
     def _overviews(self, values: FileBands, bands: list[int], factor: int) -> list[Look]:
         height, width = self.shape
