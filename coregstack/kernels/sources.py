@@ -69,6 +69,11 @@ class ArraySource:
             )
         return means, share
 
+    def seen_from(self, other: ArraySource) -> Self:
+        """The same in the frame that counts from the first pixel of another."""
+        y, x = (own - first for own, first in zip(self.origin, other.origin, strict=True))
+        return replace(self, origin=Shift(y, x))
+
     def without(self, region: NDArray[np.bool_]) -> Self:
         """The same where the pixels of a region, shape (y, x), are not usable."""
         return replace(self, usable=self.usable & ~region)

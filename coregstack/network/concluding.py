@@ -27,7 +27,6 @@ from coregstack.model import (
     ShiftEstimate,
     TiePoints,
 )
-from coregstack.network.matches import seen_from
 
 if TYPE_CHECKING:
     from coregstack.network.places import Place
@@ -52,7 +51,7 @@ def conclude(
     options : MatchOptions
     """
     against = reference.source if partner is None else partner.source
-    apart = without_filling(against, seen_from(against, item.source))
+    apart = without_filling(against, item.source.seen_from(against))
     against = apart.anchor
     item = replace(item, source=replace(apart.item, origin=item.source.origin))
     # The partner is aligned by moving all else back: so both scores are those of the aligned partner.

@@ -64,7 +64,7 @@ def match_with_anchor(
 ) -> PairMatch:
     """Match an item with the anchor; `positions` are those of anchor and item."""
     reference, item, _ = apart_from_filling(reference, item)
-    source = seen_from(reference.source, item.source)
+    source = item.source.seen_from(reference.source)
     estimate = shift_between(reference.prepared, source, options.estimator, options.max_shift)
     found = estimate_displacement(
         reference.prepared, source, estimate, model=options.model, stable=reference.stable
@@ -93,7 +93,7 @@ def match_with_partners(
             found.append(PairMatch(first=own, second=other, shift=None, sigma=None, reason=pixels))
             continue
         prepared = prepared or prepare_anchor(replace(item.source, origin=NO_SHIFT))
-        pair = without_filling(item.source, seen_from(item.source, pixels.source))
+        pair = without_filling(item.source, pixels.source.seen_from(item.source))
         whole = not pair.remark
         anchor = prepared if whole else prepare_anchor(replace(pair.anchor, origin=NO_SHIFT))
         source = pair.item
@@ -147,9 +147,3 @@ def _ground(stable: NDArray[np.bool_], item: ArraySource) -> NDArray[np.bool_]:
     seen = stable[top : max(top, row + item.shape[0]), left : max(left, col + item.shape[1])]
     ground[top - row : top - row + seen.shape[0], left - col : left - col + seen.shape[1]] = seen
     return ground
-
-
-def seen_from(anchor: ArraySource, item: ArraySource) -> ArraySource:
-    """The item in the frame that counts from the anchor's first pixel."""
-    y, x = (i - a for i, a in zip(item.origin, anchor.origin, strict=True))
-    return replace(item, origin=Shift(y, x))
