@@ -13,8 +13,8 @@ _APART = 4
 """Distance of pixels that images have something in common over, px."""
 _UNLIKE = 0.2
 """Correlation over that distance below which a band holds noise."""
-_ROWS = 128
-"""Rows that tell whether one value fills a part of a band."""
+_ROWS, _AT_ONCE = 128, 8
+"""Rows that tell whether one value fills a part of a band, and how many of them lie side by side."""
 _FILLED = 0.01
 """Part of the pixels that one value has to fill."""
 _LEAST = 400
@@ -148,8 +148,9 @@ def filling_value(source: PixelSource, band: int) -> tuple[float, float] | None:
     (-9999.0, 0.33)
     """
     height, width = source.shape
-    rows = np.linspace(0, height - 1, min(height, _ROWS)).round().astype(int).tolist()
-    parts = [source.read(band, slice(row, row + 1), slice(0, width)) for row in rows]
+    tall, count = (_AT_ONCE, _ROWS // _AT_ONCE) if height > _ROWS else (height, 1)
+    tops = np.linspace(0, height - tall, count).round().astype(int).tolist()
+    parts = [source.read(band, slice(top, top + tall), slice(0, width)) for top in tops]
     seen = np.concatenate([values[usable] for values, usable in parts])
     for value in (seen.min(), seen.max()) if seen.size else ():
         here = seen == value

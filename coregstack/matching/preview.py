@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from io import BytesIO
+
 import numpy as np
-import rasterio
-from affine import Affine
 from numpy.typing import NDArray
-from rasterio.io import MemoryFile
+from PIL import Image
 
 from coregstack.kernels.displaced import bounds_of, displaced_positions, resample_at, window_at
 from coregstack.kernels.displacement import Spline
@@ -209,20 +209,7 @@ def _bytes(image: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[n
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    height, width = image.shape
-    with (
-        rasterio.Env(GDAL_PAM_ENABLED="NO", GDAL_NUM_THREADS="1"),
-        MemoryFile(ext=".jpg") as memory,
-    ):
-        with memory.open(
-            driver="JPEG",
-            height=height,
-            width=width,
-            count=1,
-            dtype="uint8",
-            quality=_QUALITY,
-            # a codec without georeference; any but the identity spares a warning
-            transform=Affine.scale(2),
-        ) as out:
-            out.write(image, 1)
-        return bytes(memory.read())
+    # GDAL would copy it twice, and open it again when it is written: ten times the work of the codec itself
+    memory = BytesIO()
+    Image.fromarray(image).save(memory, "JPEG", quality=_QUALITY)
+    return memory.getvalue()
