@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from coregstack.kernels.gaps import eroded, fill
 from coregstack.kernels.smoothing import REACH, smooth_into, smooth_taps
+from coregstack.kernels.windows import pixels_in
 
 _ENOUGH = 0.6
 """Part of the usable pixels that may be left without rims; where fewer are, gaps are bridged."""
@@ -37,7 +38,7 @@ def bridge(
     """
     solid, clear = usable.copy(), eroded(usable)
     inner = slice(None), slice(REACH, -REACH), slice(REACH, -REACH)
-    seen, left = (np.count_nonzero(mask[inner], axis=(1, 2)) for mask in (usable, clear))
+    seen, left = (pixels_in(mask[inner]) for mask in (usable, clear))
     few = left.sum() < _ENOUGH * seen.sum()
     narrow = np.flatnonzero((left < _ENOUGH * seen) & few)
     if len(narrow):

@@ -25,7 +25,17 @@ from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.rectangles import rectangles
 from coregstack.kernels.smoothing import REACH, smooth_taps
-from coregstack.kernels.windows import Box, Lag, centre, grown, moved, parts_for, parts_of, read_stack
+from coregstack.kernels.windows import (
+    Box,
+    Lag,
+    centre,
+    grown,
+    moved,
+    parts_for,
+    parts_of,
+    pixels_in,
+    read_stack,
+)
 from coregstack.model import PixelSource
 
 if TYPE_CHECKING:
@@ -224,7 +234,7 @@ class _Raw:
         first, own = _grounds(anchor, band, wide)
         second, usable = read_stack(item, band, [moved(box, lag) for box in wide])
         usable &= own
-        some = np.flatnonzero(np.count_nonzero(usable, axis=(1, 2)) >= BLOCK * BLOCK)
+        some = np.flatnonzero(pixels_in(usable) >= BLOCK * BLOCK)
         if some.size == 0:
             return None
         first, second, usable = first[some], second[some], usable[some]
@@ -234,11 +244,11 @@ class _Raw:
             mask = usable[odd]
             drop_dead_lines(first[odd], mask)
             usable[odd] = mask
-        before = np.count_nonzero(usable, axis=(1, 2))
+        before = pixels_in(usable)
         drop_dead_lines(second, usable)
         solid, clear, bridged = bridge(first, second, usable)
         # lines that are dead in the item, or gaps that were filled, change the anchor's side as well
-        same = [np.count_nonzero(mask, axis=(1, 2)) == before for mask in (usable, solid)]
+        same = [pixels_in(mask) == before for mask in (usable, solid)]
         pieces = [part for k in some for part in parts_of(boxes[int(k)], parts)]
         return cls(
             known=[one if still else None for one, still in zip(known, np.all(same, axis=0), strict=True)],

@@ -13,10 +13,11 @@ directions of one frequency. Nothing needs to be known of the pattern, or of the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import rfft2
+from scipy.fft import fft, rfft
 from scipy.optimize import minimize
 
 from coregstack.kernels._split import least_cost, split_cost
@@ -68,6 +69,56 @@ class Unheld:
     """Whether the pattern is that of compressed blocks, which depends on the scene and is not split off well."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Grid:
+    """The frequencies that are looked at of windows of one shape."""
+
+    rows: NDArray[np.int64]
+    """Rows of a spectrum that hold any of them."""
+    cols: int
+    """Columns that do."""
+    keep: NDArray[np.bool_]
+    """Which values they are there, shape (row, col)."""
+    y: NDArray[np.float64]
+    """Frequency down the rows, radians a pixel."""
+    x: NDArray[np.float64]
+    """Frequency along the columns."""
+    ring: NDArray[np.int64]
+    """Ring of each frequency."""
+    beyond: NDArray[np.float64]
+    """Their phases' sines at the shifts where a lopsided match is looked for, shape (shift, frequency)."""
+
+    def spectra(self, images: NDArray[np.float32]) -> NDArray[np.complex64]:
+        """Spectra of images (n, y, x) at these frequencies, shape (n, frequency)."""
+        found: NDArray[np.complex64] = fft(rfft(images)[:, :, : self.cols], axis=1)[:, self.rows]
+        return found[:, self.keep]
+
+
+@lru_cache(maxsize=4)
+def _grid(height: int, width: int) -> _Grid:
+    # windows have one of few shapes, and the sines take longer than what is asked of them
+    down, along = np.meshgrid(
+        2 * np.pi * np.fft.fftfreq(height), 2 * np.pi * np.fft.rfftfreq(width), indexing="ij"
+    )
+    length = np.hypot(down, along)
+    shortest = 2 * np.pi / (_LONGEST * min(height, width))
+    # of the two halves of the first column one is enough
+    keep = (length > shortest) & (length < _FINEST) & ~((along == 0) & (down < 0))
+    rows, cols = np.flatnonzero(keep.any(axis=1)), int(np.flatnonzero(keep.any(axis=0))[-1]) + 1
+    steps = np.arange(-_BEYOND, _BEYOND + 1, 2)
+    shifts = np.array([(y, x) for y in steps for x in steps if y > 0 or (y == 0 and x > 0)])
+    y, x = down[keep], along[keep]
+    return _Grid(
+        rows=rows,
+        cols=cols,
+        keep=keep[rows, :cols],
+        y=y,
+        x=x,
+        ring=np.minimum(length[keep] / _FINEST * _RINGS, _RINGS - 1).astype(np.int64),
+        beyond=np.sin(np.outer(shifts[:, 0], y) + np.outer(shifts[:, 1], x)),
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Spectra:
     """Spectra of windows at some frequencies."""
@@ -76,12 +127,23 @@ class _Spectra:
     """Mean power of anchor and item, shape (window, frequency)."""
     cross: NDArray[np.complex128]
     """Cross-spectrum, shape (window, frequency)."""
-    y: NDArray[np.float64]
-    """Frequency down the rows, radians a pixel."""
-    x: NDArray[np.float64]
-    """Frequency along the columns."""
-    ring: NDArray[np.int64]
-    """Ring of each frequency."""
+    grid: _Grid
+    """The frequencies."""
+
+    @property
+    def y(self) -> NDArray[np.float64]:
+        """Frequency down the rows, radians a pixel."""
+        return self.grid.y
+
+    @property
+    def x(self) -> NDArray[np.float64]:
+        """Frequency along the columns."""
+        return self.grid.x
+
+    @property
+    def ring(self) -> NDArray[np.int64]:
+        """Ring of each frequency."""
+        return self.grid.ring
 
     def coherence(self, left_out: int = -1) -> NDArray[np.complex128]:
         """Coherence of all windows, or of those outside one of `_GROUPS`."""
@@ -163,9 +225,10 @@ def lopsided(
         return False
     turned = spectra.cross / spectra.power.mean(axis=0)
     turned = turned * np.exp(-1j * (spectra.y * away[0] + spectra.x * away[1]))
-    steps = np.arange(-_BEYOND, _BEYOND + 1, 2)
-    at = np.array([place - away, *((y, x) for y in steps for x in steps if y > 0 or (y == 0 and x > 0))])
-    odd = turned.imag @ np.sin(np.outer(spectra.y, at[:, 0]) + np.outer(spectra.x, at[:, 1])) / len(spectra.y)
+    there = np.sin(spectra.y * (place - away)[0] + spectra.x * (place - away)[1])
+    waves = np.concatenate([there[None], spectra.grid.beyond])
+    # not as a product of matrices, whose sums depend on the processor and its threads
+    odd = np.einsum("nf,kf->nk", np.ascontiguousarray(turned.imag), waves) / len(spectra.y)
     match = float(turned.real.mean())
     mean = odd.mean(axis=0) * np.sign(match)
     sure = odd.std(axis=0) / np.sqrt(len(odd))
@@ -192,23 +255,15 @@ def _spectra(
     heard = (np.minimum(*loud) > _FLAT) & (usable[inner].mean(axis=(1, 2)) > _WHOLE)
     if np.count_nonzero(heard) < _LEAST:
         return None
+    grid = _grid(height, width)
     first, second = (
-        rfft2(image[heard] / size[heard, None, None].astype(np.float32))
+        grid.spectra(image[heard] / size[heard, None, None].astype(np.float32))
         for image, size in zip(images, loud, strict=True)
     )
-    down, along = np.meshgrid(
-        2 * np.pi * np.fft.fftfreq(height), 2 * np.pi * np.fft.rfftfreq(width), indexing="ij"
-    )
-    length = np.hypot(down, along)
-    shortest = 2 * np.pi / (_LONGEST * min(height, width))
-    # of the two halves of the first column one is enough
-    keep = (length > shortest) & (length < _FINEST) & ~((along == 0) & (down < 0))
     return _Spectra(
-        power=(np.square(np.abs(first[:, keep])) + np.square(np.abs(second[:, keep]))) / 2,
-        cross=first[:, keep].conj() * second[:, keep],
-        y=down[keep],
-        x=along[keep],
-        ring=np.minimum(length[keep] / _FINEST * _RINGS, _RINGS - 1).astype(np.int64),
+        power=(np.square(np.abs(first)) + np.square(np.abs(second))) / 2,
+        cross=first.conj() * second,
+        grid=grid,
     )
 
 
