@@ -5,9 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.gaps import eroded, fill
+from coregstack.kernels.gaps import eroded, fill, pixels_in
 from coregstack.kernels.smoothing import REACH, smooth_into, smooth_taps
-from coregstack.kernels.windows import pixels_in
 
 _ENOUGH = 0.6
 """Part of the usable pixels that may be left without rims; where fewer are, gaps are bridged."""

@@ -19,6 +19,18 @@ RIM = 4
 """Pixels this near to an unusable one are left out: the smoothing mixes them with it."""
 
 
+def pixels_in(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """How many pixels of each of some masks (n, y, x) are set, shape (n,).
+
+    Examples
+    --------
+    >>> pixels_in(np.ones((2, 3, 4), bool)).tolist()
+    [12, 12]
+    """
+    # numpy counts a whole array by bytes, but along axes as numbers of 8 bytes
+    return np.array([np.count_nonzero(mask) for mask in masks], np.int64)
+
+
 @compiled
 def fill(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Fill the rim of every gap in place, smoothly, and return where pixels are usable or filled.

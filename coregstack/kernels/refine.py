@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from coregstack.kernels._blocks import BLOCK, block_sums, block_weights
 from coregstack.kernels.bridge import bridge
 from coregstack.kernels.compiling import compiled
-from coregstack.kernels.gaps import RIM, eroded
+from coregstack.kernels.gaps import RIM, eroded, pixels_in
 from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.rectangles import rectangles
@@ -33,7 +33,6 @@ from coregstack.kernels.windows import (
     moved,
     parts_for,
     parts_of,
-    pixels_in,
     read_stack,
 )
 from coregstack.model import PixelSource

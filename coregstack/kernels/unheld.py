@@ -123,9 +123,9 @@ def _grid(height: int, width: int) -> _Grid:
 class _Spectra:
     """Spectra of windows at some frequencies."""
 
-    power: NDArray[np.float64]
+    power: NDArray[np.floating]
     """Mean power of anchor and item, shape (window, frequency)."""
-    cross: NDArray[np.complex128]
+    cross: NDArray[np.complexfloating]
     """Cross-spectrum, shape (window, frequency)."""
     grid: _Grid
     """The frequencies."""

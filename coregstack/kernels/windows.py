@@ -96,18 +96,6 @@ def read_stack(
     return values, usable
 
 
-def pixels_in(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """How many pixels of each of some masks (n, y, x) are set, shape (n,).
-
-    Examples
-    --------
-    >>> pixels_in(np.ones((2, 3, 4), bool)).tolist()
-    [12, 12]
-    """
-    # numpy counts a whole array by bytes, but along axes as numbers of 8 bytes
-    return np.array([np.count_nonzero(mask) for mask in masks], np.int64)
-
-
 def read_pair(
     anchor: PixelSource, item: PixelSource, band: int, box: Box, lag: Lag
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.float32], NDArray[np.bool_]]:

@@ -28,7 +28,7 @@ from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack.conform import BAND_POSITION, Stack
 from coregstack.stack.dataset import CLASSES
 from coregstack.stack.placing import band_indexes, check_lattice, common_bands, placed_scene
-from coregstack.untrusted.addresses import shown
+from coregstack.untrusted.addresses import Address, shown
 from coregstack.untrusted.bandnames import same_bands
 from coregstack.untrusted.limits import STACK_PIXELS
 from coregstack.untrusted.times import time_from_name, time_from_text
@@ -37,7 +37,9 @@ CHUNK = 2048
 """Rows and columns of a block where none are asked for."""
 
 _TIME_TAGS = ("acquired", "ACQUISITION_DATE")
-_HEADER_THREADS = 8
+_HEADER_THREADS, _HEADERS_EACH = 8, 16
+"""Most threads that read headers, and how many files each has to read at least: PROJ makes itself ready anew in every
+thread, which takes as long as ten headers of files at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +62,9 @@ def read_headers(paths: Sequence[str | os.PathLike[str]]) -> list[RasterHeader |
         except CoregError as error:
             return error
 
-    with ThreadPoolExecutor(_HEADER_THREADS) as pool:
+    far = any(isinstance(path, Address) for path in paths)
+    threads = _HEADER_THREADS if far else min(_HEADER_THREADS, -(-len(paths) // _HEADERS_EACH))
+    with ThreadPoolExecutor(max(1, threads)) as pool:
         return list(pool.map(attempt, paths))
 
 
