@@ -331,6 +331,8 @@ def test_the_time_left_knows_nothing_of_what_was_done_before_or_compiled(
     now[0] = 102
     bar(12, 20)
     assert bar.text() == "12/20 items, 1m42s, 16s left"
+    bar.note_compiling()
+    assert bar.text() == "12/20 items, 1m42s, compiling once"
     bar(20, 20)
     assert bar.text() == "20/20 items, 1m42s"
 

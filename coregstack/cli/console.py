@@ -71,8 +71,10 @@ class ProgressBar:
                 self._draw()
 
     def note_compiling(self) -> None:
-        """Say once why the first run has not started yet: on a line of a terminal, else in the log."""
+        """Say once why the first run takes longer: on a line of a terminal, else in the log."""
         with self._drawing:
+            # an item that needed no kernel, as the anchor, may be done by now
+            self._first = None
             if self._compiling:
                 return
             self._compiling = True
