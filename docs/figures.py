@@ -226,8 +226,9 @@ def failures() -> Any:
         "torn by 1.2 px": (anchor.values, torn, anchor.valid, {}),
         "striped detector": (anchor.values, striped, anchor.valid, {}),
     }
-    figure, axes = plt.subplots(2, len(cases), figsize=(11, 3.9), layout="constrained")
-    for column, (name, (first, second, clear, options)) in zip(axes.T, cases.items(), strict=True):
+    figure, axes = plt.subplots(4, 3, figsize=(5.2, 7.4), layout="constrained")
+    pairs = axes.reshape(2, 2, 3).transpose(0, 2, 1).reshape(-1, 2)  # three cases, and three below them
+    for axes_of, (name, (first, second, clear, options)) in zip(pairs, cases.items(), strict=True):
         pair = np.stack([first, second]).clip(1, 65535).astype(np.uint16)
         stack = xr.DataArray(
             pair, dims=("time", "band", "y", "x"),
@@ -235,7 +236,7 @@ def failures() -> Any:
         ).rio.write_nodata(0)  # fmt: skip
         found = estimate(stack, "anchor", **options).compute().isel(time=1)
         print(f"{name}: {found.status.item()}: {found.details.item()}")
-        for axis, values, words in zip(column, pair, ("anchor", name), strict=True):
+        for axis, values, words in zip(axes_of, pair, ("anchor", name), strict=True):
             axis.imshow(values[RED, 80:240, 80:240], cmap="gray", vmax=np.percentile(values[RED], 99))
             axis.set_title(words)
             axis.set_axis_off()
@@ -247,11 +248,11 @@ def tutorial() -> Any:
     stack = sample_stack(8, shape=(384, 384), seed=2, max_shift=3.0)
     quality = estimate(stack, anchor=0).compute()
     aligned = apply(stack, quality)
-    figure, axes = plt.subplots(1, 3, figsize=(11, 3.6), layout="constrained", width_ratios=[1, 1, 1.15])
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.5), layout="constrained", width_ratios=[1, 1, 1.15])
     for axis, array, words in zip(axes[:2], (stack, aligned), ("before", "after"), strict=True):
-        first, other = (array.sel(band="red")[k].values.astype(np.float32) / 3000 for k in (0, 5))
-        both = np.dstack([first, (first + other) / 2, other])[60:300, 60:300]
-        axis.imshow(np.clip(both, 0, 1))
+        red = array.sel(band="red")[:, 30:190, 80:240]
+        first, other = (red[k].values.astype(np.float32) / 2000 for k in (0, 5))
+        axis.imshow(np.clip(np.dstack([first, (first + other) / 2, other]), 0, 1))
         axis.set_title(f"date 6 over the anchor, {words}")
         axis.set_axis_off()
     axes[2].plot(stack.true_shift_x, stack.true_shift_y, "o", ms=10, mfc="none", mec="black", label="truth")

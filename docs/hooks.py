@@ -22,12 +22,13 @@ _TABLES = """
 table { border: 0; border-collapse: collapse; white-space: nowrap; font-size: inherit; }
 th, td { padding: 0.15rem 0.5rem; border: 0; text-align: right; vertical-align: top; }
 :is(th, td):first-child { text-align: left; }
-td[style*="left"] { min-width: 16rem; white-space: normal; }
+td[style*="left"] { min-width: 28rem; white-space: normal; }
 tr { border-bottom: 1px solid var(--md-default-fg-color--lightest); }
 a { color: var(--md-typeset-a-color); }
 text { fill: currentcolor; }
 """
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+_IMAGE = re.compile(r'(<img [^>]*src="([^":]+\.png)"[^>]*>)')
 _BARS = re.compile(r"^(?:.*\r|\[[# ]+\] \| .*)+\n?", re.MULTILINE)
 """Bars, and what they were drawn over."""
 
@@ -51,7 +52,8 @@ def on_files(files: Any, config: Any) -> Any:
 
 
 def on_page_content(content: str, page: Any, **_: Any) -> str:
-    """Put in what the cells of a notebook have shown."""
+    """Put in what the cells of a notebook have shown; a click on a picture shows it in full size."""
+    content = _IMAGE.sub(r'<a href="\2" title="Show in full size">\1</a>', content)
     for k, shown in enumerate(_outputs.get(page.file.src_uri, [])):
         content = content.replace(_SHOWN.format(k), shown)
     return content
@@ -99,7 +101,7 @@ def notebook_page(text: str, stem: str) -> tuple[str, list[str], dict[str, bytes
                 parts.append(f"![Picture {len(pictures)} of this notebook]({name})")
                 continue
             plain = _BARS.sub("", "".join(output.get("text", data.get("text/plain", ""))))
-            if "text/html" not in data and not plain:
+            if "text/html" not in data and not plain.strip():
                 continue
             parts.append(_SHOWN.format(len(outputs)))
             outputs.append(
@@ -151,4 +153,6 @@ def _usage(action: argparse.Action) -> str:
 def _help(parser: argparse.ArgumentParser, action: argparse.Action) -> str:
     text = parser._get_formatter()._expand_help(action) if action.help else ""
     choices = f" One of {', '.join(f'`{c}`' for c in action.choices)}." if action.choices else ""
-    return (text[:1].upper() + text[1:] + "." * (not text.endswith((".", ")"))) + choices).replace("|", "\\|")
+    named = action.choices is not None and text.partition(":")[0] in action.choices
+    text = text if named else text[:1].upper() + text[1:]
+    return (text + "." * (not text.endswith(".")) + choices).replace("|", "\\|")

@@ -60,7 +60,7 @@ def test_the_example_of_an_estimator_runs(capsys: pytest.CaptureFixture[str]) ->
     assert "coregistered" in capsys.readouterr().out
 
 
-def test_every_figure_can_be_drawn_anew() -> None:
+def test_every_figure_can_be_drawn_anew(capsys: pytest.CaptureFixture[str]) -> None:
     plt = pytest.importorskip("matplotlib.pyplot")
     spec = importlib.util.spec_from_file_location("figures", DOCS / "figures.py")
     figures = importlib.util.module_from_spec(spec)  # type: ignore[arg-type]
@@ -69,6 +69,13 @@ def test_every_figure_can_be_drawn_anew() -> None:
         for name in (path.stem for path in (DOCS / "images").glob("*.png") if path.stem != "before_after"):
             assert getattr(figures, name)().axes
             plt.close("all")
+    page = _without_numbers((DOCS / "howto" / "failures.md").read_text("utf-8"))
+    for line in capsys.readouterr().out.splitlines():
+        assert _without_numbers(line.partition(": ")[2]) in page, line
+
+
+def _without_numbers(text: str) -> str:
+    return re.sub(r"\d+(\.\d+)?", "#", text)
 
 
 def test_the_reference_holds_every_public_function() -> None:

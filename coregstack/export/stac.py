@@ -214,7 +214,9 @@ def _properties(report: ItemReport, anchor: str) -> dict[str, Any]:
     quality = report.quality
     pair = {"coreg:shift": quality.shift, "coreg:shift_sigma": quality.sigma}
     found: dict[str, Any] = {"coreg:anchor": anchor}
-    found |= {name: None if value is None else [value.x, value.y] for name, value in pair.items()}
+    found |= {
+        name: None if value is None else [float(value.x), float(value.y)] for name, value in pair.items()
+    }
     found |= {field.stac: field.get(quality) for field in FIELDS if field.stac}
     known = {name: value for name, value in found.items() if value is not None}
     return {**known, "processing:software": {"coregstack": __version__}}

@@ -226,11 +226,11 @@ def named_bands(text: str, names: Sequence[str]) -> str:
 
     Examples
     --------
-    >>> named_bands("band 2 says (+0.20, -0.10) px from the others", ["red", "nir"])
-    'band nir says (+0.20, -0.10) px from the others'
+    >>> named_bands("the shift of band 2 differs by x +0.20, y -0.10 px from the others", ["red", "nir"])
+    'the shift of band nir differs by x +0.20, y -0.10 px from the others'
     """
     known = {str(k + 1): name for k, name in enumerate(names)}
-    return re.sub(r"(?<=\bband )\d+(?= says)", lambda found: known.get(found.group(), found.group()), text)
+    return re.sub(r"(?<=\bband )\d+(?= differs)", lambda found: known.get(found.group(), found.group()), text)
 
 
 def remarks(*parts: str) -> str:

@@ -399,3 +399,10 @@ def test_an_item_without_an_id_is_told(stack: xr.DataArray) -> None:
     holed = stack.assign_coords(id=("time", np.array(["a", None], object)))
     with pytest.raises(InvalidStack, match=r"1 of 2 items have no id, the first at position 1.*ids="):
         coregstack.estimate(holed, anchor=0)
+
+
+def test_a_band_that_lies_apart_from_the_others_is_told_by_its_name() -> None:
+    stack = sample_stack(2, (200, 200), seed=4, max_shift=1.0, cloud_cover=0)
+    stack[1, 3] = np.roll(stack.values[1, 3], 1, axis=1)
+    details = coregstack.estimate(stack, anchor=0).compute().details.values[1]
+    assert "he shift of band nir differs by x -" in details
