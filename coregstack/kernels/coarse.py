@@ -82,6 +82,8 @@ class Found:
     """Windows that are worth a fit."""
     deaf: frozenset[Box]
     """Parts of these that are not."""
+    left_out: float
+    """Part of all windows worth a fit that is left out, those that agree least in the overviews."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -159,7 +161,8 @@ class Search:
         parts = [part for box in windows for part in parts_of(box, parts_for(windows))]
         merit = self._merits(option.band, option.peak, parts)
         deaf = frozenset(part for part, own in zip(parts, merit, strict=True) if own <= 0)
-        return Found(band=option.band, kin=kin, lag=lag, windows=tuple(windows), deaf=deaf)
+        left_out = 1 - len(windows) / max(1, int(np.count_nonzero(option.merit > 0)))
+        return Found(band=option.band, kin=kin, lag=lag, windows=tuple(windows), deaf=deaf, left_out=left_out)
 
     @property
     def _factor(self) -> int:

@@ -29,6 +29,8 @@ _BUDGET = 36 * 128 * 128
 """Pixels fitted at full resolution, so that the cost hardly grows with the scene."""
 _ASTRAY = 2.0
 """A fit that ends further than this from where the search put it has not found what it started from, px."""
+_CHOSEN = 3.0
+"""By how much more than windows chosen by chance those that agree best with a lag differ from all, squared."""
 _SETTLED = 0.025
 """Sigma below which one band settles the shift, px: bands of a sensor lie on each other hardly better than that."""
 _ASKED = 3 * 128 * 128
@@ -138,17 +140,16 @@ def estimate_shift(
         reach = max(quarter[0], limit[0]), max(quarter[1], limit[1])
         searched = Search(anchor=anchor, item=item, area=area, reach=reach, budget=_BUDGET)
         bands = chosen_bands(anchor.source, item)
-        known = _first_alone(searched, bands) or _matched(searched, bands)
-        fits, joint, ties = known.fits, known.joint, known.ties
+        known = _all_over(searched, bands, _first_alone(searched, bands) or _matched(searched, bands))
+        joint, ties = known.joint, known.ties
         shift = Shift(joint.lag[0] - item.origin.y, joint.lag[1] - item.origin.x)
         check_limit(shift, limit)
-        square, error = np.mean([one.shared for one in fits.values()], axis=0)
         return ShiftEstimate(
             shift=shift,
-            sigma=Shift(*joint.sigma),
+            sigma=Shift(*np.hypot(joint.sigma, known.sampling)),
             reason=joint.remark,
             ties=ties,
-            spread=beyond_noise(float(square), float(error)),
+            spread=known.spread,
         )
     except Refusal as refusal:
         return ShiftEstimate(shift=None, sigma=None, reason=str(refusal), ties=ties)
@@ -215,6 +216,18 @@ class _Match:
     joint: Joint
     ties: TiePoints
 
+    @property
+    def spread(self) -> float:
+        """Rms length by which parts of the scene are displaced about the lag, px; 0 where it may be noise."""
+        square, error = np.mean([one.shared for one in self.fits.values()], axis=0)
+        return beyond_noise(float(square), float(error))
+
+    @property
+    def sampling(self) -> float:
+        """By how much, along an axis, the lag of the windows that were fitted may differ from the scene's, px."""
+        worst = max(one.left_out / len(one.windows) for one in self.found if one.band in self.fits)
+        return self.spread * float(np.sqrt(_CHOSEN * worst / 2))
+
 
 def _matched(searched: Search, bands: Sequence[int]) -> _Match:
     """Search some bands, fit those that are worth it, and check what they say."""
@@ -231,6 +244,20 @@ def _matched(searched: Search, bands: Sequence[int]) -> _Match:
     joint = join(fits, {one.band: one.kin for one in found})
     _check(found, fits, joint)
     return _Match(found=tuple(found), fits=fits, joint=joint, ties=stacked(ties))
+
+
+def _all_over(searched: Search, bands: Sequence[int], known: _Match) -> _Match:
+    """A match by as many windows of each band as of one alone, where parts of the scene lie apart.
+
+    The windows that are fitted are those that agree best with one lag, and where parts lie apart these are not a fair
+    sample of the scene.
+    """
+    if not known.spread or len(known.found) == 1 or not known.sampling:
+        return known
+    try:
+        return _matched(replace(searched, budget=len(known.found) * searched.budget), bands)
+    except Refusal:
+        return known
 
 
 def _first_alone(searched: Search, bands: Sequence[int]) -> _Match | None:

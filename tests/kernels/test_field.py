@@ -135,6 +135,31 @@ def test_one_shift_says_that_its_parts_lie_apart() -> None:
     assert 0.5 < found.residual / rms(left(found, d)) < 2
 
 
+@pytest.mark.parametrize("bands", [1, 3])
+def test_one_shift_is_the_mean_over_the_scene_whatever_windows_are_chosen(bands: int) -> None:
+    side = 640
+    rng = np.random.default_rng(5)
+    fine = sum(gaussian_filter(rng.normal(size=(side + 40, side + 40)), s) * s for s in (1.5, 3, 6))
+    bent = gaussian_filter(rng.normal(size=(2, side, side)), (0, 100, 100))
+    bent *= 0.4 / bent.std()
+    d = bent - bent.mean(axis=(1, 2))[:, None, None] + np.array([1.2, -0.8])[:, None, None]
+    y, x = np.mgrid[:side, :side] + 20.0
+    anchor, item = fine[20:-20, 20:-20], map_coordinates(fine, [y - d[0], x - d[1]], order=3)
+    noisy = [
+        np.stack([one + rng.normal(0, 0.05 * one.std(), one.shape) for _ in range(bands)])
+        for one in (anchor, item)
+    ]
+    usable = np.ones((side, side), bool)
+    first, second = (ArraySource(values=one, usable=usable) for one in noisy)
+    found = estimate_shift(prepare_anchor(first), second)
+    assert found.shift is not None
+    assert found.sigma is not None
+    wrong = np.add(found.shift, [1.2, -0.8])
+    assert np.abs(wrong).max() < 0.15
+    assert (np.abs(wrong) < 3 * np.array(found.sigma)).all()
+    assert found.spread == pytest.approx(0.4 * np.sqrt(2), rel=0.3)
+
+
 @pytest.mark.parametrize("model", ["auto", "field"])
 def test_an_isolated_region_that_moves_alone_bends_nothing(model: str) -> None:
     rng = np.random.default_rng(5)

@@ -417,7 +417,7 @@ def test_shift_beyond_the_largest_believed_is_refused_by_name() -> None:
     found = estimate(anchor, item, max_shift=5)
     assert found.shift is None
     assert "max_shift" in found.reason
-    assert "(7.5, 5.5)" in found.reason
+    assert "x +5.5, y +7.5 px" in found.reason
     assert off(estimate(anchor, item, max_shift=8), truth) < 0.006
 
 
