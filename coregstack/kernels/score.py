@@ -153,8 +153,9 @@ def matching_scores(
     """
     moves = [NO_SHIFT] if move is None else [NO_SHIFT, move]
     views = [view(anchor, item, each) for each in moves]
-    pair = _Pair(anchor=anchor, item=item, band=band, views=views, height=strip)
-    rows, cols = pair.rows, pair.cols
+    extents = zip(*(each.extent(item.shape) for each in views), strict=True)
+    rows, cols = (_overlap(size, ends) for size, ends in zip(anchor.shape, extents, strict=True))
+    pair = _Pair(anchor=anchor, item=item, band=band, views=views, rows=rows, cols=cols, height=strip)
     height, width = rows.stop - rows.start, cols.stop - cols.start
     if not value_range > 0 or min(height, width) < WINDOW:
         return Scores(before=None, after=None)
@@ -185,19 +186,12 @@ class _Pair:
     band: int
     views: Sequence[View]
     """The item at each of its places."""
+    rows: slice
+    """Rows of the anchor that the item may reach at all of its places."""
+    cols: slice
+    """Columns of the anchor that the item may reach at all of its places."""
     height: int
     """Rows of a strip."""
-
-    @property
-    def rows(self) -> slice:
-        """Rows of the anchor that the item may reach at all of its places."""
-        return _overlap(self.anchor.shape[0], [each.extent(self.item.shape)[0] for each in self.views])
-
-    @property
-    def cols(self) -> slice:
-        """Columns of the anchor that the item may reach at all of its places."""
-        return _overlap(self.anchor.shape[1], [each.extent(self.item.shape)[1] for each in self.views])
-
     kept: dict[int, _Strip] = field(default_factory=dict)
     """Strips by their first row, as many as fit: they are asked for twice."""
 

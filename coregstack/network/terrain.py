@@ -29,7 +29,7 @@ from coregstack.kernels.equations import Equations, Grid
 from coregstack.kernels.field import TAIL, field_variance, forgotten
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.patterns import LINEAR, PITCH, Numbers, Patterns, Told, fitted, normal_of
-from coregstack.kernels.posterior import Basis, Large, Normal
+from coregstack.kernels.posterior import Basis, Large, Normal, Solution
 from coregstack.kernels.prior import Prior
 from coregstack.kernels.selection import Candidate, Evidence, Weighed, simplest
 from coregstack.kernels.symmetric import inverse, product, squared
@@ -44,6 +44,8 @@ _ROUNDS, _HALF_ROUNDS = 6, 3
 """Turns at most, of all dates and of the halves that only tell how many patterns there are."""
 _STANDS = 0.002
 """Change of the displacements, px rms, at which they stand."""
+_NEARLY = 1e-3
+"""Part of the right-hand side that may be left over where a pattern is solved for."""
 _NU = 4.0
 _MEDIAN_CHI1, _MEDIAN_CHI2 = 0.455, 1.386
 _OFF_CENTRE = 1.0
@@ -289,7 +291,11 @@ class _Fit:
             one = replace(one, prior=prior, scale=weighed.scale(prior), texture=weighed.texture)
         both = self._weighed(*(np.stack([each, each], axis=-1) for each in (information, target)))
         assert one.scale is not None
-        solution = Large(self.basis, both.equations.matrix, one.scale).solve(both.equations.target)
+        near = None
+        if one.nodes.any():
+            near = Solution(linear=np.stack([one.linear] * 2), nodes=np.stack([one.nodes] * 2))
+        large = Large(self.basis, both.equations.matrix, one.scale)
+        solution = large.solve(both.equations.target, near, _NEARLY)
         blocks = self.basis.blocks(solution.linear, solution.nodes)[..., 0]
         weight = information / max(float(information.sum()), 1e-12)
         mean = float((weight * blocks).sum())
@@ -425,6 +431,8 @@ def _left_out(dates: Sequence[Told], fit: _Fit, side: int) -> list[NDArray[np.fl
     fold = ((rows[:, None] + 2 * cols[None]) % _FOLDS).astype(int)
     count = functions.shape[-1]
     most = count - LINEAR
+    outs = [fold == k for k in range(_FOLDS)]
+    parted = [functions[out] for out in outs]
     alike = _alike(dates)
     loss = np.zeros((most + 1, *grid.shape))
     total = np.zeros((*grid.shape, 3))
@@ -432,22 +440,22 @@ def _left_out(dates: Sequence[Told], fit: _Fit, side: int) -> list[NDArray[np.fl
     for date in dates:
         matrix = date.matrix.astype(np.float64)
         target = date.target - product(matrix, alike)
-        parts = [normal_of(functions[fold == k], matrix[fold == k], target[fold == k]) for k in range(_FOLDS)]
+        known = [(matrix[out], target[out]) for out in outs]
+        parts = [normal_of(some, *one) for some, one in zip(parted, known, strict=True)]
         whole = reduce(add, parts)
         total += matrix
-        for k, part in enumerate(parts):
-            out = fold == k
+        for part, out, at, (own, wanted) in zip(parts, outs, parted, known, strict=True):
             for some in range(most + 1):
                 values = _numbers(whole - part, count, LINEAR + some, fit.precision)
-                away = functions[out][:, : LINEAR + some] @ values.T
-                pull = product(matrix[out], away)
-                loss[some][out] += ((pull - 2 * target[out]) * away).sum(axis=-1)
-                rest[some][out] += target[out] - pull
-    known = inverse(total)
+                away = at[:, : LINEAR + some] @ values.T
+                pull = product(own, away)
+                loss[some][out] += ((pull - 2 * wanted) * away).sum(axis=-1)
+                rest[some][out] += wanted - pull
+    shared = inverse(total)
     heard = total[..., 0] + total[..., 2] > 0
     ids, index = np.unique(region[heard], return_inverse=True)
     return [
-        np.asarray(np.bincount(index, (one - squared(known, left))[heard], ids.size), np.float64)
+        np.asarray(np.bincount(index, (one - squared(shared, left))[heard], ids.size), np.float64)
         for one, left in zip(loss, rest, strict=True)
     ]
 
