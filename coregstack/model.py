@@ -222,6 +222,10 @@ class DisplacementEstimate:
     """What each window of `ties` shows beyond the model, down the rows, px, shape (n,)."""
     residual_x: NDArray[np.float64]
     """The same along the columns."""
+    view: Shift | None = None
+    """Rms displacement by the first pattern that it follows, px, with a sign that all dates of the stack share."""
+    pattern_dates: int | None = None
+    """Dates that the patterns which it follows were found from; None where it follows none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -304,6 +308,10 @@ class ItemQuality:
     """Rms misalignment to be expected over the scene after what is done with it, px."""
     datum_sigma: Shift | None = None
     """1 sigma of the datum along each axis, px, which all items share; None where the stack itself holds its datum."""
+    view: Shift | None = None
+    """Rms displacement by the first pattern that it follows, px, with a sign that all dates of the stack share."""
+    pattern_dates: float | None = None
+    """Dates that the patterns which it follows were found from; None where it follows none."""
     displacement: Displacement | None = field(default=None, compare=False, repr=False)
     """The displacement of an affine map or a field; None where the item is displaced as one."""
     evidence: Evidence | None = field(default=None, compare=False, repr=False)

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from coregstack import apply, estimate, run_scenes
+from coregstack import align, append, apply, estimate, open_zarr, run_scenes, to_zarr
 from coregstack.errors import InvalidRequest
 from coregstack.testing import sample_stack
 
@@ -55,16 +55,24 @@ def quality(stack: xr.DataArray) -> xr.Dataset:
     return estimate(stack, anchor=0, model="terrain", threshold=1.0).compute()
 
 
-def left(quality: xr.Dataset, stack: xr.DataArray, truth: NDArray[np.float64]) -> NDArray[np.float64]:
-    """What is left of the displacement (time, 2, y, x) at the nodes away from the edges, px."""
+def left(
+    quality: xr.Dataset, stack: xr.DataArray, truth: NDArray[np.float64], *, anchored: bool = True
+) -> NDArray[np.float64]:
+    """What is left of the displacement (time, 2, y, x) at the nodes away from the edges, px; the anchor comes first."""
     rows = ((quality.lattice_y - stack.y[0]) / (stack.y[1] - stack.y[0])).values
     cols = ((quality.lattice_x - stack.x[0]) / (stack.x[1] - stack.x[0])).values
     inside = [(v > 20) & (v < SIZE - 20) for v in (rows, cols)]
     at = np.meshgrid(rows[inside[0]], cols[inside[1]], indexing="ij")
     found = np.stack(
-        [quality[f"displacement_{axis}"].values[1:][:, *np.ix_(*inside)] for axis in "yx"], axis=1
+        [quality[f"displacement_{axis}"].values[int(anchored) :][:, *np.ix_(*inside)] for axis in "yx"],
+        axis=1,
     )
     return found - np.array([[map_coordinates(d, at, order=3) for d in both] for both in truth])
+
+
+def rms(rest: NDArray[np.float64]) -> float:
+    """Rms length of what is left, px."""
+    return float(np.sqrt(np.square(rest).sum(axis=1).mean()))
 
 
 def test_dates_follow_the_relief_that_they_have_in_common(
@@ -72,9 +80,9 @@ def test_dates_follow_the_relief_that_they_have_in_common(
 ) -> None:
     assert quality.model.values.tolist() == ["", *["terrain"] * DATES]
     assert all("one pattern that the dates have in common" in text for text in quality.details.values[1:])
-    rest = np.sqrt(np.square(left(quality, stack, truth)).sum(axis=1).mean())
+    rest = rms(left(quality, stack, truth))
     field = estimate(stack[:3], anchor=0, model="field", threshold=1.0).compute()
-    own = np.sqrt(np.square(left(field, stack, truth[:2])).sum(axis=1).mean())
+    own = rms(left(field, stack, truth[:2]))
     assert rest < 0.08
     assert rest < 0.8 * own
     assert float(quality.residual[1:].max()) < 0.15
@@ -121,3 +129,39 @@ def test_files_of_a_run_move_by_the_patterns(
 def test_the_network_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="method='direct'"):
         estimate(sample_stack(2, shape=(64, 64)), anchor=0, model="terrain", method="network")
+
+
+def test_a_cube_tells_new_dates_its_relief(
+    stack: xr.DataArray, quality: xr.Dataset, truth: NDArray[np.float64], tmp_path: Path
+) -> None:
+    cube, first = tmp_path / "cube.zarr", 5
+    to_zarr(align(stack[:first], anchor=0, model="terrain", threshold=1.0), cube)
+    before = open_zarr(cube).compute()
+    found = append(stack[first : first + 1], cube, model="terrain", threshold=1.0)
+    assert found.model.values.tolist() == ["terrain"]
+    assert found.pattern_dates.values.tolist() == [first - 1]
+    assert "one pattern that the dates have in common" in found.details.item()
+    assert rms(left(found, stack, truth[first - 1 : first], anchored=False)) < 0.12
+    # a view that is told in terms of the same pattern as those of the dates that were there
+    sign = np.sign((open_zarr(cube).view_x[1:first].values * quality.view_x[1:first].values).sum())
+    views = [[one[f"view_{axis}"][k].item() for axis in "yx"] for one, k in ((found, 0), (quality, first))]
+    np.testing.assert_allclose(views[0], sign * np.array(views[1]), atol=0.08)
+
+    # of twice as many dates the patterns are found anew
+    more = xr.concat([stack[first + 1 :]] * 3, "time").assign_coords(id=("time", ["u", "v", "w"]))
+    again = append(more, cube, model="terrain", threshold=1.0)
+    assert again.pattern_dates.values.tolist() == [2 * (first - 1)] * 3
+    assert rms(left(again, stack, np.concatenate([truth[first:]] * 3), anchored=False)) < 0.09
+    last = append(
+        stack[first : first + 1].assign_coords(id=("time", ["z"])), cube, model="terrain", threshold=1.0
+    )
+    assert last.pattern_dates.values.tolist() == [2 * (first - 1)]
+    after = open_zarr(cube).compute()
+    xr.testing.assert_identical(after.isel(time=slice(first)), before)
+    np.testing.assert_allclose(xr.open_zarr(cube).displacement_y[-1], last.displacement_y[0], atol=1e-3)
+
+
+def test_a_cube_of_another_model_has_no_patterns_to_follow(stack: xr.DataArray, tmp_path: Path) -> None:
+    to_zarr(align(stack[:2], anchor=0, threshold=1.0), tmp_path / "cube.zarr")
+    with pytest.raises(InvalidRequest, match="takes the patterns that the dates of the cube follow"):
+        append(stack[2:3], tmp_path / "cube.zarr", model="terrain")

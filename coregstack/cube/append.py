@@ -55,8 +55,10 @@ class Grown:
     """Its dates."""
     arrays: dict[str, Any]
     """Its arrays by name."""
+    dataset: xr.Dataset
+    """All of it, lazy, in stored values."""
     stack: xr.DataArray
-    """Its dates as a lazy stack of stored values."""
+    """Its dates as a stack of these."""
 
     @property
     def finished(self) -> dict[str, bool]:
@@ -104,12 +106,12 @@ def open_grown(place: Place) -> Grown:
         options: Any = {"decode_coords": "all", "mask_and_scale": False, "consolidated": False, "chunks": {}}
         dataset = xr.open_zarr(place.store, group=place.path or None, **options)
         stack = dataset[mark.layout["variable"]].chunk({"time": 1})
-    grown = Grown(place=place, mark=mark, journal=journal, arrays=arrays, stack=stack)
-    _check_whole(grown, dataset)
+    grown = Grown(place=place, mark=mark, journal=journal, arrays=arrays, dataset=dataset, stack=stack)
+    _check_whole(grown)
     return grown
 
 
-def _check_whole(grown: Grown, dataset: xr.Dataset) -> None:
+def _check_whole(grown: Grown) -> None:
     """Check that what places the dates of a cube is what was written."""
     try:
         with intact(grown.place, "a coordinate"):
@@ -119,7 +121,7 @@ def _check_whole(grown: Grown, dataset: xr.Dataset) -> None:
     layout = grown.mark.layout
     wrong = [key for key in layout if cube.layout.get(key) != layout[key]]
     wrong += ["id or time"] if cube.items != grown.journal.items else []
-    wrong += misplaced(cube, dataset)
+    wrong += misplaced(cube, grown.dataset)
     if wrong:
         words = f"{', '.join(wrong)} is not what was written."
         raise DamagedCube(f"The cube in {grown.place.name} is damaged: {words} {_MEND}")

@@ -172,7 +172,9 @@ def quality_record(
         told={
             field.sidecar: field.get(quality)
             for field in FIELDS
-            if field.sidecar and not (field.only == "network" and method == "direct")
+            if field.sidecar
+            and not (field.only == "network" and method == "direct")
+            and not (field.only == "terrain" and quality.model != "terrain")
         },
         pixel_shift_estimated=quality.shift,
         pixel_shift_sigma=quality.sigma,

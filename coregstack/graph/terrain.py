@@ -7,16 +7,23 @@ from typing import Any
 import dask.array as da
 import numpy as np
 from dask.base import tokenize
-from dask.delayed import Delayed
+from dask.delayed import Delayed, delayed
 from dask.graph_manipulation import bind
 from numpy.typing import NDArray
 
-from coregstack.graph.blocks import boxed, flags
+from coregstack.graph.blocks import boxed, flags, object_array
 from coregstack.matching.assess import Reference, reference_quality, unmatched
 from coregstack.matching.items import MatchItem
 from coregstack.matching.options import MatchOptions
 from coregstack.model import ItemQuality
-from coregstack.network.dates import DateMatch, conclude_date, match_date, place_dates
+from coregstack.network.dates import (
+    DateMatch,
+    KnownTerrain,
+    conclude_date,
+    follow_date,
+    match_date,
+    place_dates,
+)
 from coregstack.network.terrain import learners
 
 _SEED = "coregstack-terrain"
@@ -31,6 +38,7 @@ def terrain_records(
     frame: tuple[int, int],
     *,
     reread: bool,
+    known: KnownTerrain | None = None,
 ) -> da.Array:
     """An `ItemQuality` for each item, from the patterns of all of them together.
 
@@ -48,19 +56,31 @@ def terrain_records(
     reread : bool
         Whether the items hold their pixels: these are computed twice then, instead of being held for as long as the
         slowest item takes.
+    known : KnownTerrain, optional
+        What dates that were aligned before tell: items follow their patterns, which are found anew if it says what each
+        item was moved by.
     """
     count = items.shape[0]
     is_anchor = flags(count, anchor)
+    terrain = None if known is None else delayed(known)
+    name = tokenize(items.name, anchor, reference.key, options, known)
+    if known is not None and known.moved is None:
+        followed: da.Array = da.map_blocks(
+            _follow, items, is_anchor, reference=reference, terrain=terrain, options=options,
+            dtype=object, meta=_NO_OBJECTS, name="coregstack-following-" + name,
+        )  # fmt: skip
+        return followed
     asked = da.from_array(learners(count, frame), chunks=1)
-    name = tokenize(items.name, anchor, reference.key, options)
+    moved = object_array("coregstack-moved-before-", (known and known.moved) or [None] * count)
     matches = da.map_blocks(
-        _match, items, is_anchor, asked, reference=reference, options=options,
+        _match, items, is_anchor, asked, moved, reference=reference, options=options,
         dtype=object, meta=_NO_OBJECTS, name="coregstack-told-" + name,
     )  # fmt: skip
     places = da.map_blocks(
         _place,
         matches.rechunk(-1),
         frame=frame,
+        terrain=terrain,
         dtype=object,
         meta=_NO_OBJECTS,
         name="coregstack-patterns-" + name,
@@ -77,6 +97,7 @@ def _match(
     items: NDArray[np.object_],
     is_anchor: NDArray[np.bool_],
     asked: NDArray[np.bool_],
+    moved: NDArray[np.object_],
     reference: Reference | ItemQuality,
     options: MatchOptions,
 ) -> NDArray[np.object_]:
@@ -85,19 +106,39 @@ def _match(
         return boxed(None)
     item: MatchItem = items[0]
     try:
-        return boxed(match_date(reference, item.load(options), options, learn=bool(asked[0])))
+        return boxed(match_date(reference, item.load(options), options, learn=bool(asked[0]), moved=moved[0]))
     except Exception as error:
         return boxed(unmatched(item.id, error))
 
 
-def _place(matches: NDArray[np.object_], frame: tuple[int, int]) -> NDArray[np.object_]:
+def _place(
+    matches: NDArray[np.object_], frame: tuple[int, int], terrain: KnownTerrain | None
+) -> NDArray[np.object_]:
     """A `DatePlace` for each date that was matched; what else was said of an item is handed on."""
     out = matches.copy()
     known = [match if isinstance(match, DateMatch) else None for match in matches]
-    for k, place in enumerate(place_dates(known, frame)):
+    for k, place in enumerate(place_dates(known, frame, None if terrain is None else terrain.patterns)):
         if place is not None:
             out[k] = place
     return out
+
+
+def _follow(
+    items: NDArray[np.object_],
+    is_anchor: NDArray[np.bool_],
+    reference: Reference | ItemQuality,
+    terrain: KnownTerrain,
+    options: MatchOptions,
+) -> NDArray[np.object_]:
+    if is_anchor[0]:
+        return boxed(reference_quality(reference))
+    if isinstance(reference, ItemQuality):
+        return boxed(reference)
+    item: MatchItem = items[0]
+    try:
+        return boxed(follow_date(reference, item.load(options), terrain, options))
+    except Exception as error:
+        return boxed(unmatched(item.id, error))
 
 
 def _conclude(

@@ -23,7 +23,7 @@ from coregstack.kernels.overview import PreparedAnchor
 from coregstack.kernels.patterns import LINEAR, PITCH, Numbers, Patterns, Told, fitted, normal_of
 from coregstack.kernels.posterior import Basis, Solution
 from coregstack.kernels.selection import FIELD, Weighed
-from coregstack.model import DisplacementEstimate, PixelSource, ShiftEstimate
+from coregstack.model import DisplacementEstimate, PixelSource, Shift, ShiftEstimate
 
 _NEARLY = 16, 8
 """Side of the blocks of each step to a field of a date's own, px."""
@@ -85,7 +85,7 @@ def follow(
     *,
     start: NDArray[np.float64] | None = None,
     stable: NDArray[np.bool_] | None = None,
-) -> tuple[DisplacementEstimate, NDArray[np.float64]] | None:
+) -> DisplacementEstimate | None:
     """The displacement of a date by patterns that are known.
 
     Parameters
@@ -99,9 +99,8 @@ def follow(
 
     Returns
     -------
-    tuple or None
-        The displacement, on the lattice of the patterns, and the view (y, x) for each pattern, px, shape (patterns, 2);
-        None where too little is seen.
+    DisplacementEstimate or None
+        On the lattice of the patterns; None where too little is seen.
     """
     source = anchor.source
     values = np.zeros((2, LINEAR + patterns.count)) if start is None else start
@@ -136,10 +135,12 @@ def follow(
     )
     estimate = result_of(state, found, _uncertainty(patterns, numbers, functions, state))
     views = values[:, LINEAR:].T
-    told = "; ".join(f"x {x:+.2f}, y {y:+.2f}" for y, x in views)
+    told = ", ".join(f"({y:+.2f}, {x:+.2f})" for y, x in views)
     some = "one pattern" if patterns.count == 1 else f"{patterns.count} patterns"
     words = f"it follows {some} that the dates have in common, by {told} px"
-    return replace(estimate, details="; ".join(filter(None, (words, estimate.details)))), views
+    details = "; ".join(filter(None, (words, estimate.details)))
+    view = Shift(*(float(part) for part in views[0]))
+    return replace(estimate, details=details, view=view, pattern_dates=patterns.dates)
 
 
 def _uncertainty(

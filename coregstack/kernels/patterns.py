@@ -52,6 +52,8 @@ class Patterns:
     """Variance of each at the nodes, shape (patterns, down, across)."""
     precision: NDArray[np.float64]
     """Prior precision, 1 / px^2, of the numbers of a date along either axis: of 1, y, x and of each pattern."""
+    dates: int
+    """Dates that they were found from."""
 
     @property
     def count(self) -> int:

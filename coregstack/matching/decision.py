@@ -122,6 +122,8 @@ def decide(
         spread=estimate.spread,
         residual=residual,
         displacement=estimate.displacement,
+        view=estimate.view,
+        pattern_dates=estimate.pattern_dates,
     )
 
 
@@ -178,6 +180,8 @@ def in_datum(
         redundancy=quality.redundancy,
         closure=quality.closure,
         against=quality.against,
+        view=quality.view,
+        pattern_dates=quality.pattern_dates,
         evidence=quality.evidence,
         datum_sigma=datum_sigma,
     )

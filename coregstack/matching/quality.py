@@ -42,8 +42,9 @@ class Field:
     """Whether it changes its sign where the axis runs the other way."""
     required: bool = True
     """Whether every quality holds it; one of an earlier version may lack what is not required."""
-    only: Literal["", "network", "datum"] = ""
-    """What alone gives it: ``method="network"``, or a datum that is known from outside; empty for what all have."""
+    only: Literal["", "network", "datum", "terrain"] = ""
+    """What alone gives it: ``method="network"``, a datum that is known from outside, or ``model="terrain"``; empty for
+    what all have."""
     sidecar: str = ""
     """Key in the sidecar; empty where the sidecar has it in another form, or not at all."""
     stac: str = ""
@@ -149,6 +150,21 @@ FIELDS = (
         get=_part("datum_sigma", "x"), axis="x", required=False, only="datum",
     ),
     Field(
+        name="view_y", units="px", meaning="rms displacement by the first pattern of the stack, down the rows",
+        get=_part("view", "y"), axis="y", signed=True, required=False, only="terrain", sidecar="view_y",
+        stac="coreg:view_y", page="view_y",
+    ),
+    Field(
+        name="view_x", units="px", meaning="rms displacement by the first pattern of the stack, along the columns",
+        get=_part("view", "x"), axis="x", signed=True, required=False, only="terrain", sidecar="view_x",
+        stac="coreg:view_x", page="view_x",
+    ),
+    Field(
+        name="pattern_dates", units="1", meaning="dates that the patterns which it follows were found from",
+        get=lambda q: q.pattern_dates, required=False, only="terrain", sidecar="pattern_dates",
+        stac="coreg:pattern_dates", page="pattern_dates",
+    ),
+    Field(
         name="details", units="", meaning="why", get=lambda q: q.details,
         sidecar="details", stac="processing:lineage", page="reason",
     ),
@@ -249,6 +265,8 @@ def quality_of(values: Mapping[str, Any]) -> ItemQuality:
         spread=number("spread"),
         residual=number("residual"),
         datum_sigma=pair("datum_sigma"),
+        view=pair("view"),
+        pattern_dates=number("pattern_dates"),
     )
 
 

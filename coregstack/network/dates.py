@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.displacement import sampled
+from coregstack.kernels.displacement import Spline, sampled
 from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.following import follow, tell
-from coregstack.kernels.lattice import pattern_lattice
+from coregstack.kernels.lattice import Lattice, pattern_lattice
 from coregstack.kernels.patterns import Patterns, Told
+from coregstack.kernels.symmetric import product
 from coregstack.matching.assess import Reference, apart_from_filling, judge, remarks, shift_between
 from coregstack.matching.options import MatchOptions
 from coregstack.model import Displacement, DisplacementEstimate, ItemQuality, ShiftEstimate
@@ -22,6 +23,7 @@ from coregstack.network.terrain import find_terrain
 if TYPE_CHECKING:
     from coregstack.pixels.scene import MatchPixels
 
+_NONE_BEFORE = "the dates that are there follow none"
 SIMPLER = "auto"
 """How the dates of a stack without patterns are displaced: each by the simplest model that fits it."""
 
@@ -48,15 +50,61 @@ class DatePlace:
     """Why there are no patterns, in words."""
 
 
-def match_date(reference: Reference, item: MatchPixels, options: MatchOptions, *, learn: bool) -> DateMatch:
-    """Match a date with the anchor; `learn` says whether it is asked what it tells of the patterns."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class KnownTerrain:
+    """What a stack that was aligned before tells about dates that come later."""
+
+    patterns: Patterns | None
+    """Patterns that its dates follow; None where they follow none."""
+    moved: tuple[Displacement | None, ...] | None = None
+    """What each item of the stack was moved by already; None in it for one that lies as it came. None where the
+    patterns stay as they are, and the items of the stack are not asked."""
+
+
+def match_date(
+    reference: Reference,
+    item: MatchPixels,
+    options: MatchOptions,
+    *,
+    learn: bool,
+    moved: Displacement | None = None,
+) -> DateMatch:
+    """Match a date with the anchor.
+
+    Parameters
+    ----------
+    reference : Reference
+        The anchor.
+    item : MatchPixels
+        The date's match bands.
+    options : MatchOptions
+    learn : bool
+        Whether it is asked what it tells of the patterns.
+    moved : Displacement, optional
+        What its pixels were moved by already: it tells of the displacement before that.
+    """
     reference, item, _ = apart_from_filling(reference, item)
     found = shift_between(reference.prepared, item.source, options.estimator, options.max_shift)
     told = tell(reference.prepared, item.source, found, stable=reference.stable) if learn else None
+    if told is not None and moved is not None:
+        before = np.stack(Spline.of(moved).at(told.grid.rows, told.grid.cols), axis=-1)
+        target = told.target + product(told.matrix.astype(np.float64), before)
+        told = replace(told, target=target.astype(np.float32), own=(told.own + before).astype(np.float32))
     return DateMatch(found=found, told=told)
 
 
-def place_dates(matches: Sequence[DateMatch | None], frame: tuple[int, int]) -> list[DatePlace | None]:
+def follow_date(
+    reference: Reference, item: MatchPixels, terrain: KnownTerrain, options: MatchOptions
+) -> ItemQuality:
+    """Match a date with the anchor, displace it by patterns that are known, score it and decide."""
+    found = match_date(reference, item, options, learn=False).found
+    place = DatePlace(found=found, patterns=terrain.patterns, numbers=None, reason=_NONE_BEFORE)
+    return conclude_date(reference, item, place, options)
+
+
+def place_dates(
+    matches: Sequence[DateMatch | None], frame: tuple[int, int], known: Patterns | None = None
+) -> list[DatePlace | None]:
     """Find the patterns of a stack, and the numbers of its dates.
 
     Parameters
@@ -65,13 +113,16 @@ def place_dates(matches: Sequence[DateMatch | None], frame: tuple[int, int]) -> 
         One for each date; None for the anchor and for what cannot be read.
     frame
         Rows and columns of the anchor.
+    known : Patterns, optional
+        What is followed where no patterns can be found.
     """
     told = [None if match is None else match.told for match in matches]
     terrain = find_terrain(told, frame, pattern_lattice(frame))
+    patterns = terrain.patterns or known
     return [
         None
         if match is None
-        else DatePlace(found=match.found, patterns=terrain.patterns, numbers=numbers, reason=terrain.reason)
+        else DatePlace(found=match.found, patterns=patterns, numbers=numbers, reason=terrain.reason)
         for match, numbers in zip(matches, terrain.numbers, strict=True)
     ]
 
@@ -107,19 +158,19 @@ def _displacement(reference: Reference, item: MatchPixels, place: DatePlace) -> 
             stable=reference.stable,
         )
     if known is not None:
-        return known[0]
+        return known
     simpler = estimate_displacement(
         reference.prepared, item.source, place.found, model=SIMPLER, stable=reference.stable
     )
     if simpler.displacement is not None:
-        simpler = replace(simpler, displacement=_on_lattice(simpler.displacement, reference.source.shape))
+        nodes = pattern_lattice(reference.source.shape)
+        simpler = replace(simpler, displacement=on_nodes(simpler.displacement, nodes))
     if place.patterns is not None or simpler.shift is None:
         return simpler
     return replace(simpler, details=remarks(f"no pattern: {place.reason}", simpler.details))
 
 
-def _on_lattice(displacement: Displacement, frame: tuple[int, int]) -> Displacement:
+def on_nodes(displacement: Displacement, lattice: Lattice) -> Displacement:
     """A displacement on the lattice that all items of the stack have."""
-    lattice = pattern_lattice(frame)
     y, x, sigma = (plane.astype(np.float32) for plane in sampled(displacement, *lattice.nodes))
     return Displacement(origin=lattice.origin, step=lattice.step, y=y, x=x, sigma=sigma)

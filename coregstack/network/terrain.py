@@ -360,6 +360,7 @@ class _Fit:
             nodes=np.stack([one.nodes for one in self.found]),
             variance=np.stack([self._variance(one) for one in self.found]),
             precision=self.precision,
+            dates=len(self.dates),
         )
 
     def _variance(self, one: _Pattern) -> NDArray[np.float64]:

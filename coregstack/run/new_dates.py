@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from coregstack.matching.options import MatchSettings
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status, WindowEstimator
 from coregstack.network.seasons import season_apart
 from coregstack.pixels.scene import Scene
+from coregstack.run.known_terrain import cube_terrain
 from coregstack.stack.applying import apply, check_resampling
 from coregstack.stack.conform import Stack, conform, item_times, scaling
 from coregstack.stack.dataset import CLASSES
@@ -52,7 +54,7 @@ def append(
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
-    method: Method = "network",
+    method: Method | None = None,
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
@@ -64,7 +66,9 @@ def append(
     """Align new scenes to the anchor of a cube, and write them behind its last date.
 
     Of the cube only the anchor and, by the network method, a few dates near each new one in date and in
-    season are read; no date of it is written to. Dates that the cube holds already are left alone, so the
+    season are read; no date of it is written to. With ``model="terrain"`` new dates follow the patterns that
+    those of the cube follow; each time these have become twice as many, all of them are read once, and the
+    patterns found anew for the new ones. Dates that the cube holds already are left alone, so the
     same call may be repeated: after it was killed, it finishes what it had begun. Times may be out of order.
 
     Parameters
@@ -79,7 +83,7 @@ def append(
     band, max_shift, threshold, min_improvement, nearest, model, decide, estimator
         As in `coregstack.estimate`.
     method : str
-        "network" or "direct", as in `coregstack.estimate`, but by default "network".
+        "network" or "direct", as in `coregstack.estimate`, but by default "network", except with ``model="terrain"``.
     datum : str
         "anchor", which stands for the datum that the cube has.
     resampling : str
@@ -120,7 +124,7 @@ def append(
         max_shift=max_shift,
         threshold=threshold,
         min_improvement=min_improvement,
-        method=method,
+        method=method or ("direct" if model == "terrain" else "network"),
         nearest=nearest,
         model=model,
         decide=decide,
@@ -195,7 +199,17 @@ def _append_to(
     stack = stack.isel(time=fresh)
     if not fresh:
         return xr.Dataset(coords={"id": ("time", np.empty(0, object))}, attrs={"anchor": anchor})
-    beside = _beside(cube, finished, item_times(known)[fresh], anchor, settings.method == "network")
+    terrain = None
+    if settings.model == "terrain":
+        whole = [bool(finished.get(item)) for item in cube.ids]
+        terrain = cube_terrain(grown.dataset, cube.box, whole, len(fresh))
+    if terrain is not None and terrain.moved is not None:
+        beside = _able(cube, finished)
+        moved = [*(terrain.moved[k] for k in beside), *(None for _ in fresh)]
+        terrain = replace(terrain, moved=tuple(moved))
+    else:
+        network = settings.method == "network"
+        beside = _beside(cube, finished, item_times(known)[fresh], anchor, network)
     both = xr.concat(
         [_bare(conform(array.isel(time=beside))), _bare(conform(stack))], "time", join="override",
         combine_attrs="override",
@@ -203,7 +217,7 @@ def _append_to(
     told = np.array([own or other for own, other in zip(cube.classes, known.classes, strict=True)], object)
     both = both.assign_coords({CLASSES: ("band", told)}) if any(told) else both
     placed = _placed(cube, beside, anchor)
-    quality = estimate_beside(both, anchor, placed, settings)
+    quality = estimate_beside(both, anchor, placed, settings, terrain)
     quality = quality.isel(time=slice(len(beside), None)).compute()
     aligned = apply(stack, quality, resampling=resampling, nearest=settings.nearest)
     write_behind(aligned, grown)
@@ -237,9 +251,8 @@ def _beside(
 ) -> list[int]:
     """Positions in the cube of the anchor, and of aligned dates near the new ones."""
     chosen = {cube.ids.index(anchor)}
-    status = cube.array.coords["status"].values if "status" in cube.array.coords else None
-    if network and status is not None:
-        able = [k for k, item in enumerate(cube.ids) if finished.get(item) and str(status[k]) in _PLACED]
+    if network:
+        able = _able(cube, finished)
         old = item_times(cube)[able]
         for time in times:
             days = np.abs((old - time) / np.timedelta64(1, "D"))
@@ -247,6 +260,14 @@ def _beside(
             for apart in (days, season_apart(days)):
                 chosen |= {able[k] for k in np.argsort(apart, kind="stable")[:NEAREST]}
     return sorted(chosen)
+
+
+def _able(cube: Stack, finished: dict[str, bool]) -> list[int]:
+    """Positions in the cube of dates that lie where they belong."""
+    if "status" not in cube.array.coords:
+        return []
+    status = cube.array.coords["status"].values
+    return [k for k, item in enumerate(cube.ids) if finished.get(item) and str(status[k]) in _PLACED]
 
 
 def _placed(cube: Stack, chosen: Sequence[int], anchor: str) -> dict[str, tuple[Shift, Shift]]:

@@ -27,6 +27,7 @@ from coregstack.matching.options import MatchOptions, MatchSettings
 from coregstack.matching.quality import FIELDS, SCORE_VERSION
 from coregstack.matching.told import Frames
 from coregstack.model import NO_SHIFT, Shift
+from coregstack.network.dates import KnownTerrain
 from coregstack.network.matches import PairMatch
 from coregstack.pixels.scene import PlacedScene
 from coregstack.stack.anchor import AUTO, best_item
@@ -39,7 +40,11 @@ from coregstack.stack.provenance import pristine_clear, pristine_scenes, sources
 
 
 def estimate_beside(
-    stack: xr.DataArray, anchor: str, placed: Mapping[str, tuple[Shift, Shift]], settings: MatchSettings
+    stack: xr.DataArray,
+    anchor: str,
+    placed: Mapping[str, tuple[Shift, Shift]],
+    settings: MatchSettings,
+    terrain: KnownTerrain | None = None,
 ) -> xr.Dataset:
     """As `estimate`, where the places of some items are known already, from more than this stack.
 
@@ -53,6 +58,8 @@ def estimate_beside(
         Id to the shift that is left to be applied, and its sigma, px. The direct method does not need them.
     settings : MatchSettings
         How items are matched.
+    terrain : KnownTerrain, optional
+        Patterns that items follow, of ``model="terrain"``.
 
     Returns
     -------
@@ -67,7 +74,7 @@ def estimate_beside(
         )
         for item, (shift, sigma) in placed.items()
     )
-    return estimate_stack(known, anchor, None, settings, settled)
+    return estimate_stack(known, anchor, None, settings, settled, terrain=terrain)
 
 
 def estimate_stack(
@@ -78,6 +85,7 @@ def estimate_stack(
     settled: tuple[PairMatch, ...] = (),
     stable: xr.DataArray | None = None,
     lattice: OutputLattice = "items",
+    terrain: KnownTerrain | None = None,
 ) -> xr.Dataset:
     """Lazy quality of a stack in its known form.
 
@@ -90,6 +98,8 @@ def estimate_stack(
         How items are matched.
     settled : tuple of PairMatch
         Pairs with the anchor that are known already.
+    terrain : KnownTerrain, optional
+        Patterns that are known already.
     """
     facts = {}
     if is_auto(anchor):
@@ -103,7 +113,7 @@ def estimate_stack(
         pairs = replace(pairs, options=pairs.options.told_in(met.ratio))
         found, frame, nodes = _outside_records(known, first, met, mask, pairs, stable)
     else:
-        found, frame, nodes = _records(known, first, mask, pairs, settled, stable)
+        found, frame, nodes = _records(known, first, mask, pairs, settled, stable, terrain)
     if settings.datum != ANCHOR_DATUM:
         alike = settings.with_reference
         against = {
@@ -139,6 +149,7 @@ def _records(
     pairs: BandPairs,
     settled: tuple[PairMatch, ...],
     stable: xr.DataArray | None,
+    terrain: KnownTerrain | None,
 ) -> tuple[da.Array, GeoBox, Lattice]:
     """An `ItemQuality` for each item; the anchor's box, in whose frame items are matched; and its control lattice."""
     options = pairs.options
@@ -169,7 +180,7 @@ def _records(
         )
     if options.model == "terrain":
         shape, reread = (frame.shape[0], frame.shape[1]), scenes is None
-        told = terrain_records(items, anchor, prepared, options, shape, reread=reread)
+        told = terrain_records(items, anchor, prepared, options, shape, reread=reread, known=terrain)
         return told, frame, pattern_lattice(shape)
     return records(items, anchor, prepared, options), frame, lattice
 
@@ -254,7 +265,12 @@ def _match_scenes(stack: Stack, anchor: int, pairs: BandPairs) -> list[PlacedSce
 
 
 def _quality(stack: Stack, found: da.Array, options: MatchOptions) -> xr.Dataset:
-    wanted = {"", "network" if options.method == "network" else "", "datum" if options.known else ""}
+    wanted = {
+        "",
+        "network" if options.method == "network" else "",
+        "datum" if options.known else "",
+        "terrain" if options.model == "terrain" else "",
+    }
     variables = {
         field.name: ("time", field_values(found, field), field.attrs)
         for field in FIELDS
