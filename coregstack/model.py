@@ -150,6 +150,8 @@ class ShiftEstimate:
     """The windows that were matched."""
     spread: float | None = None
     """Rms length of the displacement about its mean over the windows, beyond noise, px; None if not known."""
+    patterned: bool = False
+    """Whether something was found that stays on the pixel grid while the scene moves: stripes, blocks, dead lines."""
 
 
 class Window(NamedTuple):
@@ -236,6 +238,8 @@ class Scores:
     """Score of the item as it is; None where no pixel can be compared."""
     after: float | None
     """Score of the item moved by its shift; None where there is no shift."""
+    held: float | None = None
+    """Score of the item as it is, where `before` leaves out what a pattern that stays on the pixel grid adds to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

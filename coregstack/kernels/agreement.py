@@ -74,6 +74,8 @@ class Fit:
     """By how many standard deviations the match is better than a few pixels away."""
     shared: tuple[float, float]
     """Mean square of the displacement about the lag that blocks near each other share, px^2, and its standard error."""
+    patterned: bool = False
+    """Whether something was found that stays on the pixel grid."""
 
     @property
     def looks(self) -> float:
@@ -101,6 +103,8 @@ class Joint:
     """1 sigma of the lag (y, x), px."""
     held: float
     """How far what stays on the pixel grid may pull the lag along an axis, px."""
+    patterned: bool
+    """Whether something was found that stays on the pixel grid."""
     remark: str
     """Names the bands that disagree, or is empty."""
 
@@ -142,6 +146,7 @@ def between(
         blocks=min(first.blocks, second.blocks),
         agreeing=min(first.agreeing, second.agreeing),
         lead=min(first.lead, second.lead),
+        patterned=first.patterned or second.patterned,
     )
 
 
@@ -199,7 +204,13 @@ def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
         remarks.append(
             f"a pattern that stays on the pixel grid may pull the shift by x {held[1]:.2f}, y {held[0]:.2f} px"
         )
-    return Joint(lag=lag, sigma=sigma, held=float(held.max()), remark="; ".join(remarks))
+    return Joint(
+        lag=lag,
+        sigma=sigma,
+        held=float(held.max()),
+        patterned=any(one.patterned for one in fits.values()),
+        remark="; ".join(remarks),
+    )
 
 
 def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
@@ -235,6 +246,7 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
         agreeing=found.parts.agreeing(trust),
         lead=_significance(lead.ravel()),
         shared=_shared(windows, found),
+        patterned=windows.lined,
     )
 
 

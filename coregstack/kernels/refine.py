@@ -45,6 +45,8 @@ S = TypeVar("S", bound=np.generic)
 _FLAT = 0.001
 Rectangle = tuple[int, int, int, int]
 """First row, the one after the last, and the same of columns."""
+_DEAD = 0.01
+"""Part of the pixels on lines that are dead from which on they count as a pattern; fewer are found by chance."""
 _DECOY = 6
 """Offset, px, at which a match must be worse than where it is."""
 
@@ -69,6 +71,8 @@ class Windows:
     """Parts down and across that are judged by themselves, as windows of their own would be."""
     bridged: bool = False
     """Whether narrow gaps were filled in, which holds the fit back towards the whole pixels read at."""
+    lined: bool = False
+    """Whether stripes, or lines that are dead, were taken out."""
 
     def every(self, step: int) -> Windows:
         """One window in `step`, side by side in memory: kernels are compiled for one layout only."""
@@ -217,6 +221,8 @@ class _Raw:
     """Which pixels may be compared."""
     parts: int
     bridged: bool
+    dead: bool
+    """Whether lines were dead."""
 
     @classmethod
     def of(
@@ -238,6 +244,7 @@ class _Raw:
             return None
         first, second, usable = first[some], second[some], usable[some]
         known = _all_known(anchor, band, [wide[k] for k in some], usable)
+        seen = np.count_nonzero(usable)
         odd = [k for k, one in enumerate(known) if one is None]
         if odd:
             mask = usable[odd]
@@ -245,6 +252,7 @@ class _Raw:
             usable[odd] = mask
         before = pixels_in(usable)
         drop_dead_lines(second, usable)
+        dead = bool(np.count_nonzero(usable) < (1 - _DEAD) * seen)
         solid, clear, bridged = bridge(first, second, usable)
         # lines that are dead in the item, or gaps that were filled, change the anchor's side as well
         same = [pixels_in(mask) == before for mask in (usable, solid)]
@@ -254,6 +262,7 @@ class _Raw:
             centres=np.array([centre(part) for part in pieces], np.float64),
             heard=np.array([part not in deaf for part in pieces]),
             first=first, second=second, solid=solid, clear=clear, parts=parts, bridged=bridged,
+            dead=dead,
         )  # fmt: skip
 
     def full(self) -> tuple[Windows, tuple[bool, bool]]:
@@ -295,7 +304,7 @@ class _Raw:
                 level_lines(image, solid, *stripes)
         return Windows(
             centres=self.centres, heard=self.heard, anchor=images[0], item=images[1], usable=clear, margin=margin,
-            parts=self.parts, bridged=self.bridged,
+            parts=self.parts, bridged=self.bridged, lined=self.dead or any(stripes),
         )  # fmt: skip
 
 

@@ -32,7 +32,7 @@ from coregstack.kernels._similarity import (
 )
 from coregstack.kernels._views import View, view
 from coregstack.kernels.displacement import Area
-from coregstack.model import NO_SHIFT, Move, PixelSource, Scores
+from coregstack.model import NO_SHIFT, Move, PixelSource, Scores, Shift
 
 K1, K2 = 0.01, 0.03
 PERCENTILES = (2, 98)
@@ -40,6 +40,8 @@ _KEPT = 1 << 27
 """Bytes of strips that are kept from the first pass for the second."""
 _STRIP = 128  # rows; so few that what is made of them is still in the cache when it is summed
 _FLAT = 1e-12
+_COUNTED = 0.02
+"""What scores on both sides of a match differ by without a pattern that stays on the pixel grid."""
 
 
 def anchor_range(anchor: PixelSource, band: int = 0) -> float:
@@ -111,6 +113,7 @@ def matching_scores(
     *,
     band: int = 0,
     value_range: float,
+    beyond: Shift | None = None,
     strip: int = _STRIP,
 ) -> Scores:
     """Score an item as it is, and moved, against the anchor.
@@ -131,6 +134,9 @@ def matching_scores(
         Match band of both.
     value_range : float
         R, from `anchor_range`.
+    beyond : Shift, optional
+        What the function of this name gives, where something stays on the pixel grid. If the item scores less there
+        than as it lies, that is what it scores before without the pattern.
     strip : int
         Rows that are in memory at a time; the scores do not depend on it.
 
@@ -151,7 +157,7 @@ def matching_scores(
     >>> scores.before < 0.5, scores.after
     (True, 1.0)
     """
-    moves = [NO_SHIFT] if move is None else [NO_SHIFT, move]
+    moves = [NO_SHIFT] if move is None else [NO_SHIFT, move] if beyond is None else [NO_SHIFT, move, beyond]
     views = [view(anchor, item, each) for each in moves]
     extents = zip(*(each.extent(item.shape) for each in views), strict=True)
     rows, cols = (_overlap(size, ends) for size, ends in zip(anchor.shape, extents, strict=True))
@@ -161,7 +167,27 @@ def matching_scores(
         return Scores(before=None, after=None)
     fit = _fit(pair, height, len(moves))
     scores = [None] * len(moves) if fit is None else _scores(pair, fit, height, value_range)
-    return Scores(before=scores[0], after=None if move is None else scores[1])
+    before, after, there = scores[0], None if move is None else scores[1], scores[-1] if beyond else None
+    if before is not None and there is not None and before - there > _COUNTED:
+        return Scores(before=there, after=after, held=before)
+    return Scores(before=before, after=after)
+
+
+def beyond(shift: Shift | None, anchor: PixelSource) -> Shift | None:
+    """The shift as far beyond the right one as the item as it lies is before it; None where little would be compared.
+
+    A scene is about as unlike itself on both sides of where it matches. What stays on the pixel grid matches on one
+    side only, where the item lies, and raises the score there.
+
+    Examples
+    --------
+    >>> from coregstack.kernels.sources import ArraySource
+    >>> beyond(Shift(1.5, -1.0), ArraySource(values=np.zeros((1, 90, 90)), usable=np.ones((90, 90), bool)))
+    Shift(y=3.0, x=-2.0)
+    """
+    if shift is None or any(abs(one) > size / 8 for one, size in zip(shift, anchor.shape, strict=True)):
+        return None
+    return Shift(2 * shift.y, 2 * shift.x)
 
 
 class _Strip(NamedTuple):

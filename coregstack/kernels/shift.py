@@ -150,6 +150,7 @@ def estimate_shift(
             reason=joint.remark,
             ties=ties,
             spread=known.spread,
+            patterned=joint.patterned,
         )
     except Refusal as refusal:
         return ShiftEstimate(shift=None, sigma=None, reason=str(refusal), ties=ties)
@@ -320,12 +321,15 @@ def _fit_at(anchor: PreparedAnchor, item: PixelSource, one: Found, lag: Lag) -> 
     held, place = held_back(sample, whole, found, item.origin, compressed=compressed)
     fitted = replace(rest, lag=found, local=rest.local + whole, pull=held)
     fitted = replace(fitted, pull=np.maximum(held, _leaning(fitted, item.origin)))
+    fitted = replace(fitted, patterned=fitted.patterned or compressed or bool(fitted.pull.any()))
     if windows[0].bridged:
         return windows[0], _among_gaps(fitted, item.origin, compressed=compressed)
     at = np.array(place, np.float64) if place is not None else None
     if at is None:
         at = _hidden(parts, whole, fitted, item.origin, compressed=compressed)
-    return windows[0], fitted if at is None else _freed(anchor, item, one, fitted, at)
+    if at is None:
+        return windows[0], fitted
+    return windows[0], _freed(anchor, item, one, replace(fitted, patterned=True), at)
 
 
 def _among_gaps(fitted: Fit, origin: Shift, *, compressed: bool) -> Fit:

@@ -18,6 +18,7 @@ from coregstack.kernels._blocks import BLOCK
 from coregstack.kernels.agreement import Fit, between, join
 from coregstack.kernels.blank import is_flat, why_blank
 from coregstack.kernels.coarse import Refusal
+from coregstack.kernels.lines import drop_dead_lines, level_lines
 from coregstack.kernels.overview import PreparedAnchor
 from coregstack.kernels.refine import prepare_full
 from coregstack.kernels.shift import (
@@ -182,6 +183,7 @@ def estimate_by_windows(
             reason=joint.remark,
             ties=ties,
             spread=float(np.sqrt(square)),
+            patterned=joint.patterned,
         )
     except Refusal as refusal:
         return ShiftEstimate(shift=None, sigma=None, reason=str(refusal), ties=ties)
@@ -276,32 +278,55 @@ def _fit_from(
     Windows end where they are read, and what ends there pulls most estimators towards no shift.
     """
     near = np.rint(lag)
-    centres, first = _fit_at(anchor, item, band, asked, near)
+    lined = _is_lined(anchor, item, band, near)
+    centres, first = _fit_at(anchor, item, band, asked, near, lined=lined)
     if np.abs(first.lag - near).max() > _AGAIN:
         near = np.rint(first.lag)
-        centres, first = _fit_at(anchor, item, band, asked, near)
+        centres, first = _fit_at(anchor, item, band, asked, near, lined=lined)
     far = near + np.where(first.lag < near, -1.0, 1.0)
-    _, second = _fit_at(anchor, item, band, asked, far)
+    _, second = _fit_at(anchor, item, band, asked, far, lined=lined)
     return centres, between(first, second, near, far)
 
 
+def _is_lined(anchor: PreparedAnchor, item: PixelSource, band: int, read: NDArray[np.float64]) -> bool:
+    """Whether images are striped, or hold lines that are dead, as a few windows that are read at a lag tell."""
+    lag = Lag.of(*read)
+    boxes = cells(overlap(anchor.source.shape, item.shape, (lag.whole_y, lag.whole_x)), _SIDES[-2])
+    some = prepare_full(anchor, item, band, boxes[:: -(-len(boxes) // _WINDOWS) or 1], lag)
+    return some is not None and some.lined
+
+
 def _fit_at(
-    anchor: PreparedAnchor, item: PixelSource, band: int, asked: _Asked, read: NDArray[np.float64]
+    anchor: PreparedAnchor,
+    item: PixelSource,
+    band: int,
+    asked: _Asked,
+    read: NDArray[np.float64],
+    *,
+    lined: bool,
 ) -> tuple[NDArray[np.float64], Fit]:
     """Centres of windows that are read at a lag, and what they agree on."""
-    boxes, steps, sigmas = _ask(anchor.source, item, band, asked, read)
+    boxes, steps, sigmas = _ask(anchor.source, item, band, asked, read, lined=lined)
     found = _agreed(steps, sigmas, len(boxes))
     at = read + found.lag
-    held = np.zeros(2)
+    held, patterned = np.zeros(2), False
     some = prepare_full(anchor, item, band, boxes[::2], Lag.of(*read))
     if some is not None:
-        held, _ = held_back(some, read, at, item.origin, compressed=blocky(some.anchor, some.item))
+        compressed = blocky(some.anchor, some.item)
+        held, _ = held_back(some, read, at, item.origin, compressed=compressed)
+        patterned = compressed or lined or bool(held.any())
     centres = np.array([centre(box) for box in boxes], np.float64)
-    return centres, replace(found, lag=at, local=found.local + read, pull=held)
+    return centres, replace(found, lag=at, local=found.local + read, pull=held, patterned=patterned)
 
 
 def _ask(
-    anchor: PixelSource, item: PixelSource, band: int, asked: _Asked, read: NDArray[np.float64]
+    anchor: PixelSource,
+    item: PixelSource,
+    band: int,
+    asked: _Asked,
+    read: NDArray[np.float64],
+    *,
+    lined: bool,
 ) -> tuple[list[Box], NDArray[np.float64], NDArray[np.float64]]:
     """Windows read at a lag that the estimator has an answer to, its steps and their sigmas, shape (n, 2)."""
     lag = Lag.of(*read)
@@ -309,7 +334,8 @@ def _ask(
     shortest = min(area.height, area.width)
     side = next((size for size in _SIDES if shortest >= _ALONG * size), _SIDES[-1])
     boxes, answers, reasons = [], [], Counter[str]()
-    for box, first, second in _windows(anchor, item, band, cells(area, side), lag):
+    for box, *pair in _windows(anchor, item, band, cells(area, side), lag):
+        first, second = (_levelled(window) if lined else window for window in pair)
         found = asked(first, second)
         if isinstance(found, str):
             reasons[found] += 1
@@ -325,6 +351,17 @@ def _ask(
         )
     steps, sigmas = (np.stack(part) for part in zip(*answers, strict=True))
     return boxes, steps, sigmas
+
+
+def _levelled(window: Window) -> Window:
+    """A window without what its rows and its columns have in common, and without lines that are dead."""
+    usable = window.usable[None].copy()
+    drop_dead_lines(window.values[None], usable)
+    seen = usable.any()
+    level = window.values[usable[0]].mean() if seen else np.float32(0)
+    values = np.where(usable, window.values - level, np.float32(0))
+    level_lines(values, usable, True, True)
+    return Window(values[0], usable[0])
 
 
 def _windows(

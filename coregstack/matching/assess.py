@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from coregstack.errors import CoregError
 from coregstack.kernels.blank import filling_value, is_flat, is_noise
 from coregstack.kernels.field import estimate_displacement
-from coregstack.kernels.score import anchor_range, matching_scores
+from coregstack.kernels.score import anchor_range, beyond, matching_scores
 from coregstack.kernels.shift import PreparedAnchor, estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.kernels.standin import MATCH_BANDS
@@ -130,6 +130,7 @@ def judge(
         found.displacement or found.shift,
         band=band,
         value_range=anchor_range(reference.source, band) if band else reference.value_range,
+        beyond=beyond(estimate.shift, reference.source) if estimate.patterned else None,
     )
     evidence = picture_item(reference.source, item.source, item.valid, found)
     words = told_remark(named_bands(estimate.reason, options.names), options.told)

@@ -109,6 +109,11 @@ def decide(
             y, x = estimate.shift
             found = f"x {x:+.2f}, y {y:+.2f} px"
             words += f" A shift of {found} was found but is not applied: decide='evidence' applies it."
+    if scores.held is not None and scores.before is not None:
+        words += (
+            f" Of its score as it lies, {scores.held:.3f}, only {scores.before:.3f} is counted: the rest is due to a "
+            "pattern that stays on the pixel grid."
+        )
     parts = (_sentence(estimate.details), _sentence(remark), words)
     return ItemQuality(
         shift=estimate.shift,
@@ -226,6 +231,9 @@ def _by_score(estimate: DisplacementEstimate, scores: Scores, settings: MatchSet
     what = "shift" if estimate.displacement is None else "displacement"
     if after - before >= settings.min_improvement:
         return Status.COREGISTERED, f"The {what} improves the score by {after - before:.3f}."
+    if scores.held is not None and _significant(estimate):
+        # the pattern matches itself by chance, more or less so where the item would lie
+        return Status.COREGISTERED, f"The {what} is known and applied, for a pattern spoils the score."
     words = (
         f"The {what} changes the score by {after - before:+.4f}, less than "
         f"{settings.min_improvement:g}: it is not applied."

@@ -12,7 +12,7 @@ import numpy as np
 
 from coregstack.kernels.displacement import Spline, mean_and_rms, rescaled, sigma_on
 from coregstack.kernels.field import as_one_shift
-from coregstack.kernels.score import anchor_range, matching_scores
+from coregstack.kernels.score import anchor_range, beyond, matching_scores
 from coregstack.matching.assess import Reference, remarks, scored_band, usable_pixels, value_range
 from coregstack.matching.decision import decide
 from coregstack.matching.filled import without_filling
@@ -63,7 +63,14 @@ def conclude(
     found = _displaced(place, item, ties, ahead)
     band, dead = scored_band(still, seen, options.names, ties)
     scale = anchor_range(still, band) if band else scale
-    scores = matching_scores(still, seen, found.displacement or place.shift, band=band, value_range=scale)
+    scores = matching_scores(
+        still,
+        seen,
+        found.displacement or place.shift,
+        band=band,
+        value_range=scale,
+        beyond=beyond(place.shift, still) if place.patterned else None,
+    )
     shown = picture_alone(seen, item.valid) if place.alone else picture_item(still, seen, item.valid, found)
     corner, origin, windows = shown.chips, shown.origin, shown.ties
     evidence = replace(

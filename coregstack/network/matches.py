@@ -54,6 +54,8 @@ class PairMatch:
     """Part of what is usable in either that is so in both."""
     ties: TiePoints = field(default=NO_TIES, compare=False, repr=False)
     """The windows that were matched, in the frame that counts from the first pixel of `first`."""
+    patterned: bool = False
+    """Whether something was found that stays on the pixel grid."""
     settled: bool = False
     """Whether it was known before, from an adjustment of more pairs: it replaces any other pair of the two
     items."""
@@ -118,6 +120,7 @@ def _matched(
         shift=found.shift,
         sigma=found.sigma,
         reason=estimate.reason,
+        patterned=estimate.patterned,
         spread=found.spread,
         model=found.model,
         displacement=found.displacement,

@@ -71,6 +71,8 @@ class Place:
     """Whether the item was the one that was taken as the anchor of that pair."""
     alone: bool = False
     """Whether it was never matched with the item, or the anchor, that it is scored against."""
+    patterned: bool = False
+    """Whether something that stays on the pixel grid was found in that match."""
 
 
 NOWHERE = Place(
@@ -226,7 +228,7 @@ def _way(
 
 def placed_by(match: PairMatch, place: Place) -> Place:
     """A place whose item is displaced as its match with what it is scored against says."""
-    place = replace(place, ties=match.ties, spread=match.spread)
+    place = replace(place, ties=match.ties, spread=match.spread, patterned=match.patterned)
     if match.displacement is None:
         return place
     y, x = place.partner_shift
@@ -246,6 +248,7 @@ def _with_windows(place: Place, match: PairMatch | None, item: int, names: Seque
         spread=match.spread,
         ties=match.ties,
         turned=match.first == item,
+        patterned=match.patterned,
     )
 
 

@@ -12,7 +12,10 @@ from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.kernels.unheld import unheld
-from coregstack.model import ShiftEstimate
+from coregstack.matching.assess import assess, prepare
+from coregstack.matching.options import MatchOptions
+from coregstack.model import ItemQuality, ShiftEstimate
+from coregstack.pixels.scene import MatchPixels
 
 TRUTH = (1.25, -0.75)
 SIZE = 300
@@ -200,3 +203,47 @@ def test_reasons_tell_flat_masked_and_interleaved_apart(pair) -> None:
     assert "it is flat" in estimate((pair[0], flat)).reason
     assert "none of its pixels is usable" in estimate(pair, (whole, none)).reason
     assert "lie apart" in estimate(pair, (whole, apart)).reason
+
+
+# --- the score and patterns
+
+
+def assessed(images: tuple[NDArray[np.float32], NDArray[np.float32]], **options: object) -> ItemQuality:
+    whole = np.ones((SIZE, SIZE), bool)
+    anchor, item = (
+        MatchPixels(source=ArraySource(values=image[None].astype(np.float32), usable=whole), valid=whole)
+        for image in images
+    )
+    return assess(prepare(anchor), item, MatchOptions(bands=(0,), **options))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("estimator", ["coregstack", "phase"])
+@pytest.mark.parametrize("kind", ["columns", "rows", "dead"])
+def test_a_pattern_that_stays_is_no_likeness(pair, kind: str, estimator: str) -> None:
+    rng = np.random.default_rng(4)
+    if kind == "dead":
+        lines = rng.choice(SIZE, 20, replace=False)
+        images = tuple(image.copy() for image in pair)
+        for image in images:
+            image[:, lines] = 5 * pair[0].max()
+    else:
+        stripes = 0.4 * rng.standard_normal((1, SIZE) if kind == "columns" else (SIZE, 1))
+        images = tuple(image + stripes for image in pair)
+    whole = assessed(pair, estimator=estimator)
+    assert "pattern" not in whole.details
+    found = assessed(images, estimator=estimator, threshold=0.8)
+    assert found.status == "coregistered"
+    assert found.before is not None
+    assert found.before < 0.8
+    assert "pattern that stays on the pixel grid" in found.details
+    assert found.shift is not None
+    assert np.hypot(found.shift.y - TRUTH[0], found.shift.x - TRUTH[1]) < 0.03
+
+
+def test_what_lies_on_the_anchor_stays_there_under_a_pattern(pair) -> None:
+    rng = np.random.default_rng(5)
+    stripes = 0.6 * rng.standard_normal((1, SIZE))
+    noisy = pair[0] + 0.05 * rng.standard_normal((SIZE, SIZE))
+    found = assessed((pair[0] + stripes, noisy + stripes))
+    assert found.status == "already_aligned"
+    assert "counted" not in found.details

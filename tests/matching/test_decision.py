@@ -185,6 +185,17 @@ def test_a_known_shift_that_stays_by_the_score_is_told(before: float, after: flo
     assert not stays_unapplied(small)
 
 
+def test_where_a_pattern_spoils_the_score_what_is_known_is_applied() -> None:
+    spoiled = Scores(before=0.5, after=0.45, held=0.85)
+    moved = decide(found(Shift(0.65, 0.0)), spoiled, MatchSettings())
+    assert moved.status is Status.COREGISTERED
+    assert "0.850, only 0.500 is counted" in moved.details
+    unsure = replace(found(Shift(0.65, 0.0)), sigma=Shift(0.4, 0.4))
+    assert decide(unsure, spoiled, MatchSettings()).status is Status.NO_IMPROVEMENT
+    aligned = decide(found(Shift(0.65, 0.0)), replace(spoiled, before=0.82), MatchSettings())
+    assert aligned.status is Status.ALREADY_ALIGNED
+
+
 def test_a_field_is_applied_and_needs_to_be_there() -> None:
     bent = constant(Shift(0.5, 0.5))
     estimate = replace(found(Shift(0.5, 0.5)), model="field", displacement=bent, spread=0.4, residual=0.03)
