@@ -7,12 +7,14 @@ import base64
 import html
 import json
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 from mkdocs.structure.files import File
 
-NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
+ROOT = Path(__file__).parent.parent
+NOTEBOOKS = ROOT / "notebooks"
 _MARK = "<!-- commands -->"
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 _SHOWN = "<!-- shown {} -->"
@@ -31,6 +33,13 @@ _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _IMAGE = re.compile(r'(<img [^>]*src="([^":]+\.png)"[^>]*>)')
 _BARS = re.compile(r"^(?:.*\r|\[[# ]+\] \| .*)+\n?", re.MULTILINE)
 """Bars, and what they were drawn over."""
+
+
+def on_config(config: Any) -> Any:
+    """Take the address of the site from where the package names it."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    config["site_url"] = project["urls"]["Documentation"]
+    return config
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:

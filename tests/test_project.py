@@ -38,6 +38,17 @@ def test_the_conda_recipe_needs_what_the_package_needs() -> None:
     assert set(loaded(".ci/conda/recipe.yaml")["requirements"]["run"]) == expected | {python}
 
 
+def test_addresses_are_those_of_the_project() -> None:
+    urls = PROJECT["project"]["urls"]
+    source = urls["Source"]
+    assert loaded("CITATION.cff")["repository-code"] == source
+    about = loaded(".ci/conda/recipe.yaml")["about"]
+    assert (about["homepage"], about["repository"]) == (urls["Homepage"], source)
+    (contact,) = loaded(".github/ISSUE_TEMPLATE/config.yml")["contact_links"]
+    assert contact["url"] == f"{source}/security/advisories/new"
+    assert (urls["Issues"], urls["Changelog"]) == (f"{source}/issues", f"{source}/blob/main/CHANGELOG.md")
+
+
 @pytest.mark.parametrize(
     "page", ["README.md", "CONTRIBUTING.md", "ARCHITECTURE.md", "SECURITY.md", "CHANGELOG.md"]
 )
