@@ -126,11 +126,6 @@ def test_files_of_a_run_move_by_the_patterns(
     assert np.abs(written - aligned)[inner, inner].max() <= 1
 
 
-def test_the_network_is_refused() -> None:
-    with pytest.raises(InvalidRequest, match="method='direct'"):
-        estimate(sample_stack(2, shape=(64, 64)), anchor=0, model="terrain", method="network")
-
-
 def test_a_cube_tells_new_dates_its_relief(
     stack: xr.DataArray, quality: xr.Dataset, truth: NDArray[np.float64], tmp_path: Path
 ) -> None:

@@ -8,10 +8,10 @@ for the scores, instead of being held for as long as the network takes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import dask.array as da
 import numpy as np
@@ -25,7 +25,9 @@ from coregstack.errors import CoregError
 from coregstack.geometry.lattice import frame_bounds
 from coregstack.graph.blocks import boxed, object_array
 from coregstack.graph.sketches import item_sketches, network_frame
+from coregstack.kernels.field import TERRAIN
 from coregstack.kernels.lattice import Lattice
+from coregstack.kernels.patterns import Told
 from coregstack.matching.assess import Reference, reference_quality
 from coregstack.matching.decision import failure
 from coregstack.matching.items import MatchItem
@@ -35,7 +37,17 @@ from coregstack.network.concluding import conclude
 from coregstack.network.matches import PairMatch, match_with_anchor, match_with_partners
 from coregstack.network.places import Place, solve
 from coregstack.network.planning import Plan, plan_by_looks, plan_by_time
+from coregstack.network.relief import (
+    Followed,
+    PatternPlace,
+    follow_item,
+    join,
+    left_alone,
+    place_in_patterns,
+    tell_item,
+)
 from coregstack.network.sketch import Sketch
+from coregstack.network.terrain import learners
 from coregstack.pixels.scene import MatchPixels, PlacedScene
 
 _SEED = "coregstack-network"
@@ -97,9 +109,13 @@ def scene_network(
         _plan, sketches, known=known, boxes=corners, chunks=(1,), dtype=object, meta=_NO_OBJECTS
     )
     everyone = items.rechunk(-1)
-    matches = _by_item(_match_any, plan, "p", everyone, reference, known, options)
+    matches = _by_item(_match, plan, "p", everyone, reference, known, options)
     places = _places(matches, sketches, known, options)
-    return _by_item(_conclude_any, places.rechunk(1), "t", everyone, reference, known, options)
+
+    def each(_: str, function: Any, told: da.Array) -> da.Array:
+        return _by_item(function, told.rechunk(1), "t", everyone, reference, known, options)
+
+    return each("", _conclude, _in_patterns(each, places, known, options))
 
 
 def array_network(
@@ -132,10 +148,34 @@ def array_network(
     matches = _with_partners("coregstack-pairs-", _match, items, plan.duties[:count], plan, reference, facts)
     places = _places(matches, sketches.rechunk(-1), known, options)
     partners = _partners(plan, known.anchor)[:count]
-    again = bind(items, places, seed=_SEED)
-    return _with_partners(
-        "coregstack-network-", _conclude, again, partners, places.rechunk(1), reference, facts
-    )
+
+    def each(prefix: str, function: Any, told: da.Array) -> da.Array:
+        again = bind(items, told, seed=_SEED)
+        return _with_partners(prefix, function, again, partners, told.rechunk(1), reference, facts)
+
+    return each("coregstack-network-", _conclude, _in_patterns(each, places, known, options))
+
+
+_Each: TypeAlias = Callable[[str, Any, da.Array], da.Array]
+"""Makes one task for each item by a function, which takes its pixels, those of its partners and what is told of it."""
+
+
+def _in_patterns(each: _Each, places: da.Array, known: Items, options: MatchOptions) -> da.Array:
+    """Places with what follows from patterns of all items, where these are asked for."""
+    if options.model != TERRAIN:
+        return places
+    lattice = known.lattice
+    told = each("coregstack-network-told-", _tell, places)
+    shared = da.map_blocks(
+        _find_patterns, told.rechunk(-1), lattice=lattice, dtype=object, meta=_NO_OBJECTS,
+        name="coregstack-network-patterns-" + told.name,
+    )  # fmt: skip
+    followed = each("coregstack-network-followed-", _follow, shared)
+    joined: da.Array = da.map_blocks(
+        _join, followed.rechunk(-1), lattice=lattice, dtype=object, meta=_NO_OBJECTS,
+        name="coregstack-network-joined-" + followed.name,
+    )  # fmt: skip
+    return joined
 
 
 def _by_item(
@@ -149,11 +189,21 @@ def _by_item(
 ) -> da.Array:
     """One task for each item, which takes the values of the item (index "t") or of all items (index "p")."""
     results: da.Array = da.blockwise(
-        function, "t", da.arange(len(known.names), chunks=1), "t", told, index, everyone, "s",
-        reference=reference, known=known, options=options,
+        _with_everyone, "t", da.arange(len(known.names), chunks=1), "t", told, index, everyone, "s",
+        function=function, reference=reference, known=known, options=options,
         concatenate=True, align_arrays=False, dtype=object, meta=_NO_OBJECTS,
     )  # fmt: skip
     return results
+
+
+def _with_everyone(
+    index: NDArray[np.int64],
+    told: NDArray[np.object_],
+    everyone: NDArray[np.object_],
+    function: Any,
+    **facts: Any,
+) -> NDArray[np.object_]:
+    return boxed(function(int(index[0]), dict(enumerate(everyone)), told[0], **facts))
 
 
 def _with_partners(
@@ -225,12 +275,6 @@ def _plan(
     return boxed(plan_by_looks(list(sketches), known.times, boxes, known.anchor))
 
 
-def _match_any(
-    index: NDArray[np.int64], plans: NDArray[np.object_], everyone: NDArray[np.object_], **facts: Any
-) -> NDArray[np.object_]:
-    return boxed(_match(int(index[0]), dict(enumerate(everyone)), plans[0], **facts))
-
-
 def _match(
     own: int,
     items: Mapping[int, MatchItem],
@@ -272,10 +316,63 @@ def _solve(
     return places
 
 
-def _conclude_any(
-    index: NDArray[np.int64], places: NDArray[np.object_], everyone: NDArray[np.object_], **facts: Any
-) -> NDArray[np.object_]:
-    return boxed(_conclude(int(index[0]), dict(enumerate(everyone)), places[0], **facts))
+def _tell(
+    own: int,
+    items: Mapping[int, MatchItem],
+    place: Place,
+    reference: Reference | ItemQuality,
+    known: Items,
+    options: MatchOptions,
+) -> tuple[Place, Told | None]:
+    """What an item tells of the patterns of all."""
+    lattice = _patterned(known)
+    asked = learners(len(known.names), lattice.frame)[own]
+    pixels = _pixels(own, items, place, options) if asked and own != known.anchor else None
+    if pixels is None or isinstance(reference, ItemQuality):
+        return place, None
+    return place, tell_item(reference, *pixels, place, lattice)
+
+
+def _find_patterns(told: NDArray[np.object_], lattice: Lattice) -> NDArray[np.object_]:
+    out = np.empty(len(told), object)
+    out[:] = place_in_patterns(list(told), lattice)
+    return out
+
+
+def _follow(
+    own: int,
+    items: Mapping[int, MatchItem],
+    place: PatternPlace,
+    reference: Reference | ItemQuality,
+    known: Items,
+    options: MatchOptions,
+) -> Followed:
+    """The displacement of an item by the patterns of all."""
+    pixels = None if own == known.anchor else _pixels(own, items, place.place, options)
+    if pixels is None or isinstance(reference, ItemQuality):
+        return left_alone(place.place, _patterned(known))
+    return follow_item(reference, *pixels, place, _patterned(known))
+
+
+def _join(followed: NDArray[np.object_], lattice: Lattice) -> NDArray[np.object_]:
+    out = np.empty(len(followed), object)
+    out[:] = join(list(followed), lattice)
+    return out
+
+
+def _patterned(known: Items) -> Lattice:
+    if known.lattice is None:
+        raise TypeError("patterns need a control lattice")
+    return known.lattice
+
+
+def _pixels(
+    own: int, items: Mapping[int, MatchItem], place: Place, options: MatchOptions
+) -> tuple[MatchPixels | None, MatchPixels] | None:
+    """Match pixels of what an item is scored against, None for the anchor, and its own; None where one is lost."""
+    partner = None if place.partner is None else _attempt(items[place.partner], options)
+    pixels = _attempt(items[own], options)
+    return None if isinstance(partner, str) or isinstance(pixels, str) else (partner, pixels)
 
 
 def _conclude(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import dask.array as da
 import numpy as np
@@ -14,7 +15,9 @@ from coregstack.errors import CoregError
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import offset, union
 from coregstack.graph.blocks import boxed
-from coregstack.kernels.lattice import Lattice
+from coregstack.kernels.field import TERRAIN
+from coregstack.kernels.lattice import Lattice, pattern_lattice
+from coregstack.matching.choices import Model
 from coregstack.matching.options import MatchOptions
 from coregstack.model import Shift
 from coregstack.network.sketch import SKETCH_SIDE, sketch
@@ -44,10 +47,17 @@ def network_place(scenes: Sequence[PlacedScene], anchor: int) -> tuple[list[Plac
     return [scene.on(frame) for scene in scenes], offset(own, frame)
 
 
-def network_lattice(area: GeoBox, anchor: GeoBox) -> Lattice:
-    """The control lattice of the anchor's frame, with more nodes where items lie beyond it in an area."""
+def network_lattice(area: GeoBox, anchor: GeoBox, model: Model) -> Lattice:
+    """The control lattice of the anchor's frame, with more nodes where items lie beyond it in an area.
+
+    Patterns have one of the whole area.
+    """
     row, col = offset(area, anchor)
     height, width = anchor.shape
+    if model == TERRAIN:
+        lattice = pattern_lattice((area.shape[0], area.shape[1]))
+        first = lattice.origin
+        return replace(lattice, origin=Shift(first.y + np.floor(row), first.x + np.floor(col)))
     return Lattice.of((height, width)).over(int(np.floor(row)), int(np.floor(col)), *area.shape)
 
 

@@ -20,6 +20,9 @@ Model = Literal["shift", "affine", "field", "terrain", "auto"]
 """Ways in which an item may be displaced: as one, by a linear map, by a field, by patterns that all items have in
 common; or the simplest that fits it alone."""
 
+SIMPLER = "auto"
+"""How items are displaced where patterns are asked for and there are none: each by the simplest model that fits it."""
+
 Decide = Literal["score", "evidence"]
 """Ways to decide whether an item is moved: by the matching score, or by whether its shift is known."""
 

@@ -103,11 +103,6 @@ class MatchSettings:
                 f"model={self.model!r} is fitted to the blocks of estimator='coregstack', which windows of another "
                 "estimator do not replace: use model='shift', or estimator='coregstack'."
             )
-        if self.model == "terrain" and self.method != "direct":
-            raise InvalidRequest(
-                "model='terrain' finds what all items have in common from their matches with the anchor, and not with "
-                f"method={self.method!r}: use method='direct', or model='field' with the network."
-            )
         for name in ("threshold", "min_improvement"):
             value = getattr(self, name)
             if not isinstance(value, _NUMBERS) or not 0 <= value <= 1:

@@ -123,6 +123,8 @@ def _displaced(place: Place, item: MatchPixels, ties: TiePoints, ahead: Shift) -
         shift=mean,
         displacement=against,
         spread=spread,
+        view=place.view,
+        pattern_dates=place.pattern_dates,
         residual=float(np.sqrt(2 * np.square(sigma).mean())),
         details="",
         residual_y=ties.shift_y - dy,

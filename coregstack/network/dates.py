@@ -16,6 +16,7 @@ from coregstack.kernels.lattice import Lattice, pattern_lattice
 from coregstack.kernels.patterns import Patterns, Told
 from coregstack.kernels.symmetric import product
 from coregstack.matching.assess import Reference, apart_from_filling, judge, remarks, shift_between
+from coregstack.matching.choices import SIMPLER
 from coregstack.matching.options import MatchOptions
 from coregstack.model import Displacement, DisplacementEstimate, ItemQuality, ShiftEstimate
 from coregstack.network.terrain import find_terrain
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     from coregstack.pixels.scene import MatchPixels
 
 _NONE_BEFORE = "the dates that are there follow none"
-SIMPLER = "auto"
-"""How the dates of a stack without patterns are displaced: each by the simplest model that fits it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.field import estimate_displacement
+from coregstack.kernels.field import TERRAIN, estimate_displacement
 from coregstack.kernels.selection import SHIFT
 from coregstack.kernels.shift import prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.assess import Reference, apart_from_filling, shift_between, usable_pixels
+from coregstack.matching.choices import SIMPLER
 from coregstack.matching.filled import without_filling
 from coregstack.matching.options import MatchOptions
 from coregstack.model import (
@@ -69,7 +70,7 @@ def match_with_anchor(
     source = item.source.seen_from(reference.source)
     estimate = shift_between(reference.prepared, source, options.estimator, options.max_shift)
     found = estimate_displacement(
-        reference.prepared, source, estimate, model=options.model, stable=reference.stable
+        reference.prepared, source, estimate, model=_model(options), stable=reference.stable
     )
     return _matched(estimate, found, positions, reference.source, source)
 
@@ -100,9 +101,14 @@ def match_with_partners(
         anchor = prepared if whole else prepare_anchor(replace(pair.anchor, origin=NO_SHIFT))
         source = pair.item
         estimate = shift_between(anchor, source, options.estimator, limit)
-        varying = estimate_displacement(anchor, source, estimate, model=options.model, stable=ground)
+        varying = estimate_displacement(anchor, source, estimate, model=_model(options), stable=ground)
         found.append(_matched(estimate, varying, (own, other), item.source, source))
     return found
+
+
+def _model(options: MatchOptions) -> str:
+    """How a pair may be displaced; patterns are found from all of them."""
+    return SIMPLER if options.model == TERRAIN else options.model
 
 
 def _matched(

@@ -67,6 +67,10 @@ class Place:
     """The displacement of an affine map or a field, in the frame of the anchor."""
     against_partner: Displacement | None = field(default=None, compare=False, repr=False)
     """The same against what it is scored against, the partner being moved by its shift; in the frame of the anchor."""
+    view: Shift | None = None
+    """Rms displacement by the first pattern that the item follows, px; None where it follows none onto the anchor."""
+    pattern_dates: int | None = None
+    """Dates that the patterns were found from."""
     turned: bool = False
     """Whether the item was the one that was taken as the anchor of that pair."""
     alone: bool = False

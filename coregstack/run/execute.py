@@ -357,9 +357,13 @@ def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene, output: 
     scenes_on = [with_match_bands(scene, bands, group.frame) for scene, bands in able]
     options = group.options
     if options.model != "shift":
-        area = network_frame(scenes_on, items.anchor, group.frame)
-        items = replace(items, lattice=network_lattice(area, group.frame))
-        options = options.told_over(network_lattice(network_frame(scenes_on, items.anchor, output), output))
+        options.check_told()
+        matched, told = (
+            network_lattice(network_frame(scenes_on, items.anchor, frame), frame, options.model)
+            for frame in (group.frame, output)
+        )
+        items = replace(items, lattice=matched)
+        options = options.told_over(told)
     placed, corner = network_place(scenes_on, items.anchor)
     first = reference(SceneItem(scene=placed[items.anchor], corner=corner), options)
     return scene_network(scene_items(placed, corner), placed, items, first, options)

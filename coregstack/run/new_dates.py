@@ -135,6 +135,11 @@ def append(
         raise InvalidRequest(
             "New dates are put where the dates of the cube lie, in whatever datum it was aligned: leave datum out."
         )
+    if settings.model == "terrain" and settings.method == "network":
+        raise InvalidRequest(
+            "New dates follow the patterns of a cube from their matches with its anchor: leave method out, or use "
+            "model='field' with method='network'."
+        )
     if isinstance(new_scenes, xr.DataArray):
         if ids is not None or times is not None:
             raise InvalidRequest("ids and times are those of the stack; pass them only along with files.")

@@ -158,7 +158,7 @@ def _records(
     scenes = None if mask is not None else _match_scenes(stack, anchor, pairs)
     frame = stack.box if scenes is None else scenes[anchor].scene.image.box
     area = stack.box if scenes is None else network_frame(scenes, anchor)
-    lattice = network_lattice(area if together else frame, frame)
+    lattice = network_lattice(area if together else frame, frame, options.model)
     if options.model != "shift":
         known = replace(known, lattice=lattice)
     ground = None if stable is None else stable_ground(stack, stable, frame)
@@ -196,7 +196,7 @@ def _outside_records(
     """As `_records`, matched with an anchor that is no item; frame and control lattice are those that are told."""
     pairs.options.check_told()
     together = pairs.options.method == "network"
-    told, matched = (_nodes(stack, frame, together=together) for frame in (met.told, met.matched))
+    told, matched = (_nodes(stack, frame, pairs.options) for frame in (met.told, met.matched))
     options, frame = pairs.options.told_over(told), met.matched
     ground = None if stable is None else stable_ground(stack, stable, frame)
     prepared = reference(anchor.item(pairs.anchor, frame), options, ground)
@@ -206,7 +206,7 @@ def _outside_records(
     else:
         held = pairs.held(stack.room)
         items = stack_items(stack, held.item, usable_pixels(stack, mask), frame)
-    if options.model == "terrain":
+    if options.model == "terrain" and not together:
         shape = frame.shape[0], frame.shape[1]
         found = terrain_records(items, None, prepared, options, shape, reread=scenes is None)
         return found, met.told, pattern_lattice(shape)
@@ -233,10 +233,10 @@ def _reference_records(
     return _outside_records(stack, image, met, mask, pairs, None)[0]
 
 
-def _nodes(stack: Stack, frame: GeoBox, *, together: bool) -> Lattice:
+def _nodes(stack: Stack, frame: GeoBox, options: MatchOptions) -> Lattice:
     """The control lattice of the frame of an anchor from outside, over the stack as well where it is a network."""
-    area = footprint(stack.box, frame) if together and stack.box.crs is not None else frame
-    return network_lattice(area, frame)
+    apart = options.method == "network" and stack.box.crs is not None
+    return network_lattice(footprint(stack.box, frame) if apart else frame, frame, options.model)
 
 
 def _array_items(
