@@ -239,8 +239,13 @@ def finish(sums, usable, nearest, marks, nodata, out) -> None:
         use = usable[row, left + nearest[1] : right + nearest[1]]
         part = target[left:right]
         store(sums[i, left:right], marks, nodata, part)
+        gaps = 0
         for j in range(part.size):
-            part[j] = part[j] if use[j] else marks[2]
+            gaps += not use[j]
+        if gaps:
+            blank = marks[2]
+            for j in range(part.size):
+                part[j] = part[j] if use[j] else blank
 
 
 @compiled
@@ -254,6 +259,12 @@ def store(sums, marks, nodata, target) -> None:
         inside = target.dtype.type(min(max(value, low), high))
         target[j] = lowest if value <= low else (highest if value >= high else inside)
     if nodata.size:
+        # to look first whether there is any takes a third of the time, for there hardly ever is
+        empty, below, above = nodata[0], nodata[1], nodata[2]
+        hidden = 0
         for j in range(target.size):
-            if target[j] == nodata[0]:
-                target[j] = nodata[1] if sums[j] < nodata[0] else nodata[2]
+            hidden += target[j] == empty
+        if hidden:
+            for j in range(target.size):
+                if target[j] == empty:
+                    target[j] = below if sums[j] < empty else above

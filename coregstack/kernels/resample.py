@@ -171,15 +171,19 @@ def _interpolate(
     out: NDArray[np.generic],
 ) -> None:
     usable, full = rules.usable(band, mask)
-    # exact: float32 holds all numbers of 16 bits
-    values = band.astype(rules.real, copy=not band.flags.writeable)
     weights = rows.weights.astype(rules.real), cols.weights.astype(rules.real)
     edges = tiles(out.shape[1], cols.first, band.shape[1], cols.weights.size)
     lines, missing = room(out.shape[1], cols.weights.size, rules.real)
     sums = np.zeros((min(_STRIP, out.shape[0]), out.shape[1]), rules.real)
     for top in range(0, out.shape[0], _STRIP):
         part = out[top : top + _STRIP]
-        first, nearest = (rows.first + top, cols.first), (rows.nearest + top, cols.nearest)
         some = sums[: len(part)]
-        interpolate(values, usable, full, first, nearest, *weights, edges, lines, missing, some)
-        finish(some, usable, nearest, rules.marks, rules.guard, part)
+        needed = inside(rows.first + top, rows.first + top + rows.weights.size - 1 + len(part), len(band))
+        # exact: float32 holds all numbers of 16 bits
+        values = band[needed].astype(rules.real, copy=not band.flags.writeable)
+        above = top - needed.start
+        first, nearest = (rows.first + above, cols.first), (rows.nearest + above, cols.nearest)
+        interpolate(
+            values, usable[needed], full[needed], first, nearest, *weights, edges, lines, missing, some
+        )
+        finish(some, usable, (rows.nearest + top, cols.nearest), rules.marks, rules.guard, part)

@@ -36,7 +36,7 @@ from coregstack.model import NO_SHIFT, Move, PixelSource, Scores, Shift
 
 K1, K2 = 0.01, 0.03
 PERCENTILES = (2, 98)
-_KEPT = 1 << 27
+_KEPT = 1 << 28
 """Bytes of strips that are kept from the first pass for the second."""
 _STRIP = 128  # rows; so few that what is made of them is still in the cache when it is summed
 _FLAT = 1e-12
