@@ -12,7 +12,17 @@ import pytest
 import xarray as xr
 from numpy.typing import NDArray
 
-from coregstack import align, estimate, open_scenes, run_scenes
+from coregstack import (
+    align,
+    append,
+    apply,
+    estimate,
+    open_scenes,
+    open_zarr,
+    run_scenes,
+    to_geotiffs,
+    to_zarr,
+)
 from coregstack.cli.parser import build_parser
 from coregstack.errors import AnchorNotFound, InvalidRequest, InvalidStack
 from coregstack.network.datum import Datum, Tie, tie_datum
@@ -220,3 +230,24 @@ def test_nothing_known_leaves_the_anchor_and_says_so(stack: xr.DataArray) -> Non
         assert found.status.values.tolist()[:2] == ["anchor", "failed"]
         assert "could not be found" in str(found.details.values[0])
         np.testing.assert_allclose(shifts(found)[5], TRUTH[5] - TRUTH[0], atol=0.03)
+
+
+def test_dates_that_are_appended_lie_in_the_datum_of_the_cube(stack: xr.DataArray, tmp_path: Path) -> None:
+    cube = tmp_path / "cube.zarr"
+    to_zarr(align(stack[:4], anchor="anchor", decide=EVIDENCE, datum={"b": 0.2, "c": 0.2}), cube)
+    later = append(stack[4:], cube, decide=EVIDENCE)
+    np.testing.assert_allclose(shifts(later), TRUTH[4:], atol=0.05)
+    np.testing.assert_allclose(later.datum_sigma_y, 0.2 / np.sqrt(2), rtol=0.2)
+    told = open_zarr(cube).datum_sigma_y.values
+    np.testing.assert_array_equal(told, np.full(6, told[0]))
+
+
+def test_files_of_another_datum_are_named(stack: xr.DataArray, tmp_path: Path) -> None:
+    some = stack.isel(time=[0, 1])
+    found = estimate(some, anchor="anchor", decide=EVIDENCE, datum={"b": 0.1}).compute()
+    result = to_geotiffs(apply(some, found), tmp_path)
+    assert result.to_dataframe().status.tolist() == ["coregistered", "already_aligned"]
+    assert result.notes == ()
+    fixed = estimate(some, anchor="anchor", decide=EVIDENCE).compute()
+    (note,) = to_geotiffs(apply(some, fixed), tmp_path).notes
+    assert "anchor_coreg.tif, anchor_coreg_qa_metadata.json" in note

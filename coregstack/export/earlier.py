@@ -32,6 +32,7 @@ _CHANGED = {
     "version": "they are of another version of coregstack",
     "anchor": "the anchor is another one or has changed",
     "options": "an option has changed",
+    "datum": "an image that the datum names is another one or has changed",
     "lattice": "the lattice of the output is another one",
     "scenes": "the scenes of the network have changed",
     "quality": "the shifts have changed",

@@ -28,6 +28,7 @@ from coregstack.matching.choices import (
     Resampling,
 )
 from coregstack.matching.options import MatchSettings
+from coregstack.matching.quality import FIELDS
 from coregstack.model import NO_SHIFT, UNSCALED, Shift, Status, WindowEstimator
 from coregstack.network.seasons import season_apart
 from coregstack.pixels.scene import Scene
@@ -223,7 +224,7 @@ def _append_to(
     both = both.assign_coords({CLASSES: ("band", told)}) if any(told) else both
     placed = _placed(cube, beside, anchor)
     quality = estimate_beside(both, anchor, placed, settings, terrain)
-    quality = quality.isel(time=slice(len(beside), None)).compute()
+    quality = _with_datum(quality.isel(time=slice(len(beside), None)).compute(), grown.dataset)
     aligned = apply(stack, quality, resampling=resampling, nearest=settings.nearest)
     write_behind(aligned, grown)
     return quality
@@ -273,6 +274,16 @@ def _able(cube: Stack, finished: dict[str, bool]) -> list[int]:
         return []
     status = cube.array.coords["status"].values
     return [k for k, item in enumerate(cube.ids) if finished.get(item) and str(status[k]) in _PLACED]
+
+
+def _with_datum(quality: xr.Dataset, cube: xr.Dataset) -> xr.Dataset:
+    """New dates share how well the datum of the dates that are there is known."""
+    told = {}
+    for field in (field for field in FIELDS if field.only == "datum" and field.name in cube):
+        known = cube[field.name].dropna("time").values
+        found = np.isfinite(quality.shift_y.values) & bool(known.size)
+        told[field.name] = ("time", np.where(found, known.max(initial=0.0), np.nan), field.attrs)
+    return quality.assign(told)
 
 
 def _placed(cube: Stack, chosen: Sequence[int], anchor: str) -> dict[str, tuple[Shift, Shift]]:

@@ -14,6 +14,7 @@ import xarray as xr
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidRequest, InvalidStack, UnreadableFile
+from coregstack.export.earlier import words_of_left
 from coregstack.export.files import resolved
 from coregstack.export.plan import DeliverySettings, ItemReport
 from coregstack.export.slabs import SlabWriter
@@ -217,7 +218,8 @@ def _to_files(
     with output_folder(folder, local_paths(s.scene.image.path for s in scenes or ())) as claim:
         notes: tuple[str, ...] = ()
         if scenes is None:
-            begin([file_plan(i, f"{i}.tif") for i in known.ids], folder, overwrite=overwrite)
+            plans = [file_plan(i, f"{i}.tif") for i in known.ids]
+            begin(plans, folder, overwrite=overwrite)
             writer = _slab_writer(aligned, known, frame, folder, claim, cog=cog)
             reports: Sequence[ItemReport] = compute_items(
                 [slab_deliveries(known.array.data, records, known.ids, writer)],
@@ -225,6 +227,9 @@ def _to_files(
                 total=len(known.ids),
                 need=known.array.nbytes // len(known.ids),
             )
+            made = {file.path for report in reports for file in report.files}
+            others = frozenset[str]().union(*(plan.targets for plan in plans)) - made
+            notes = words_of_left(sorted(name for name in others if os.path.lexists(folder / name)))
         else:
             settings = _delivery_settings(aligned, place, records.name, folder, claim, cog=cog, vrt=vrt)
             done = deliver_records(plans, records, settings, overwrite=overwrite, progress=progress)
