@@ -21,7 +21,7 @@ _LEAST = BLOCK * BLOCK // 3
 """Blocks with fewer usable pixels say nothing."""
 _CHANCE = 0.05
 """Squared correlation that blocks of unlike texture reach by chance."""
-_FLOOR = 0.3
+FLOOR = 0.3
 """Added to 1 - rho^2, so that a few blocks that match perfectly do not decide alone."""
 _CUT = 4.0
 """Residuals beyond this many standard deviations of their block count nothing (Tukey's biweight)."""
@@ -164,7 +164,7 @@ def weigh(strips, planes, noise, facts) -> None:
         facts[1, j] /= np.sqrt(facts[2, j] * facts[3, j])
         square = min(1.0, facts[1, j] * facts[1, j])
         if square > _CHANCE:
-            facts[0, j] = count * (square - _CHANCE) / (1 - square + _FLOOR)
+            facts[0, j] = count * (square - _CHANCE) / (1 - square + FLOOR)
 
 
 @compiled

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from coregstack.kernels._blocks import BLOCK, add_up_equations, scale_blocks, scratch_for, weigh
+from coregstack.kernels._blocks import BLOCK, FLOOR, add_up_equations, scale_blocks, scratch_for, weigh
 from coregstack.kernels.compiling import compiled
 from coregstack.kernels.smoothing import smooth_into
 
@@ -22,6 +22,8 @@ _PATCH = BLOCK + 2
 """A block and one pixel on every side, for slopes."""
 _WIDE = _PATCH + 2 * _RADIUS
 """And the rim that the taps need."""
+_SURER = 0.02
+"""What takes the place of `FLOOR`: a block decides about its own place only, and may know it well."""
 SUMS = 7
 """Numbers of a block: weight, m_yy, m_yx, m_xx, r_y, r_x, and its usable pixels."""
 
@@ -55,6 +57,9 @@ def displaced_sums(anchor, item, usable, margin, rest, slope, taps, noise, out) 
         _smooth(room, weights, patches)
         _fill(first, patches, usable, top, margin, whole, fits, slope[:, :, i], strips, steep)
         weigh(strips, planes, noise, facts)
+        for j in range(across):
+            apart = 1 - min(1.0, facts[1, j] * facts[1, j])
+            facts[0, j] *= (apart + FLOOR) / (apart + _SURER)
         out[i, :, :6] = 0.0
         out[i, :, 6] = facts[4]
         if facts[0].any():

@@ -4,6 +4,10 @@ One frame for all: robust least squares on blocks with a gain of either sign, in
 splines on the control lattice are the basis. A few Gauss-Newton steps, the first in half resolution for what lies
 further off; before each, `selection` says which model the blocks carry. Blocks whose own step is not that of the
 model lose their say (Student's t), so that clouds and what moves by itself do not bend it.
+
+References
+----------
+.. [1] Cook, R. D. and Weisberg, S. (1982). Residuals and Influence in Regression. Chapman and Hall, chapter 2.
 """
 
 from __future__ import annotations
@@ -35,6 +39,8 @@ _PITCHES = (16, 8, 8, 8, 8)
 _NU = 4.0
 """Degrees of freedom of Student's t."""
 _MEDIAN_CHI2 = 1.386
+_BOUND = 0.9
+"""Leverage of a block at most."""
 CONVERGED = 0.003
 """Change of a displacement, px rms, at which it stands."""
 _BUDGET = 3 << 20
@@ -48,7 +54,7 @@ _STIFFER = (0.01, 0.1, 1.0)
 """Powers of the priors that are tried, in terms of the power of most evidence."""
 _SAMPLES = 8
 """Displacements by chance that tell the sigma of a field."""
-TAIL = 1 / 3
+TAIL = 1 / 6
 """Part of the detail beyond the lattice, as the prior goes on, that there is: what displaces scenes ends somewhere."""
 _SHARP = 0.1
 """Blocks that know their displacement better have no more say in what a field leaves, px."""
@@ -57,14 +63,14 @@ _SURE = 2.0
 _GATHERED = 2.0
 """Mean of the squares over the square of the mean of the power of a field's finest detail, at most where it is alike
 all over the scene, as where it is smooth or rough by one law."""
-_CLIFFS = 2.0
+_CLIFFS = 3.5
 """What is left beside cliffs and seams, in terms of the power of the finest detail that is followed there."""
 _AROUND = 1.5
 """Blocks about which what a field leaves is told as one: standard deviation of a Gaussian."""
 _FORGOTTEN = 0.6
 """Lengths, over which a displacement changes by itself, from seen ground, where little of what that says is left."""
-METHOD = 0.0005
-"""What the method itself gets wrong when all is well, px."""
+METHOD = 0.0015
+"""What the method itself gets wrong along an axis when all is well, as by aliasing, px."""
 _WORTH_SAYING = 0.1
 """Spread that a user is told of, px."""
 _WORTH = 2.0
@@ -278,7 +284,7 @@ def matched_bands(anchor: PreparedAnchor, item: PixelSource, found: ShiftEstimat
 def trust_of(equations: Equations, displacement: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
     """Trust in each block by Student's t of its own step against a displacement, and the blocks' noise."""
     misfit = equations.misfit(displacement)
-    noise = max(float(np.median(misfit[equations.heard])) / _MEDIAN_CHI2, 1e-12)
+    noise = _noise(misfit, equations.heard)
     return np.where(equations.heard, (_NU + 2) / (_NU + misfit / noise), 0.0), noise
 
 
@@ -293,6 +299,10 @@ def result_of(
     if state.model == SHIFT and found.shift is not None and found.sigma is not None:
         return as_one_shift(found)
     usable = state.plain.usable * state.plain.heard
+    if known is None:
+        state, variance, mean_sigma = _uncertainty(state, usable)
+    else:
+        variance, mean_sigma = known
     total = usable.sum()
     left = state.plain.vector - product(state.plain.matrix, state.now - state.plain.here)
     unseen = beyond_noise(*shared_square(state.plain.matrix[None], left[None], np.ones((1, *usable.shape))))
@@ -305,7 +315,6 @@ def result_of(
     mean = np.einsum("ij,ijk->k", usable, state.now) / total
     bent = float(np.einsum("ij,ijk->", usable, np.square(state.now - mean)) / total)
     spread = float(np.sqrt(bent + unseen**2))
-    variance, mean_sigma = known or _uncertainty(state, usable)
     lattice = state.weighed.basis.lattice
     rows, cols = lattice.nodes
     values = state.solution.at(lattice, rows, cols)
@@ -446,8 +455,12 @@ def _at_blocks(state: State, nodes: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _uncertainty(
     state: State, usable: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Variance along an axis at each node, and the sigma of the mean (y, x)."""
+) -> tuple[State, NDArray[np.float64], NDArray[np.float64]]:
+    """The state with the noise of its blocks told anew, variance along an axis at each node, sigma of the mean (y, x).
+
+    A field bends to each block as far as its prior lets it, so that blocks lie nearer to it than to the truth: by the
+    part that the block itself has in what is found there, its leverage [1]_.
+    """
     basis = state.weighed.basis
     rows, cols = basis.lattice.nodes
     linear = basis.lattice.linear(rows, cols).reshape(-1, 3)
@@ -463,28 +476,46 @@ def _uncertainty(
         of_mean = posterior.variance(mean[None, :count])[0]
     else:
         large = Large(basis, state.weighed.equations.matrix, state.weighed.scale(state.prior))
-        variance = field_variance(basis, state.weighed.equations.matrix, large)
         of_mean = large.variance_of_mean(usable)
+        matrix = state.weighed.equations.matrix
+        variance, of_blocks = field_variance(basis, matrix, large)
+        leverage = (matrix[..., 0] + matrix[..., 2]) / 2 * of_blocks
+        state = replace(state, noise=_noise(state.plain.misfit(state.now), state.plain.heard, leverage))
         variance += TAIL * state.prior.beyond(basis.lattice.step) / state.weighed.texture
-    return variance * state.noise + METHOD**2, np.sqrt(of_mean * state.noise + METHOD**2)
+    return state, variance * state.noise + METHOD**2, np.sqrt(of_mean * state.noise + METHOD**2)
 
 
-def field_variance(basis: Basis, matrix: NDArray[np.float64], large: Large) -> NDArray[np.float64]:
-    """Variance of a field along an axis at each node, in units of the noise: exact, or from chance displacements."""
+def _noise(
+    misfit: NDArray[np.float64], heard: NDArray[np.bool_], leverage: NDArray[np.float64] | float = 0.0
+) -> float:
+    """Variance of blocks, in terms of what their equations say, that no block that lies far off can raise."""
+    free = 1 - np.minimum(leverage, _BOUND)
+    return max(float(np.median((misfit / free)[heard])) / _MEDIAN_CHI2, 1e-12)
+
+
+def field_variance(
+    basis: Basis, matrix: NDArray[np.float64], large: Large
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Variance of a field along an axis at each node and at each block, in units of the noise.
+
+    Exact in small scenes, and from chance displacements in large ones.
+    """
     lattice = basis.lattice
-    at_nodes = Basis(lattice, *lattice.nodes)
+    places = Basis(lattice, *lattice.nodes), basis
     if large.scale.size <= DENSE:
-        normal = Normal.of(basis.dense(), matrix.reshape(-1, 3), np.zeros((matrix[..., 0].size, 2)))
+        functions = [at.dense() for at in places]
+        normal = Normal.of(functions[1], matrix.reshape(-1, 3), np.zeros((matrix[..., 0].size, 2)))
         posterior = normal.posterior(np.concatenate([np.full(3, np.inf), large.scale.ravel()[1:]]))
-        exact: NDArray[np.float64] = posterior.variance(at_nodes.dense()).mean(axis=1).reshape(lattice.shape)
-        return exact
+        at_nodes, at_blocks = (posterior.variance(some).mean(axis=1) for some in functions)
+        return at_nodes.reshape(lattice.shape), at_blocks.reshape(matrix.shape[:2])
     rng = np.random.default_rng(0)
-    squares = np.zeros(lattice.shape)
+    squares = [np.zeros(lattice.shape), np.zeros(matrix.shape[:2])]
     for _ in range(_SAMPLES):
         sample = large.sample(rng)
-        squares += np.square(at_nodes.blocks(sample.linear, sample.nodes)).mean(axis=-1) / _SAMPLES
-    smoothed: NDArray[np.float64] = gaussian_filter(squares, 1.0, mode="nearest")
-    return smoothed
+        for total, at in zip(squares, places, strict=True):
+            total += np.square(at.blocks(sample.linear, sample.nodes)).mean(axis=-1) / _SAMPLES
+    smoothed = [gaussian_filter(total, 1.0, mode="nearest") for total in squares]
+    return smoothed[0], smoothed[1]
 
 
 def _windows(state: State) -> tuple[TiePoints, NDArray[np.float64]]:

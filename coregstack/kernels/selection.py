@@ -230,6 +230,10 @@ def left_out(weighed: Weighed, candidates: Sequence[tuple[str, Prior | None]], s
     ids = np.unique(region[equations.heard])
     turns = _FOLDS if ids.size <= _PLENTY else 1
     near: list[Solution | None] = [None] * turns
+    trace = equations.matrix[..., 0] + equations.matrix[..., 2]
+    even = 1 / (
+        1 + trace / (2 * weighed.texture)
+    )  # or the few blocks that know most would speak for their region
     found = []
     for model, prior in candidates:
         loss = np.zeros(equations.grid.shape)
@@ -238,7 +242,7 @@ def left_out(weighed: Weighed, candidates: Sequence[tuple[str, Prior | None]], s
             near[k] = solution = weighed.solve(model, prior, keep=~out, start=near[k], within=_ROUGHLY)
             away = weighed.basis.blocks(solution.linear, solution.nodes) - equations.here
             each = squared(equations.matrix, away) - 2 * (equations.vector * away).sum(axis=-1)
-            loss[out] = each[out]
+            loss[out] = (even * each)[out]
         told = equations.heard & (fold < turns)
         sums = np.asarray(np.bincount(np.searchsorted(ids, region[told]), loss[told], ids.size), np.float64)
         found.append(Candidate(model=model, prior=prior, loss=sums[np.isin(ids, region[told])]))

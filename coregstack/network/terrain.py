@@ -368,7 +368,7 @@ class _Fit:
         assert one.known is not None
         assert one.prior is not None
         matrix = np.stack([one.known, np.zeros(self.grid.shape), one.known], axis=-1)
-        variance = field_variance(self.basis, matrix, Large(self.basis, matrix, one.scale))
+        variance, _ = field_variance(self.basis, matrix, Large(self.basis, matrix, one.scale))
         variance = variance + TAIL * one.prior.beyond(self.basis.lattice.step) / one.texture
         variance = one.noise * variance / one.length**2 + _OFF_CENTRE**2 * self._slope(one)
         heard = one.known > 0
