@@ -461,11 +461,11 @@ def _uncertainty(
     A field bends to each block as far as its prior lets it, so that blocks lie nearer to it than to the truth: by the
     part that the block itself has in what is found there, its leverage [1]_.
     """
-    basis = state.weighed.basis
+    basis, prior = state.weighed.basis, state.prior
     rows, cols = basis.lattice.nodes
     linear = basis.lattice.linear(rows, cols).reshape(-1, 3)
     mean = np.einsum("ij,ijk->k", usable, basis.linear) / usable.sum()
-    if state.model != FIELD or state.prior is None:
+    if state.model != FIELD or prior is None:
         count = 1 if state.model == SHIFT else 3
         some = basis.linear.reshape(-1, 3)[:, :count]
         equations = state.weighed.equations
@@ -475,13 +475,13 @@ def _uncertainty(
         variance = posterior.variance(linear[:, :count]).mean(axis=1).reshape(basis.lattice.shape)
         of_mean = posterior.variance(mean[None, :count])[0]
     else:
-        large = Large(basis, state.weighed.equations.matrix, state.weighed.scale(state.prior))
+        large = Large(basis, state.weighed.equations.matrix, state.weighed.scale(prior))
         of_mean = large.variance_of_mean(usable)
         matrix = state.weighed.equations.matrix
         variance, of_blocks = field_variance(basis, matrix, large)
         leverage = (matrix[..., 0] + matrix[..., 2]) / 2 * of_blocks
         state = replace(state, noise=_noise(state.plain.misfit(state.now), state.plain.heard, leverage))
-        variance += TAIL * state.prior.beyond(basis.lattice.step) / state.weighed.texture
+        variance += TAIL * prior.beyond(basis.lattice.step) / state.weighed.texture
     return state, variance * state.noise + METHOD**2, np.sqrt(of_mean * state.noise + METHOD**2)
 
 
