@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from coregstack.show.tiepoints import tie_points
     from coregstack.stack.anchor import rank_anchors
     from coregstack.stack.changing import change_sigma
+    from coregstack.stack.heights import height_error
     from coregstack.stack.stac import open_stac
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "apply",
     "change_sigma",
     "estimate",
+    "height_error",
     "inspect_folder",
     "open_order",
     "open_scenes",
@@ -67,6 +69,7 @@ _HOMES = {
     "coregstack.show.tiepoints": ("tie_points",),
     "coregstack.stack.anchor": ("rank_anchors",),
     "coregstack.stack.changing": ("change_sigma",),
+    "coregstack.stack.heights": ("height_error",),
     "coregstack.stack.stac": ("open_stac",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

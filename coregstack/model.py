@@ -26,6 +26,16 @@ class Shift(NamedTuple):
 
 NO_SHIFT = Shift(0.0, 0.0)
 
+
+class Viewing(NamedTuple):
+    """From where a scene was seen."""
+
+    incidence: float
+    """Angle on the ground between the vertical and the satellite, degrees."""
+    azimuth: float
+    """Direction from the ground to the satellite, degrees from north eastwards."""
+
+
 OUTSIDE = "outside"
 """What is named as the anchor where it is not an item of the stack."""
 

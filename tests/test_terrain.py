@@ -13,8 +13,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from coregstack import align, append, apply, estimate, open_zarr, run_scenes, to_zarr
+from coregstack import align, append, apply, estimate, height_error, open_zarr, run_scenes, to_zarr
 from coregstack.errors import InvalidRequest
+from coregstack.model import Viewing
 from coregstack.testing import sample_stack
 
 SIZE = 200
@@ -22,13 +23,22 @@ DATES = 6
 
 
 @pytest.fixture(scope="module")
-def truth() -> NDArray[np.float64]:
+def relief() -> NDArray[np.float64]:
+    hills = gaussian_filter(np.random.default_rng(3).normal(size=(SIZE, SIZE)), 12, mode="nearest")
+    return (hills - hills.mean()) / hills.std()
+
+
+@pytest.fixture(scope="module")
+def views() -> NDArray[np.float64]:
+    """View of each date (y, x), px."""
+    return np.random.default_rng(8).normal(0, 0.5, (DATES, 2))
+
+
+@pytest.fixture(scope="module")
+def truth(relief: NDArray[np.float64], views: NDArray[np.float64]) -> NDArray[np.float64]:
     """Displacement of each date, shape (time, 2, y, x): its shift, and one relief under its view."""
-    rng = np.random.default_rng(3)
-    relief = gaussian_filter(rng.normal(size=(SIZE, SIZE)), 12, mode="nearest")
-    relief = (relief - relief.mean()) / relief.std()
-    views, shifts = rng.normal(0, 0.5, (DATES, 2, 1, 1)), rng.uniform(-2, 2, (DATES, 2, 1, 1))
-    return shifts + views * relief
+    shifts = np.random.default_rng(9).uniform(-2, 2, (DATES, 2, 1, 1))
+    return shifts + views[..., None, None] * relief
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +85,60 @@ def rms(rest: NDArray[np.float64]) -> float:
     return float(np.sqrt(np.square(rest).sum(axis=1).mean()))
 
 
+METRES = 8.0
+"""Height that one unit of the relief is, m."""
+
+
+def viewings(views: NDArray[np.float64], stack: xr.DataArray) -> list[Viewing]:
+    """From where the anchor, from above, and dates were seen whose relief is an error of height."""
+    size = abs(float(stack.x[1] - stack.x[0]))
+    found = [Viewing(incidence=0.0, azimuth=0.0)]
+    for y, x in views:
+        slope = np.hypot(y, x) * size / METRES
+        found.append(
+            Viewing(
+                incidence=float(np.degrees(np.arctan(slope))),
+                azimuth=float(np.degrees(np.arctan2(x, -y)) % 360),
+            )
+        )
+    return found
+
+
+def with_angles(quality: xr.Dataset, seen: list[Viewing]) -> xr.Dataset:
+    told = np.array(seen)
+    return quality.assign_coords(view_incidence=("time", told[:, 0]), view_azimuth=("time", told[:, 1]))
+
+
+def test_heights_follow_from_views_and_angles(
+    stack: xr.DataArray, quality: xr.Dataset, relief: NDArray[np.float64], views: NDArray[np.float64]
+) -> None:
+    seen = with_angles(quality, viewings(views, stack))
+    found = height_error(seen)
+    assert found.correlation > 0.99
+    rows = ((found.lattice_y - stack.y[0]) / (stack.y[1] - stack.y[0])).values
+    cols = ((found.lattice_x - stack.x[0]) / (stack.x[1] - stack.x[0])).values
+    inside = np.ix_((rows > 20) & (rows < SIZE - 20), (cols > 20) & (cols < SIZE - 20))
+    at = np.meshgrid(rows[inside[0].ravel()], cols[inside[1].ravel()], indexing="ij")
+    true = METRES * map_coordinates(relief, at, order=3)
+    rest = flat(found.height_error.values[inside] - true)
+    assert np.sqrt(np.square(rest).mean()) < 0.1 * METRES
+    ratio = np.sqrt(np.square(rest / found.height_error_sigma.values[inside]).mean())
+    assert 0.3 < ratio < 1.7
+    # angles that have nothing to do with the dates tell no heights
+    with pytest.raises(InvalidRequest, match="may be chance"):
+        height_error(seen.assign_coords(view_azimuth=seen.view_azimuth + 90))
+    unknown = np.where(np.arange(DATES + 1) == 0, np.nan, seen.view_incidence)
+    with pytest.raises(InvalidRequest, match="not of the anchor"):
+        height_error(seen.assign_coords(view_incidence=("time", unknown)))
+
+
+def flat(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Values without their plane."""
+    y, x = (places.ravel() for places in np.indices(values.shape))
+    plane = np.stack([np.ones(y.size), y, x], axis=1)
+    return values - (plane @ np.linalg.lstsq(plane, values.ravel(), rcond=None)[0]).reshape(values.shape)
+
+
 def test_dates_follow_the_relief_that_they_have_in_common(
     stack: xr.DataArray, quality: xr.Dataset, truth: NDArray[np.float64]
 ) -> None:
@@ -107,18 +171,39 @@ def test_a_stack_without_relief_is_displaced_by_shifts() -> None:
 
 
 def test_files_of_a_run_move_by_the_patterns(
-    stack: xr.DataArray, quality: xr.Dataset, tmp_path: Path
+    stack: xr.DataArray, quality: xr.Dataset, views: NDArray[np.float64], tmp_path: Path
 ) -> None:
-    paths = []
-    for k in range(DATES + 1):
-        paths.append(tmp_path / f"date{k}.tif")
-        stack.isel(time=k).drop_vars("id").rio.to_raster(paths[-1])
-    result = run_scenes(paths, anchor="date0", output=tmp_path / "out", model="terrain", threshold=1.0)
+    names = [f"2020010{k}_000000_000{k}" for k in range(DATES + 1)]
+    for k, (name, seen) in enumerate(zip(names, viewings(views, stack), strict=True)):
+        image = stack.isel(time=k).drop_vars("id")
+        image.rio.to_raster(tmp_path / f"{name}_3B_Visual.tif")
+        (tmp_path / f"{name}_3B_Visual_metadata.xml").write_text(
+            f'<a><eop:incidenceAngle uom="deg">{seen.incidence}</eop:incidenceAngle>'
+            f'<ps:azimuthAngle uom="deg">{seen.azimuth}</ps:azimuthAngle></a>'
+        )
+    flat = xr.full_like(image[0].astype(np.float32), 300.0).rio.write_nodata(-1)
+    flat.rio.to_raster(tmp_path / "model.tif")
+    paths = sorted(tmp_path.glob("2020*"))
+    result = run_scenes(
+        paths,
+        anchor=names[0],
+        output=tmp_path / "out",
+        model="terrain",
+        threshold=1.0,
+        dem=tmp_path / "model.tif",
+    )
+    assert any("correlation of 1.00 with the angles" in note for note in result.notes)
+    with rasterio.open(tmp_path / "out" / "height_error.tif") as file:
+        error, _, height = file.read()
+        assert file.descriptions == ("error", "sigma", "height")
+    inside = np.isfinite(height)
+    assert inside.mean() > 0.9
+    np.testing.assert_allclose((height - error)[inside], 300.0, atol=1e-3)
     told = result.to_quality()
     assert told.model.values.tolist() == quality.model.values.tolist()
     np.testing.assert_allclose(told.displacement_y[1:], quality.displacement_y[1:], atol=1e-4)
     aligned = apply(stack, quality).values[3, 0].astype(float)
-    with rasterio.open(tmp_path / "out" / "date3_coreg.tif") as file:
+    with rasterio.open(tmp_path / "out" / f"{names[3]}_3B_Visual_coreg.tif") as file:
         written = file.read(1, boundless=True, window=rasterio.windows.from_bounds(
             *stack.rio.bounds(), transform=file.transform
         )).astype(float)  # fmt: skip
@@ -160,3 +245,16 @@ def test_a_cube_of_another_model_has_no_patterns_to_follow(stack: xr.DataArray, 
     to_zarr(align(stack[:2], anchor=0, threshold=1.0), tmp_path / "cube.zarr")
     with pytest.raises(InvalidRequest, match="takes the patterns that the dates of the cube follow"):
         append(stack[2:3], tmp_path / "cube.zarr", model="terrain")
+
+
+def test_heights_are_refused_before_work_where_angles_are_not_known(
+    stack: xr.DataArray, tmp_path: Path
+) -> None:
+    for k in range(2):
+        stack.isel(time=k).drop_vars("id").rio.to_raster(tmp_path / f"date{k}.tif")
+    where = {"anchor": "date0", "output": tmp_path / "out", "dem": tmp_path / "date0.tif"}
+    with pytest.raises(InvalidRequest, match="known of 0 of 2 items, and not of the anchor"):
+        run_scenes(sorted(tmp_path.glob("*.tif")), model="terrain", **where)
+    with pytest.raises(InvalidRequest, match="the relief that model='terrain' finds"):
+        run_scenes(sorted(tmp_path.glob("*.tif")), **where)
+    assert not (tmp_path / "out").exists()

@@ -120,6 +120,7 @@ def _align(options: argparse.Namespace) -> int:
         mask=_mask(options),
         cog=options.cog,
         vrt=options.vrt,
+        dem=options.dem,
         **_run_options(options),
     )
     return _finish(result, options)

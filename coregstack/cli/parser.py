@@ -132,6 +132,12 @@ def _align_command(commands: Any) -> None:
         "(default: %(default)s)",
     )
     align.add_argument(
+        "--dem",
+        metavar="PATH",
+        help="the height model that orthorectified the scenes: its error is written as height_error.tif, with --model "
+        "terrain, where metadata tell the angles of view",
+    )
+    align.add_argument(
         "--assets",
         metavar="PATTERN",
         help="how files are named where that is not recognised, as '{id}_{band}.tif'",

@@ -18,6 +18,7 @@ from coregstack.products.masks import MASKS
 from coregstack.products.planet.bundles import band_names
 from coregstack.products.planet.reader import CONTENT, preference
 from coregstack.products.plans import planned
+from coregstack.products.viewing import viewing_of
 from coregstack.stack.opening import Unusable, read_headers, to_datetime64
 
 
@@ -146,4 +147,5 @@ def _scene(
             for mask, mask_header in masks
             if isinstance(mask_header, RasterHeader)
         ),
+        viewing=viewing_of(asset.path for asset in item.passthrough),
     )

@@ -16,7 +16,7 @@ from coregstack.geometry.lattice import footprint, frame_bounds, offset, same_pi
 from coregstack.geometry.validarea import looked_at, looks, valid_area
 from coregstack.kernels.sources import ArraySource
 from coregstack.kernels.standin import MATCH_BANDS
-from coregstack.model import NO_SHIFT, Move, Shift, ValidArea
+from coregstack.model import NO_SHIFT, Move, Shift, ValidArea, Viewing
 from coregstack.pixels import raster
 from coregstack.pixels.bandcache import CACHE_BYTES, BandCache, cache_bands, file_of
 from coregstack.pixels.bounds import check_read, check_size
@@ -42,6 +42,8 @@ class Scene:
     """For each band what tells that it holds classes, or nothing for measurements; empty where none does."""
     masks: tuple[Mask, ...] = ()
     """Mask files; a pixel is usable if all of them say so."""
+    viewing: Viewing | None = None
+    """From where it was seen; None where metadata do not tell it."""
 
     @property
     def positions(self) -> tuple[int, ...]:

@@ -55,7 +55,7 @@ def append(
     max_shift: float | None = None,
     threshold: float = SCORE_THRESHOLD,
     min_improvement: float = MIN_IMPROVEMENT,
-    method: Method | None = None,
+    method: Method = "network",
     nearest: Sequence[str | int] = (),
     model: Model = "shift",
     decide: Decide = "score",
@@ -84,7 +84,8 @@ def append(
     band, max_shift, threshold, min_improvement, nearest, model, decide, estimator
         As in `coregstack.estimate`.
     method : str
-        "network" or "direct", as in `coregstack.estimate`, but by default "network", except with ``model="terrain"``.
+        "network" or "direct", as in `coregstack.estimate`, but by default "network". With ``model="terrain"`` new dates
+        are matched with the anchor alone.
     datum : str
         "anchor", which stands for the datum that the cube has.
     resampling : str
@@ -125,7 +126,7 @@ def append(
         max_shift=max_shift,
         threshold=threshold,
         min_improvement=min_improvement,
-        method=method or ("direct" if model == "terrain" else "network"),
+        method="direct" if model == "terrain" else method,
         nearest=nearest,
         model=model,
         decide=decide,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from coregstack.cube.mark import find_cube
 from coregstack.cube.place import Place
 from coregstack.errors import CoregError, InvalidRequest, InvalidStack
 from coregstack.export.files import resolved
+from coregstack.export.heights import HEIGHT_ERROR
 from coregstack.export.index import INDEX
 from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
 from coregstack.export.vrt import ONE_SHIFT, described
@@ -26,6 +28,7 @@ from coregstack.matching.options import MatchSettings, checked_lattice
 from coregstack.pixels.scene import Scene
 from coregstack.run.cube import readable, write_cube
 from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
+from coregstack.run.heights import check_dem, with_heights
 from coregstack.run.places import cube_place, local_paths
 from coregstack.run.result import RunResult, with_index, with_table
 from coregstack.run.scheduler import Progress
@@ -54,6 +57,8 @@ class RunRequest:
     """Where to write the aligned cube as well: a path or store; None for nowhere."""
     sharding: bool = True
     """Whether the chunks of a date of the cube are put together into one object."""
+    dem: str | os.PathLike[str] | None = None
+    """Height model that orthorectified the items, whose error is told; None for none."""
     append: bool = False
     """Whether the items are appended to the cube that is there."""
     resampling: Resampling = "cubic"
@@ -164,6 +169,7 @@ def carry_out(
     anchor_bands(request.match, scene_bands(anchor))
     check_nearest(request.match.nearest, items.scenes)
     place = _place_of_cube(request, items)
+    dem = None if request.dem is None else check_dem(request.dem, request.match.model, items.scenes, anchor)
     box = items.output_lattice(request.lattice)
     settings = DeliverySettings(
         output=str(resolved(request.output)),
@@ -198,7 +204,7 @@ def carry_out(
             references=items.references,
             overwrite=request.overwrite,
             progress=request.progress,
-            also=(*items.also, *((INDEX,) if request.vrt else ())),
+            also=(*items.also, *((INDEX,) if request.vrt else ()), *((HEIGHT_ERROR,) if dem else ())),
         )
         result = kind(
             output=str(request.output),
@@ -209,6 +215,8 @@ def carry_out(
             notes=(*items.notes, *done.notes),
             **scene_metadata(items.scenes),
         )
+        if request.match.model == "terrain":
+            result = with_heights(result, items.scenes, None if request.dry_run else dem)
         if request.dry_run:
             return result
         result = (finish or with_table)(result)

@@ -332,6 +332,7 @@ def run_scenes(
     lattice: OutputLattice = "items",
     cog: bool = False,
     vrt: bool = False,
+    dem: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
     check: bool = False,
     dry_run: bool = False,
@@ -375,6 +376,10 @@ def run_scenes(
         As in `to_geotiffs`.
     vrt : bool
         Whether rasters are described where they lie, as `to_vrt` does, and neither copied nor moved.
+    dem : path-like, optional
+        The height model that orthorectified the scenes, of any CRS and pixel size. With ``model="terrain"`` and angles
+        of view that metadata tell, ``height_error.tif`` is written: by how much the ground lies higher than the model,
+        but for a plane, its sigma, and the model with the error added, in metres; see `coregstack.height_error`.
     check : bool
         Whether items that an earlier run has done count as done only if all that they were made from, and all
         that was written, has the digests that were noted; what has none is done again. Else size, time and,
@@ -422,7 +427,7 @@ def run_scenes(
     )
     request = RunRequest(
         match=settings, output=given_place(output, "output"), zarr=zarr, resampling=resampling, lattice=lattice,
-        cog=cog, vrt=vrt, overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
+        cog=cog, vrt=vrt, dem=dem, overwrite=overwrite, check=check, dry_run=dry_run, progress=progress,
     )  # fmt: skip
     found = find_scenes(
         paths,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from coregstack.errors import InvalidRequest, OutputConflict
 from coregstack.export.files import STATE
+from coregstack.export.heights import HEIGHT_ERROR
 from coregstack.export.index import INDEX
 from coregstack.export.notes import delivered, note_delivered
 from coregstack.export.plan import REPORT, TABLE, Asset, ItemPlan
@@ -18,6 +19,7 @@ _NEEDED = {
     REPORT: "the report of the run",
     "manifest.json": "the manifest",
     INDEX: "the tile index",
+    HEIGHT_ERROR: "the error of the height model",
     FOLDER: "the folder of the STAC collection",
     f"{FOLDER}/collection.json": "the STAC collection",
     STATE: "the folder of the run's notes",

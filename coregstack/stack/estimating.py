@@ -32,6 +32,7 @@ from coregstack.network.matches import PairMatch
 from coregstack.pixels.scene import PlacedScene
 from coregstack.stack.anchor import AUTO, best_item
 from coregstack.stack.conform import Stack, conform, item_times
+from coregstack.stack.heights import ANGLES
 from coregstack.stack.lookup import find_anchor
 from coregstack.stack.masks import Mask, stable_ground, usable_pixels
 from coregstack.stack.measured import with_displacement, with_lattice
@@ -277,7 +278,7 @@ def _quality(stack: Stack, found: da.Array, options: MatchOptions) -> xr.Dataset
         if field.only in wanted
     }
     coords: dict[str, Any] = {"id": ("time", np.array(stack.ids, object))}
-    for name in ("time", "source"):
+    for name in ("time", "source", *ANGLES):
         if name in stack.array.coords:
             coords[name] = stack.array.coords[name].variable
     facts = {
