@@ -300,6 +300,14 @@ class QualityAccessor(_Aligning[xr.Dataset]):
         """Write a report of this quality; see `coregstack.report`."""
         return report(self._stack, path)
 
+    def __repr__(self) -> str:
+        if "status" not in self._stack:
+            return "<coregstack on a Dataset of bands>\n  align(anchor), estimate(anchor), apply(quality)"
+        return (
+            f"<coregstack on the quality of {self._stack.sizes['time']} items>\n  to_dataframe(), report(path)\n"
+            "  plot.shifts(), plot.scores(), plot.residuals(), plot.field(id)"
+        )
+
     def _repr_html_(self) -> str | None:
         if "status" not in self._stack:
             return None

@@ -417,7 +417,9 @@ def _moments(table: pd.DataFrame) -> tuple[NDArray[Any], str]:
         and pd.api.types.is_datetime64_any_dtype(table["time"])
         and table["time"].notna().any()
     ):
-        return table["time"].to_numpy("datetime64[ns]"), "time (UTC)"
+        undated = int(table["time"].isna().sum())
+        label = f"time (UTC); {undated} without a time: not shown" if undated else "time (UTC)"
+        return table["time"].to_numpy("datetime64[ns]"), label
     return np.arange(1, len(table) + 1), "item"
 
 

@@ -92,7 +92,8 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
     if not isinstance(stack, xr.DataArray):
         raise InvalidStack(
             f"A stack is an xarray.DataArray, but a {type(stack).__name__} was given. An array becomes one by "
-            "xr.DataArray(array, dims=('time', 'band', 'y', 'x')), without 'band' if it has three dims."
+            "xr.DataArray(array, dims=('time', 'band', 'y', 'x')), without 'band' if it has three dims; "
+            "files are opened by coregstack.open_scenes."
         )
     array = with_known_dims(stack)
     if "band" not in array.dims:
@@ -102,7 +103,7 @@ def conform(stack: xr.DataArray | xr.Dataset, ids: Sequence[str] | None = None) 
     if set(array.dims) != set(DIMS):
         raise InvalidStack(
             f"A stack has dims (time, band, y, x) or (time, y, x), but these were given: {stack.dims}. "
-            "Rename or select until they fit."
+            "Rename or select until they fit; one date alone becomes a stack by .expand_dims('time')."
         )
     if array.dtype.kind not in "iuf" or (array.dtype.kind == "f" and array.dtype.itemsize not in (4, 8)):
         raise InvalidStack(

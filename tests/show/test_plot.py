@@ -68,6 +68,19 @@ def test_quality_plots_itself_without_times_too(stack: xr.DataArray, axes: Any) 
     assert quality.coreg.plot.shifts(ax=axes).get_xlabel() == "item"
 
 
+def test_items_without_a_time_are_counted_where_they_are_not_shown(axes: Any) -> None:
+    table = made_table(6, 30)
+    table.loc[table.index[:2], "time"] = pd.NaT
+    for draw in (plot.shifts, plot.scores):
+        assert "2 without a time: not shown" in draw(table, ax=axes).get_xlabel()
+
+
+def test_an_accessor_says_what_can_be_done(stack: xr.DataArray) -> None:
+    quality = estimate(stack, anchor=0)
+    assert "the quality of" in repr(quality.coreg)
+    assert "align(anchor)" in repr(stack.to_dataset("band").coreg)
+
+
 def test_failed_items_are_marked(axes: Any) -> None:
     table = pd.DataFrame(
         {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -405,16 +406,36 @@ def test_page_is_never_wider_than_the_window(page: Any, width: int) -> None:
         page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
+def rewritten(
+    result: RunResult, folder: Path, change: Callable[[int, dict[str, str]], dict[str, str]]
+) -> Path:
+    """A folder with the table of a run alone, each row changed."""
+    with open(Path(result.output, TABLE), encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    with open(folder / TABLE, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | change(k, row) for k, row in enumerate(rows))
+    return folder
+
+
 @pytest.fixture
 def long_names(result: RunResult, tmp_path: Path) -> Path:
     """A run whose items are named as files of orders are."""
-    with open(Path(result.output, TABLE), encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    with open(tmp_path / TABLE, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(row | {"item": f"{row['item']}_3B_AnalyticMS_SR_8b_harmonized_clip"} for row in rows)
-    return tmp_path
+    ending = "_3B_AnalyticMS_SR_8b_harmonized_clip"
+    return rewritten(result, tmp_path, lambda _, row: {"item": row["item"] + ending})
+
+
+def test_items_without_a_time_are_counted_where_they_are_not_shown(
+    browser: Any, result: RunResult, tmp_path: Path
+) -> None:
+    page = opened(
+        browser,
+        report(rewritten(result, tmp_path, lambda k, _: {"item": f"field {k}", "time": ""} if k < 2 else {})),
+    )
+    for chart in ("chart-shift", "chart-score"):
+        assert "2 without a time: not shown here" in texts(page, f"#{chart} text")
+    no_errors(page)
 
 
 @pytest.mark.parametrize("width", [390, 1280])

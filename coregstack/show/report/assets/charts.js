@@ -54,7 +54,9 @@ function timeAxis(shown, width) {
   const at = (value) => ROOM.left + (value - low) / (high - low) * (width - ROOM.left - ROOM.right);
   const count = Math.max(2, Math.floor((width - ROOM.left) / 62));
   const ticks = timed ? dateTicks(low, high, count) : nice(low, high, count).ticks.filter(Number.isInteger).map((t) => [t, String(t)]);
-  return { at, ticks };
+  const undated = shown.filter((item) => !known(moment(item))).length;
+  const label = undated ? `${undated} without a time: not shown here` : undefined;
+  return { at, ticks, label };
 }
 
 function frame(width, height, top, bottom, vertical, xTicks, yLabel, xLabel) {
@@ -128,7 +130,7 @@ function drawShifts(shown) {
     const [low, high] = padded([0, ...found.flatMap((item) => [item[name] - (item[spread] || 0), item[name] + (item[spread] || 0)])], .05);
     // +y is down, as in the picture of the scene
     const vertical = k ? scale(low, high, top, bottom - 6) : scale(low, high, bottom - 6, top);
-    root.append(frame(width, HEIGHT, top, bottom, vertical, time.ticks.map(([t, text]) => [time.at(t), k ? text : null]), label));
+    root.append(frame(width, HEIGHT, top, bottom, vertical, time.ticks.map(([t, text]) => [time.at(t), k ? text : null]), label, k ? time.label : undefined));
     root.append(svg("line", { class: "zero", x1: ROOM.left, x2: width - ROOM.right, y1: vertical.at(0), y2: vertical.at(0) }));
     for (const item of found) {
       if (!known(moment(item))) continue;
@@ -149,7 +151,7 @@ function drawScores(shown) {
   const scored = shown.filter((item) => known(item.before) && known(moment(item)));
   const [low, high] = padded(scored.flatMap((item) => [item.before, known(item.after) ? item.after : item.before]), .02);
   const vertical = scale(Math.max(low, -.02), Math.min(high, 1.02), bottom, ROOM.top);
-  root.append(frame(width, HEIGHT, ROOM.top, bottom, vertical, time.ticks.map(([t, text]) => [time.at(t), text]), "score, 0 to 1"));
+  root.append(frame(width, HEIGHT, ROOM.top, bottom, vertical, time.ticks.map(([t, text]) => [time.at(t), text]), "score, 0 to 1", time.label));
   for (const item of scored) {
     const x = time.at(moment(item));
     if (known(item.after)) {
@@ -169,7 +171,7 @@ function drawResiduals(shown) {
     .map((item) => (known(item.residual) ? item : { ...item, residual: 0 }));
   const [, high] = padded([.01, ...told.flatMap((item) => [item.residual, oneShiftLeaves(item) || 0])]);
   const vertical = scale(0, high, bottom, ROOM.top);
-  root.append(frame(width, HEIGHT, ROOM.top, bottom, vertical, time.ticks.map(([t, text]) => [time.at(t), text]), "left [px]"));
+  root.append(frame(width, HEIGHT, ROOM.top, bottom, vertical, time.ticks.map(([t, text]) => [time.at(t), text]), "left [px]", time.label));
   for (const item of told) {
     const x = time.at(moment(item)), alone = oneShiftLeaves(item), y = vertical.at(item.residual);
     if (known(alone)) {
