@@ -74,7 +74,8 @@ def resolved(path: Path) -> Path:
     '/output'
     """
     try:
-        found = path.resolve()
+        # not by Path.resolve, which looks for links that go round itself, and so at the path once more
+        found = Path(os.path.realpath(path))
         with suppress(FileNotFoundError, NotADirectoryError):
             found.stat()  # tells of names that are too long, and of links that go round
     except (OSError, RuntimeError, ValueError) as error:
@@ -108,7 +109,8 @@ def inside(root: str | os.PathLike[str], *parts: str) -> Path:
     """
     path = Path(root, *parts)
     folder = resolved(path.parent)
-    if not folder.is_relative_to(resolved(Path(root))):
+    top = Path(root)
+    if path.parent != top and not folder.is_relative_to(resolved(top)):
         raise UnsafePath(
             f"{str(path)!r} would be written to {str(folder)!r}, where a link in the output folder leads. Remove the "
             "link, or choose another output folder."
