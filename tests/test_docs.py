@@ -78,6 +78,17 @@ def _without_numbers(text: str) -> str:
     return re.sub(r"\d+(\.\d+)?", "#", text)
 
 
+def test_the_page_on_quality_names_every_benchmark() -> None:
+    page = (DOCS / "good.md").read_text("utf-8")
+    scripts = [path for path in (ROOT / "benchmarks").glob("*.py") if "__main__" in path.read_text("utf-8")]
+    # those of AROSICS are run by other benchmarks, in its own environment
+    missing = {
+        path.name for path in scripts if path.name not in page and not path.name.startswith("arosics_")
+    }
+    assert scripts
+    assert missing == set()
+
+
 def test_the_reference_holds_every_public_function() -> None:
     text = (DOCS / "reference" / "python.md").read_text("utf-8")
     listed = set(re.findall(r"^::: coregstack\.(\w+)$", text, re.MULTILINE))
