@@ -36,6 +36,8 @@ _MINOR = 0.1
 """Blocks of the rarer contrast that have less of the weight than this are chance."""
 _OPPOSED = 3.0
 """Standard deviations by which blocks of either contrast must differ to count as different."""
+_FILLED = 1.2
+"""Sigma of a fit among gaps is larger by this than its windows say: what was filled in errs alike in all of them."""
 _REMAINDER = 0.1
 """Part of what was taken off a fit among gaps that may be left of it."""
 
@@ -133,7 +135,7 @@ def between(
     lag = first.lag + share * (second.lag - first.lag)
     moved = lag - first.lag
     scale = [np.sqrt(np.diag(one.covariance)) for one in (first, second)]
-    wider = ((1 - share) * scale[0] + share * scale[1]) / np.maximum(scale[0], 1e-12)
+    wider = _FILLED * ((1 - share) * scale[0] + share * scale[1]) / np.maximum(scale[0], 1e-12)
     return replace(
         first,
         lag=lag,

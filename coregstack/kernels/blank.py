@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_erosion
 
 from coregstack.model import PixelSource
 
@@ -17,6 +18,12 @@ _ROWS, _AT_ONCE = 128, 8
 """Rows that tell whether one value fills a part of a band, and how many of them lie side by side."""
 _FILLED = 0.01
 """Part of the pixels that one value has to fill."""
+_SURROUNDED = 0.05
+"""Part of the usable pixels whose neighbours are all usable, below which gaps run through all of a scene."""
+_APART_WORDS = (
+    "its usable pixels lie apart, with gaps between neighbours "
+    "(as where an image of larger pixels was put on a finer lattice without filling it)"
+)
 _LEAST = 400
 """Pairs of pixels without which nothing is said."""
 
@@ -60,11 +67,35 @@ def why_blank(source: PixelSource, name: str) -> str:
         only = f"one value ({values_of[0]})" if len(values_of) == 1 else "the value of its band alone"
         return start + f"it is flat, every usable pixel of every band has {only}"
     if beside < 0.1 * seen:
-        return start + (
-            "its usable pixels lie apart, with gaps between neighbours "
-            "(as where an image of larger pixels was put on a finer lattice without filling it)"
-        )
+        return start + _APART_WORDS
     return start + "too few of its usable pixels lie side by side, or they hardly differ"
+
+
+def why_gaps(source: PixelSource, band: int, name: str) -> str:
+    """What is wrong with a scene whose gaps hardly leave a pixel with all its neighbours; empty for others.
+
+    Parameters
+    ----------
+    source
+        The scene.
+    band
+        Match band.
+    name
+        What it is called.
+
+    Examples
+    --------
+    >>> from coregstack.kernels.sources import ArraySource
+    >>> every_other = np.arange(90) % 2 * np.ones((90, 1)) > 0
+    >>> why_gaps(ArraySource(values=np.ones((1, 90, 90)), usable=every_other), 0, "item").partition(",")[0]
+    "the item's usable pixels lie apart"
+    """
+    height, width = source.shape
+    top = max(0, (height - _STRIP) // 2)
+    _, usable = source.read(band, slice(top, min(top + _STRIP, height)), slice(0, width))
+    seen = int(np.count_nonzero(usable))
+    whole = int(np.count_nonzero(binary_erosion(usable, np.ones((3, 3), bool), border_value=1)))
+    return f"the {name}'s {_APART_WORDS.removeprefix('its ')}" if seen and whole < _SURROUNDED * seen else ""
 
 
 def is_flat(source: PixelSource, band: int) -> bool:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.agreement import Fit, Joint, away, between, fit, join
+from coregstack.kernels.blank import why_gaps
 from coregstack.kernels.coarse import Found, Refusal, Search
 from coregstack.kernels.kept import Kept
 from coregstack.kernels.overview import PreparedAnchor, factor_for
@@ -243,7 +244,7 @@ def _matched(searched: Search, bands: Sequence[int]) -> _Match:
     if not fits:
         raise Refusal("too few windows: where the overviews match, the pixels are not usable in both")
     joint = join(fits, {one.band: one.kin for one in found})
-    _check(found, fits, joint)
+    _check(searched, found, fits, joint)
     return _Match(found=tuple(found), fits=fits, joint=joint, ties=stacked(ties))
 
 
@@ -444,13 +445,18 @@ def stacked(parts: Sequence[TiePoints]) -> TiePoints:
     return TiePoints(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 
 
-def _check(found: Sequence[Found], fits: Mapping[int, Fit], joint: Joint) -> None:
+def _check(searched: Search, found: Sequence[Found], fits: Mapping[int, Fit], joint: Joint) -> None:
     """Refuse a shift that the evidence does not carry."""
-    best = max(fits.values(), key=lambda f: f.blocks)
+    band, best = max(fits.items(), key=lambda one: one[1].blocks)
     agree = np.count_nonzero(best.weight)
     if best.blocks < _LEAST_BLOCKS or agree < 2:
+        why = [
+            why_gaps(source, band, name)
+            for name, source in (("anchor", searched.anchor.source), ("item", searched.item))
+        ]
         raise Refusal(
             f"too few windows: {agree} with {best.blocks} textured patches match, 2 and 10 are needed"
+            + "".join(f"; {words}" for words in why if words)
         )
     if best.lead < _LEAD:
         raise Refusal(

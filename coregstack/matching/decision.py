@@ -103,6 +103,8 @@ def decide(
     improvement = None if after is None or scores.before is None else after - scores.before
     unapplied = status in (Status.ALREADY_ALIGNED, Status.NO_IMPROVEMENT)
     residual = estimate.residual
+    if scores.before is None and status is Status.FAILED and _significant(estimate):
+        words += " decide='evidence' applies it."
     if unapplied and estimate.shift is not None:
         residual = _length(estimate)
         if settings.decide == "score" and residual > WORTH_TELLING and _significant(estimate):
@@ -226,7 +228,10 @@ def _by_score(estimate: DisplacementEstimate, scores: Scores, settings: MatchSet
     if estimate.shift is None:
         return Status.FAILED, "" if estimate.details else "No shift could be found."
     if before is None or after is None:
-        words = "Too few pixels are valid and clear in both to score the shift: it is not applied."
+        words = (
+            "Too few pixels are valid and clear in both to score the shift, for a score needs 7 x 7 side by side: "
+            "it is not applied."
+        )
         return Status.FAILED, words
     what = "shift" if estimate.displacement is None else "displacement"
     if after - before >= settings.min_improvement:
