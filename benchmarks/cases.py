@@ -266,13 +266,14 @@ def zero(count: int) -> Iterator[Pair]:
 def large(count: int) -> Iterator[Pair]:
     """Shifts of up to 100 px, none beyond a quarter of the scene; every other one under 30 % cloud."""
     for number, (path, band) in enumerate(FINE):
+        # thirds of a pixel, as in `_on_scenes`
         fine = read(path, band)
-        reach = min(200, int(min(fine.shape) / 5))
+        reach = min(300, int(min(fine.shape) / 5))
         rng = np.random.default_rng([number, 5])
         for k in range(count):
             angle = rng.uniform(0, 2 * np.pi)
             offset = (round(reach * np.sin(angle)), round(reach * np.cos(angle)))
-            anchor, item, truth = cut_pair(fine, 2, offset)
+            anchor, item, truth = cut_pair(fine, 3, offset)
             if k % 2:
                 yield _cloud(0.3, masked=False)(_pair("large, cloud 30 %", anchor, item, truth), rng)
             else:

@@ -24,6 +24,8 @@ _METHOD = 0.0005
 """What the method itself gets wrong when all is well, px."""
 _ALIKE = 0.2
 """Part of the variance between windows that all windows have in common: whole regions change alike."""
+_BY_CHANCE = 2.0
+"""A squared difference between full and half resolution is by noise alone often larger than its mean, by this."""
 _SAMPLING = 0.003
 """What full and half resolution differ by because one is sampled more coarsely, px."""
 _ODD = 0.3
@@ -36,7 +38,7 @@ _MINOR = 0.1
 """Blocks of the rarer contrast that have less of the weight than this are chance."""
 _OPPOSED = 3.0
 """Standard deviations by which blocks of either contrast must differ to count as different."""
-_FILLED = 1.2
+_FILLED = 1.1
 """Sigma of a fit among gaps is larger by this than its windows say: what was filled in errs alike in all of them."""
 _REMAINDER = 0.1
 """Part of what was taken off a fit among gaps that may be left of it."""
@@ -85,14 +87,18 @@ class Fit:
 
         Where light, shadow or growth differ between the dates, all windows err alike and their
         agreement proves nothing. But what is fine and what is coarse in the scene is then seldom moved
-        equally: the difference between full and half resolution, beyond its noise, measures that.
+        equally: the difference between full and half resolution, beyond what noise may well give, measures that.
         """
-        return self.differing + _ALIKE * self.spread
+        return self._differing(_BY_CHANCE) + _ALIKE * self.spread
 
     @property
     def differing(self) -> float:
         """Variance per axis by which full and half resolution differ beyond noise and sampling, px^2."""
-        return max(0.0, (float(self.apart @ self.apart) - self.chance) / 2 - _SAMPLING**2)
+        return self._differing(1.0)
+
+    def _differing(self, times: float) -> float:
+        """The same beyond so many times the noise."""
+        return max(0.0, (float(self.apart @ self.apart) - times * self.chance) / 2 - _SAMPLING**2)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
