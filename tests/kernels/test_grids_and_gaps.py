@@ -205,13 +205,14 @@ def test_reasons_tell_flat_masked_and_interleaved_apart(pair) -> None:
     assert "lie apart" in estimate(pair, (whole, apart)).reason
 
 
-@pytest.mark.parametrize("every", [2, 3])
 @pytest.mark.parametrize("both", [True, False])
-def test_gaps_between_all_neighbours_are_named(pair, every: int, both: bool) -> None:
-    whole, striped = np.ones((SIZE, SIZE), bool), np.zeros((SIZE, SIZE), bool)
-    striped[::every, ::every] = True
-    reason = estimate(pair, (striped if both else whole, striped)).reason
-    assert f"the {'anchor' if both else 'item'}'s usable pixels lie apart, with gaps" in reason
+@pytest.mark.parametrize("down", [1, 2])
+def test_gaps_between_all_neighbours_are_named(pair, down: int, both: bool) -> None:
+    whole, apart = np.ones((SIZE, SIZE), bool), np.zeros((SIZE, SIZE), bool)
+    apart[::down, ::3] = True
+    reason = estimate(pair, (apart if both else whole, apart)).reason
+    assert ("anchor" if both else "item") in reason
+    assert "usable pixels lie apart, with gaps" in reason
 
 
 # --- the score and patterns
