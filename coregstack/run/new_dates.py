@@ -126,7 +126,7 @@ def append(
         max_shift=max_shift,
         threshold=threshold,
         min_improvement=min_improvement,
-        method="direct" if model == "terrain" else method,
+        method=method,
         nearest=nearest,
         model=model,
         decide=decide,
@@ -136,11 +136,6 @@ def append(
     if settings.datum != ANCHOR_DATUM:
         raise InvalidRequest(
             "New dates are put where the dates of the cube lie, in whatever datum it was aligned: leave datum out."
-        )
-    if settings.model == "terrain" and settings.method == "network":
-        raise InvalidRequest(
-            "New dates follow the patterns of a cube from their matches with its anchor: leave method out, or use "
-            "model='field' with method='network'."
         )
     if isinstance(new_scenes, xr.DataArray):
         if ids is not None or times is not None:
@@ -178,6 +173,9 @@ def _append(
     check_resampling(resampling)
     if resampling == "none":
         raise InvalidRequest('A cube has one grid, so resampling="none" cannot be honoured; use "nearest".')
+    if settings.model == "terrain":
+        # the cube knows the relief, so that no other date has to be asked
+        settings = replace(settings, method="direct")
     place = place_of(store, storage_options)
     find_finished(place)
     with claimed(place):
