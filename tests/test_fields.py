@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from coregstack import align, apply, estimate, open_scenes, run_scenes, to_geotiffs
+from coregstack import align, apply, estimate, open_scenes, run_scenes, to_geotiffs, to_zarr
 from coregstack.errors import InvalidRequest
 from coregstack.testing import sample_stack
 
@@ -186,7 +186,7 @@ def test_a_field_of_which_only_the_mean_is_left_is_neither_applied_nor_written(
 
 
 def test_the_field_of_an_aligned_stack_is_shown_without_matching_again(
-    stack: xr.DataArray, quality: xr.Dataset
+    stack: xr.DataArray, quality: xr.Dataset, tmp_path: Path
 ) -> None:
     item = str(stack["id"].values[1])
     aligned = apply(stack, quality)
@@ -194,8 +194,11 @@ def test_the_field_of_an_aligned_stack_is_shown_without_matching_again(
         found = one.coreg.plot.field(item)
         whole = quality.coreg.plot.field(item)
         np.testing.assert_allclose(found[1].images[0].get_array(), whole[1].images[0].get_array(), atol=1e-4)
-    with pytest.raises(InvalidRequest, match="Pass the quality"):
+    to_zarr(aligned, tmp_path / "cube.zarr")
+    with pytest.raises(InvalidRequest, match="Show the quality that moved them, .* or the cube"):
         aligned.compute().coreg.plot.field(item)
+    found = xr.open_zarr(tmp_path / "cube.zarr", decode_coords="all").coreg.plot.field(item)
+    np.testing.assert_allclose(found[1].images[0].get_array(), whole[1].images[0].get_array(), atol=1e-4)
 
 
 def test_a_stack_without_files_is_written_with_its_displacement(stack: xr.DataArray, tmp_path: Path) -> None:

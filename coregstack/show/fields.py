@@ -134,7 +134,8 @@ def field_in_stack(again: Rematch, item_id: str) -> tuple[Displacement, Shift | 
     if item_id in again.stack.ids and again.moved_by_field(again.stack.ids.index(item_id)):
         raise InvalidRequest(
             f"The pixels of {item_id} were moved by what varies over them, and no files tell how they were before. "
-            "Pass the quality that moved them: quality.coreg.plot.field(...)."
+            f"Show the quality that moved them, quality.coreg.plot.field({item_id!r}), or the cube that was written "
+            f"before: xarray.open_zarr(path, decode_coords='all').coreg.plot.field({item_id!r})."
         )
     _, quality = next(qualities(again, [item_id], model="field"))
     if quality.displacement is None:
