@@ -116,7 +116,9 @@ class Normal:
         free = np.isinf(both)
         kept = both > 0
         factor = np.where(free, 1.0, both)[kept]
-        matrix = self.matrix[np.ix_(kept, kept)] * factor[:, None] * factor[None]
+        matrix = self.matrix[np.ix_(kept, kept)]
+        matrix *= factor[:, None]
+        matrix *= factor
         size = np.trace(matrix) / len(matrix)
         matrix[np.diag_indices_from(matrix)] += np.where(free[kept], 1e-12 * size, 1.0)
         cholesky = la.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
