@@ -83,7 +83,7 @@ def test_items_that_lie_right_hold_the_position_and_one_that_does_not_is_outvote
     assert found.shift_sigma_x.max() < 0.02
     assert found.attrs["datum"] == "b: 0.1, c: 0.1, d: 0.1, wrong: 0.1"
     for text in found.details.values:
-        assert "what is known of 'b', 'c' and 'd', (-3.0" in text
+        assert "what is known of 'b', 'c' and 'd', x +2.0" in text
         assert "'wrong' contradicts most of them and has no say" in text
     assert found.status.values.tolist()[1:4] == ["already_aligned"] * 3
 
