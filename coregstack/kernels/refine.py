@@ -24,6 +24,7 @@ from coregstack.kernels.gaps import RIM, eroded, pixels_in
 from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.rectangles import rectangles
+from coregstack.kernels.repeated import repeated
 from coregstack.kernels.smoothing import REACH, smooth_taps
 from coregstack.kernels.windows import (
     Box,
@@ -73,6 +74,8 @@ class Windows:
     """Whether narrow gaps were filled in, which holds the fit back towards the whole pixels read at."""
     lined: bool = False
     """Whether stripes, or lines that are dead, were taken out."""
+    repeated: tuple[bool, bool] = (False, False)
+    """Whether rows, and columns, repeat those beside them in either image."""
 
     def every(self, step: int) -> Windows:
         """One window in `step`, side by side in memory: kernels are compiled for one layout only."""
@@ -223,6 +226,8 @@ class _Raw:
     bridged: bool
     dead: bool
     """Whether lines were dead."""
+    repeated: tuple[bool, bool]
+    """Whether rows, and columns, repeat those beside them in either image."""
 
     @classmethod
     def of(
@@ -237,22 +242,25 @@ class _Raw:
         parts = parts_for(boxes)
         wide = [grown(box, REACH) for box in boxes]
         first, own = _grounds(anchor, band, wide)
-        second, usable = read_stack(item, band, [moved(box, lag) for box in wide])
-        usable &= own
+        second, theirs = read_stack(item, band, [moved(box, lag) for box in wide])
+        usable = theirs & own
         some = np.flatnonzero(pixels_in(usable) >= BLOCK * BLOCK)
         if some.size == 0:
             return None
-        first, second, usable = first[some], second[some], usable[some]
+        first, second, usable, theirs = first[some], second[some], usable[some], theirs[some]
         known = _all_known(anchor, band, [wide[k] for k in some], usable)
         seen = np.count_nonzero(usable)
         odd = [k for k, one in enumerate(known) if one is None]
         if odd:
-            mask = usable[odd]
+            mask = own[some][odd]
             drop_dead_lines(first[odd], mask)
-            usable[odd] = mask
+            usable[odd] &= mask
         before = pixels_in(usable)
-        drop_dead_lines(second, usable)
+        # a line is judged by its neighbours, which may be dead in the other scene
+        drop_dead_lines(second, theirs)
+        usable &= theirs
         dead = bool(np.count_nonzero(usable) < (1 - _DEAD) * seen)
+        rows, columns = (repeated(first, usable) | repeated(second, usable)).tolist()
         solid, clear, bridged = bridge(first, second, usable)
         # lines that are dead in the item, or gaps that were filled, change the anchor's side as well
         same = [pixels_in(mask) == before for mask in (usable, solid)]
@@ -262,7 +270,7 @@ class _Raw:
             centres=np.array([centre(part) for part in pieces], np.float64),
             heard=np.array([part not in deaf for part in pieces]),
             first=first, second=second, solid=solid, clear=clear, parts=parts, bridged=bridged,
-            dead=dead,
+            dead=dead, repeated=(rows, columns),
         )  # fmt: skip
 
     def full(self) -> tuple[Windows, tuple[bool, bool]]:
@@ -305,6 +313,7 @@ class _Raw:
         return Windows(
             centres=self.centres, heard=self.heard, anchor=images[0], item=images[1], usable=clear, margin=margin,
             parts=self.parts, bridged=self.bridged, lined=self.dead or any(stripes),
+            repeated=self.repeated,
         )  # fmt: skip
 
 

@@ -48,6 +48,10 @@ _DRAWN = 0.3
 """Largest pull of what stays on the pixel grid, px, with which it does."""
 _LEAD = 4.0
 """Standard deviations by which a match must be better than a few pixels away from it."""
+_INTERLEAVED = 0.02
+"""What is left of the pull of dead lines that lie close together, once they are taken out and filled in, px."""
+_REPEATED = 0.05
+"""How far scenes whose lines repeat, resampled by nearest neighbour, were found off, px, 1 sigma."""
 _LEAST_BLOCKS = 10
 _SAMPLE = 2
 """One window in so many is asked for what stays on the pixel grid."""
@@ -293,8 +297,10 @@ def _fit_band(searched: Search, found: Found) -> tuple[Windows, Fit] | None:
     """Windows of a band and what they say; read on both sides of the lag where gaps hold the fit back."""
     near = Lag.of(*found.lag)
     first = _fit_at(searched.anchor, searched.item, found, near)
-    if first is None or not first[0].bridged:
-        return first
+    if first is None:
+        return None
+    if not first[0].bridged:
+        return first[0], widened(first[1], first[0])
     lag = first[1].lag
     read = np.array([near.whole_y, near.whole_x], np.float64)
     beyond = read + np.copysign(1.0, lag - read)
@@ -305,7 +311,16 @@ def _fit_band(searched: Search, found: Found) -> tuple[Windows, Fit] | None:
         rest_x=float(lag[1] - beyond[1]),
     )
     second = _fit_at(searched.anchor, searched.item, found, far)
-    return first if second is None else (first[0], between(first[1], second[1], read, beyond))
+    fitted = first[1] if second is None else between(first[1], second[1], read, beyond)
+    if first[0].lined:
+        fitted = replace(fitted, covariance=fitted.covariance + _INTERLEAVED**2 * np.eye(2))
+    return first[0], widened(fitted, first[0])
+
+
+def widened(fitted: Fit, windows: Windows) -> Fit:
+    """A fit less sure by what lines that repeat leave unknown."""
+    unknown = np.square(_REPEATED * np.array(windows.repeated, np.float64))
+    return replace(fitted, covariance=fitted.covariance + np.diag(unknown)) if unknown.any() else fitted
 
 
 def _fit_at(anchor: PreparedAnchor, item: PixelSource, one: Found, lag: Lag) -> tuple[Windows, Fit] | None:

@@ -29,6 +29,7 @@ from coregstack.kernels.shift import (
     shift_limit,
     stacked,
     tie_points,
+    widened,
 )
 from coregstack.kernels.unheld import blocky
 from coregstack.kernels.windows import Box, Lag, cells, centre, overlap, read_pair, spread
@@ -315,6 +316,7 @@ def _fit_at(
         compressed = blocky(some.anchor, some.item)
         held, _ = held_back(some, read, at, item.origin, compressed=compressed)
         patterned = compressed or lined or bool(held.any())
+        found = widened(found, some)
     centres = np.array([centre(box) for box in boxes], np.float64)
     return centres, replace(found, lag=at, local=found.local + read, pull=held, patterned=patterned)
 

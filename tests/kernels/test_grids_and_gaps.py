@@ -124,6 +124,40 @@ def test_dead_columns_and_rows_do_not_pull(pair, value: float) -> None:
     assert off(estimate((images[0], images[1]))) < 0.01
 
 
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("every", [4, 5])
+@pytest.mark.parametrize("value", [0.0, 30.0])
+def test_lines_that_are_dead_all_over_both_scenes_do_not_pull(
+    fine, every: int, axis: int, value: float
+) -> None:
+    images = []
+    for top, left in ((8, 8), (14, 4)):
+        image = cut(fine, top, left)
+        (image if axis == 0 else image.T)[1::every] = value
+        images.append(image)
+    found = estimate((images[0], images[1]))
+    assert found.shift is not None, found.reason
+    assert found.sigma is not None
+    error = np.subtract(found.shift, (1.5, -1.0))
+    assert np.abs(error).max() < 0.1
+    assert np.abs(np.divide(error, found.sigma)).max() < 3
+
+
+@pytest.mark.parametrize("ratio", [0.95, 0.9, 0.8, 0.67])
+@pytest.mark.parametrize("down", [0, 1])
+def test_sigma_knows_of_lines_that_repeat(fine, ratio: float, down: int) -> None:
+    lines = np.floor((np.arange(SIZE) + 0.5) * ratio).astype(int)
+    columns = lines if down else np.arange(SIZE)
+    images = [cut(fine, top, left)[np.ix_(lines, columns)] for top, left in ((8, 8), (14, 4))]
+    found = estimate((images[0], images[1]))
+    assert found.shift is not None, found.reason
+    assert found.sigma is not None
+    assert found.sigma.y > 0.04
+    assert (found.sigma.x > 0.04) or not down
+    error = np.subtract(found.shift, (1.5 / ratio, -1 / (ratio if down else 1)))
+    assert np.abs(np.divide(error, found.sigma)).max() < 3
+
+
 def patterns(kind: str) -> NDArray[np.float32]:
     """What stays on the pixel grid, deviation 1."""
     rng = np.random.default_rng(5)
