@@ -3,33 +3,17 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
-from functools import cache, partial
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import dask.array as da
 import numpy as np
-from dask.base import tokenize
 from odc.geo.geobox import GeoBox
 
-from coregstack.errors import InvalidRequest, InvalidStack, OutputConflict
-from coregstack.export import claim
-from coregstack.export.contents import file_digest, sample_digest
 from coregstack.export.deliver import deliver_item, log_report
 from coregstack.export.earlier import Earlier, all_earlier, left_behind, words_of_again, words_of_left
-from coregstack.export.files import (
-    WriteError,
-    check_lasting,
-    is_half_written,
-    resolved,
-)
-from coregstack.export.lock import locked
-from coregstack.export.plan import Asset, Content, DeliverySettings, ItemPlan, ItemReport
+from coregstack.export.plan import DeliverySettings, ItemPlan, ItemReport
 from coregstack.geometry.unlike import output_lattice
 from coregstack.graph.blocks import object_array
 from coregstack.graph.datum import in_datum_records
@@ -38,26 +22,18 @@ from coregstack.graph.network import Items, scene_network
 from coregstack.graph.sketches import network_frame, network_lattice, network_place
 from coregstack.graph.terrain import terrain_records
 from coregstack.graph.written import deliveries, scene_deliveries
-from coregstack.matching.bands import anchor_bands, pair_bands
+from coregstack.matching.bands import anchor_bands
 from coregstack.matching.choices import ANCHOR_DATUM
 from coregstack.matching.decision import ANCHOR_QUALITY, WORTH_TELLING, failure, stays_unapplied
-from coregstack.matching.estimators import OWN, estimator_identity
 from coregstack.matching.items import SceneItem
-from coregstack.matching.options import MatchOptions, MatchSettings
-from coregstack.matching.told import Frames
-from coregstack.model import ItemQuality
+from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import PlacedScene, Scene
-from coregstack.products.plans import planned
+from coregstack.run.groups import Group, grouped
 from coregstack.run.memory import scene_bytes
-from coregstack.run.places import check_apart, check_no_store
 from coregstack.run.scheduler import Progress, Undone, compute_items
 from coregstack.run.targets import begin, check_targets
 from coregstack.stack.opening import Unusable
 from coregstack.stack.placing import scene_bands, unplaceable, with_match_bands
-from coregstack.untrusted.addresses import Address
-from coregstack.untrusted.folders import walked
-
-_THREADS = 8
 
 log = logging.getLogger(__name__)
 
@@ -125,9 +101,7 @@ def run_items(
             reason = unplaceable(scenes[plan.id], anchor, apart=network, lattice=settings.anchor)
             if reason is not None:
                 known[plan.id] = failure(reason)
-    groups, refused = _grouped(
-        [p for p in plans if p.id not in known], scenes, anchor, settings.anchor, match
-    )
+    groups, refused = grouped([p for p in plans if p.id not in known], scenes, anchor, settings.anchor, match)
     known |= refused
     parts, order = [], []
     joint = (
@@ -231,120 +205,15 @@ def _undone(plans: Sequence[ItemPlan], settings: DeliverySettings) -> Undone:
     return deliver
 
 
-def scene_plans(scenes: Sequence[Scene]) -> list[ItemPlan]:
-    """Plans of scenes by their images alone, named by ids; of bands in several files each by its own name."""
-    names = Counter(Path(part.path).name for scene in scenes for part in scene.image.parts)
-    plans = []
-    for scene in scenes:
-        if not scene.image.parts:
-            plans.append(file_plan(scene.id, scene.image.path))
-            continue
-        assets = []
-        for part in scene.image.parts:
-            own = Path(part.path).name
-            name = own if names[own] == 1 else f"{scene.id}_{own}"
-            assets.append(planned(part.path, "", name, Content.IMAGE, nodata=scene.nodata))
-        plans.append(ItemPlan(id=scene.id, assets=tuple(assets)))
-    return plans
-
-
-def file_plan(item_id: str, path: str) -> ItemPlan:
-    """Plan of an item that has one image file, named by the item's id."""
-    place = path if isinstance(path, Address) else os.path.abspath(path)
-    extension = os.path.splitext(path)[1]
-    moved = extension if extension.lower() in (".tif", ".tiff") else ".tif"
-    asset = Asset(
-        source=place,
-        folder="",
-        name=f"{item_id}{extension}",
-        coreg_name=f"{item_id}_coreg{moved}",
-        anchor_name=f"{item_id}_anchor{extension}",
-        content=Content.IMAGE,
-    )
-    return ItemPlan(id=item_id, assets=(asset,))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Group:
-    """Items that are matched with the anchor in the same of its bands, and in pixels of the same size."""
-
-    plans: tuple[ItemPlan, ...]
-    """The items."""
-    bands: tuple[tuple[int, ...], ...]
-    """Positions of each item's match bands among its bands."""
-    anchor: tuple[int, ...]
-    """Positions of the match bands among the anchor's bands."""
-    options: MatchOptions
-    """How they are matched; its bands are counted among these."""
-    frame: GeoBox
-    """Lattice on which they are matched, as a box that covers the anchor."""
-
-    def only(self, places: Sequence[int]) -> _Group:
-        """The same with some of the items."""
-        return replace(
-            self, plans=tuple(self.plans[k] for k in places), bands=tuple(self.bands[k] for k in places)
-        )
-
-
-_Way = tuple[tuple[int, ...], MatchOptions, GeoBox]
-"""The anchor's match bands, how items are matched with them, and on which lattice."""
-
-
-def _grouped(
-    plans: Sequence[ItemPlan],
-    scenes: Mapping[str, Scene],
-    anchor: Scene,
-    output: GeoBox,
-    match: MatchSettings,
-) -> tuple[list[_Group], dict[str, ItemQuality]]:
-    """Items by the bands and the pixel size that each is matched in, and the failure of those that have no band.
-
-    No item is so matched in fewer bands, or in larger pixels, because another has such; the anchor goes with most of
-    those that are matched in the pixels of the output. In a network all are matched in these, or in larger ones of an
-    anchor from outside.
-    """
-    found: dict[_Way, list[tuple[ItemPlan, tuple[int, ...]]]] = defaultdict(list)
-    own = anchor.image.box
-    refused = {}
-    # scenes of one product have the same bands
-    paired = cache(partial(pair_bands, match, scene_bands(anchor)))
-    for plan in plans:
-        if plan.id == anchor.id:
-            continue
-        try:
-            pairs = paired(scene_bands(scenes[plan.id]))
-        except (InvalidRequest, InvalidStack) as error:
-            refused[plan.id] = failure(str(error))
-            continue
-        met = Frames.of(own, output, output if match.method == "network" else scenes[plan.id].image.box)
-        found[pairs.anchor, pairs.options.told_in(met.ratio), met.matched].append((plan, pairs.item))
-    if anchor.id in scenes:
-        fitting = [way for way in found if way[2] == own]
-        alone = anchor_bands(match, scene_bands(anchor))
-        way = max(fitting, key=lambda way: len(found[way]), default=(alone.anchor, alone.options, own))
-        found[way] += [(plan, way[0]) for plan in plans if plan.id == anchor.id]
-    groups = [
-        _Group(
-            plans=tuple(plan for plan, _ in group),
-            bands=tuple(item for _, item in group),
-            anchor=bands,
-            options=options,
-            frame=frame,
-        )
-        for (bands, options, frame), group in found.items()
-    ]
-    return groups, refused
-
-
 def _matched(
-    group: _Group, scenes: Mapping[str, Scene], anchor: Scene, settings: DeliverySettings
+    group: Group, scenes: Mapping[str, Scene], anchor: Scene, settings: DeliverySettings
 ) -> da.Array:
     placed, own, position = _placed(group, scenes, anchor)
     first = reference(SceneItem(scene=own), group.options)
     return scene_deliveries(group.plans, placed, position, first, group.options, settings)
 
 
-def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene, output: GeoBox) -> da.Array:
+def _network(group: Group, scenes: Mapping[str, Scene], anchor: Scene, output: GeoBox) -> da.Array:
     """Records of the scenes of a group, from all of them together, the anchor among them or behind them."""
     able = [(scenes[plan.id], bands) for plan, bands in zip(group.plans, group.bands, strict=True)]
     if all(scene.id != anchor.id for scene, _ in able):
@@ -370,7 +239,7 @@ def _network(group: _Group, scenes: Mapping[str, Scene], anchor: Scene, output: 
 
 
 def _joint(
-    groups: Sequence[_Group],
+    groups: Sequence[Group],
     scenes: Mapping[str, Scene],
     anchor: Scene,
     output: GeoBox,
@@ -400,7 +269,7 @@ def _joint(
     return [moved[end - size : end] for size, end in zip(sizes, ends, strict=True)]
 
 
-def _alone(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
+def _alone(group: Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
     """Records of the scenes of a group, each matched with the anchor."""
     items, first, position = _placed(group, scenes, anchor)
     prepared = reference(SceneItem(scene=first), group.options)
@@ -418,7 +287,7 @@ def _against(
     told = output_lattice(image.image.box, [output])
     reasons = {plan.id: unplaceable(scenes[plan.id], image, lattice=told) for plan in plans}
     unmatched = {name: failure(reason) for name, reason in reasons.items() if reason is not None}
-    groups, refused = _grouped([p for p in plans if p.id not in unmatched], scenes, image, told, match)
+    groups, refused = grouped([p for p in plans if p.id not in unmatched], scenes, image, told, match)
     unmatched |= refused
     found = [_alone(group, scenes, image) for group in groups]
     order = [plan.id for group in groups for plan in group.plans] + list(unmatched)
@@ -428,7 +297,7 @@ def _against(
     return ordered
 
 
-def _terrain(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
+def _terrain(group: Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Array:
     """Records of the scenes of a group, from the patterns that they have in common."""
     group.options.check_told()
     items, first, position = _placed(group, scenes, anchor)
@@ -439,7 +308,7 @@ def _terrain(group: _Group, scenes: Mapping[str, Scene], anchor: Scene) -> da.Ar
 
 
 def _placed(
-    group: _Group, scenes: Mapping[str, Scene], anchor: Scene
+    group: Group, scenes: Mapping[str, Scene], anchor: Scene
 ) -> tuple[list[PlacedScene], PlacedScene, int | None]:
     """The scenes of a group and the anchor in the frame of the match, and its position among them."""
     items = [scenes[plan.id] for plan in group.plans]
@@ -460,100 +329,3 @@ def words_of_unapplied(reports: Sequence[ItemReport], decide: str) -> tuple[str,
         f"{items} not moved because of the score, although a shift of more than {WORTH_TELLING:g} px was found: "
         "--decide evidence (decide='evidence' in Python) applies it.",
     )
-
-
-def run_fingerprint(
-    anchor: Scene,
-    scenes: Sequence[Scene],
-    match: MatchSettings,
-    lattice: GeoBox | None = None,
-    references: Mapping[str, Scene] | None = None,
-) -> tuple[tuple[str, str], ...]:
-    """What all items of a run depend on, by name; where they are adjusted together each depends on all others.
-
-    `lattice` is that of the output, where it does not follow from the anchor alone; `references` are the images that
-    the datum names.
-    """
-    options = {one.name: getattr(match, one.name) for one in fields(match) if one.name != "estimator"}
-    found = [
-        ("anchor", str(tokenize(anchor, _samples([anchor])))),
-        ("options", str(tokenize(sorted(options.items())))),
-    ]
-    if lattice is not None:
-        found.append(("lattice", str(tokenize(lattice))))
-    if references:
-        images = list(references.values())
-        found.append(("datum", str(tokenize(images, _samples(images)))))
-    if match.estimator != OWN:
-        found.append(("estimator", str(tokenize(estimator_identity(match.estimator)))))
-    if match.together:
-        found.append(("scenes", str(tokenize(list(scenes), _samples(scenes)))))
-    return tuple(found)
-
-
-def reference_digests(
-    outside: Sequence[Scene], scenes: Sequence[Scene], match: MatchSettings
-) -> tuple[tuple[str, str], ...]:
-    """Path and SHA-256 of the files that every item of a run depends on: anchor, images of the datum, all scenes."""
-    all_of = {scene.id: scene for scene in (*outside, *(scenes if match.together else ()))}.values()
-    return tuple((path, file_digest(path, "sha256")) for path in _files_of(list(all_of)))
-
-
-def _samples(scenes: Sequence[Scene]) -> list[str]:
-    """Digests that distinguish files of the same size and time."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        return list(pool.map(sample_digest, _files_of(scenes)))
-
-
-def _files_of(scenes: Sequence[Scene]) -> list[str]:
-    """Paths of the images and masks of scenes."""
-    return [path for scene in scenes for path in scene.paths]
-
-
-@contextmanager
-def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
-    """An output folder for one run alone: made, and cleared of what a killed run left half-written.
-
-    Yields
-    ------
-    str
-        The run's claim to the folder, which ends with it.
-
-    Raises
-    ------
-    OutputConflict
-        If the output is or holds an input, lies in an input folder, a Zarr store or a folder of unpacked archives,
-        is a file, or is written by another run.
-    WriteError
-        If it cannot be made or locked.
-    """
-    check_apart(output, inputs)
-    check_no_store(output)
-    check_lasting(output)
-    output = resolved(output)
-    if output.exists() and not output.is_dir():
-        raise OutputConflict(f"The output {str(output)!r} is a file; a folder was expected.")
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(
-            f"{str(output)!r} cannot be made ({error.strerror}). Choose another folder."
-        ) from error
-    with locked(output):
-        token = claim.claim(output)
-        _clear(output)
-        try:
-            yield token
-        finally:
-            # a lost worker leaves what it was writing, and others may still be at work
-            claim.release(output)
-            _clear(output)
-
-
-def _clear(output: Path) -> None:
-    # what cannot be removed harms no file of the run; the check of the output reports it
-    with suppress(OSError):
-        for entry in walked(output):
-            if is_half_written(Path(entry.path)):
-                with suppress(OSError):
-                    os.unlink(entry.path)

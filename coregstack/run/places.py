@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,16 @@ from coregstack.cube.journal import read_journal
 from coregstack.cube.mark import find_cube
 from coregstack.cube.place import Place, place_of
 from coregstack.errors import OutputConflict
-from coregstack.export.files import resolved
+from coregstack.export import claim
+from coregstack.export.files import (
+    WriteError,
+    check_lasting,
+    is_half_written,
+    resolved,
+)
+from coregstack.export.lock import locked
 from coregstack.untrusted.addresses import Address
+from coregstack.untrusted.folders import walked
 
 _STORE = ("zarr.json", ".zgroup", ".zarray")
 """Files by which a folder of a Zarr store is known."""
@@ -133,3 +142,52 @@ def _same(one: Path, other: Path) -> bool:
         return os.path.samefile(one, other)
     except OSError:
         return False
+
+
+@contextmanager
+def output_folder(output: Path, inputs: Iterable[Path]) -> Iterator[str]:
+    """An output folder for one run alone: made, and cleared of what a killed run left half-written.
+
+    Yields
+    ------
+    str
+        The run's claim to the folder, which ends with it.
+
+    Raises
+    ------
+    OutputConflict
+        If the output is or holds an input, lies in an input folder, a Zarr store or a folder of unpacked archives,
+        is a file, or is written by another run.
+    WriteError
+        If it cannot be made or locked.
+    """
+    check_apart(output, inputs)
+    check_no_store(output)
+    check_lasting(output)
+    output = resolved(output)
+    if output.exists() and not output.is_dir():
+        raise OutputConflict(f"The output {str(output)!r} is a file; a folder was expected.")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(
+            f"{str(output)!r} cannot be made ({error.strerror}). Choose another folder."
+        ) from error
+    with locked(output):
+        token = claim.claim(output)
+        _clear(output)
+        try:
+            yield token
+        finally:
+            # a lost worker leaves what it was writing, and others may still be at work
+            claim.release(output)
+            _clear(output)
+
+
+def _clear(output: Path) -> None:
+    # what cannot be removed harms no file of the run; the check of the output reports it
+    with suppress(OSError):
+        for entry in walked(output):
+            if is_half_written(Path(entry.path)):
+                with suppress(OSError):
+                    os.unlink(entry.path)

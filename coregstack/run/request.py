@@ -27,9 +27,10 @@ from coregstack.matching.estimators import estimator_name
 from coregstack.matching.options import MatchSettings, checked_lattice
 from coregstack.pixels.scene import Scene
 from coregstack.run.cube import readable, write_cube
-from coregstack.run.execute import output_folder, reference_digests, run_fingerprint, run_items
+from coregstack.run.execute import run_items
 from coregstack.run.heights import check_dem, with_heights
-from coregstack.run.places import cube_place, local_paths
+from coregstack.run.identity import reference_digests, run_fingerprint
+from coregstack.run.places import cube_place, local_paths, output_folder
 from coregstack.run.result import RunResult, with_index, with_table
 from coregstack.run.scheduler import Progress
 from coregstack.stack.applying import check_resampling

@@ -37,9 +37,10 @@ from coregstack.matching.options import MatchSettings
 from coregstack.matching.quality import fields_in, missing_in
 from coregstack.model import OUTSIDE, Status, WindowEstimator
 from coregstack.pixels.scene import Scene
-from coregstack.run.execute import deliver_records, file_plan, output_folder, scene_plans
+from coregstack.run.execute import deliver_records
 from coregstack.run.others import copy_others
-from coregstack.run.places import local_paths
+from coregstack.run.places import local_paths, output_folder
+from coregstack.run.plans import file_plan, scene_plans
 from coregstack.run.request import RunItems, RunRequest, carry_out
 from coregstack.run.result import RunResult, with_index, with_table
 from coregstack.run.scheduler import Progress, compute_items
