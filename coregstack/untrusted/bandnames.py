@@ -59,9 +59,11 @@ _CLASSES = frozenset(
     {"scl", "fmask", "cfmask", "udm", "udm2", "bqa", "qc", "clm", "datamask", "bitmask", "classification",
      "class", "classes", "landcover", "landuse", "lulc", "worldcover", "dynamicworld", "croptype", "label", "labels",
      "flag", "flags", "quality", "state1km", "segmentation", "sraerosol", "detectorfootprint", "mskclassi", "mskqualit",
-     "mskdetfoo"}
+     "mskdetfoo", "esacci", "esaccilc", "lccs", "cloudmask", "cloudshadow", "cloudflag"}
 )  # fmt: skip
 """Names, without what parts their words, of bands of classes or flags."""
+_CLASSES_ALONE = frozenset({"sm", "cloud", "clouds"})
+"""Names of such bands only where nothing else is in the name; in a file's name they may mean the scene."""
 _YEAR = re.compile(r"(?:19|20)\d\d")
 _PROCESSING = re.compile(r"\d+m|clip|cog|reproject|coreg|anchor|file|format|v\d+|tif|tiff")
 """Words at the end of a file name that tell how a file was made."""
@@ -172,14 +174,18 @@ def names_classes(name: str) -> bool:
     >>> [names_classes(name) for name in ("SCL", "qa_pixel", "cloud mask", "landcover_2020", "nir", "st_qa")]
     [True, True, True, True, False, False]
     """
-    words = _words(name)
+    return name.lower() in _CLASSES_ALONE or _tell_classes(_words(name))
+
+
+def _tell_classes(words: list[str]) -> bool:
     if words and _YEAR.fullmatch(words[-1]):
-        words.pop()
+        words = words[:-1]
     joined = "".join(words)
     if not words or tuple(words) in _MEASURED:
         return False
     flagged = re.fullmatch(r"qa\d*", words[0]) or re.fullmatch(r"qa\d*", words[-1]) or "qa" in words[:2]
-    return bool(flagged) or joined in _CLASSES or words[-1] in _CLASSES or joined.endswith(("mask", "qa"))
+    flagged = flagged or words[0] == "mask" or joined.endswith(("mask", "masks", "qa"))
+    return bool(flagged) or joined in _CLASSES or words[-1] in _CLASSES
 
 
 def file_names_classes(stem: str) -> bool:
@@ -193,7 +199,7 @@ def file_names_classes(stem: str) -> bool:
     words = _words(stem)
     while words and _PROCESSING.fullmatch(words[-1]):
         words.pop()
-    return any(names_classes("_".join(words[-count:])) for count in (1, 2) if len(words) >= count)
+    return any(_tell_classes(words[-count:]) for count in (1, 2) if len(words) >= count)
 
 
 def scene_of_band(stem: str) -> tuple[str, str] | None:
@@ -209,7 +215,7 @@ def scene_of_band(stem: str) -> tuple[str, str] | None:
         part = words[k - count + 1 : k + 1] if k >= count else []
         told = "".join(part)
         code = count == 1 and _CODE.fullmatch(told)
-        if part and (code or (len(told) > 2 and told in _COMMON) or names_classes("_".join(part))):
+        if part and (code or (len(told) > 2 and told in _COMMON) or _tell_classes(part)):
             left = [*words[: k - count + 1], *words[k + 1 :]]
             return " ".join(word for word in left if word not in _BESIDE), told
     return None

@@ -15,6 +15,7 @@ _DAY = r"(?P<year>\d{4})(?P<month>\d{2})(?P<day>\d{2})"
 _YEAR_DAY = r"(?P<year>\d{4})(?P<yearday>\d{3})"
 _CLOCK = r"(?P<hour>\d{2})(?P<minute>\d{2})(?P<second>\d{2})"
 _FRACTION = r"(?:[.,](?P<fraction>\d{1,9}))?Z?"
+_DOTTED = r"(?P<hour>\d{2})[.](?P<minute>\d{2})[.](?P<second>\d{2})Z?"
 _DATED = tuple(
     re.compile(_START + pattern + _END, re.ASCII)
     for pattern in (
@@ -28,8 +29,12 @@ _DATED = tuple(
         _DAY,
         r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})"
         rf"(?:[T_ ](?P<hour>\d{{2}})[:-]?(?P<minute>\d{{2}})[:-]?(?P<second>\d{{2}}){_FRACTION})?",
+        rf"(?P<year>\d{{4}})-(?P<month>\d{{2}})-(?P<day>\d{{2}})[T_ ]{_DOTTED}",
         r"(?P<year>\d{4})-(?P<month>\d{2})-(?P<day>\d{2})",
+        r"(?P<year>\d{4})_(?P<month>\d{2})_(?P<day>\d{2})_"
+        r"(?P<hour>\d{2})_(?P<minute>\d{2})_(?P<second>\d{2})",
         r"(?P<year>\d{4})_(?P<month>\d{2})_(?P<day>\d{2})",
+        rf"(?P<year>\d{{4}})\.(?P<month>\d{{2}})\.(?P<day>\d{{2}})[T_ ]{_DOTTED}",
         r"(?P<year>\d{4})\.(?P<month>\d{2})\.(?P<day>\d{2})",
         # ASTER: the version, then the acquisition with the year last; processing follows in the usual order.
         rf"AST_[A-Za-z0-9]{{2,5}}_\d{{3}}(?P<month>\d{{2}})(?P<day>\d{{2}})(?P<year>\d{{4}}){_CLOCK}",

@@ -119,6 +119,16 @@ def test_names_of_measurements(name: str) -> None:
     assert not names_classes(name)
 
 
+@pytest.mark.parametrize("name", ["SM", "CLOUDS", "esa_cci", "ESA_CCI_2015", "cloud_masks", "Mask clouds"])
+def test_names_of_status_maps_and_clouds(name: str) -> None:
+    assert names_classes(name)
+
+
+def test_a_scene_may_be_called_after_clouds() -> None:
+    assert not file_names_classes("20200101_clouds")
+    assert scene_of_band("20200101_clouds") is None
+
+
 def test_a_file_is_called_after_its_classes_at_the_end() -> None:
     assert file_names_classes("LC08_L2SP_190027_20200117_20200823_02_T1_QA_PIXEL")
     assert file_names_classes("20240812_104320_10_247a_3B_udm2_clip")
