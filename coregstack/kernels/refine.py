@@ -74,6 +74,8 @@ class Windows:
     """Whether narrow gaps were filled in, which holds the fit back towards the whole pixels read at."""
     lined: bool = False
     """Whether stripes, or lines that are dead, were taken out."""
+    crossed: bool = False
+    """Whether lines were dead in both images."""
     repeated: tuple[bool, bool] = (False, False)
     """Whether rows, and columns, repeat those beside them in either image."""
 
@@ -226,6 +228,8 @@ class _Raw:
     bridged: bool
     dead: bool
     """Whether lines were dead."""
+    crossed: bool
+    """Whether they were in both images."""
     repeated: tuple[bool, bool]
     """Whether rows, and columns, repeat those beside them in either image."""
 
@@ -257,9 +261,11 @@ class _Raw:
             usable[odd] &= mask
         before = pixels_in(usable)
         # a line is judged by its neighbours, which may be dead in the other scene
+        given = np.count_nonzero(theirs)
         drop_dead_lines(second, theirs)
         usable &= theirs
         dead = bool(np.count_nonzero(usable) < (1 - _DEAD) * seen)
+        crossed = np.count_nonzero(theirs) < (1 - _DEAD) * given and before.sum() < (1 - _DEAD) * seen
         rows, columns = (repeated(first, usable) | repeated(second, usable)).tolist()
         solid, clear, bridged = bridge(first, second, usable)
         # lines that are dead in the item, or gaps that were filled, change the anchor's side as well
@@ -270,7 +276,7 @@ class _Raw:
             centres=np.array([centre(part) for part in pieces], np.float64),
             heard=np.array([part not in deaf for part in pieces]),
             first=first, second=second, solid=solid, clear=clear, parts=parts, bridged=bridged,
-            dead=dead, repeated=(rows, columns),
+            dead=dead, crossed=bool(crossed), repeated=(rows, columns),
         )  # fmt: skip
 
     def full(self) -> tuple[Windows, tuple[bool, bool]]:
@@ -313,7 +319,7 @@ class _Raw:
         return Windows(
             centres=self.centres, heard=self.heard, anchor=images[0], item=images[1], usable=clear, margin=margin,
             parts=self.parts, bridged=self.bridged, lined=self.dead or any(stripes),
-            repeated=self.repeated,
+            crossed=self.crossed, repeated=self.repeated,
         )  # fmt: skip
 
 

@@ -13,7 +13,7 @@ _SHARE = 0.02
 """Part of the lines from which on they are repeated."""
 _ALIKE = 0.95
 """Part of the pixels of a line that have to be as those beside them."""
-_EVERY = 3
+_EVERY = 4
 """One pixel in so many along a line is looked at."""
 _LEAST = 8
 """Lines of which fewer pixels tell are not judged."""

@@ -312,7 +312,7 @@ def _fit_band(searched: Search, found: Found) -> tuple[Windows, Fit] | None:
     )
     second = _fit_at(searched.anchor, searched.item, found, far)
     fitted = first[1] if second is None else between(first[1], second[1], read, beyond)
-    if first[0].lined:
+    if first[0].crossed:
         fitted = replace(fitted, covariance=fitted.covariance + _INTERLEAVED**2 * np.eye(2))
     return first[0], widened(fitted, first[0])
 
