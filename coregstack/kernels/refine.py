@@ -48,6 +48,8 @@ Rectangle = tuple[int, int, int, int]
 """First row, the one after the last, and the same of columns."""
 _DEAD = 0.01
 """Part of the pixels on lines that are dead from which on they count as a pattern; fewer are found by chance."""
+_CROSSED = 0.15
+"""Part of the pixels of both images on dead lines from which on these lie so close that they still pull."""
 _DECOY = 6
 """Offset, px, at which a match must be worse than where it is."""
 
@@ -75,9 +77,9 @@ class Windows:
     lined: bool = False
     """Whether stripes, or lines that are dead, were taken out."""
     crossed: bool = False
-    """Whether lines were dead in both images."""
-    repeated: tuple[bool, bool] = (False, False)
-    """Whether rows, and columns, repeat those beside them in either image."""
+    """Whether many lines were dead in both images."""
+    repeated: tuple[int, int] = (0, 0)
+    """In how many of the two images rows, and columns, repeat those beside them."""
 
     def every(self, step: int) -> Windows:
         """One window in `step`, side by side in memory: kernels are compiled for one layout only."""
@@ -229,9 +231,9 @@ class _Raw:
     dead: bool
     """Whether lines were dead."""
     crossed: bool
-    """Whether they were in both images."""
-    repeated: tuple[bool, bool]
-    """Whether rows, and columns, repeat those beside them in either image."""
+    """Whether many were in both images."""
+    repeated: tuple[int, int]
+    """In how many of the two images rows, and columns, repeat those beside them."""
 
     @classmethod
     def of(
@@ -265,8 +267,9 @@ class _Raw:
         drop_dead_lines(second, theirs)
         usable &= theirs
         dead = bool(np.count_nonzero(usable) < (1 - _DEAD) * seen)
-        crossed = np.count_nonzero(theirs) < (1 - _DEAD) * given and before.sum() < (1 - _DEAD) * seen
-        rows, columns = (repeated(first, usable) | repeated(second, usable)).tolist()
+        few = 1 - _CROSSED
+        crossed = np.count_nonzero(theirs) < few * given and before.sum() < few * seen
+        rows, columns = np.add(repeated(first, usable), repeated(second, usable), dtype=np.int64).tolist()
         solid, clear, bridged = bridge(first, second, usable)
         # lines that are dead in the item, or gaps that were filled, change the anchor's side as well
         same = [pixels_in(mask) == before for mask in (usable, solid)]

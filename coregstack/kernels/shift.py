@@ -50,8 +50,9 @@ _LEAD = 4.0
 """Standard deviations by which a match must be better than a few pixels away from it."""
 _INTERLEAVED = 0.02
 """What is left of the pull of dead lines that lie close together, once they are taken out and filled in, px."""
-_REPEATED = 0.05
-"""How far scenes whose lines repeat, resampled by nearest neighbour, were found off, px, 1 sigma."""
+_REPEATED = (0.0, 0.012, 0.05)
+"""How far scenes were found off of which none, one or both have lines that repeat, as nearest neighbour leaves them,
+px, 1 sigma."""
 _LEAST_BLOCKS = 10
 _SAMPLE = 2
 """One window in so many is asked for what stays on the pixel grid."""
@@ -319,7 +320,7 @@ def _fit_band(searched: Search, found: Found) -> tuple[Windows, Fit] | None:
 
 def widened(fitted: Fit, windows: Windows) -> Fit:
     """A fit less sure by what lines that repeat leave unknown."""
-    unknown = np.square(_REPEATED * np.array(windows.repeated, np.float64))
+    unknown = np.square([_REPEATED[count] for count in windows.repeated])
     return replace(fitted, covariance=fitted.covariance + np.diag(unknown)) if unknown.any() else fitted
 
 
