@@ -29,6 +29,7 @@ from coregstack.matching.decision import ANCHOR_QUALITY
 from coregstack.matching.options import MatchSettings
 from coregstack.pixels.scene import PlacedScene, load_match
 from coregstack.run import execute as delivery
+from coregstack.run.plans import scene_plans
 from coregstack.stack.finding import find_scenes
 
 LARGEST = 12367, 8719, 8
@@ -96,7 +97,7 @@ def measure_graph(path: str, count: int) -> dict[str, float]:
     begin = time.perf_counter()
     try:
         delivery.run_items(
-            delivery.scene_plans(many), {scene.id: scene for scene in many}, many[0], [], settings, MatchSettings()
+            scene_plans(many), {scene.id: scene for scene in many}, many[0], [], settings, MatchSettings()
         )  # fmt: skip
     finally:
         delivery.compute_items = real
