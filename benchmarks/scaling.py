@@ -97,7 +97,8 @@ def measure_graph(path: str, count: int) -> dict[str, float]:
     begin = time.perf_counter()
     try:
         delivery.run_items(
-            scene_plans(many), {scene.id: scene for scene in many}, many[0], [], settings, MatchSettings()
+            scene_plans(many), {scene.id: scene for scene in many}, many[0], [], settings, MatchSettings(),
+            references={}
         )  # fmt: skip
     finally:
         delivery.compute_items = real
