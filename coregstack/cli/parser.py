@@ -194,6 +194,7 @@ def _run_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _match_arguments(match: argparse._ArgumentGroup) -> None:
+    """Options of `MatchSettings`, each with its default."""
     match.add_argument(
         "--band",
         type=_band,

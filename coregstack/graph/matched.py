@@ -14,12 +14,11 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
 from coregstack.graph.blocks import FIELD, boxed, flags, object_array
+from coregstack.graph.settling import settled
 from coregstack.matching.assess import (
     Reference,
     assess,
     prepare,
-    reference_quality,
-    unmatched,
 )
 from coregstack.matching.decision import failure
 from coregstack.matching.items import ArrayItem, MatchItem, SceneItem
@@ -146,12 +145,10 @@ def _assess(
     reference: Reference | ItemQuality,
     options: MatchOptions,
 ) -> NDArray[np.object_]:
-    if is_anchor[0]:
-        return boxed(reference_quality(reference))
-    if isinstance(reference, ItemQuality):
-        return boxed(reference)
     item: MatchItem = items[0]
-    try:
-        return boxed(assess(reference, item.load(options), options))
-    except Exception as error:
-        return boxed(unmatched(item.id, error))
+    return settled(
+        reference,
+        item,
+        lambda known: assess(known, item.load(options), options),
+        is_anchor=bool(is_anchor[0]),
+    )

@@ -12,7 +12,8 @@ from dask.graph_manipulation import bind
 from numpy.typing import NDArray
 
 from coregstack.graph.blocks import boxed, flags, object_array
-from coregstack.matching.assess import Reference, reference_quality, unmatched
+from coregstack.graph.settling import settled
+from coregstack.matching.assess import Reference, unmatched
 from coregstack.matching.items import MatchItem
 from coregstack.matching.options import MatchOptions
 from coregstack.model import ItemQuality
@@ -130,15 +131,13 @@ def _follow(
     terrain: KnownTerrain,
     options: MatchOptions,
 ) -> NDArray[np.object_]:
-    if is_anchor[0]:
-        return boxed(reference_quality(reference))
-    if isinstance(reference, ItemQuality):
-        return boxed(reference)
     item: MatchItem = items[0]
-    try:
-        return boxed(follow_date(reference, item.load(options), terrain, options))
-    except Exception as error:
-        return boxed(unmatched(item.id, error))
+    return settled(
+        reference,
+        item,
+        lambda known: follow_date(known, item.load(options), terrain, options),
+        is_anchor=bool(is_anchor[0]),
+    )
 
 
 def _conclude(
@@ -148,15 +147,12 @@ def _conclude(
     reference: Reference | ItemQuality,
     options: MatchOptions,
 ) -> NDArray[np.object_]:
-    if is_anchor[0]:
-        return boxed(reference_quality(reference))
-    if isinstance(reference, ItemQuality):
-        return boxed(reference)
     item: MatchItem = items[0]
     place: Any = places[0]
-    if isinstance(place, ItemQuality):
-        return boxed(place)
-    try:
-        return boxed(conclude_date(reference, item.load(options), place, options))
-    except Exception as error:
-        return boxed(unmatched(item.id, error))
+
+    def judged(known: Reference) -> ItemQuality:
+        if isinstance(place, ItemQuality):
+            return place
+        return conclude_date(known, item.load(options), place, options)
+
+    return settled(reference, item, judged, is_anchor=bool(is_anchor[0]))
