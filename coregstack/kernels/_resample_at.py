@@ -1,4 +1,4 @@
-"""Compiled loops of resampling at positions that differ from pixel to pixel, for one band.
+"""Compiled loops of resampling at positions that differ from pixel to pixel.
 
 As in `_interpolate`, a pixel is always computed by the same operations in the same order, and by those of
 `_interpolate` where its position is the same. Positions mostly advance by one source pixel from one output pixel to
@@ -17,7 +17,7 @@ from coregstack.kernels._taps import CUBIC, LINEAR, QUANTUM
 from coregstack.kernels.compiling import compiled
 
 TILE = 256
-_PIECE = 32
+_PIECE = 16
 _CHUNK = 16
 _LONG_RUN = 64
 _FAR = 2.0**30
@@ -38,19 +38,21 @@ def copy_usable_at(values, usable, rows, cols, background, out) -> None:
 
 @compiled
 def interpolate_at(values, usable, full, rows, cols, down, along, weights, taps, marks, nodata, out) -> None:
-    """Fill `out` (y, x) with separable sums over taps around the source positions `rows`, `cols` (y, x).
+    """Fill `out` (band, y, x) with separable sums over taps around the source positions `rows`, `cols` (y, x).
 
     `down` and `along` are the `TapTable` of each axis, and `weights` space for the weights of `TILE` pixels along
     both: (taps, `TILE`). `taps` is a tuple as long as there are taps along either axis, by which the compiler knows
-    their number, or empty. `full`, `marks` and `nodata` are as for `interpolate`.
+    their number, or empty. `values`, `usable` and `full` are those of every band, else as for `interpolate`, as
+    `marks` and `nodata` are.
     """
     share, sums = np.empty(TILE), np.empty(TILE, weights[0].dtype)
     line = np.empty(TILE, weights[0].dtype)
     row, col = np.empty(TILE, np.int64), np.empty(TILE, np.int64)
     near_row, near_col = np.empty(TILE, np.int64), np.empty(TILE, np.int64)
-    for i in range(out.shape[0]):
-        for left in range(0, out.shape[1], TILE):
-            n = min(TILE, out.shape[1] - left)
+    parts = np.empty((TILE // _PIECE, 4), np.int64)
+    for i in range(out.shape[1]):
+        for left in range(0, out.shape[2], TILE):
+            n = min(TILE, out.shape[2] - left)
             tile = slice(left, left + n)
             _split(rows[i, tile], down[2], share, row, near_row)
             _weigh(down, share[:n], weights[0])
@@ -59,26 +61,24 @@ def interpolate_at(values, usable, full, rows, cols, down, along, weights, taps,
             for j in range(n):
                 row[j] += down[1]
                 col[j] += along[1]
-            target = out[i, tile]
-            whole = _reach(row[:n], col[:n], weights, values.shape)
-            blocks = slice(whole[2] // BLOCK, (whole[3] + BLOCK - 1) // BLOCK)
-            clean = whole[4] and full[whole[0] : whole[1], blocks].all()
-            step = TILE if clean else _PIECE
-            for start in range(0, n, step):
-                stop = min(start + step, n)
-                if not clean:
-                    part = _reach(row[start:stop], col[start:stop], weights, values.shape)
-                    if not (part[4] and usable[part[0] : part[1], part[2] : part[3]].all()):
-                        _sum_usable(
-                            values, usable, row, col, near_row, near_col, weights, slice(start, stop), sums
-                        )
-                        continue
-                _sum_runs(values, row, col, weights, taps, slice(start, stop), line, sums)
-            store(sums, marks, nodata, target)
-            if not clean:
-                for j in range(n):
-                    if not _holds(usable, near_row[j], near_col[j]):
-                        target[j] = marks[2]
+            whole = _reach(row[:n], col[:n], weights, parts)
+            for band in range(out.shape[0]):
+                here, use, throughout, target = values[band], usable[band], full[band], out[band, i, tile]
+                done, gaps = 0, False
+                if not _all_full(use, throughout, whole):
+                    for start in range(0, n, _PIECE):
+                        part = parts[start // _PIECE]
+                        if not _all_usable(use, throughout, (part[0], part[1], part[2], part[3])):
+                            _sum_runs(here, row, col, weights, taps, slice(done, start), line, sums)
+                            done, gaps = min(start + _PIECE, n), True
+                            piece = slice(start, done)
+                            _sum_usable(here, use, row, col, near_row, near_col, weights, piece, sums)
+                _sum_runs(here, row, col, weights, taps, slice(done, n), line, sums)
+                store(sums, marks, nodata, target)
+                if gaps:
+                    for j in range(n):
+                        if not _holds(use, near_row[j], near_col[j]):
+                            target[j] = marks[2]
 
 
 @compiled
@@ -121,12 +121,44 @@ def _weigh(axis, share, weights) -> None:
 
 
 @compiled
-def _reach(row, col, weights, shape) -> tuple[int, int, int, int, bool]:
-    """Rows and columns that the taps of some pixels take, cut to the source, and whether they lie inside."""
-    top, left = row.min(), col.min()
-    bottom, right = row.max() + weights[0].shape[0], col.max() + weights[1].shape[0]
-    inside = top >= 0 and left >= 0 and bottom <= shape[0] and right <= shape[1]
-    return max(top, 0), max(bottom, 0), max(left, 0), max(right, 0), inside
+def _reach(row, col, weights, parts) -> tuple[int, int, int, int]:
+    """Rows and columns that the taps of some pixels take, as first ones and those behind the last ones.
+
+    `parts` is filled with those of each piece of `_PIECE` pixels.
+    """
+    taps = weights[0].shape[0], weights[1].shape[0]
+    top, bottom, left, right = row[0], row[0], col[0], col[0]
+    for start in range(0, row.size, _PIECE):
+        low, high, first, last = row[start], row[start], col[start], col[start]
+        for j in range(start, min(start + _PIECE, row.size)):
+            low, high = min(low, row[j]), max(high, row[j])
+            first, last = min(first, col[j]), max(last, col[j])
+        part = parts[start // _PIECE]
+        part[0], part[1], part[2], part[3] = low, high + taps[0], first, last + taps[1]
+        top, bottom, left, right = min(top, low), max(bottom, high), min(left, first), max(right, last)
+    return top, bottom + taps[0], left, right + taps[1]
+
+
+@compiled
+def _all_full(usable, full, part) -> bool:
+    """Whether all of a part of the source is there, and the blocks that it touches are full."""
+    top, bottom, left, right = part
+    if top < 0 or left < 0 or bottom > usable.shape[0] or right > usable.shape[1]:
+        return False
+    for i in range(top, bottom):
+        for k in range(left // BLOCK, (right + BLOCK - 1) // BLOCK):
+            if not full[i, k]:
+                return False
+    return True
+
+
+@compiled
+def _all_usable(usable, full, part) -> bool:
+    """Whether all of a part of the source is there and usable."""
+    top, bottom, left, right = part
+    if top < 0 or left < 0 or bottom > usable.shape[0] or right > usable.shape[1]:
+        return False
+    return _all_full(usable, full, part) or usable[top:bottom, left:right].all()
 
 
 @compiled

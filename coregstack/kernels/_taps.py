@@ -140,12 +140,17 @@ def allpass_powers() -> NDArray[np.float32]:
 
     Returns
     -------
-    ndarray of float32, shape (taps, degree + 1)
-        Coefficients of each tap, the highest power first; weights are those of `tap_table` to 1e-6.
+    ndarray of float32, shape (taps // 2 + 1, 2, 5)
+        Coefficients of the tap that lies 0, 1, 2 and so on behind the nearest pixel: of even powers and of odd ones,
+        the highest first. The tap as far before it has odd ones of the other sign; the nearest one is halved, for it
+        is both. Weights are those of `tap_table` to 1e-6.
     """
     places = 0.5 * np.cos(np.pi * (np.arange(4 * _DEGREE) + 0.5) / (4 * _DEGREE))
-    weights = np.stack([_delay(float(place)) for place in places])
-    return np.ascontiguousarray(np.polyfit(places, weights, _DEGREE).T, np.float32)
+    behind = np.stack([_delay(float(place)) for place in places])[:, _ALLPASS_REACH:]
+    powers = np.polyfit(places, behind, _DEGREE).T.reshape(_ALLPASS_REACH + 1, -1, 2)
+    powers[0, :, 0] = 0
+    powers[0] /= 2
+    return np.ascontiguousarray(powers[..., ::-1].swapaxes(1, 2), np.float32)
 
 
 def _check(kernel: str) -> None:

@@ -4,9 +4,10 @@ Where positions vary smoothly, an output row takes its pixels from a curve in th
 source column that it crosses, then along itself, a pixel costs two lines of taps instead of a square of them. Nothing
 is approximated but how the curve runs between its pixels, which is taken as straight.
 
-Weights are polynomials of what a position lies beyond its nearest pixel, which costs less than to look them up. Taps
-that are not usable enter the sums as zeros, and the sum is then divided by the weight that is left. A pixel is
-computed by the same operations in the same order, whichever rows are computed together with it.
+Weights are polynomials of what a position lies beyond its nearest pixel, which costs less than to look them up. Those
+of two taps as far before and behind differ in the sign of odd powers only, so that taps are summed up in pairs. Taps
+that are not usable enter the sums as zeros, and the sum is then divided by the weight that is left. A pixel is computed
+by the same operations in the same order, whichever rows are computed together with it.
 """
 # numba finds the types of what it compiles
 # mypy: disable-error-code="no-untyped-def, no-any-return"
@@ -27,44 +28,49 @@ _FAR = 2.0**30
 def two_passes(values, usable, whole, rows, cols, powers, out) -> None:
     """Fill `out` (y, x) with the source at positions `rows`, `cols` (y, x), NaN where the nearest pixel is not usable.
 
-    `values` is 0 wherever it is not `usable`, which `whole` says is nowhere. `powers` (taps, degree + 1) holds each
-    weight's coefficients, the highest power first; half the taps lie before the nearest pixel. Columns have to ascend
-    along every row.
+    `values` and `usable` are the source with as many pixels more on every side as taps reach, which are 0 and not
+    usable. `values` is 0 wherever it is not `usable`, which `whole` says is nowhere in the source. `powers` is what
+    `allpass_powers` returns. Columns have to ascend along every row.
     """
-    n, width = out.shape[1], values.shape[1]
-    taps, size = powers.shape[0], max(width, n)
-    place, share, weights = np.empty(size), np.empty(size, powers.dtype), np.empty((taps, size), powers.dtype)
+    n, reach = out.shape[1], powers.shape[0] - 1
+    height, width = values.shape[0] - 2 * reach, values.shape[1] - 2 * reach
+    size = max(width, n)
+    place, share = np.empty(size), np.empty(size, powers.dtype)
     near, near_row = np.empty(size, np.int64), np.empty(n, np.int64)
-    line, there = np.zeros(width, values.dtype), np.zeros(width, np.bool_)
-    sums, cover, lacks = np.empty(size, powers.dtype), np.empty(size, powers.dtype), np.empty(size, np.int32)
+    line, there = np.zeros(values.shape[1], values.dtype), np.zeros(values.shape[1], np.bool_)
+    sums, cover, lacks = np.empty(size, powers.dtype), np.empty(size, powers.dtype), np.empty(size, np.bool_)
     for i in range(out.shape[0]):
-        low = min(max(int(np.floor(cols[i, 0])) - taps, 0), width)
-        high = max(min(int(np.ceil(cols[i, n - 1])) + taps, width), low)
-        m = high - low
+        low = min(max(int(np.floor(cols[i, 0])) - 2 * reach, 0), width)
+        high = max(min(int(np.ceil(cols[i, n - 1])) + 2 * reach, width), low)
+        m, first = high - low, low + reach
         _curve(rows[i], cols[i], low, place[:m])
         _split(place[:m], near, share)
-        _weigh(powers, share[:m], weights)
-        _down(values, usable, whole, low, near[:m], weights, sums[:m], cover[:m], lacks[:m])
-        line[:low], line[high:] = 0, 0
-        there[:low], there[low:high], there[high:] = False, True, False
-        every = m == width
-        for k in range(m):
-            line[low + k] = sums[k]
-            if lacks[k] > 0:
-                if _holds(usable, near[k], low + k):
-                    line[low + k] = completed(sums[k], cover[k], values[near[k], low + k])
-                else:
-                    line[low + k], there[low + k], every = 0, False, False
+        gaps = _down(values, usable, whole, first, near[:m], share, powers, sums, cover, lacks)
+        line[:], there[:] = 0, False
+        line[first : first + m], there[first : first + m] = sums[:m], True
+        every = m == width and not gaps
+        if gaps:
+            for k in range(m):
+                row = near[k] + reach
+                if lacks[k]:
+                    there[first + k] = 0 <= near[k] < height and usable[row, first + k]
+                    line[first + k] = (
+                        completed(sums[k], cover[k], values[row, first + k]) if there[first + k] else 0
+                    )
         _split(rows[i], near, share)
         near_row[:] = near[:n]
         _split(cols[i], near, share)
-        _weigh(powers, share[:n], weights)
-        _along(line, there, every, near[:n], weights, sums[:n], cover[:n], lacks[:n])
+        _along(line, there, every, near[:n], share, powers, sums, cover, lacks)
         for j in range(n):
-            if not (_holds(usable, near_row[j], near[j]) and there[near[j]]):
+            if not (
+                0 <= near_row[j] < height
+                and 0 <= near[j] < width
+                and usable[near_row[j] + reach, near[j] + reach]
+                and there[near[j] + reach]
+            ):
                 out[i, j] = np.nan
-            elif lacks[j] > 0:
-                out[i, j] = completed(sums[j], cover[j], line[near[j]])
+            elif lacks[j]:
+                out[i, j] = completed(sums[j], cover[j], line[near[j] + reach])
             else:
                 out[i, j] = sums[j]
 
@@ -93,95 +99,94 @@ def _split(places, near, share) -> None:
 
 
 @compiled
-def _weigh(powers, share, weights) -> None:
-    """Fill `weights` (taps, places)."""
-    for t in range(powers.shape[0]):
-        line = weights[t, : share.size]
-        line[:] = powers[t, 0]
-        for k in range(1, powers.shape[1]):
-            more = powers[t, k]
-            for j in range(share.size):
-                line[j] = line[j] * share[j] + more
+def _down(values, usable, whole, first, near, share, powers, sums, cover, lacks) -> bool:
+    """Sums down the columns from `first` on, the weight of the taps that are usable, and where some are not.
 
-
-@compiled
-def _holds(usable, row, col) -> bool:
-    """Whether a source pixel is there and usable."""
-    return 0 <= row < usable.shape[0] and 0 <= col < usable.shape[1] and usable[row, col]
-
-
-@compiled
-def _down(values, usable, whole, left, near, weights, sums, cover, lacks) -> None:
-    """Sums down the columns from `left` on, the weight of the taps that are usable, and how many are not."""
-    taps, height = weights.shape[0], values.shape[0]
-    sums[:], cover[:], lacks[:] = 0, 0, 0
+    Whether that is so anywhere.
+    """
+    reach, gaps = powers.shape[0] - 1, False
+    height = values.shape[0] - 2 * reach
+    sums[: near.size], cover[: near.size], lacks[: near.size] = 0, 0, False
     start = 0
     while start < near.size:
         stop = start + 1
         while stop < near.size and near[stop] == near[start]:
             stop += 1
-        run, cols, top = slice(start, stop), slice(left + start, left + stop), near[start] - taps // 2
-        counted = not whole or top < 0 or top + taps > height
-        fours = 0 if counted else taps // 4 * 4
-        for t in range(0, fours, 4):
-            a, b = values[top + t, cols], values[top + t + 1, cols]
-            _add_four(
-                weights[t : t + 4, run], a, b, values[top + t + 2, cols], values[top + t + 3, cols], sums[run]
-            )
-        for t in range(fours, taps):
-            if 0 <= top + t < height:
-                _add(weights[t, run], values[top + t, cols], sums[run])
-                if counted:
-                    _count(weights[t, run], usable[top + t, cols], cover[run], lacks[run])
-            else:
-                lacks[run] += 1
+        row = near[start]
+        if 0 <= row < height:
+            for t in range(reach + 1):
+                before, behind = values[row + reach - t], values[row + reach + t]
+                _add(powers, t, share, start, stop, before, first + start, behind, first + start, sums)
+            if not whole or row < reach or row >= height - reach:
+                gaps = True
+                for t in range(reach + 1):
+                    here, there = usable[row + reach - t], usable[row + reach + t]
+                    _count(
+                        powers, t, share, start, stop, here, first + start, there, first + start, cover, lacks
+                    )
+        else:
+            gaps = True
+            lacks[start:stop] = True
         start = stop
+    return gaps
 
 
 @compiled
-def _along(line, there, every, near, weights, sums, cover, lacks) -> None:
-    """The same along a line, of which `there` says what is there, and `every` that all is."""
-    taps, width = weights.shape[0], line.size
-    sums[:], cover[:], lacks[:] = 0, 0, 0
+def _along(line, there, every, near, share, powers, sums, cover, lacks) -> None:
+    """The same along a line, of which `there` says what is there, and `every` that all of the source is."""
+    reach = powers.shape[0] - 1
+    width = line.size - 2 * reach
+    sums[: near.size], cover[: near.size], lacks[: near.size] = 0, 0, False
     start = 0
     while start < near.size:
-        stop = start + 1
-        while stop < near.size and near[stop] - stop == near[start] - start:
+        place, stop = near[start], start + 1
+        inner = reach <= place < width - reach
+        while (
+            stop < near.size
+            and near[stop] == place + stop - start
+            and inner == (reach <= near[stop] < width - reach)
+        ):
             stop += 1
-        left = near[start] - taps // 2
-        counted = not every or left < 0 or left + stop - start + taps > width
-        fours = 0 if counted else taps // 4 * 4
-        for t in range(0, fours, 4):
-            a, b, c, d = line[left + t :], line[left + t + 1 :], line[left + t + 2 :], line[left + t + 3 :]
-            _add_four(weights[t : t + 4, start:stop], a, b, c, d, sums[start:stop])
-        for t in range(fours, taps):
-            low = min(max(start, start - left - t), stop)
-            high = max(min(stop, start + width - left - t), low)
-            part, cols = slice(low, high), slice(low - start + left + t, high - start + left + t)
-            _add(weights[t, part], line[cols], sums[part])
-            if counted:
-                _count(weights[t, part], there[cols], cover[part], lacks[part])
-                lacks[start:low] += 1
-                lacks[high:stop] += 1
+        # what lies off the source on either side is in a run with what lies near its edge
+        low = min(max(start, start - place), stop)
+        high = max(min(stop, start - place + width), low)
+        lacks[start:low], lacks[high:stop] = True, True
+        middle = reach + place + low - start
+        for t in range(reach + 1):
+            _add(powers, t, share, low, high, line, middle - t, line, middle + t, sums)
+        if not (every and inner):
+            for t in range(reach + 1):
+                _count(powers, t, share, low, high, there, middle - t, there, middle + t, cover, lacks)
         start = stop
 
 
 @compiled
-def _add(weights, values, sums) -> None:
-    for j in range(sums.size):
-        sums[j] += weights[j] * values[j]
+def _add(powers, t, share, start, stop, before, left, behind, right, sums) -> None:
+    """Add a pair of taps to `sums` from `start` to `stop`; the values they take begin at `left` and `right`.
+
+    Indexes without a sign spare the compiler a look at whether they count from the end.
+    """
+    a, b, c, d, e = powers[t, 0, 0], powers[t, 0, 1], powers[t, 0, 2], powers[t, 0, 3], powers[t, 0, 4]
+    f, g, h, k, m = powers[t, 1, 0], powers[t, 1, 1], powers[t, 1, 2], powers[t, 1, 3], powers[t, 1, 4]
+    begin, left, right = np.uint64(start), np.uint64(left), np.uint64(right)
+    for j in range(np.uint64(max(stop - start, 0))):
+        x, y, z = share[begin + j], before[left + j], behind[right + j]
+        square = x * x
+        level = (((a * square + b) * square + c) * square + d) * square + e
+        tilt = ((((f * square + g) * square + h) * square + k) * square + m) * x
+        sums[begin + j] += level * (y + z) + tilt * (z - y)
 
 
 @compiled
-def _add_four(weights, first, second, third, fourth, sums) -> None:
-    """Four taps a pass, in the order of one at a time."""
-    for j in range(sums.size):
-        total = sums[j] + weights[0, j] * first[j] + weights[1, j] * second[j]
-        sums[j] = total + weights[2, j] * third[j] + weights[3, j] * fourth[j]
-
-
-@compiled
-def _count(weights, usable, cover, lacks) -> None:
-    for j in range(cover.size):
-        cover[j] += weights[j] if usable[j] else 0
-        lacks[j] += 0 if usable[j] else 1
+def _count(powers, t, share, start, stop, before, left, behind, right, cover, lacks) -> None:
+    """Add the weights of a pair of taps to `cover` where these are usable, as `_add` does; say where one is not."""
+    a, b, c, d, e = powers[t, 0, 0], powers[t, 0, 1], powers[t, 0, 2], powers[t, 0, 3], powers[t, 0, 4]
+    f, g, h, k, m = powers[t, 1, 0], powers[t, 1, 1], powers[t, 1, 2], powers[t, 1, 3], powers[t, 1, 4]
+    begin, left, right = np.uint64(start), np.uint64(left), np.uint64(right)
+    for j in range(np.uint64(max(stop - start, 0))):
+        x, y, z = share[begin + j], before[left + j], behind[right + j]
+        square = x * x
+        level = (((a * square + b) * square + c) * square + d) * square + e
+        tilt = ((((f * square + g) * square + h) * square + k) * square + m) * x
+        cover[begin + j] += (level - tilt if y else 0) + (level + tilt if z else 0)
+        lacks[begin + j] |= not (y and z)

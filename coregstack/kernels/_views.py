@@ -109,10 +109,13 @@ class _Displaced:
         y, x = displaced_positions(self.displacement, area, self.origin, self.first)
         y -= corner[0]
         x -= corner[1]
-        usable = valid & np.isfinite(values)
+        powers, usable = allpass_powers(), valid & np.isfinite(values)
         whole = bool(usable.all())
-        known = np.ascontiguousarray(values if whole else np.where(usable, values, 0), np.float32)
-        two_passes(known, usable, whole, y, x, allpass_powers(), out)
+        known = values if whole else np.where(usable, values, 0)
+        # with as much on every side as the taps reach, where nothing is
+        reach = len(powers) - 1
+        known, usable = np.pad(known.astype(np.float32, copy=False), reach), np.pad(usable, reach)
+        two_passes(known, usable, whole, y, x, powers, out)
 
 
 def _reached(latest: float, earliest: float, length: int) -> Extent:

@@ -90,10 +90,11 @@ def resample_at(
     down, along = (tap_table(kernel, float(size)) for size in scale)
     taps = (0,) * down.weights.shape[1] if max(scale) <= 1 else ()
     weights = tuple(np.empty((axis.weights.shape[1], TILE), rules.real) for axis in (down, along))
-    for band, mask, here in bands_of(values, valid, target):
-        usable, full = rules.usable(band, mask)
-        axes = tuple(down), tuple(along), weights, taps
-        interpolate_at(band, usable, full, rows, cols, *axes, rules.marks, rules.guard, here)
+    some = [rules.usable(band, mask) for band, mask, _ in bands_of(values, valid, target)]
+    usable, full = (np.stack(each) for each in zip(*some, strict=True))
+    bands, whole = (image.reshape(-1, *image.shape[-2:]) for image in (values, target))
+    axes = tuple(down), tuple(along), weights, taps
+    interpolate_at(bands, usable, full, rows, cols, *axes, rules.marks, rules.guard, whole)
     return target
 
 

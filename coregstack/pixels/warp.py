@@ -224,23 +224,26 @@ def _displaced(
     out = np.empty((len(bands), *window[2:]), header.dtype)
     out[:] = np.asarray(fill, header.dtype)[:, None, None]
     kernel = _widest(kernels)
+    # bands of one way share the weights of their taps
+    ways = list(zip(kernels, [band == header.alpha for band in bands], fill, strict=True))
     for part, rows, cols in _reads(where, window, dataset.shape, kernel):
         values, valid = _read(dataset, header, bands, rows, cols, cache)
         for target, needed, y, x in _strips(where, window, part, rows, cols, kernel):
             if 0 in values[0][needed].shape:
                 continue
             mask = None if valid is None else valid[needed]
-            for k, band in enumerate(bands):
-                opacity = band == header.alpha
-                out[k][target] = resample_at(
-                    values[k][needed],
+            for way in dict.fromkeys(ways):
+                own, opacity, empty = way
+                alike = [k for k, other in enumerate(ways) if other == way]
+                out[alike, *target] = resample_at(
+                    values[alike, *needed],
                     y,
                     x,
-                    kernel=kernels[k],
+                    kernel=own,
                     scale=where.scale,
                     valid=None if opacity else mask,
                     nodata=None if opacity else nodata,
-                    fill=fill[k],
+                    fill=empty,
                 )
     return out
 

@@ -112,6 +112,16 @@ def test_masks_and_bands_follow_the_same_field() -> None:
     np.testing.assert_array_equal(image, np.where(expected, np.array([[[100]], [[40]]]), 9))
 
 
+def test_bands_with_gaps_of_their_own_are_moved_as_each_alone() -> None:
+    random = np.random.default_rng(6)
+    values = random.integers(0, 3000, (3, 70, 300)).astype(np.uint16)
+    values[1, 20:40, 100:190] = 9
+    values[2][random.random((70, 300)) < 0.1] = 9
+    together = move_image(values, wavy(), nodata=9)
+    for band, alone in zip(together, values, strict=True):
+        np.testing.assert_array_equal(band, move_image(alone, wavy(), nodata=9))
+
+
 def test_nodata_never_comes_of_rounding_and_integers_saturate() -> None:
     random = np.random.default_rng(5)
     values = random.choice(np.array([0, 6, 8, 40, 255], np.uint8), (90, 90))
