@@ -43,6 +43,8 @@ _BOUND = 0.9
 """Leverage of a block at most."""
 CONVERGED = 0.003
 """Change of a displacement, px rms, at which it stands."""
+_SHRINKS = 0.3
+"""Factor by which a step is shorter than the one before it at least, where steps are short."""
 _BUDGET = 3 << 20
 """Pixels up to which every band is used, and the best one alone beyond."""
 _BANDS = 3
@@ -213,7 +215,7 @@ class Search:
         if start is None:
             return None
         solution = Solution(linear=start, nodes=np.zeros((2, *lattice.shape)))
-        prior = None
+        prior, stands = None, False
         state = None
         last = np.inf
         for turn, pitch in enumerate(self.pitches):
@@ -222,14 +224,14 @@ class Search:
             equations = gather(source, self.item, bands, grid, here, self.stable)
             if np.count_nonzero(equations.heard) < LEAST_BLOCKS:
                 return None
-            state = self._step(Basis(lattice, grid.rows, grid.cols), equations, prior)
-            prior = state.prior or prior
+            state = self._step(Basis(lattice, grid.rows, grid.cols), equations, prior, stands)
+            prior, stands = state.prior or prior, state.prior == prior
             solution = state.solution
             change = float(np.sqrt(np.square(state.now - here)[equations.heard].mean()))
-            # steps shrink by a factor, by which the next one would be as much shorter
+            # the next step would be shorter by the factor by which steps shrink
             if turn and (
                 last == 0  # as where an item is its anchor, pixel by pixel
-                or change * min(1.0, change / last) < CONVERGED
+                or change * min(_SHRINKS, change / last) < CONVERGED
                 or (state.model == SHIFT and self.model == "auto")
             ):
                 break
@@ -244,10 +246,10 @@ class Search:
             return turned
         return np.array([[shift.y, 0.0, 0.0], [shift.x, 0.0, 0.0]])
 
-    def _step(self, basis: Basis, equations: Equations, prior: Prior | None) -> State:
+    def _step(self, basis: Basis, equations: Equations, prior: Prior | None, stands: bool) -> State:
         trust, _ = trust_of(equations, equations.here)
         weighed = Weighed(equations=equations.weighted(trust), basis=basis)
-        model, chosen = self._choose(weighed, prior)
+        model, chosen = self._choose(weighed, prior, stands)
         solution = weighed.solve(model, chosen)
         now = basis.blocks(solution.linear, solution.nodes)
         _, noise = trust_of(equations, now)
@@ -261,10 +263,10 @@ class Search:
             noise=noise,
         )
 
-    def _choose(self, weighed: Weighed, prior: Prior | None) -> tuple[str, Prior | None]:
+    def _choose(self, weighed: Weighed, prior: Prior | None, stands: bool) -> tuple[str, Prior | None]:
         if self.model == AFFINE:
             return AFFINE, None
-        best = Evidence(weighed).best_prior(prior)
+        best = Evidence(weighed).best_prior(prior, stands=stands)
         if self.model == FIELD:
             return FIELD, best
         priors = [replace(best, power=best.power * part) for part in _STIFFER]

@@ -116,12 +116,13 @@ class Normal:
         free = np.isinf(both)
         kept = both > 0
         factor = np.where(free, 1.0, both)[kept]
-        matrix = self.matrix[np.ix_(kept, kept)]
+        matrix = self.matrix.copy() if kept.all() else self.matrix[np.ix_(kept, kept)]
         matrix *= factor[:, None]
         matrix *= factor
         size = np.trace(matrix) / len(matrix)
         matrix[np.diag_indices_from(matrix)] += np.where(free[kept], 1e-12 * size, 1.0)
-        cholesky = la.cholesky(matrix, lower=True, overwrite_a=True, check_finite=False)
+        # symmetric, and so the same the other way round, which is how LAPACK takes it without a copy
+        cholesky, _ = la.cho_factor(matrix.T, lower=True, overwrite_a=True, check_finite=False)
         right = self.vector[kept] * factor
         whitened = la.solve_triangular(cholesky, right, lower=True, check_finite=False)
         return Posterior(cholesky=cholesky, whitened=whitened, factor=factor, kept=kept)
@@ -132,6 +133,7 @@ class Posterior:
     """What the equations say of the functions that take part."""
 
     cholesky: NDArray[np.float64]
+    """Lower triangle; what lies above the diagonal is left to chance."""
     whitened: NDArray[np.float64]
     factor: NDArray[np.float64]
     kept: NDArray[np.bool_]

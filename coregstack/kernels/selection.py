@@ -194,13 +194,15 @@ class Evidence:
             float(-0.5 * count * np.log(rest / count)) - 0.5 * volume - (_OCCAM if prior is not None else 0.0)
         )
 
-    def best_prior(self, start: Prior | None) -> Prior:
-        """The prior of most evidence."""
+    def best_prior(self, start: Prior | None, *, stands: bool = False) -> Prior:
+        """The prior of most evidence, looked for around `start`; where that `stands`, if another power has more."""
         best = start or Prior(power=3.0, length=4 * self.step, slope=4.5)
         powers = _POWERS if start is None else best.power * _NEAR_POWERS
         for _ in range(2):
             before = best
             best = self._best([best, *(replace(best, power=float(p)) for p in powers)])
+            if stands and best == start:
+                break
             best = self._best([best, *(replace(best, length=length * self.step) for length in _LENGTHS)])
             best = self._best([best, *(replace(best, slope=s) for s in _SLOPES)])
             if best == before:
