@@ -33,6 +33,8 @@ _MAJORITY = 0.6
 _NEAR = 1.5
 """Windows this near to the map agree with it, px of the images that are matched."""
 _TRIES = 300
+_LEVER = 50.0
+"""Condition of the places of three windows above which they hold no map."""
 _STEEPEST = 0.06
 """Largest change of the displacement along an axis that is believed, px per px."""
 _REACH = 16
@@ -170,14 +172,12 @@ def _agreed(
         return None
     functions, shifts = _functions(lattice, places), np.array(lags) - np.array(item.origin)
     rng = np.random.default_rng(0)
-    best = np.zeros(len(shifts), np.bool_)
-    for _ in range(_TRIES):
-        some = rng.choice(len(shifts), 3, replace=False)
-        if np.linalg.cond(functions[some]) > 50:
-            continue
-        close = _close(functions, shifts, np.linalg.solve(functions[some], shifts[some]), near)
-        if close.sum() > best.sum():
-            best = close
+    some = np.stack([rng.choice(len(shifts), 3, replace=False) for _ in range(_TRIES)])
+    some = some[np.linalg.cond(functions[some]) <= _LEVER]
+    if not len(some):
+        return None
+    close = _close(functions, shifts, np.linalg.solve(functions[some], shifts[some]), near)
+    best = close[close.sum(axis=-1).argmax()]
     for _ in range(3):
         if best.sum() < max(_LEAST, _MAJORITY * len(shifts)):
             return None
@@ -192,5 +192,5 @@ def _agreed(
 def _close(
     functions: NDArray[np.float64], shifts: NDArray[np.float64], linear: NDArray[np.float64], near: float
 ) -> NDArray[np.bool_]:
-    close: NDArray[np.bool_] = np.hypot(*(functions @ linear - shifts).T) < near
+    close: NDArray[np.bool_] = np.linalg.norm(functions @ linear - shifts, axis=-1) < near
     return close
