@@ -1,19 +1,23 @@
 """Compiled sums of the fit: what every block of 8 x 8 pixels says of the shift.
 
-A row of blocks is worked on at once, in strips of 8 rows whose columns lie side by side: every loop runs over
-neighbours in memory, so that the compiler can do many at a time. Nowhere may it change the order of sums
-(`fastmath`): it would not choose the same order in every process, and workers would not agree to the bit.
+A row of blocks is worked on at once, those of several windows side by side, in strips of 8 rows that follow each
+other: every loop runs over neighbours in memory, so that the compiler can do many at a time. Indexes are unsigned,
+since it would ask of signed ones whether they count from the end, and loops take no views of their own, since to make
+one takes as long as a short loop. Nowhere may the order of sums change (`fastmath`): it would not be the same in every
+process, and workers would not agree to the bit.
 """
 # numba finds the types of what it compiles
 # mypy: disable-error-code="no-untyped-def, no-any-return"
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.compiling import compiled
-from coregstack.kernels.smoothing import smooth_into
+from coregstack.kernels.smoothing import smooth_inside
 
 BLOCK = 8
 """Side of a block, px."""
@@ -25,6 +29,9 @@ FLOOR = 0.3
 """Added to 1 - rho^2, so that a few blocks that match perfectly do not decide alone."""
 _CUT = 4.0
 """Residuals beyond this many standard deviations of their block count nothing (Tukey's biweight)."""
+_BESIDE = 32
+"""Blocks that are worked on at once: short loops take longer to begin than to run."""
+_U = np.uint64
 
 
 @compiled
@@ -37,20 +44,25 @@ def block_sums(anchor, item, usable, margin, taps, noise, out) -> None:
     give the step of the shift, ``m @ step = r``. The weight is negative where the contrast is reversed; blocks that
     say nothing hold 0.
     """
-    first, second = np.empty_like(anchor[0]), np.empty_like(item[0])
     across = (anchor.shape[2] - 2 * margin) // BLOCK
-    strips, planes, facts = scratch_for(across)
-    for n in range(anchor.shape[0]):
-        smooth_into(anchor[n], taps[0], taps[1], first)
-        smooth_into(item[n], taps[2], taps[3], second)
+    beside = max(1, _BESIDE // across)
+    for start in range(0, len(anchor), beside):
+        part = slice(start, min(start + beside, len(anchor)))
+        count = part.stop - start
+        # slopes reach a pixel further
+        first, second, mask, columns = _laid(anchor[part], item[part], usable[part], margin - 1, taps)
+        strips, planes, facts, places = scratch_for(columns, 1, count, across)
+        sums = np.empty((count * across, 6))
         for k in range(out.shape[1] // across):
-            top = margin + k * BLOCK
-            _gather(first, second, usable[n], top, margin, 0, 0, strips)
-            weigh(strips, planes, noise, facts)
-            if facts[0].any():
-                _equations(
-                    first, second, top, margin, strips, planes, facts, out[n, k * across : (k + 1) * across]
-                )
+            row, base = slice(k * across, (k + 1) * across), (2 + k * BLOCK) * columns
+            _gather(first, second, mask, base, 0, strips)
+            weigh(strips, places, planes, noise, facts)
+            if not facts[0].any():
+                out[part, row] = 0
+                continue
+            _equations(first, second, base, strips, places, planes, facts, sums)
+            for n in range(count):
+                out[start + n, row] = sums[n * across : (n + 1) * across]
 
 
 @compiled
@@ -59,101 +71,151 @@ def block_weights(anchor, item, usable, margin, taps, noise, offsets, out) -> No
 
     The other arguments are those of `block_sums`.
     """
-    first, second = np.empty_like(anchor[0]), np.empty_like(item[0])
     across = (anchor.shape[2] - 2 * margin) // BLOCK
-    strips, planes, facts = scratch_for(across)
+    beside, reach = max(1, _BESIDE // across), np.abs(offsets).max()
     out[:] = 0
-    for n in range(anchor.shape[0]):
-        smooth_into(anchor[n], taps[0], taps[1], first)
-        smooth_into(item[n], taps[2], taps[3], second)
+    for start in range(0, len(anchor), beside):
+        part = slice(start, min(start + beside, len(anchor)))
+        count = part.stop - start
+        first, second, mask, columns = _laid(anchor[part], item[part], usable[part], margin - reach, taps)
+        strips, planes, facts, places = scratch_for(columns, reach, count, across)
         for k in range(out.shape[1] // across):
-            target = out[n, k * across : (k + 1) * across]
-            for m in range(offsets.shape[0]):
-                _gather(
-                    first, second, usable[n], margin + k * BLOCK, margin, offsets[m, 0], offsets[m, 1], strips
-                )
-                weigh(strips, planes, noise, facts)
-                for j in range(across):
-                    target[j] += facts[0, j] / offsets.shape[0]
+            for m in range(len(offsets)):
+                away = offsets[m, 0] * columns + offsets[m, 1]
+                _gather(first, second, mask, (1 + reach + k * BLOCK) * columns, away, strips)
+                weigh(strips, places, planes, noise, facts)
+                for n in range(count):
+                    for j in range(across):
+                        out[start + n, k * across + j] += facts[0, n * across + j] / len(offsets)
 
 
 @compiled
-def scratch_for(across) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
-    """Room for a row of blocks: strips (8, 8 rows x columns), planes (9, block) and facts (5, block).
+def _laid(anchor, item, usable, edge, taps) -> tuple[Any, Any, Any, int]:
+    """Windows of anchor and item, each moved by its taps, and of the mask side by side, without `edge` pixels.
 
-    The strips are mask, anchor, item, their slope down and along, scratch, and a pixel's row and column in its
-    block.
+    All are flat, with a row more before and after, so that strips may begin beside a row; last comes their number of
+    columns.
     """
-    columns = across * BLOCK
-    strips = np.empty((8, BLOCK * columns), np.float32)
-    for i in range(BLOCK):
-        for x in range(columns):
-            strips[6, i * columns + x] = i
-            strips[7, i * columns + x] = x % BLOCK
-    return strips, np.empty((9, across)), np.empty((5, across))
+    count, height, width = anchor.shape
+    stride, tall = width - 2 * edge, height - 2 * edge
+    size, columns = (tall + 2) * count * stride, count * stride
+    first, second, mask = np.zeros(size, np.float32), np.zeros(size, np.float32), np.zeros(size, np.float32)
+    for n in range(count):
+        smooth_inside(anchor[n], taps[0], taps[1], edge, first[columns + n * stride :], columns)
+        smooth_inside(item[n], taps[2], taps[3], edge, second[columns + n * stride :], columns)
+        for y in range(tall):
+            start, side, here = _U((1 + y) * columns + n * stride), _U(edge), usable[n, edge + y]
+            for x in range(_U(stride)):
+                mask[start + x] = np.float32(here[side + x])
+    return first, second, mask, columns
 
 
 @compiled
-def _gather(first, second, usable, top, left, down, along, strips) -> None:
-    """Fill the strips of mask, anchor and item of a row of blocks; what is not usable is 0."""
-    columns = strips.shape[1] // BLOCK
-    near, far = slice(left, left + columns), slice(left - along, left - along + columns)
-    for i in range(BLOCK):
-        part = slice(i * columns, (i + 1) * columns)
-        keep, a, b = strips[0, part], strips[1, part], strips[2, part]
-        here, there = usable[top + i, near], usable[top + i - down, far]
-        anchor, item = first[top + i, near], second[top + i - down, far]
-        for x in range(columns):
-            keep[x] = np.float32(here[x] & there[x])
-        for x in range(columns):
-            a[x] = keep[x] * anchor[x]
-        for x in range(columns):
-            b[x] = keep[x] * item[x]
+def scratch_for(columns, left, count, across) -> tuple[Any, Any, Any, Any]:
+    """Room for a row of blocks: strips (6, 8 rows x columns), planes (9, block), facts (5, block) and places (block,).
+
+    The strips are mask, anchor, item, their slope down and along, and scratch. `places` hold the first column of each
+    block, where `count` windows of so many blocks each lie side by side, with `left` columns round each.
+    """
+    places = np.empty(count * across, np.int64)
+    for k in range(places.size):
+        places[k] = left + k // across * (columns // count) + k % across * BLOCK
+    return (
+        np.empty((6, BLOCK * columns), np.float32),
+        np.empty((9, places.size)),
+        np.empty((5, places.size)),
+        places,
+    )
 
 
 @compiled
-def _add_up(values, sums) -> None:
-    """Fill `sums` (block,) with the sum of each block of a strip, which is overwritten."""
-    rows, columns = BLOCK, values.size // BLOCK
-    while rows > 1:
-        rows //= 2
-        upper, lower = values[: rows * columns], values[rows * columns : 2 * rows * columns]
-        for k in range(upper.size):
-            upper[k] += lower[k]
+def _gather(first, second, mask, base, away, strips) -> None:
+    """Fill the strips of mask, anchor and item from a place on, the item's from so many pixels before it.
+
+    What is not usable is 0.
+    """
+    size = strips.shape[1]
+    keep, a, b = strips[0], strips[1], strips[2]
+    here, there = mask[base : base + size], mask[base - away : base - away + size]
+    anchor, item = first[base : base + size], second[base - away : base - away + size]
+    for k in range(there.size):
+        keep[k] = here[k] * there[k]
+    for k in range(size):
+        a[k] = keep[k] * anchor[k]
+    for k in range(item.size):
+        b[k] = keep[k] * item[k]
+
+
+@compiled
+def _fold(line, places, sums) -> None:
+    """Fill `sums` (block,) with the sum of each block of a line of columns."""
     for j in range(sums.size):
-        k = j * BLOCK
-        left = (values[k] + values[k + 1]) + (values[k + 2] + values[k + 3])
-        sums[j] = left + ((values[k + 4] + values[k + 5]) + (values[k + 6] + values[k + 7]))
+        k = places[j]
+        left = (line[k] + line[k + 1]) + (line[k + 2] + line[k + 3])
+        sums[j] = left + ((line[k + 4] + line[k + 5]) + (line[k + 6] + line[k + 7]))
 
 
 @compiled
-def _add_up_products(first, second, scratch, sums) -> None:
-    """Fill `sums` (block,) with the sum of the products of two strips in each block."""
-    for k in range(scratch.size):
-        scratch[k] = first[k] * second[k]
-    _add_up(scratch, sums)
-
-
-@compiled
-def _spread(sums, line) -> None:
-    """Fill `line` (columns,) with a number of each block."""
+def _fold_along(line, places, power, sums) -> None:
+    """The same of each value times a power of its column in the block."""
+    weight = np.empty(BLOCK, np.float32)
+    for c in range(BLOCK):
+        weight[c] = c**power
     for j in range(sums.size):
-        line[j * BLOCK : (j + 1) * BLOCK] = sums[j]
+        k = places[j]
+        left = weight[1] * line[k + 1] + (weight[2] * line[k + 2] + weight[3] * line[k + 3])
+        right = (weight[4] * line[k + 4] + weight[5] * line[k + 5]) + (
+            weight[6] * line[k + 6] + weight[7] * line[k + 7]
+        )
+        sums[j] = left + right
 
 
 @compiled
-def weigh(strips, planes, noise, facts) -> None:
+def _add_up(values, total, by_row) -> None:
+    """Fill lines with the sum of each column of a strip, and with that of its values times their row."""
+    columns = _U(total.size)
+    for x in range(columns):
+        total[x] = values[x]
+    by_row[:] = 0
+    for i in range(_U(1), _U(BLOCK)):
+        start, row = i * columns, np.float32(i)
+        for x in range(columns):
+            total[x] += values[start + x]
+            by_row[x] += row * values[start + x]
+
+
+@compiled
+def _add_up_products(first, second, places, total, sums) -> None:
+    """Fill `sums` (block,) with the sum of the products of two strips in each block; `total` is a line of scratch."""
+    columns = _U(total.size)
+    total[:] = 0
+    for i in range(_U(BLOCK)):
+        start = i * columns
+        for x in range(columns):
+            total[x] += first[start + x] * second[start + x]
+    _fold(total, places, sums)
+
+
+@compiled
+def _spread(sums, places, line) -> None:
+    """Fill `line` (columns,) with a number of each block, where there is one."""
+    for j in range(sums.size):
+        line[places[j] : places[j] + BLOCK] = sums[j]
+
+
+@compiled
+def weigh(strips, places, planes, noise, facts) -> None:
     """Detrend anchor and item: `facts` become weight, correlation, power of both, and the usable pixels.
 
     The weight is 0 where a block says nothing.
     """
-    a, b, scratch = strips[1], strips[2], strips[5]
-    _span_planes(strips, planes, facts[4])
-    _detrend(a, strips, planes, facts[4])
-    _detrend(b, strips, planes, facts[4])
-    _add_up_products(a, a, scratch, facts[2])
-    _add_up_products(b, b, scratch, facts[3])
-    _add_up_products(a, b, scratch, facts[1])
+    a, b, line = strips[1], strips[2], strips[5, : strips.shape[1] // BLOCK]
+    _span_planes(strips, places, planes, facts[4])
+    _detrend(a, strips, places, planes, facts[4])
+    _detrend(b, strips, places, planes, facts[4])
+    _add_up_products(a, a, places, line, facts[2])
+    _add_up_products(b, b, places, line, facts[3])
+    _add_up_products(a, b, places, line, facts[1])
     for j in range(facts.shape[1]):
         count = facts[4, j]
         facts[0, j] = 0.0
@@ -168,26 +230,30 @@ def weigh(strips, planes, noise, facts) -> None:
 
 
 @compiled
-def _span_planes(strips, planes, count) -> None:
+def _span_planes(strips, places, planes, count) -> None:
     """Count the usable pixels of each block, and prepare planes over them.
 
     `planes` become the mean row and column, the inverse of their second moments (rr, rc, cc), and whether the
     pixels span a plane; the other three are left for the planes that are taken off.
     """
-    keep, scratch, row, column = strips[0], strips[5], strips[6], strips[7]
-    scratch[:] = keep
-    _add_up(scratch, count)
-    for k in range(2):
-        _add_up_products(keep, strips[6 + k], scratch, planes[k])
-    for k in range(scratch.size):
-        scratch[k] = keep[k] * row[k] * row[k]
-    _add_up(scratch, planes[2])
-    for k in range(scratch.size):
-        scratch[k] = keep[k] * row[k] * column[k]
-    _add_up(scratch, planes[3])
-    for k in range(scratch.size):
-        scratch[k] = keep[k] * column[k] * column[k]
-    _add_up(scratch, planes[4])
+    keep, scratch, columns = strips[0], strips[5], strips.shape[1] // BLOCK
+    total, by_row, square = (
+        scratch[:columns],
+        scratch[columns : 2 * columns],
+        scratch[2 * columns : 3 * columns],
+    )
+    _add_up(keep, total, by_row)
+    square[:] = 0
+    for i in range(_U(1), _U(BLOCK)):
+        start, weight = i * _U(columns), np.float32(i * i)
+        for x in range(_U(columns)):
+            square[x] += weight * keep[start + x]
+    _fold(total, places, count)
+    _fold(by_row, places, planes[0])
+    _fold_along(total, places, 1, planes[1])
+    _fold(square, places, planes[2])
+    _fold_along(by_row, places, 1, planes[3])
+    _fold_along(total, places, 2, planes[4])
     for j in range(count.size):
         pixels = max(count[j], 1.0)
         mean_r, mean_c = planes[0, j] / pixels, planes[1, j] / pixels
@@ -201,85 +267,68 @@ def _span_planes(strips, planes, count) -> None:
 
 
 @compiled
-def _detrend(values, strips, planes, count) -> None:
+def _detrend(values, strips, places, planes, count) -> None:
     """Take the best plane off the usable pixels of each block of a strip, which stays 0 elsewhere."""
-    keep, scratch, row, column = strips[0], strips[5], strips[6], strips[7]
-    columns = values.size // BLOCK
+    keep, scratch, columns = strips[0], strips[5], strips.shape[1] // BLOCK
+    level, steepness = scratch[:columns], scratch[columns : 2 * columns]
     total, by_r, by_c = planes[8], planes[6], planes[7]
-    _add_up_products(values, row, scratch, by_r)
-    _add_up_products(values, column, scratch, by_c)
-    scratch[:] = values
-    _add_up(scratch, total)
+    _add_up(values, level, steepness)
+    _fold(level, places, total)
+    _fold(steepness, places, by_r)
+    _fold_along(level, places, 1, by_c)
     for j in range(total.size):
         r, c = by_r[j] - planes[0, j] * total[j], by_c[j] - planes[1, j] * total[j]
         by_r[j] = planes[2, j] * r + planes[3, j] * c
         by_c[j] = planes[3, j] * r + planes[4, j] * c
         total[j] = total[j] / max(count[j], 1.0) - by_r[j] * planes[0, j] - by_c[j] * planes[1, j]
-    level, steepness = scratch[:columns], scratch[columns : 2 * columns]
-    _spread(by_c, level)
-    for x in range(columns):
-        level[x] *= column[x]
-    _spread(total, steepness)
-    for x in range(columns):
-        level[x] += steepness[x]
-    _spread(by_r, steepness)
-    for i in range(BLOCK):
-        part = slice(i * columns, (i + 1) * columns)
-        here, use, down = values[part], keep[part], np.float32(i)
-        for x in range(columns):
-            here[x] -= use[x] * (level[x] + down * steepness[x])
+        for k in range(BLOCK):
+            level[places[j] + k] = total[j] + k * by_c[j]
+    _spread(by_r, places, steepness)
+    for i in range(_U(BLOCK)):
+        start, down = i * _U(columns), np.float32(i)
+        for x in range(_U(columns)):
+            values[start + x] -= keep[start + x] * (level[x] + down * steepness[x])
 
 
 @compiled
-def _equations(first, second, top, left, strips, planes, facts, out) -> None:
+def _equations(first, second, base, strips, places, planes, facts, out) -> None:
     """Fill `out` (block, 6) with the weighted normal equations of a row of blocks, detrended in `strips`."""
     columns = strips.shape[1] // BLOCK
-    lines = np.empty((3, columns), np.float32)
-    scale_blocks(facts, lines)
-    scale_a, scale_b = lines[0], lines[1]
-    keep, down, along = strips[0], strips[3], strips[4]
-    quarter = np.float32(0.25)
-    for i in range(BLOCK):
-        y, part = top + i, slice(i * columns, (i + 1) * columns)
-        near, before, after = (
-            slice(left, left + columns), slice(left - 1, left - 1 + columns), slice(left + 1, left + 1 + columns),
-        )  # fmt: skip
-        _slope(keep[part], scale_a, scale_b, first[y + 1, near], first[y - 1, near],
-               second[y + 1, near], second[y - 1, near], quarter, down[part])  # fmt: skip
-        _slope(keep[part], scale_a, scale_b, first[y, after], first[y, before],
-               second[y, after], second[y, before], quarter, along[part])  # fmt: skip
-    add_up_equations(strips, planes, facts, lines, out)
+    lines = scaled_blocks(facts, places, columns)
+    _slope(first, second, base, columns, lines, strips[0], strips[3])
+    _slope(first, second, base, 1, lines, strips[0], strips[4])
+    add_up_equations(strips, places, planes, facts, lines, out)
 
 
 @compiled
-def scale_blocks(facts, lines) -> None:
-    """Fill `lines` (3, columns) with what brings anchor and item to one scale, and with 1 over the cut's square."""
-    scale_a, scale_b, steep = lines[0], lines[1], lines[2]
+def scaled_blocks(facts, places, columns) -> NDArray[np.float32]:
+    """Lines (3, columns) of what brings anchor and item to one scale, and of 1 over the square of the cut."""
+    lines = np.zeros((3, columns), np.float32)
     for j in range(facts.shape[1]):
-        part = slice(j * BLOCK, (j + 1) * BLOCK)
+        part = slice(places[j], places[j] + BLOCK)
         heard, rho = facts[0, j] > 0, facts[1, j]
-        scale_a[part] = np.float32(1 / np.sqrt(facts[2, j])) if heard else np.float32(0)
-        scale_b[part] = np.float32((1 if rho > 0 else -1) / np.sqrt(facts[3, j])) if heard else np.float32(0)
+        lines[0, part] = np.float32(1 / np.sqrt(facts[2, j])) if heard else np.float32(0)
+        lines[1, part] = np.float32((1 if rho > 0 else -1) / np.sqrt(facts[3, j])) if heard else np.float32(0)
         cut = _CUT * np.sqrt(2 * (1 - min(1.0, abs(rho))) / max(facts[4, j], 1.0)) + 1e-9
-        steep[part] = np.float32(1 / (cut * cut))
+        lines[2, part] = np.float32(1 / (cut * cut))
+    return lines
 
 
 @compiled
-def add_up_equations(strips, planes, facts, lines, out) -> None:
+def add_up_equations(strips, places, planes, facts, lines, out) -> None:
     """Fill `out` (block, 6) from strips of detrended anchor and item and of their mean slope, not yet detrended."""
-    columns, across = strips.shape[1] // BLOCK, facts.shape[1]
+    columns = lines.shape[1]
     scale_a, scale_b, steep = lines[0], lines[1], lines[2]
     keep, a, b, down, along, scratch = strips[0], strips[1], strips[2], strips[3], strips[4], strips[5]
-    one = np.float32(1)
-    _detrend(down, strips, planes, facts[4])
-    _detrend(along, strips, planes, facts[4])
-    for i in range(BLOCK):
-        part = slice(i * columns, (i + 1) * columns)
-        weight, miss = a[part], b[part]
-        for x in range(columns):
-            miss[x] = scale_b[x] * miss[x] - scale_a[x] * weight[x]
-        for x in range(columns):
-            weight[x] = max(np.float32(0), one - miss[x] * miss[x] * steep[x])
+    zero, one, line = np.float32(0), np.float32(1), strips[5, :columns]
+    _detrend(down, strips, places, planes, facts[4])
+    _detrend(along, strips, places, planes, facts[4])
+    for i in range(_U(BLOCK)):
+        start = i * _U(columns)
+        for x in range(_U(columns)):
+            b[start + x] = scale_b[x] * b[start + x] - scale_a[x] * a[start + x]
+        for x in range(_U(columns)):
+            a[start + x] = max(zero, one - b[start + x] * b[start + x] * steep[x])
     pull_y, pull_x = keep, a
     for k in range(scratch.size):
         scratch[k] = a[k] * a[k]
@@ -287,12 +336,12 @@ def add_up_equations(strips, planes, facts, lines, out) -> None:
         pull_y[k] = scratch[k] * down[k]
     for k in range(scratch.size):
         pull_x[k] = scratch[k] * along[k]
-    _add_up_products(pull_y, down, scratch, planes[0])
-    _add_up_products(pull_y, along, scratch, planes[1])
-    _add_up_products(pull_x, along, scratch, planes[2])
-    _add_up_products(pull_y, b, scratch, planes[3])
-    _add_up_products(pull_x, b, scratch, planes[4])
-    for j in range(across):
+    _add_up_products(pull_y, down, places, line, planes[0])
+    _add_up_products(pull_y, along, places, line, planes[1])
+    _add_up_products(pull_x, along, places, line, planes[2])
+    _add_up_products(pull_y, b, places, line, planes[3])
+    _add_up_products(pull_x, b, places, line, planes[4])
+    for j in range(places.size):
         weight = facts[0, j]
         out[j, 0] = weight if facts[1, j] > 0 else -weight
         for k in range(5):
@@ -300,10 +349,15 @@ def add_up_equations(strips, planes, facts, lines, out) -> None:
 
 
 @compiled
-def _slope(keep, scale_a, scale_b, after_a, before_a, after_b, before_b, quarter, out) -> None:
-    """Half the mean slope of both images, brought to one scale, along a row."""
-    for x in range(out.size):
-        out[x] = keep[x] * (
-            quarter * scale_a[x] * (after_a[x] - before_a[x])
-            + quarter * scale_b[x] * (after_b[x] - before_b[x])
-        )
+def _slope(first, second, base, step, lines, keep, out) -> None:
+    """Half the mean slope of both images, brought to one scale, over pixels on either side of each of a strip."""
+    columns, scale_a, scale_b, quarter = _U(lines.shape[1]), lines[0], lines[1], np.float32(0.25)
+    for i in range(_U(BLOCK)):
+        start, before, after = i * columns, _U(base - step) + i * columns, _U(base + step) + i * columns
+        # of many arrays in one loop the compiler would not know whether they overlap, and do one number at a time
+        for x in range(columns):
+            out[start + x] = scale_a[x] * (first[after + x] - first[before + x])
+        for x in range(columns):
+            out[start + x] += scale_b[x] * (second[after + x] - second[before + x])
+    for k in range(out.size):
+        out[k] *= quarter * keep[k]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from coregstack.kernels._blocks import BLOCK, FLOOR, add_up_equations, scale_blocks, scratch_for, weigh
+from coregstack.kernels._blocks import BLOCK, FLOOR, add_up_equations, scaled_blocks, scratch_for, weigh
 from coregstack.kernels.compiling import compiled
 from coregstack.kernels.smoothing import smooth_into
 
@@ -41,9 +41,9 @@ def displaced_sums(anchor, item, usable, margin, rest, slope, taps, noise, out) 
     """
     first, across = np.empty_like(anchor), out.shape[1]
     smooth_into(anchor, taps, taps, first)
-    strips, planes, facts = scratch_for(across)
+    strips, planes, facts, places = scratch_for(across * BLOCK, 0, 1, across)
     steep = np.empty((4, strips.shape[1]), np.float32)
-    lines, sums = np.empty((3, across * BLOCK), np.float32), np.empty((across, SUMS - 1))
+    sums = np.empty((across, SUMS - 1))
     room = np.empty((_WIDE, across * _WIDE), np.float32)
     weights, patches = (
         np.empty((2, _TAPS, across * _WIDE), np.float32),
@@ -56,16 +56,16 @@ def displaced_sums(anchor, item, usable, margin, rest, slope, taps, noise, out) 
         _lay(item, top, margin, whole, room)
         _smooth(room, weights, patches)
         _fill(first, patches, usable, top, margin, whole, fits, slope[:, :, i], strips, steep)
-        weigh(strips, planes, noise, facts)
+        weigh(strips, places, planes, noise, facts)
         for j in range(across):
             apart = 1 - min(1.0, facts[1, j] * facts[1, j])
             facts[0, j] *= (apart + FLOOR) / (apart + _SURER)
         out[i, :, :6] = 0.0
         out[i, :, 6] = facts[4]
         if facts[0].any():
-            scale_blocks(facts, lines)
+            lines = scaled_blocks(facts, places, across * BLOCK)
             _mean_slopes(strips, steep, lines)
-            add_up_equations(strips, planes, facts, lines, sums)
+            add_up_equations(strips, places, planes, facts, lines, sums)
             out[i, :, :6] = sums
 
 

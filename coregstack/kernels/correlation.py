@@ -190,16 +190,20 @@ def local_agreement(
     variance where the images have nothing in common.
     """
     result = np.zeros(len(boxes))
+    cosines, known = np.empty(anchor.shape[1]), np.empty(anchor.shape[1], np.int64)
     for n in range(len(boxes)):
-        total, pairs = 0.0, 0
+        left = max(boxes[n, 1], lag_x, 0)
+        right = max(left, min(boxes[n, 3], item.shape[1] + lag_x, anchor.shape[1]))
+        # indexes that may be negative would keep the compiler from doing many at once
+        here, there, width = np.uint64(left), np.uint64(left - lag_x), np.uint64(right - left)
+        cosines[:] = 0
+        known[:] = 0
         for y in range(max(boxes[n, 0], lag_y, 0), min(boxes[n, 2], item.shape[0] + lag_y, anchor.shape[0])):
-            for x in range(
-                max(boxes[n, 1], lag_x, 0), min(boxes[n, 3], item.shape[1] + lag_x, anchor.shape[1])
-            ):
-                a, b = anchor[y, x], item[y - lag_y, x - lag_x]
-                if a != 0 and b != 0:
-                    total += a.real * b.real + a.imag * b.imag
-                    pairs += 1
+            for x in range(width):
+                a, b = anchor[y, here + x], item[y - lag_y, there + x]
+                cosines[x] += a.real * b.real + a.imag * b.imag
+                known[x] += ((a.real != 0) | (a.imag != 0)) & ((b.real != 0) | (b.imag != 0))
+        pairs = known.sum()
         if pairs:
-            result[n] = total / np.sqrt(pairs / 2)
+            result[n] = cosines.sum() / np.sqrt(pairs / 2)
     return result

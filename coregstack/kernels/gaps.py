@@ -119,19 +119,21 @@ def eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """The masks without a rim of `RIM` pixels round what is not usable; the edge counts as such."""
     count, height, width = usable.shape
     result = np.zeros(usable.shape, np.bool_)
-    row = np.empty(width, np.bool_)
+    room, other = np.empty(height * width, np.bool_), np.empty(height * width, np.bool_)
     for n in range(count):
-        if usable[n].all():
-            result[n, RIM : height - RIM, RIM : width - RIM] = True
-            continue
+        room[:] = usable[n].ravel()
+        # pixels from which on a column is usable, then those from which on a row is, over the width of both rims
+        for step in (width, 1):
+            reached = 1
+            while reached < 2 * RIM + 1:
+                more = min(reached, 2 * RIM + 1 - reached)
+                away = np.uint64(more * step)
+                for k in range(np.uint64(room.size) - away):
+                    other[k] = room[k] & room[k + away]
+                room, other = other, room
+                reached += more
         for y in range(RIM, height - RIM):
-            row[:] = usable[n, y - RIM]
-            for k in range(1 - RIM, RIM + 1):
-                for x in range(width):
-                    row[x] &= usable[n, y + k, x]
-            target = result[n, y]
-            target[RIM : width - RIM] = True
-            for k in range(2 * RIM + 1):
-                for x in range(RIM, width - RIM):
-                    target[x] &= row[x - RIM + k]
+            start, inside = np.uint64((y - RIM) * width), np.uint64(RIM)
+            for x in range(np.uint64(width - 2 * RIM)):
+                result[n, y, inside + x] = room[start + x]
     return result

@@ -79,18 +79,22 @@ def _add_rows(
     image: NDArray[np.float32], usable: NDArray[np.bool_], left: int, right: int, sums: NDArray[np.float32]
 ) -> None:
     """Fill `sums` (2, y) with the sum of each row between two columns, and of its usable pixels."""
-    lanes = np.empty((2, 16), np.float32)
-    whole = left + (right - left) // 16 * 16
+    lanes, seen = np.empty(16, np.float32), np.empty(16, np.float32)
+    # indexes that may be negative would keep the compiler from doing many at once
+    first, last, count = np.uint64(left), np.uint64(right), np.uint64(16)
+    whole = first + (last - first) // count * count
     for y in range(len(image)):
         lanes[:] = 0
-        for x in range(left, whole, 16):
-            for k in range(16):
-                lanes[0, k] += image[y, x + k]
-                lanes[1, k] += np.float32(usable[y, x + k])
-        for x in range(whole, right):
-            lanes[0, x - whole] += image[y, x]
-            lanes[1, x - whole] += np.float32(usable[y, x])
-        sums[0, y], sums[1, y] = lanes[0].sum(), lanes[1].sum()
+        seen[:] = 0
+        for x in range(first, whole, count):
+            for k in range(count):
+                lanes[k] += image[y, x + k]
+            for k in range(count):
+                seen[k] += np.float32(usable[y, x + k])
+        for x in range(whole, last):
+            lanes[x - whole] += image[y, x]
+            seen[x - whole] += np.float32(usable[y, x])
+        sums[0, y], sums[1, y] = lanes.sum(), seen.sum()
 
 
 @compiled

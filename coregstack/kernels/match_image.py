@@ -6,7 +6,7 @@ that are not usable take no part in either.
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from coregstack.kernels.compiling import compiled
 from coregstack.kernels.gaps import fill
 from coregstack.kernels.lines import straighten
+from coregstack.kernels.rectangles import rectangles
 from coregstack.kernels.smoothing import TREND_RADIUS, convolver, gauss
 
 TREND = 2.0
@@ -111,8 +112,7 @@ def high_pass(values: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray
     True
     """
     out = np.empty(values.shape, np.float32)
-    taps, (edge_y, edge_x) = _trend_taps(), (_edge(n) for n in values.shape[1:])
-    _high_pass(values, usable, taps, edge_y, edge_x, out)
+    _high_pass(values, usable, _trend_taps(), rectangles(usable), out)
     return out
 
 
@@ -121,44 +121,57 @@ def _trend_taps() -> NDArray[np.float32]:
     return gauss(TREND, TREND_RADIUS)
 
 
-@lru_cache(maxsize=64)
-def _edge(length: int) -> NDArray[np.float32]:
-    """What the taps find of a line that is usable throughout: less than 1 near its ends."""
-    found: NDArray[np.float32] = np.convolve(np.ones(length), _trend_taps(), "same").astype(np.float32)
-    return found
-
-
 @compiled
 def _high_pass(
     values: NDArray[np.float32],
     usable: NDArray[np.bool_],
     taps: NDArray[np.float32],
-    edge_y: NDArray[np.float32],
-    edge_x: NDArray[np.float32],
+    inside: NDArray[np.int64],
     out: NDArray[np.float32],
 ) -> None:
-    centred = np.empty(values.shape[1:], np.float32)
-    trend, share = np.empty_like(centred), np.empty_like(centred)
+    """Fill `out`; `inside` are the `rectangles` of the masks."""
+    _, height, width = values.shape
+    centred, trend, share = (
+        np.empty((height, width), np.float32), np.empty((height, width), np.float32),
+        np.empty((height, width), np.float32),
+    )  # fmt: skip
+    sums, down, along = np.empty(width), np.empty(height, np.float32), np.empty(width, np.float32)
     for n in range(len(values)):
         image, mask = values[n], usable[n]
-        count, total = 0, 0.0
-        for y in range(image.shape[0]):
-            for x in range(image.shape[1]):
+        count = 0
+        sums[:] = 0
+        for y in range(height):
+            for x in range(width):
                 count += mask[y, x]
-                total += np.float64(image[y, x]) if mask[y, x] else 0.0
+            for x in range(width):
+                sums[x] += np.float64(image[y, x]) if mask[y, x] else 0.0
         # Taking the mean off first keeps single precision from eating the texture of bright scenes.
-        level = np.float32(total / max(count, 1))
-        for y in range(image.shape[0]):
-            for x in range(image.shape[1]):
+        level = np.float32(sums.sum() / max(count, 1))
+        for y in range(height):
+            for x in range(width):
                 centred[y, x] = image[y, x] - level if mask[y, x] else np.float32(0)
         _trend_into(centred, taps, taps, trend)
-        if count < mask.size:
+        top, bottom, left, right = inside[n]
+        if bottom:
+            # what the taps find of a rectangle is a product
+            _covered(taps, top, bottom, down)
+            _covered(taps, left, right, along)
+        else:
             _trend_into(mask.astype(np.float32), taps, taps, share)
-        for y in range(image.shape[0]):
-            if count == mask.size:
-                for x in range(image.shape[1]):
-                    out[n, y, x] = centred[y, x] - trend[y, x] / (edge_y[y] * edge_x[x])
-            else:
-                for x in range(image.shape[1]):
-                    mean = trend[y, x] / max(share[y, x], np.float32(1e-6))
-                    out[n, y, x] = centred[y, x] - mean if mask[y, x] else np.float32(0)
+        for y in range(height):
+            if bottom:
+                for x in range(width):
+                    share[y, x] = down[y] * along[x]
+            for x in range(width):
+                mean = trend[y, x] / max(share[y, x], np.float32(1e-6))
+                out[n, y, x] = centred[y, x] - mean if mask[y, x] else np.float32(0)
+
+
+@compiled
+def _covered(taps: NDArray[np.float32], start: int, stop: int, found: NDArray[np.float32]) -> None:
+    """Fill `found` with the part of the taps round each pixel of a line that lies between two others."""
+    for k in range(len(found)):
+        found[k] = 0
+        for i in range(len(taps)):
+            if start <= k + i - len(taps) // 2 < stop:
+                found[k] += taps[i]

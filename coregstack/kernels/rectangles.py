@@ -85,9 +85,11 @@ def cut(
     for n in range(len(corners)):
         top, left = corners[n]
         first, last = max(0, -left), min(width, values.shape[1] - left)
+        # indexes that may be negative would keep the compiler from copying many at once
+        skip, source, count = np.uint64(first), np.uint64(first + left), np.uint64(max(0, last - first))
         for y in range(max(0, -top), min(height, values.shape[0] - top)):
-            for x in range(first, last):
-                out[n, y, x] = values[top + y, left + x]
-            for x in range(first, last):
-                mask[n, y, x] = usable[top + y, left + x]
+            for x in range(count):
+                out[n, y, skip + x] = values[top + y, source + x]
+            for x in range(count):
+                mask[n, y, skip + x] = usable[top + y, source + x]
     return out, mask

@@ -9,6 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from coregstack.kernels.compiling import compiled
+
 _SHARE = 0.02
 """Part of the lines from which on they are repeated."""
 _ALIKE = 0.95
@@ -37,17 +39,23 @@ def repeated(images: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
     >>> repeated(noise, usable).tolist(), repeated(nearest, usable).tolist()
     ([False, False], [True, False])
     """
-    turned = images.transpose(0, 2, 1), usable.transpose(0, 2, 1)
-    return np.array([_rows_repeat(images, usable), _rows_repeat(*turned)])
+    pairs = np.zeros((2, 2), np.int64)
+    _count_repeats(images, usable, pairs[0])
+    _count_repeats(images.transpose(0, 2, 1), usable.transpose(0, 2, 1), pairs[1])
+    return np.asarray(pairs[:, 0] > _SHARE * pairs[:, 1])
 
 
-def _rows_repeat(images: NDArray[np.float32], usable: NDArray[np.bool_]) -> bool:
-    here, beside = images[:, :, :-1:_EVERY], images[:, :, 1::_EVERY]
-    width = beside.shape[2]
-    here = here[:, :, :width]
-    seen = usable[:, :, :-1:_EVERY][:, :, :width]
-    tells = (here != beside)[:, :-1] & seen[:, :-1] & seen[:, 1:]
-    same = tells & (here[:, 1:] == here[:, :-1])
-    pixels, alike = tells.sum(axis=2), same.sum(axis=2)
-    judged = pixels >= _LEAST
-    return bool(np.count_nonzero(judged & (alike > _ALIKE * pixels)) > _SHARE * np.count_nonzero(judged))
+@compiled
+def _count_repeats(images: NDArray[np.float32], usable: NDArray[np.bool_], found: NDArray[np.int64]) -> None:
+    """Add up pairs of rows that are the same, and those that are judged."""
+    for n in range(len(images)):
+        for y in range(images.shape[1] - 1):
+            tells, alike = 0, 0
+            for x in range(0, images.shape[2] - 1, _EVERY):
+                here = images[n, y, x]
+                told = (here != images[n, y, x + 1]) & usable[n, y, x] & usable[n, y + 1, x]
+                tells += told
+                alike += told & (images[n, y + 1, x] == here)
+            if tells >= _LEAST:
+                found[0] += alike > _ALIKE * tells
+                found[1] += 1

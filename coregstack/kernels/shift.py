@@ -14,7 +14,7 @@ from coregstack.kernels.blank import why_gaps
 from coregstack.kernels.coarse import Found, Refusal, Search
 from coregstack.kernels.kept import Kept
 from coregstack.kernels.overview import PreparedAnchor, factor_for
-from coregstack.kernels.refine import Windows, prepare, prepare_full
+from coregstack.kernels.refine import Windows, prepare, prepare_full, prepare_plain
 from coregstack.kernels.spread import beyond_noise
 from coregstack.kernels.standin import chosen_bands
 from coregstack.kernels.static import pull
@@ -285,9 +285,16 @@ def _agrees(searched: Search, match: _Match, band: int) -> bool:
     lag = Lag.of(*match.joint.lag)
     enough = -(-_ASKED // (first.windows[0].height * first.windows[0].width))
     few = first.windows[:: -(-len(first.windows) // enough)]
-    windows = prepare_full(searched.anchor, searched.item, band, few, lag, first.deaf)
-    if windows is None:
+    about = searched.anchor, searched.item, band, few, lag
+    plain = prepare_plain(*about)
+    if plain is not None and _says_same(plain, match, lag):
         return True
+    windows = prepare_full(*about, first.deaf)
+    return windows is None or _says_same(windows, match, lag)
+
+
+def _says_same(windows: Windows, match: _Match, lag: Lag) -> bool:
+    """Whether windows read at a lag differ from a match by less than what matters, or by chance."""
     apart, covariance = away(windows, np.array([lag.rest_y, lag.rest_x]))
     known = covariance + np.diag(np.square(match.joint.sigma))
     length = np.hypot(*apart)

@@ -61,15 +61,45 @@ smooth_into = convolver(SMOOTH_RADIUS)
 """Fill an image (its last argument) with another one, smoothed down and along by `smooth_taps`."""
 
 
-def gauss(sigma: float, radius: int, at: float = 0.0) -> NDArray[np.float32]:
-    """Gaussian taps round position `at`, which sum to 1."""
-    taps = np.exp(-0.5 * ((np.arange(-radius, radius + 1) - at) / sigma) ** 2)
-    normed: NDArray[np.float32] = (taps / taps.sum()).astype(np.float32)
+@compiled
+def smooth_inside(
+    image: NDArray[np.float32],
+    down: NDArray[np.float32],
+    along: NDArray[np.float32],
+    edge: int,
+    out: NDArray[np.float32],
+    pitch: int,
+) -> None:
+    """Fill rows, each `pitch` after the last, with what `smooth_into` makes of an image, less `edge` pixels all round.
+
+    The edge is at least as wide as the taps reach.
+    """
+    # indexes that may be negative would keep the compiler from doing many at once
+    reach, wide = np.uint64(edge - SMOOTH_RADIUS), np.uint64(image.shape[1] - 2 * edge)
+    row = np.empty(image.shape[1], np.float32)
+    for y in range(np.uint64(image.shape[0] - 2 * edge)):
+        for x in range(np.uint64(row.size)):
+            total = np.float32(0)
+            for k in range(np.uint64(2 * SMOOTH_RADIUS + 1)):
+                total += down[k] * image[y + reach + k, x]
+            row[x] = total
+        start = y * np.uint64(pitch)
+        for x in range(wide):
+            total = np.float32(0)
+            for k in range(np.uint64(2 * SMOOTH_RADIUS + 1)):
+                total += along[k] * row[reach + x + k]
+            out[start + x] = total
+
+
+def gauss(sigma: float, radius: int, at: float | NDArray[np.float64] = 0.0) -> NDArray[np.float32]:
+    """Gaussian taps round position `at`, or round each of several, which sum to 1."""
+    taps = np.exp(-0.5 * ((np.arange(-radius, radius + 1) - np.asarray(at)[..., None]) / sigma) ** 2)
+    normed: NDArray[np.float32] = (taps / taps.sum(axis=-1, keepdims=True)).astype(np.float32)
     return normed
 
 
-def smooth_taps(at: float) -> NDArray[np.float32]:
-    """Taps that smooth by a Gaussian of `SMOOTH` px and read the image `at` pixels further on.
+def smooth_taps(at: float | NDArray[np.float64]) -> NDArray[np.float32]:
+    """Taps that smooth by a Gaussian of `SMOOTH` px and read the image `at` pixels further on; a row for each.
 
     Smoothing and moving are one step: taps of a Gaussian that sits between pixels. An interpolating
     kernel of few taps moves high frequencies by too little or too much (a cubic one makes 0.04 px of
