@@ -68,6 +68,19 @@ def no_object(path: Path) -> None:
 
 HARM: list[Callable[[Path], None]] = [cut, emptied, garbage, Path.unlink]
 OF_METADATA = [*HARM, nested, other_json, no_object]
+ARRAYS = ["image", "clear", "time", "id", "x", "y", "band", "spatial_ref", "shift_y", "status", "details",
+          "_coregstack/item", "_coregstack/date"]  # fmt: skip
+DESCRIBED = ["image", "clear", "time", "x", "spatial_ref", "status"]
+
+
+def turns(names: list[str], harms: list[Callable[[Path], None]], each: int) -> list[Any]:
+    """Some harms for each name, in turn, so that every harm meets several names."""
+    pairs = [
+        (name, harms[(at * each + more) % len(harms)])
+        for at, name in enumerate(names)
+        for more in range(each)
+    ]
+    return [pytest.param(name, harm, id=f"{name}-{harm.__name__}") for name, harm in pairs]
 
 
 def objects(cube: Path, name: str) -> list[Path]:
@@ -75,12 +88,7 @@ def objects(cube: Path, name: str) -> list[Path]:
     return sorted(path for path in (cube / name / "c").rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("harm", HARM)
-@pytest.mark.parametrize(
-    "name",
-    ["image", "clear", "time", "id", "x", "y", "band", "spatial_ref", "shift_y", "status", "details",
-     "_coregstack/item", "_coregstack/date"],
-)  # fmt: skip
+@pytest.mark.parametrize(("name", "harm"), [*turns(ARRAYS[:2], HARM, len(HARM)), *turns(ARRAYS[2:], HARM, 2)])
 def test_a_chunk_that_is_missing_or_damaged_is_found_on_resume_and_mended(
     name: str, harm: Callable[[Path], None], cube: Path
 ) -> None:
@@ -137,8 +145,7 @@ def test_a_changed_byte_of_a_chunk_is_named_by_verify(name: str, at: float, cube
     assert [problem.path for problem in problems] == [f"{name}, item_1 2024-01-02T10:30:15.500000000"]
 
 
-@pytest.mark.parametrize("harm", OF_METADATA)
-@pytest.mark.parametrize("name", ["image", "clear", "time", "x", "spatial_ref", "status"])
+@pytest.mark.parametrize(("name", "harm"), turns(DESCRIBED, OF_METADATA, 3))
 def test_damaged_metadata_are_told_with_what_to_do(
     name: str, harm: Callable[[Path], None], cube: Path
 ) -> None:

@@ -110,9 +110,9 @@ def test_footprints_are_where_the_files_are_valid(page: Page, result: RunResult)
         image = next(file.path for file in found.files if "AnalyticMS" in file.path and ".tif" in file.path)
         with rasterio.open(Path(result.output, image)) as dataset:
             valid, crs = dataset.read(1) != dataset.nodata, dataset.crs
-            lines = [dataset.transform * point for point in np.argwhere(valid)[:, ::-1] + 0.5]
+            places = dataset.transform * (np.argwhere(valid)[:, ::-1].T + 0.5)
         with rasterio.open(result.sources[result.anchor]) as anchor:
-            x, y = rasterio.warp.transform(crs, anchor.crs, *np.transpose(lines))
+            x, y = rasterio.warp.transform(crs, anchor.crs, *places)
         (part,) = areas[found.id]
         truth = [np.min(x), np.max(x), np.min(y), np.max(y)]
         told = [np.min(part, 0)[0], np.max(part, 0)[0], np.min(part, 0)[1], np.max(part, 0)[1]]
