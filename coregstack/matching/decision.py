@@ -257,7 +257,7 @@ def _by_evidence(
     if not _significant(estimate):
         least = f"{SIGNIFICANT:g} sigma and {LEAST_SHIFT:g} px"
         return Status.ALREADY_ALIGNED, f"Its shift of {told} is not more than {least}: it is aligned already."
-    what = "shift" if estimate.displacement is None else f"{estimate.model} with a mean"
+    what = "shift" if estimate.displacement is None else "displacement with a mean"
     return Status.COREGISTERED, f"The {what} of {told} is known and applied."
 
 
