@@ -12,6 +12,8 @@ room for them, and it does what only compares and copies.
 
 from __future__ import annotations
 
+from functools import reduce
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,12 +31,12 @@ def usable_pixels(
 
     `valid` is (y, x), or (0, 0) if all are; `nodata` (1,), or (0,) if there is none.
     """
-    usable = valid.copy() if valid.size else np.ones(values.shape, bool)
+    seen = [values != nodata[0]] if nodata.size else []
     if values.dtype.kind == "f":
-        usable &= np.isfinite(values)
-    if nodata.size:
-        usable &= values != nodata[0]
-    return usable
+        seen.append(np.isfinite(values))
+    if valid.size:
+        seen.append(valid)
+    return reduce(np.logical_and, seen) if seen else np.ones(values.shape, bool)
 
 
 def full_blocks(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:

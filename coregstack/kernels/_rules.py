@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,9 @@ class Rules:
     """What sums are computed in."""
 
     @classmethod
+    @lru_cache(maxsize=64)
     def of(cls, dtype: np.dtype[Any], nodata: float | None, fill: float | None) -> Rules:
-        """Rules for a dtype.
+        """Rules for a dtype, known for all bands and scenes alike.
 
         Raises
         ------

@@ -33,6 +33,7 @@ class Taps(NamedTuple):
     """Source index nearest to the position of output pixel 0, halves up."""
 
 
+@lru_cache(maxsize=64)
 def taps_at(kernel: str, position: float) -> Taps:
     """Weights that interpolate at one source position.
 

@@ -14,6 +14,8 @@ from coregstack.kernels.sources import ArraySource
 
 _ROWS = 24
 """Rows that tell which values fill a part of a scene."""
+_AT_ONCE = 8
+"""In scenes of so many times these rows, or fewer, all rows are read at once, which takes less time."""
 _RUN = 8
 """Pixels of one value in a row that may belong to such a part."""
 _LEAST = 0.005
@@ -104,9 +106,12 @@ def _filled_by(value: float, anchor: ArraySource, item: ArraySource, band: int) 
 def _filling_values(source: ArraySource, band: int) -> list[float] | None:
     """Values of which many pixels in a row hold the same; None where all hold one."""
     height, width = source.shape
-    rows = np.linspace(0, height - 1, min(height, _ROWS)).round().astype(int).tolist()
-    parts = [source.read(band, slice(row, row + 1), slice(0, width)) for row in rows]
-    values, usable = (np.concatenate(part) for part in zip(*parts, strict=True))
+    rows = np.linspace(0, height - 1, min(height, _ROWS)).round().astype(int)
+    if height <= _AT_ONCE * _ROWS:
+        values, usable = (part[rows] for part in source.read(band, slice(0, height), slice(0, width)))
+    else:
+        parts = [source.read(band, slice(row, row + 1), slice(0, width)) for row in rows.tolist()]
+        values, usable = (np.concatenate(part) for part in zip(*parts, strict=True))
     if width < _RUN or not (values[usable].size and np.ptp(values[usable]) > 0):
         return None
     ends = (values[:, _RUN - 1 :] == values[:, : 1 - _RUN]) & usable[:, _RUN - 1 :]

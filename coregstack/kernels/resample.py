@@ -170,7 +170,6 @@ def _interpolate(
     rules: Rules,
     out: NDArray[np.generic],
 ) -> None:
-    usable, full = rules.usable(band, mask)
     weights = rows.weights.astype(rules.real), cols.weights.astype(rules.real)
     edges = tiles(out.shape[1], cols.first, band.shape[1], cols.weights.size)
     lines, missing = room(out.shape[1], cols.weights.size, rules.real)
@@ -179,11 +178,10 @@ def _interpolate(
         part = out[top : top + _STRIP]
         some = sums[: len(part)]
         needed = inside(rows.first + top, rows.first + top + rows.weights.size - 1 + len(part), len(band))
+        usable, full = rules.usable(band[needed], mask[needed])
         # exact: float32 holds all numbers of 16 bits
         values = band[needed].astype(rules.real, copy=not band.flags.writeable)
         above = top - needed.start
         first, nearest = (rows.first + above, cols.first), (rows.nearest + above, cols.nearest)
-        interpolate(
-            values, usable[needed], full[needed], first, nearest, *weights, edges, lines, missing, some
-        )
-        finish(some, usable, (rows.nearest + top, cols.nearest), rules.marks, rules.guard, part)
+        interpolate(values, usable, full, first, nearest, *weights, edges, lines, missing, some)
+        finish(some, usable, nearest, rules.marks, rules.guard, part)

@@ -193,8 +193,9 @@ def _plane(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _limits(values: NDArray[np.float32]) -> tuple[float, float]:
-    """1st and 99th percentile of the values, to the nearest of them."""
-    there = values[np.isfinite(values)]
+    """1st and 99th percentile of every other value, to the nearest of them."""
+    some = values[..., ::2]
+    there = some[np.isfinite(some)]
     if there.size == 0:
         return 0.0, 1.0
     first = round(0.01 * (there.size - 1))
