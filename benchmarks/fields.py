@@ -12,7 +12,8 @@ no coarse pixel is interpolated. Columns: root mean square and 95th percentile o
 chosen; seconds of one core. With "off" in its name a row counts only ground that does not move by itself, or that is
 clear. What is told is of the whole scene.
 
-Real frames: aerial photographs put onto the map with wrong heights, whose displacement is computed (`frames.py`).
+Real frames: aerial photographs put onto the map with wrong heights, whose displacement is computed (`frames.py`); only
+ground that both cameras see counts, for a photograph tells nothing of what is hidden.
 
 With the interpreter of an environment that has AROSICS in AROSICS_PYTHON, its `COREG_LOCAL` is a model of these tables
 as well: tie points every 16 px of windows of 64 px, one band.
@@ -238,9 +239,9 @@ def real_frames(models: Sequence[str]) -> None:
     }
     for kind, name in names.items():
         pairs = []
-        for anchor, item, truth in frames.pairs(kind):
+        for anchor, item, truth, known in frames.pairs(kind):
             both = np.isfinite(anchor).all(axis=0) & np.isfinite(item).all(axis=0)
-            counts = binary_erosion(both, iterations=RIM)
+            counts = binary_erosion(both, iterations=RIM) & known
             pairs.append(Made(anchor=anchor, item=item, truth=truth, counts=counts))
         for model in models:
             row(*_row(f"frames, {name}", pairs, model))

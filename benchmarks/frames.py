@@ -3,6 +3,9 @@
 A frame put onto the map by a wrong height model shows every feature displaced by the error of the height times the
 tangent of the view angle. The camera is known, so for each map pixel it says which image point belongs there, and where
 the wrong map shows that point: nothing is measured. The anchor is another frame with the right heights.
+
+Ground that lies behind other ground, seen from one of the cameras, is not in its image: a map shows there what hides
+it, and no displacement brings it where it belongs. Such places have no truth.
 """
 
 from __future__ import annotations
@@ -23,6 +26,10 @@ GSD = 6.0
 _FOCAL, _SENSOR = 120.0, (92.160, 165.888)
 """mm; width then height."""
 _SIZE = (640, 1152)
+_ALONG = 12.0
+"""Steps along the way from the ground to a camera, m: half a pixel of the height model."""
+_FOUND = 0.01
+"""What the search of a place in an image may leave, px."""
 
 Floats = NDArray[np.float64]
 
@@ -60,6 +67,19 @@ class Frame:
         row, col = self.pixel(x, y, ground.at(x, y))
         return (row > 2) & (row < _SIZE[1] - 3) & (col > 2) & (col < _SIZE[0] - 3)
 
+    def sees(self, x: Floats, y: Floats, ground: Ground) -> NDArray[np.bool_]:
+        """Whether no other ground lies before points of the ground."""
+        z = ground.at(x, y)
+        away = [place - at for place, at in zip(self.place, (x, y, z), strict=True)]
+        along = np.hypot(away[0], away[1])
+        # from there on the way is above all ground
+        end = float(((ground.height.max() - z) * along / away[2]).max())
+        free = np.ones(z.shape, bool)
+        for metres in np.arange(_ALONG, end + _ALONG, _ALONG):
+            part = metres / np.maximum(along, metres)
+            free &= z + part * away[2] >= ground.at(x + part * away[0], y + part * away[1])
+        return free
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ground:
@@ -93,17 +113,22 @@ class Ground:
         return replace(self, height=mean + (1 - part) * (self.height - mean))
 
 
-def pairs(kind: str) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], Floats]]:
-    """Anchor, item (band, y, x; NaN where nothing is) and the displacement (2, y, x) of the item, of both orders."""
+def pairs(
+    kind: str,
+) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], Floats, NDArray[np.bool_]]]:
+    """Pairs of both orders.
+
+    Anchor and item (band, y, x; NaN where nothing is), displacement of the item (2, y, x), and where there is one.
+    """
     ground = Ground.read()
     frames = [Frame.read(name) for name in NAMES]
     x, y = _overlap(frames, ground)
+    seen = np.all([frame.sees(x, y, ground) for frame in frames], axis=0)
     for k, frame in enumerate(frames):
         rng = np.random.default_rng(k)
         wrong = {"right heights": ground, "8 m": ground.off_by(8, rng), "10 %": ground.without(0.1)}[kind]
-        yield (
-            _ortho(frames[1 - k], ground, x, y), _ortho(frame, wrong, x, y), _displacement(frame, wrong, ground, x, y)
-        )  # fmt: skip
+        truth, known = _displacement(frame, wrong, ground, x, y)
+        yield _ortho(frames[1 - k], ground, x, y), _ortho(frame, wrong, x, y), truth, seen & known
 
 
 def _overlap(frames: list[Frame], ground: Ground) -> tuple[Floats, Floats]:
@@ -126,8 +151,10 @@ def _ortho(frame: Frame, ground: Ground, x: Floats, y: Floats) -> NDArray[np.flo
     return np.where(frame.inside(x, y, ground), np.stack(bands), np.nan).astype(np.float32)
 
 
-def _displacement(frame: Frame, wrong: Ground, ground: Ground, x: Floats, y: Floats) -> Floats:
-    """``item(p - d(p)) = anchor(p)``, px: where the wrong map shows the image point that belongs at p."""
+def _displacement(
+    frame: Frame, wrong: Ground, ground: Ground, x: Floats, y: Floats
+) -> tuple[Floats, NDArray[np.bool_]]:
+    """``item(p - d(p)) = anchor(p)``, px: where the wrong map shows the image point that belongs at p, if it does."""
     row, col = frame.pixel(x, y, ground.at(x, y))
     u, v = x.copy(), y.copy()
     for _ in range(30):
@@ -139,4 +166,6 @@ def _displacement(frame: Frame, wrong: Ground, ground: Ground, x: Floats, y: Flo
         det = slope[0, ..., 0] * slope[1, ..., 1] - slope[0, ..., 1] * slope[1, ..., 0]
         u += np.clip((slope[1, ..., 1] * rest[0] - slope[0, ..., 1] * rest[1]) / det, -30, 30)
         v += np.clip((slope[0, ..., 0] * rest[1] - slope[1, ..., 0] * rest[0]) / det, -30, 30)
-    return np.stack([(y - v) / -GSD, (x - u) / GSD])
+    shown = frame.pixel(u, v, wrong.at(u, v))
+    found = np.hypot(row - shown[0], col - shown[1]) < _FOUND
+    return np.stack([(y - v) / -GSD, (x - u) / GSD]), found & frame.sees(u, v, wrong)
