@@ -2,6 +2,7 @@
 
     python benchmarks/fields.py                                 all made kinds, real frames and the real dates
     python benchmarks/fields.py --only shifts                   fields by chance in 200 true shifts
+    python benchmarks/fields.py --only network                  dates that share nothing with the anchor
     python benchmarks/fields.py --only large --side 2000        time and memory of one large scene
     python benchmarks/fields.py --quick                         a smoke test of seconds
     python benchmarks/fields.py --kinds relief seam --models field --count 3
@@ -22,6 +23,10 @@ Real dates: triples of dates whose true displacement is near none or one shift. 
 three pairs, the largest spread and residual that are told, and the rms by which the displacements of a pair differ
 between two sets of bands, between there and back, and around the triple.
 
+A network: five dates displaced by fields of their own. The first and the last show grounds that share nothing, those
+between both, so that the last one is reached through them. What is left, what is told and error over sigma of each
+date, and also of dates that all show one ground.
+
 A large scene: processor time and peak memory of a whole run of one item by one shift and by a field, each in a process
 of its own, in terms of the bare copy of the same files. The item is displaced as one: what is asked for is a field.
 """
@@ -41,10 +46,12 @@ import cases
 import dask
 import frames
 import numpy as np
+import xarray as xr
 from _common import bare_copy, children_seconds, in_process, make_scenes, peak_mib, table, timed, workspace
 from numpy.typing import NDArray
 from scipy.ndimage import binary_erosion, gaussian_filter, map_coordinates
 
+from coregstack import estimate as estimate_stack
 from coregstack import run_scenes
 from coregstack.kernels.displacement import Spline, composed, constant, sigma_on
 from coregstack.kernels.field import estimate_displacement
@@ -76,6 +83,8 @@ COLUMNS = (
 )  # fmt: skip
 SHIFTS = 200
 """True shifts in which a field would be one by chance."""
+CHAIN = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""Part of the anchor's ground that each date of a network shows."""
 AROSICS = "AROSICS"
 _REFERENCES = "s2_refscenes_slovenia_13band/s2_ref{}.tif"
 _LANDSAT = "landsat_pucallpa_geographic/landsat_{}.tif"
@@ -380,6 +389,78 @@ def _apart(steps: Sequence[Displacement | None], told: Displacement | None, shap
     return f"{np.sqrt(np.square(here - there).sum(axis=0).mean()):.3f}"
 
 
+def networks() -> None:
+    """Print what a network tells of dates displaced by fields, by how much of the anchor's ground they show."""
+    row = table(
+        "network", "part of the anchor's ground", "rms, px", "told, px", "error over sigma", "through"
+    )
+    for kind in ("smooth30", "relief"):
+        for shares in (CHAIN, (1.0,) * len(CHAIN)):
+            rng = np.random.default_rng(sorted(KINDS).index(kind))
+            stack, truth = _dates_of(kind, shares, rng)
+            quality = estimate_stack(
+                stack, anchor=0, model="field", method="network", threshold=1.0
+            ).compute()
+            for k in range(1, len(shares)):
+                row(KINDS[kind], f"{shares[k]:.2f}", *_numbers(quality.isel(time=k), stack, truth[k]))
+
+
+def _dates_of(
+    kind: str, shares: Sequence[float], rng: np.random.Generator
+) -> tuple[xr.DataArray, NDArray[np.float64]]:
+    """Dates that show two grounds in some shares, and how each is displaced, shape (date, 2, y, x); the first not."""
+    grounds = [cases.read(*scene) for scene in SCENES[:2]]
+    height, width = (min(n) for n in zip(*(ground.shape for ground in grounds), strict=True))
+    first, second = ((ground[:height, :width] - ground.mean()) / ground.std() for ground in grounds)
+    shape = height // FACTOR - 16, width // FACTOR - 16
+    truth = np.zeros((len(shares), 2, *shape))
+    pixels = []
+    for k, share in enumerate(shares):
+        if k:
+            truth[k] = _about_mean(kind, shape, rng) + rng.uniform(-2, 2, 2)[:, None, None]
+        # an item shows at q what the ground has at p where p - d(p) = q
+        seen_from = np.zeros((2, *shape))
+        at = np.mgrid[: shape[0], : shape[1]].astype(float)
+        for _ in range(20):
+            seen_from = np.stack(
+                [map_coordinates(one, at + seen_from, order=1, mode="nearest") for one in truth[k]]
+            )
+        image = seen((share * first + (1 - share) * second).astype(np.float32), -seen_from)
+        pixels.append(image + rng.normal(0, 0.05 * image.std(), shape))
+    stack = xr.DataArray(
+        (3000 + 500 * np.stack(pixels)).clip(1, 60000).astype(np.uint16)[:, None],
+        dims=("time", "band", "y", "x"),
+        coords={
+            "time": np.datetime64("2020-01-01", "ns") + np.arange(len(shares)) * np.timedelta64(30, "D"),
+            "y": 5e6 - 10.0 * np.arange(shape[0]),
+            "x": 5e5 + 10.0 * np.arange(shape[1]),
+        },
+    )
+    return stack.rio.write_crs(32633).rio.write_nodata(0), truth
+
+
+def _numbers(one: xr.Dataset, stack: xr.DataArray, truth: Field) -> list[str]:
+    """What is left of a date of a network, what it tells, and whether it is scored against another one."""
+    if not bool(one.displacement_y.notnull().all()):
+        return ["refused", "", "", ""]
+    starts = [(one[f"lattice_{axis}"] - stack[axis][0]) / (stack[axis][1] - stack[axis][0]) for axis in "yx"]
+    found = Displacement(
+        origin=Shift(*(float(nodes[0]) for nodes in starts)),
+        step=float(starts[0][1] - starts[0][0]),
+        y=one.displacement_y.values,
+        x=one.displacement_x.values,
+        sigma=one.displacement_sigma.values,
+    )
+    area, inner = (0, 0, *truth.shape[1:]), (..., slice(RIM, -RIM), slice(RIM, -RIM))
+    away = (np.stack(Spline.of(found).on(area)) - truth)[inner]
+    return [
+        f"{np.sqrt(np.square(away).sum(axis=0).mean()):.3f}",
+        f"{float(one.residual):.3f}",
+        f"{np.sqrt(np.square(away / sigma_on(found, area)[inner]).mean()):.2f}",
+        "others" if str(one.against.item()) else "the anchor",
+    ]
+
+
 def large_scene(side: int, kept: Path | None, *, inline: bool = False) -> None:
     """Print time and memory of one large scene by one shift and by a field, against the bare copy."""
     row = table(f"{side} x {side} x 4", "s of one core", "of the copy", "of one shift", "peak, MiB", "moved")
@@ -438,7 +519,7 @@ def main() -> None:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=("made", "frames", "shifts", "dates", "large"),
+        choices=("made", "frames", "shifts", "dates", "network", "large"),
         help="by default all but the shifts and the large scene",
     )
     parser.add_argument("--side", type=int, default=4000, help="side of the large scene, px")
@@ -453,9 +534,10 @@ def main() -> None:
         "frames": lambda: real_frames(options.models),
         "shifts": lambda: true_shifts(options.shifts),
         "dates": real_dates,
+        "network": networks,
         "large": lambda: large_scene(options.side, options.keep),
     }
-    for name in options.only or ("made", "frames", "dates"):
+    for name in options.only or ("made", "frames", "dates", "network"):
         parts[name]()
         print()
 

@@ -36,6 +36,15 @@ def unlike_sigma(likeness: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.minimum(UNLIKE_SIGMA * np.exp(9 * (0.6 - unlike)), 3.0)
 
 
+def unlike_field_sigma(likeness: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Sigma of what the field of each pair may be off anywhere, px, by how alike its items look; 0 where it is NaN.
+
+    The sigma of a field tells part of what changed, and what is left grows half as fast as `unlike_sigma`: so in made
+    dates that show two real grounds in shares of their own, of three pairs of grounds.
+    """
+    return np.sqrt(UNLIKE_SIGMA * unlike_sigma(likeness))
+
+
 def bias_share(network: Network, trust: Trust, bias: NDArray[np.float64]) -> float:
     """Share of the possible bias of unlike pairs that the loops allow.
 

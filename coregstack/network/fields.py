@@ -4,8 +4,9 @@ At each node an item's displacement is an unknown, and a pair tells the differen
 its own map has there: the adjustment of shifts, once a node. A pair was measured where its first item lies before it is
 moved, so its field is looked up there, which a second round knows well enough. Nodes are adjusted each for itself.
 
-Pairs share the errors of their items. What residuals fall short of the sigmas is given back to the items, as for shifts
-(`coregstack.network.components`).
+Pairs of an item share its errors: its noise, and what of its own ground another date does not show, move the matches
+with all dates that look alike in the same way. Such errors close around loops, and no mean over pairs makes them less.
+So an item is as sure as its surest way to the anchor, and less so where pairs contradict each other.
 """
 
 from __future__ import annotations
@@ -54,10 +55,15 @@ def pair_field(
     shift: Shift,
     sigma: Shift,
     spread: float | None,
+    doubt: float = 0.0,
 ) -> PairField:
-    """The field of a pair; one that was matched by one shift is as uncertain as its parts lie apart."""
+    """The field of a pair; one that was matched by one shift is as uncertain as its parts lie apart.
+
+    `doubt` is the sigma of what the match may be off by beyond its own sigma, px.
+    """
     if field is None:
         field = constant(shift, float(np.hypot(max(sigma), (spread or 0.0) / np.sqrt(2))))
+    field = replace(field, sigma=np.hypot(field.sigma, np.float32(doubt)))
     return PairField(first=first, second=second, corner=corner, field=field)
 
 
@@ -156,7 +162,7 @@ def _solved(
     shape = observed.shape[-2:]
     weight = (trust[:, None, None] / np.square(sigma)).reshape(len(ends), -1)
     values = observed.reshape(len(ends), 2, -1)
-    at, variance = np.empty((count, 2, weight.shape[1])), np.empty((count, weight.shape[1]))
+    at = np.empty((count, 2, weight.shape[1]))
     many = max(1, _AT_ONCE // count**2)
     for start in range(0, weight.shape[1], many):
         some = slice(start, start + many)
@@ -170,13 +176,11 @@ def _solved(
             if min(i, j) >= 0:
                 matrix[:, i, j] -= w
                 matrix[:, j, i] -= w
-        known = np.linalg.inv(matrix)
-        at[:, :, some] = np.moveaxis(known @ right, 0, -1)
-        variance[:, some] = np.diagonal(known, axis1=1, axis2=2).T
-    factor = _factor(ends, observed, sigma, trust, at.reshape(count, 2, *shape))
-    own, anchor = _item_variance(ends, weight, count)
-    variance = variance * max(1.0, factor) + max(0.0, 1 - factor) * (own + anchor)
-    return at.reshape(count, 2, *shape), variance.reshape(count, *shape)
+        at[:, :, some] = np.moveaxis(np.linalg.solve(matrix, right), 0, -1)
+    at = at.reshape(count, 2, *shape)
+    factor = _factor(ends, observed, sigma, trust, at)
+    variance = max(1.0, factor) * _along_ways(ends, 1 / weight, count)
+    return at, variance.reshape(count, *shape)
 
 
 def _residuals(
@@ -200,16 +204,18 @@ def _factor(
     return float((PRIOR + squares.sum(axis=0).mean()) / (PRIOR + 2 * (len(ends) - len(at))))
 
 
-def _item_variance(
-    ends: NDArray[np.int64], weight: NDArray[np.float64], count: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Half the harmonic mean of the variances of each item's pairs, at each node, and that of the anchor."""
-    pairs, total = np.zeros((count + 1, 1)), np.zeros((count + 1, weight.shape[1]))
-    for end in ends.T:
-        np.add.at(pairs, end, 0.5)
-        np.add.at(total, end, weight)
-    own = np.divide(pairs, total, out=np.zeros_like(total), where=total > 0)
-    return own[:-1], own[-1]
+def _along_ways(ends: NDArray[np.int64], variance: NDArray[np.float64], count: int) -> NDArray[np.float64]:
+    """Variance of each item at each node, shape (items, nodes): the sum along its surest way to the anchor."""
+    found = np.full((count + 1, variance.shape[1]), np.inf)
+    found[-1] = 0.0
+    for _ in range(count):
+        before = found.copy()
+        for (i, j), more in zip(ends, variance, strict=True):
+            np.minimum(found[j], found[i] + more, out=found[j])
+            np.minimum(found[i], found[j] + more, out=found[i])
+        if np.array_equal(found, before):
+            break
+    return found[:-1]
 
 
 def between(item: Displacement, other: Displacement, mean: Shift) -> Displacement:

@@ -27,6 +27,7 @@ from coregstack.model import (
     TiePoints,
 )
 from coregstack.network.adjust import UNKNOWN_SIGMA, NetworkSolution, adjust
+from coregstack.network.components import unlike_field_sigma
 from coregstack.network.fields import adjust_fields, between, pair_field
 from coregstack.network.sketch import Sketch
 
@@ -133,6 +134,7 @@ def solve(
         likeness=likeness,
         names=names,
     )
+    doubts = solution.bias_share * unlike_field_sigma(likeness)
     used = {
         frozenset((match.first, match.second)): match
         for match, accepted in zip(matches, solution.accepted, strict=True)
@@ -160,9 +162,18 @@ def solve(
     ]
     if lattice is not None:
         fields = [
-            pair_field(m.first, m.second, m.corner, m.displacement, m.shift, m.sigma or _UNKNOWN, m.spread)
-            for m in used.values()
-            if m.shift is not None
+            pair_field(
+                m.first,
+                m.second,
+                m.corner,
+                m.displacement,
+                m.shift,
+                m.sigma or _UNKNOWN,
+                m.spread,
+                float(doubt),
+            )
+            for m, doubt, accepted in zip(matches, doubts, solution.accepted, strict=True)
+            if accepted and m.shift is not None
         ]
         places = _with_fields(places, adjust_fields(fields, solution.shift, anchor, lattice), ways)
     pairs = {frozenset((match.first, match.second)): match for match in matches}
