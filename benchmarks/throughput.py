@@ -6,8 +6,8 @@ moves and writes all of them. The bare copy decodes and encodes the same files b
 tiles and threads, in turn with the runs. Processor time is disturbed less by other work on the machine than wall
 time. "ms beyond" is the processor time of a scene beyond that of its copy.
 
-The lines "two workers" are runs on two processes of one thread each, whose processor time is not counted: as dask
-starts them, and where they may keep memory, as `docs/howto/clusters.md` advises.
+The lines "two workers" are runs on two processes of one thread each, as dask starts them; their processor time is not
+counted.
 
 AROSICS needs GDAL's own Python bindings and so, mostly, another environment: name its interpreter by
 ``--arosics`` or COREGSTACK_AROSICS. It finds a global shift, moves pixels onto the anchor's grid and writes
@@ -26,7 +26,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import dask
 import start
 from _common import Taken, bare_copy, make_scenes, table, timed, whole_run, workspace
 
@@ -100,7 +99,6 @@ def rows(folder: Path, size: int, count: int, options: argparse.Namespace, row: 
     others: dict[str, Callable[[], tuple[float, int]]] = {}
     if size < options.size and options.cluster:
         others["two workers"] = lambda: _on_workers(paths, output)
-        others["two workers, keeping memory"] = lambda: _keeping_memory(paths, output)
     if options.arosics:
         others["AROSICS"] = lambda: arosics(options.arosics, paths, output, workers)
     for name, other in others.items():
@@ -155,12 +153,6 @@ def _on_workers(paths: Sequence[Path], output: Path) -> tuple[float, int]:
         begin = time.perf_counter()
         moved = run_scenes(paths, anchor=0, output=output).count(Status.COREGISTERED)
         return time.perf_counter() - begin, moved
-
-
-def _keeping_memory(paths: Sequence[Path], output: Path) -> tuple[float, int]:
-    """The same where workers do not give memory back after every large array."""
-    with dask.config.set({"distributed.nanny.pre-spawn-environ.MALLOC_TRIM_THRESHOLD_": 2**28}):
-        return _on_workers(paths, output)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

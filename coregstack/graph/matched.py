@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from coregstack.errors import CoregError
 from coregstack.graph.blocks import FIELD, boxed, flags, object_array
+from coregstack.graph.memory import keep_memory
 from coregstack.graph.settling import settled
 from coregstack.matching.assess import (
     Reference,
@@ -145,6 +146,7 @@ def _assess(
     reference: Reference | ItemQuality,
     options: MatchOptions,
 ) -> NDArray[np.object_]:
+    keep_memory()
     item: MatchItem = items[0]
     return settled(
         reference,

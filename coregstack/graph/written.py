@@ -24,6 +24,7 @@ from coregstack.graph.blocks import (
     by_time,
     object_array,
 )
+from coregstack.graph.memory import keep_memory
 from coregstack.matching.assess import Reference, assess, reference_quality, unmatched
 from coregstack.matching.options import MatchOptions
 from coregstack.matching.quality import quality_of
@@ -152,6 +153,7 @@ def _deliver(
 def _match_and_deliver(
     job: _Job, reference: Reference | ItemQuality, *, options: MatchOptions, settings: DeliverySettings
 ) -> NDArray[np.object_]:
+    keep_memory()
     plan, scene = job.plan, job.scene
     if job.is_anchor:
         return boxed(deliver_item(plan, reference_quality(reference), settings))
