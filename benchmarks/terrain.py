@@ -32,7 +32,7 @@ from coregstack.kernels.sources import ArraySource
 from coregstack.matching.assess import Reference, assess, prepare
 from coregstack.matching.options import MatchOptions
 from coregstack.model import NO_SHIFT, ItemQuality
-from coregstack.network.dates import conclude_date, match_date, place_dates
+from coregstack.network.dates import conclude_date, match_again, match_date, place_again, place_dates
 from coregstack.network.datum import find_datum
 from coregstack.pixels.scene import MatchPixels
 
@@ -129,6 +129,8 @@ def by_terrain(reference: Reference, dates: Sequence[NDArray[np.float32]]) -> tu
     options = replace(OPTIONS, model="terrain")
     matches = [match_date(reference, pixels(date), options, learn=True) for date in dates]
     places = place_dates(matches, reference.source.shape)
+    again = [match_again(reference, pixels(date), place) for date, place in zip(dates, places, strict=True)]
+    places = place_again(places, again)
     found = []
     patterns = 0
     for date, place in zip(dates, places, strict=True):

@@ -43,8 +43,10 @@ from coregstack.network.relief import (
     follow_item,
     join,
     left_alone,
+    place_in_better_patterns,
     place_in_patterns,
     tell_item,
+    tell_item_again,
 )
 from coregstack.network.sketch import Sketch
 from coregstack.network.terrain import learners
@@ -150,7 +152,8 @@ def array_network(
     partners = _partners(plan, known.anchor)[:count]
 
     def each(prefix: str, function: Any, told: da.Array) -> da.Array:
-        again = bind(items, told, seed=_SEED)
+        # a seed of each own, or what was read once would be held until the end
+        again = bind(items, told, seed=(_SEED, told.name))
         return _with_partners(prefix, function, again, partners, told.rechunk(1), reference, facts)
 
     return each("coregstack-network-", _conclude, _in_patterns(each, places, known, options))
@@ -164,18 +167,21 @@ def _in_patterns(each: _Each, places: da.Array, known: Items, options: MatchOpti
     """Places with what follows from patterns of all items, where these are asked for."""
     if options.model != TERRAIN:
         return places
-    lattice = known.lattice
+    lattice = _patterned(known)
+
+    def together(name: str, function: Any, told: da.Array) -> da.Array:
+        found: da.Array = da.map_blocks(
+            _together, told.rechunk(-1), function=function, dtype=object, meta=_NO_OBJECTS,
+            name=f"coregstack-network-{name}-{told.name}",
+        )  # fmt: skip
+        return found
+
     told = each("coregstack-network-told-", _tell, places)
-    shared = da.map_blocks(
-        _find_patterns, told.rechunk(-1), lattice=lattice, dtype=object, meta=_NO_OBJECTS,
-        name="coregstack-network-patterns-" + told.name,
-    )  # fmt: skip
-    followed = each("coregstack-network-followed-", _follow, shared)
-    joined: da.Array = da.map_blocks(
-        _join, followed.rechunk(-1), lattice=lattice, dtype=object, meta=_NO_OBJECTS,
-        name="coregstack-network-joined-" + followed.name,
-    )  # fmt: skip
-    return joined
+    placed = together("patterns", partial(place_in_patterns, lattice=lattice), told)
+    nearer = each("coregstack-network-told-again-", _tell_again, placed)
+    better = together("better-patterns", place_in_better_patterns, nearer)
+    followed = each("coregstack-network-followed-", _follow, better)
+    return together("joined", partial(join, lattice=lattice), followed)
 
 
 def _by_item(
@@ -333,10 +339,20 @@ def _tell(
     return place, tell_item(reference, *pixels, place, lattice)
 
 
-def _find_patterns(told: NDArray[np.object_], lattice: Lattice) -> NDArray[np.object_]:
-    out = np.empty(len(told), object)
-    out[:] = place_in_patterns(list(told), lattice)
-    return out
+def _tell_again(
+    own: int,
+    items: Mapping[int, MatchItem],
+    place: PatternPlace,
+    reference: Reference | ItemQuality,
+    known: Items,
+    options: MatchOptions,
+) -> tuple[PatternPlace, Told | None]:
+    """What an item tells about the displacement by the patterns that were found."""
+    asked = place.patterns is not None and place.numbers is not None
+    pixels = _pixels(own, items, place.place, options) if asked else None
+    if pixels is None or isinstance(reference, ItemQuality):
+        return place, None
+    return place, tell_item_again(reference, *pixels, place, _patterned(known))
 
 
 def _follow(
@@ -354,9 +370,10 @@ def _follow(
     return follow_item(reference, *pixels, place, _patterned(known))
 
 
-def _join(followed: NDArray[np.object_], lattice: Lattice) -> NDArray[np.object_]:
-    out = np.empty(len(followed), object)
-    out[:] = join(list(followed), lattice)
+def _together(told: NDArray[np.object_], function: Callable[[list[Any]], list[Any]]) -> NDArray[np.object_]:
+    """One value for each item, from what is told of all."""
+    out = np.empty(len(told), object)
+    out[:] = function(list(told))
     return out
 
 

@@ -19,10 +19,13 @@ from coregstack.matching.options import MatchOptions
 from coregstack.model import ItemQuality
 from coregstack.network.dates import (
     DateMatch,
+    DatePlace,
     KnownTerrain,
     conclude_date,
     follow_date,
+    match_again,
     match_date,
+    place_again,
     place_dates,
 )
 from coregstack.network.terrain import learners
@@ -71,6 +74,11 @@ def terrain_records(
             dtype=object, meta=_NO_OBJECTS, name="coregstack-following-" + name,
         )  # fmt: skip
         return followed
+
+    def again(told: da.Array) -> da.Array:
+        # a seed of each own, or what was read once would be held until the end
+        return bind(items, told, seed=(_SEED, told.name)) if reread else items
+
     asked = da.from_array(learners(count, frame), chunks=1)
     moved = object_array("coregstack-moved-before-", (known and known.moved) or [None] * count)
     matches = da.map_blocks(
@@ -86,9 +94,16 @@ def terrain_records(
         meta=_NO_OBJECTS,
         name="coregstack-patterns-" + name,
     ).rechunk(1)
-    again = bind(items, places, seed=_SEED) if reread else items
+    nearer = da.map_blocks(
+        _match_again, again(places), places, moved, reference=reference, options=options,
+        dtype=object, meta=_NO_OBJECTS, name="coregstack-told-again-" + name,
+    )  # fmt: skip
+    better = da.map_blocks(
+        _place_again, places.rechunk(-1), nearer.rechunk(-1), dtype=object, meta=_NO_OBJECTS,
+        name="coregstack-better-patterns-" + name,
+    ).rechunk(1)  # fmt: skip
     concluded: da.Array = da.map_blocks(
-        _conclude, again, is_anchor, places, reference=reference, options=options,
+        _conclude, again(better), is_anchor, better, reference=reference, options=options,
         dtype=object, meta=_NO_OBJECTS, name="coregstack-terrain-" + name,
     )  # fmt: skip
     return concluded
@@ -121,6 +136,35 @@ def _place(
     for k, place in enumerate(place_dates(known, frame, None if terrain is None else terrain.patterns)):
         if place is not None:
             out[k] = place
+    return out
+
+
+def _match_again(
+    items: NDArray[np.object_],
+    places: NDArray[np.object_],
+    moved: NDArray[np.object_],
+    reference: Reference | ItemQuality,
+    options: MatchOptions,
+) -> NDArray[np.object_]:
+    """A `DateMatch` about what the patterns say; None where that is nothing."""
+    place = places[0]
+    if not isinstance(place, DatePlace) or isinstance(reference, ItemQuality) or place.numbers is None:
+        return boxed(None)
+    item: MatchItem = items[0]
+    try:
+        return boxed(match_again(reference, item.load(options), place, moved[0]))
+    except Exception as error:
+        return boxed(unmatched(item.id, error))
+
+
+def _place_again(places: NDArray[np.object_], matches: NDArray[np.object_]) -> NDArray[np.object_]:
+    """The places by better patterns; what else was said of an item is handed on."""
+    out = places.copy()
+    placed = [place if isinstance(place, DatePlace) else None for place in places]
+    known = [match if isinstance(match, DateMatch) else None for match in matches]
+    for k, (place, match) in enumerate(zip(place_again(placed, known), matches, strict=True)):
+        if place is not None:
+            out[k] = match if isinstance(match, ItemQuality) else place
     return out
 
 

@@ -24,26 +24,27 @@ _WIDE = _PATCH + 2 * _RADIUS
 """And the rim that the taps need."""
 _SURER = 0.02
 """What takes the place of `FLOOR`: a block decides about its own place only, and may know it well."""
-SUMS = 7
-"""Numbers of a block: weight, m_yy, m_yx, m_xx, r_y, r_x, and its usable pixels."""
+SUMS = 8
+"""Numbers of a block: weight, m_yy, m_yx, m_xx, r_y, r_x, usable pixels, and the trace of m that both scenes show."""
 
 
 @compiled
 def displaced_sums(anchor, item, usable, margin, rest, slope, taps, noise, out) -> None:
-    """Fill `out` (down, across, 7) with the weighted normal equations of every block of a tile.
+    """Fill `out` (down, across, 8) with the weighted normal equations of every block of a tile.
 
     `anchor`, `item` and `usable` are (y, x), band-passed and read at whole pixels; `margin` pixels on every side
     only serve the filters. `rest` (2, down, across) is the displacement of each block beyond those whole pixels, and
     `slope` (2, 2, down, across) by how much it changes down and along, px per px. `taps` (9,) smooth in place;
     `noise` holds the variance of anchor and item. A row of `out` is (weight, m_yy, m_yx, m_xx, r_y, r_x, usable
-    pixels): ``m @ step = r``; the weight is negative where the contrast is reversed. Blocks that are moved further
-    than the margin lets them say nothing.
+    pixels, shared): ``m @ step = r``; the weight is negative where the contrast is reversed. Shared is how much of the
+    trace of m stems from slopes that both scenes show; the rest is noise, which makes m larger and r not. Blocks that
+    are moved further than the margin lets them say nothing.
     """
     first, across = np.empty_like(anchor), out.shape[1]
     smooth_into(anchor, taps, taps, first)
     strips, planes, facts, places = scratch_for(across * BLOCK, 0, 1, across)
     steep = np.empty((4, strips.shape[1]), np.float32)
-    sums = np.empty((across, SUMS - 1))
+    sums, shared = np.empty((across, SUMS - 2)), np.empty((2, across))
     room = np.empty((_WIDE, across * _WIDE), np.float32)
     weights, patches = (
         np.empty((2, _TAPS, across * _WIDE), np.float32),
@@ -62,11 +63,16 @@ def displaced_sums(anchor, item, usable, margin, rest, slope, taps, noise, out) 
             facts[0, j] *= (apart + FLOOR) / (apart + _SURER)
         out[i, :, :6] = 0.0
         out[i, :, 6] = facts[4]
+        out[i, :, 7] = 0.0
         if facts[0].any():
             lines = scaled_blocks(facts, places, across * BLOCK)
-            _mean_slopes(strips, steep, lines)
+            _mean_slopes(strips, steep, lines, shared)
             add_up_equations(strips, places, planes, facts, lines, sums)
             out[i, :, :6] = sums
+            for j in range(across):
+                if shared[1, j] > 0:
+                    part = min(1.0, max(0.0, shared[0, j] / shared[1, j]))
+                    out[i, j, 7] = part * (sums[j, 1] + sums[j, 3])
 
 
 @compiled
@@ -157,13 +163,27 @@ def _fill(first, patches, usable, top, left, whole, fits, slope, strips, steep) 
 
 
 @compiled
-def _mean_slopes(strips, steep, lines) -> None:
-    """Fill the strips of slopes with half the mean slope of anchor and item, brought to one scale."""
+def _mean_slopes(strips, steep, lines, shared) -> None:
+    """Fill the strips of slopes with half the mean slope of anchor and item, brought to one scale.
+
+    `shared` (2, block) becomes the mean product of both slopes in each block, and the power of their mean.
+    """
     columns = lines.shape[1]
     quarter = np.float32(0.25)
+    shared[:] = 0.0
+    both, power = np.empty(columns, np.float32), np.empty(columns, np.float32)
+    both[:] = 0
+    power[:] = 0
     for i in range(BLOCK):
         part = slice(i * columns, (i + 1) * columns)
         for k in range(2):
             keep, target, a, b = strips[0, part], strips[3 + k, part], steep[k, part], steep[2 + k, part]
             for x in range(columns):
-                target[x] = keep[x] * (quarter * lines[0, x] * a[x] + quarter * lines[1, x] * b[x])
+                one, other = quarter * lines[0, x] * a[x], quarter * lines[1, x] * b[x]
+                target[x] = keep[x] * (one + other)
+                both[x] += keep[x] * (4 * one * other)
+                power[x] += target[x] * target[x]
+    for j in range(shared.shape[1]):
+        for x in range(j * BLOCK, (j + 1) * BLOCK):
+            shared[0, j] += both[x]
+            shared[1, j] += power[x]

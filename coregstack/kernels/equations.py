@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from coregstack.kernels._blocks import BLOCK
 from coregstack.kernels._displaced import SUMS, displaced_sums
@@ -65,6 +66,11 @@ class Equations:
     """Present displacement (y, x), px, shape (down, across, 2)."""
     usable: NDArray[np.float64]
     """Part of each block that is usable in both scenes, 0 to 1, shape (down, across)."""
+    shared: NDArray[np.float64]
+    """Part of each block's information that stems from what both scenes show, 0 to 1, shape (down, across).
+
+    The slopes of noise make `matrix` larger and `vector` not, so that a step is too short by this factor.
+    """
 
     @cached_property
     def steps(self) -> NDArray[np.float64]:
@@ -84,6 +90,14 @@ class Equations:
     def misfit(self, displacement: NDArray[np.float64]) -> NDArray[np.float64]:
         """Squared distance of each block's own step from a displacement, in units of its own noise."""
         return squared(self.matrix, self.steps - (displacement - self.here))
+
+    def without_noise(self) -> Equations:
+        """The same with steps that the slopes of noise do not shorten, and the information that is left for these."""
+        return replace(
+            self,
+            matrix=self.matrix * np.square(self.shared)[..., None],
+            vector=self.vector * self.shared[..., None],
+        )
 
     def weighted(self, trust: NDArray[np.float64]) -> Equations:
         """The same with a factor for each block."""
@@ -131,6 +145,7 @@ def gather(
         vector=sums[..., 4:6] * (each / factor),
         here=np.array(here, np.float64),
         usable=sums[..., 6] * (each / BLOCK**2),
+        shared=sums[..., 7] / np.maximum(sums[..., 1] + sums[..., 3], 1e-12),
     )
 
 
@@ -168,13 +183,17 @@ def _tiles(grid: Grid, item: PixelSource, here: NDArray[np.float64]) -> Iterator
 
 
 def _gradient(values: NDArray[np.float64], pitch: int) -> NDArray[np.float64]:
-    """Slopes down and along, 0 along an axis of one block."""
-    return np.stack(
-        [
-            np.gradient(values, pitch, axis=axis) if values.shape[axis] > 1 else np.zeros_like(values)
-            for axis in (0, 1)
-        ]
-    )
+    """Slopes down and along of the spline through values, 0 along an axis of one block."""
+    slopes = []
+    for axis in (0, 1):
+        count = values.shape[axis]
+        if count == 1:
+            slopes.append(np.zeros_like(values))
+        else:
+            slopes.append(
+                CubicSpline(pitch * np.arange(count), values, axis=axis)(pitch * np.arange(count), 1)
+            )
+    return np.stack(slopes)
 
 
 def _meet(box: Box, lag: Lag, shape: tuple[int, int]) -> bool:

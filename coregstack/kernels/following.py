@@ -25,8 +25,8 @@ from coregstack.kernels.posterior import Basis, Solution
 from coregstack.kernels.selection import FIELD, Weighed
 from coregstack.model import DisplacementEstimate, PixelSource, Shift, ShiftEstimate
 
-_NEARLY = 16, 8
-"""Side of the blocks of each step to a field of a date's own, px."""
+_ROUGHLY = (16,)
+"""Side of the blocks of each step to a field of a date's own, px: all dates together tell it better than more steps."""
 _NEAR, _FAR = (8, 8, 8), (16, 8, 8, 8)
 """The same to the numbers of a date: from ones that are known nearly, and from a shift."""
 
@@ -36,6 +36,7 @@ def tell(
     item: PixelSource,
     found: ShiftEstimate,
     *,
+    here: NDArray[np.float64] | None = None,
     stable: NDArray[np.bool_] | None = None,
 ) -> Told | None:
     """What a date tells of the patterns of its stack.
@@ -48,6 +49,9 @@ def tell(
         Match bands of the date, in the anchor's order.
     found
         What `estimate_shift` returned for them.
+    here
+        Displacement (y, x) of the blocks that is near to the true one, px, shape (down, across, 2); by default that of
+        a field of the date's own.
     stable
         True on ground that may drive the displacement, shape of the anchor's frame; None for all.
 
@@ -58,22 +62,23 @@ def tell(
     """
     if found.shift is None:
         return None
-    search = Search(anchor=anchor, item=item, found=found, model=FIELD, stable=stable, pitches=_NEARLY)
-    state = search.run()
-    if state is None:
-        return None
-    # all dates together tell the displacement better than one more step of this one
-    equations = gather(
-        anchor.source, item, matched_bands(anchor, item, found), state.plain.grid, state.now, stable
-    )
+    grid = Grid.of(anchor.source.shape, PITCH)
+    if here is None:
+        search = Search(anchor=anchor, item=item, found=found, model=FIELD, stable=stable, pitches=_ROUGHLY)
+        state = search.run()
+        if state is None:
+            return None
+        here = state.solution.at(state.weighed.basis.lattice, grid.rows, grid.cols)
+    bands = matched_bands(anchor, item, found)
+    equations = gather(anchor.source, item, bands, grid, here, stable).without_noise()
     if np.count_nonzero(equations.heard) < LEAST_BLOCKS:
         return None
-    _, noise = trust_of(equations, state.now)
+    _, noise = trust_of(equations, here)
     return Told(
         grid=equations.grid,
         matrix=(equations.matrix / noise).astype(np.float32),
         target=(equations.target / noise).astype(np.float32),
-        own=state.now.astype(np.float32),
+        own=here.astype(np.float32),
     )
 
 
@@ -109,9 +114,9 @@ def follow(
     bands = matched_bands(anchor, item, found)
     for pitch in _FAR if start is None else _NEAR:
         grid = Grid.of(source.shape, pitch)
-        functions = patterns.functions(grid.rows, grid.cols)
+        functions = patterns.functions(grid.rows, grid.cols, pitch)
         here = functions @ values.T
-        equations = gather(source, item, bands, grid, here, stable)
+        equations = gather(source, item, bands, grid, here, stable).without_noise()
         if np.count_nonzero(equations.heard) < LEAST_BLOCKS:
             return None
         trust, noise = trust_of(equations, here)
@@ -128,7 +133,7 @@ def follow(
             linear=values[:, :LINEAR] + values[:, LINEAR:] @ patterns.linear,
             nodes=np.tensordot(values[:, LINEAR:], patterns.nodes, 1),
         ),
-        weighed=Weighed(equations=weighted, basis=Basis(patterns.lattice, grid.rows, grid.cols)),
+        weighed=Weighed(equations=weighted, basis=Basis(patterns.lattice, grid.rows, grid.cols, grid.pitch)),
         plain=equations,
         now=now,
         noise=trust_of(equations, now)[1],

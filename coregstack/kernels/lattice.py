@@ -74,13 +74,13 @@ class Lattice:
         (y, rows), (x, cols) = ends
         return replace(self, origin=Shift(y, x), shape=(rows, cols))
 
-    def rows(self, at: NDArray[np.float64]) -> Taps:
-        """Splines of the nodes down at frame rows."""
-        return splines(self.shape[0], (at - self.origin.y) / self.step)
+    def rows(self, at: NDArray[np.float64], side: float = 1.0) -> Taps:
+        """Splines of the nodes down at frame rows, or their means over so many pixels about each."""
+        return splines(self.shape[0], (at - self.origin.y) / self.step, (side**2 - 1) / 12 / self.step**2)
 
-    def cols(self, at: NDArray[np.float64]) -> Taps:
-        """Splines of the nodes across at frame columns."""
-        return splines(self.shape[1], (at - self.origin.x) / self.step)
+    def cols(self, at: NDArray[np.float64], side: float = 1.0) -> Taps:
+        """Splines of the nodes across at frame columns, or their means over so many pixels about each."""
+        return splines(self.shape[1], (at - self.origin.x) / self.step, (side**2 - 1) / 12 / self.step**2)
 
     @property
     def nodes(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -126,7 +126,7 @@ class Taps:
         return out
 
 
-def splines(nodes: int, at: NDArray[np.float64]) -> Taps:
+def splines(nodes: int, at: NDArray[np.float64], scatter: float = 0.0) -> Taps:
     """Cubic B-splines with natural ends: values at positions from one coefficient a node.
 
     Beyond the nodes they keep the value of the end.
@@ -137,6 +137,8 @@ def splines(nodes: int, at: NDArray[np.float64]) -> Taps:
         Number of nodes, at positions 0, 1, 2 and so on; at least 4.
     at
         Positions, shape (n,).
+    scatter
+        Variance of the places about each position of which the mean is asked for, to second order.
 
     Returns
     -------
@@ -154,6 +156,7 @@ def splines(nodes: int, at: NDArray[np.float64]) -> Taps:
     plain = np.stack(
         [(1 - f) ** 3, 4 - 6 * f**2 + 3 * f**3, 1 + 3 * f + 3 * f**2 - 3 * f**3, f**3], axis=1
     ) / 6  # fmt: skip
+    plain += scatter / 2 * np.stack([1 - f, 3 * f - 2, 1 - 3 * f, f], axis=1)
     first = np.clip(interval - 1, 0, nodes - 4)
     weights = np.zeros((t.size, 6))
     np.put_along_axis(weights, (interval - first)[:, None] + np.arange(4), plain, axis=1)

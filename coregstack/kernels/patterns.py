@@ -33,7 +33,7 @@ class Told:
     target: NDArray[np.float32]
     """``matrix @ displacement`` (y, x), 1 / px, shape (down, across, 2)."""
     own: NDArray[np.float32]
-    """Displacement by a field of the date's own (y, x), px, shape (down, across, 2)."""
+    """Displacement that they are told about (y, x), as by a field of the date's own, px, shape (down, across, 2)."""
 
     BYTES: ClassVar[int] = 28
     """Memory that one block takes."""
@@ -60,15 +60,21 @@ class Patterns:
         """How many there are."""
         return len(self.linear)
 
-    def functions(self, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> NDArray[np.float64]:
-        """1, y, x and the patterns on a grid of frame positions, shape (rows, cols, 3 + patterns)."""
-        basis = Basis(self.lattice, rows, cols)
+    def functions(
+        self, rows: NDArray[np.float64], cols: NDArray[np.float64], side: int = 1
+    ) -> NDArray[np.float64]:
+        """1, y, x and the patterns at places, or their means over blocks, shape (rows, cols, 3 + patterns)."""
+        basis = Basis(self.lattice, rows, cols, side)
         flat, still = np.zeros(LINEAR), np.zeros(self.lattice.shape)
         values = [
             basis.blocks(np.stack([linear, flat]), np.stack([nodes, still]))[..., 0]
             for linear, nodes in zip(self.linear, self.nodes, strict=True)
         ]
         return np.concatenate([basis.linear, *(one[..., None] for one in values)], axis=-1)
+
+    def displacement(self, numbers: NDArray[np.float64], grid: Grid) -> NDArray[np.float64]:
+        """Mean displacement (y, x) of the blocks of a date by its numbers, shape (down, across, 2)."""
+        return self.functions(grid.rows, grid.cols, grid.pitch) @ numbers.T
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -47,10 +47,13 @@ class Solution:
 class Basis:
     """What takes coefficients to blocks and back, for one grid of blocks and one lattice."""
 
-    def __init__(self, lattice: Lattice, rows: NDArray[np.float64], cols: NDArray[np.float64]) -> None:
+    def __init__(
+        self, lattice: Lattice, rows: NDArray[np.float64], cols: NDArray[np.float64], side: int = 1
+    ) -> None:
+        """`side` of the blocks, px, over which the displacement is averaged; 1 for the displacement at places."""
         self.lattice = lattice
         self.linear = lattice.linear(rows, cols)
-        self.down, self.along = lattice.rows(rows), lattice.cols(cols)
+        self.down, self.along = lattice.rows(rows, side), lattice.cols(cols, side)
 
     def blocks(self, linear: NDArray[np.float64], nodes: NDArray[np.float64]) -> NDArray[np.float64]:
         """Displacement of each block, shape (down, across, 2)."""

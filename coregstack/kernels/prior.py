@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,13 @@ class Prior:
         seen = some * response(PIECE)[:, None] * response(PIECE)[None]
         power: NDArray[np.float64] = self.decay(shape, step) * (self.power / seen.mean())
         return power
+
+    def with_detail_kept(self, step: float, *, length: float, slope: float) -> Prior:
+        """A prior of another form that has as much power in the finest details of the lattice as this one."""
+        other = replace(self, length=length, slope=slope)
+        most = PIECE // 2
+        mine, others = (prior.spectrum((PIECE, PIECE), step)[most:, most:].mean() for prior in (self, other))
+        return replace(other, power=self.power * float(mine / others))
 
     def beyond(self, step: float) -> float:
         """Variance of detail up to twice as fine as the lattice can follow, in the unit of `power`."""

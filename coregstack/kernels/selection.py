@@ -43,6 +43,7 @@ _LEAST = 30
 """Blocks that say something, without which a window tells nothing."""
 _POWERS = 10.0 ** np.arange(-2.0, 4.1)
 _NEAR_POWERS = 10.0 ** np.array([-0.5, 0.5])
+_NEARER_POWERS = 10.0 ** np.array([-0.5, -0.25, 0.25, 0.5])
 _LENGTHS = (2.0, 4.0, 8.0, 16.0, 64.0)
 """In steps of the lattice."""
 _SLOPES = (3.0, 4.5, 6.0)
@@ -194,20 +195,30 @@ class Evidence:
             float(-0.5 * count * np.log(rest / count)) - 0.5 * volume - (_OCCAM if prior is not None else 0.0)
         )
 
-    def best_prior(self, start: Prior | None, *, stands: bool = False) -> Prior:
-        """The prior of most evidence, looked for around `start`; where that `stands`, if another power has more."""
+    def best_prior(self, start: Prior | None, *, stands: bool = False, fine: bool = False) -> Prior:
+        """The prior of most evidence, looked for around `start`; where that `stands`, if another power has more.
+
+        `fine` says that the finest detail is known, as where many dates tell it: other forms keep its power then.
+        """
+
+        def form(prior: Prior, length: float, slope: float) -> Prior:
+            if fine:
+                return prior.with_detail_kept(self.step, length=length, slope=slope)
+            return replace(prior, length=length, slope=slope)
+
+        near = _NEARER_POWERS if fine else _NEAR_POWERS
         best = start or Prior(power=3.0, length=4 * self.step, slope=4.5)
-        powers = _POWERS if start is None else best.power * _NEAR_POWERS
+        powers = _POWERS if start is None else best.power * near
         for _ in range(2):
             before = best
             best = self._best([best, *(replace(best, power=float(p)) for p in powers)])
             if stands and best == start:
                 break
-            best = self._best([best, *(replace(best, length=length * self.step) for length in _LENGTHS)])
-            best = self._best([best, *(replace(best, slope=s) for s in _SLOPES)])
+            best = self._best([best, *(form(best, length * self.step, best.slope) for length in _LENGTHS)])
+            best = self._best([best, *(form(best, best.length, slope) for slope in _SLOPES)])
             if best == before:
                 break
-            powers = best.power * _NEAR_POWERS
+            powers = best.power * near
         return best
 
     def _best(self, priors: Sequence[Prior]) -> Prior:

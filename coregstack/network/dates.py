@@ -10,16 +10,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.displacement import Spline, sampled
+from coregstack.kernels.equations import Grid
 from coregstack.kernels.field import estimate_displacement
 from coregstack.kernels.following import follow, tell
 from coregstack.kernels.lattice import Lattice, pattern_lattice
-from coregstack.kernels.patterns import Patterns, Told
+from coregstack.kernels.patterns import PITCH, Patterns, Told
 from coregstack.kernels.symmetric import product
 from coregstack.matching.assess import Reference, apart_from_filling, judge, remarks, shift_between
 from coregstack.matching.choices import SIMPLER
 from coregstack.matching.options import MatchOptions
 from coregstack.model import Displacement, DisplacementEstimate, ItemQuality, ShiftEstimate
-from coregstack.network.terrain import find_terrain
+from coregstack.network.terrain import better_terrain, find_terrain
 
 if TYPE_CHECKING:
     from coregstack.pixels.scene import MatchPixels
@@ -86,10 +87,60 @@ def match_date(
     found = shift_between(reference.prepared, item.source, options.estimator, options.max_shift)
     told = tell(reference.prepared, item.source, found, stable=reference.stable) if learn else None
     if told is not None and moved is not None:
-        before = np.stack(Spline.of(moved).at(told.grid.rows, told.grid.cols), axis=-1)
-        target = told.target + product(told.matrix.astype(np.float64), before)
-        told = replace(told, target=target.astype(np.float32), own=(told.own + before).astype(np.float32))
+        told = _before(told, moved)
     return DateMatch(found=found, told=told)
+
+
+def _before(told: Told, moved: Displacement) -> Told:
+    """What a date tells of the displacement before that which its pixels were moved by."""
+    before = np.stack(Spline.of(moved).at(told.grid.rows, told.grid.cols), axis=-1)
+    target = told.target + product(told.matrix.astype(np.float64), before)
+    return replace(told, target=target.astype(np.float32), own=(told.own + before).astype(np.float32))
+
+
+def match_again(
+    reference: Reference, item: MatchPixels, place: DatePlace, moved: Displacement | None = None
+) -> DateMatch:
+    """Match a date with the anchor about the displacement by the patterns that were found.
+
+    Parameters
+    ----------
+    reference : Reference
+        The anchor.
+    item : MatchPixels
+        The date's match bands.
+    place : DatePlace
+        What `place_dates` said of it.
+    moved : Displacement, optional
+        As in `match_date`.
+    """
+    told = None
+    if place.patterns is not None and place.numbers is not None:
+        reference, item, _ = apart_from_filling(reference, item)
+        grid = Grid.of(reference.source.shape, PITCH)
+        here = place.patterns.displacement(place.numbers, grid)
+        if moved is not None:
+            here -= np.stack(Spline.of(moved).at(grid.rows, grid.cols), axis=-1)
+        told = tell(reference.prepared, item.source, place.found, here=here, stable=reference.stable)
+        told = told if told is None or moved is None else _before(told, moved)
+    return DateMatch(found=place.found, told=told)
+
+
+def place_again(
+    places: Sequence[DatePlace | None], matches: Sequence[DateMatch | None]
+) -> list[DatePlace | None]:
+    """Find the patterns of a stack again, from what `match_again` returned for the dates that were placed."""
+    told = [None if match is None else match.told for match in matches]
+    patterns = next((place.patterns for place in places if place is not None), None)
+    if patterns is None or all(one is None for one in told):
+        return [*places]
+    terrain = better_terrain(told, patterns)
+    return [
+        None
+        if place is None
+        else replace(place, patterns=terrain.patterns, numbers=numbers, reason=terrain.reason)
+        for place, numbers in zip(places, terrain.numbers, strict=True)
+    ]
 
 
 def follow_date(

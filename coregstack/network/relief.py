@@ -15,24 +15,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.displacement import Spline, constant, sigma_at
+from coregstack.kernels.equations import Grid
 from coregstack.kernels.field import TERRAIN
 from coregstack.kernels.following import follow, tell
 from coregstack.kernels.framed import FramedSource
 from coregstack.kernels.lattice import Lattice, pattern_lattice
 from coregstack.kernels.overview import PreparedAnchor
-from coregstack.kernels.patterns import Patterns, Told
+from coregstack.kernels.patterns import PITCH, Patterns, Told
 from coregstack.kernels.selection import FIELD
 from coregstack.kernels.shift import prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.assess import Reference, remarks, usable_pixels
 from coregstack.model import NO_SHIFT, Displacement, Shift, ShiftEstimate
 from coregstack.network.places import Place
-from coregstack.network.terrain import find_terrain
+from coregstack.network.terrain import better_terrain, find_terrain
 
 if TYPE_CHECKING:
     from coregstack.pixels.scene import MatchPixels
 
 
+_IN_COMMON = 0.6
+"""Part of a pattern's error that is the same against any item: each pair of items also sees other ground of it."""
 _SHARED = 0.5
 """Part of the blocks that items show against the anchor of which another one has to show as much."""
 
@@ -59,6 +62,8 @@ class Followed:
     details: str
     view: Shift | None = None
     """Rms displacement by the first pattern against what it is scored against, px."""
+    variance: NDArray[np.float64] | None = None
+    """Variance of that pattern at the nodes of the displacement."""
     pattern_dates: int | None = None
     """Dates that the patterns were found from."""
     seen: NDArray[np.bool_]
@@ -92,6 +97,34 @@ def place_in_patterns(told: Sequence[tuple[Place, Told | None]], lattice: Lattic
     terrain = find_terrain(_learnt(told), lattice.frame, pattern_lattice(lattice.frame))
     return [
         PatternPlace(place=place, patterns=terrain.patterns, numbers=numbers, reason=terrain.reason)
+        for (place, _), numbers in zip(told, terrain.numbers, strict=True)
+    ]
+
+
+def tell_item_again(
+    reference: Reference,
+    partner: MatchPixels | None,
+    item: MatchPixels,
+    known: PatternPlace,
+    lattice: Lattice,
+) -> Told | None:
+    """What an item tells about the displacement by the patterns that were found."""
+    if known.patterns is None or known.numbers is None:
+        return None
+    pair = _Pair.of(reference, partner, item, known.place, lattice)
+    grid = Grid.of(lattice.frame, PITCH)
+    here = known.patterns.displacement(known.numbers, grid)
+    return tell(pair.anchor, pair.item, pair.found, here=here, stable=pair.stable)
+
+
+def place_in_better_patterns(told: Sequence[tuple[PatternPlace, Told | None]]) -> list[PatternPlace]:
+    """Find the patterns again, from what each item tells about the displacement by those that were found."""
+    patterns = told[0][0].patterns
+    if patterns is None or all(one is None for _, one in told):
+        return [place for place, _ in told]
+    terrain = better_terrain([one for _, one in told], patterns)
+    return [
+        replace(place, patterns=terrain.patterns, numbers=numbers, reason=terrain.reason)
         for (place, _), numbers in zip(told, terrain.numbers, strict=True)
     ]
 
@@ -138,6 +171,7 @@ def follow_item(
         place=place,
         displacement=replace(of_area, origin=origin),
         view=found.view,
+        variance=known.patterns.variance[0],
         pattern_dates=found.pattern_dates,
         details=words if place.against is None else f"{words} beyond those of {place.against}",
         seen=seen,
@@ -183,6 +217,11 @@ def _joined(one: Followed, partner: Place | None, lattice: Lattice) -> Place:
     if own is None:
         return place if place.shift is None else replace(place, reason=remarks(one.details, place.reason))
     whole = own if partner is None else _sum(_whole(partner), own, place.partner_shift, lattice)
+    if partner is not None and partner.view is not None and one.view is not None and one.variance is not None:
+        # both are wrong by the same pattern
+        both = _IN_COMMON * (partner.view.y * one.view.y + partner.view.x * one.view.x)
+        sigma = np.sqrt(np.maximum(np.square(whole.sigma, dtype=float) + both * one.variance, 0.0))
+        whole = replace(whole, sigma=sigma.astype(np.float32))
     if place.model == FIELD and _rms(whole, one.seen) >= _rms(_whole(place), one.seen):
         return place
     y, x = (np.float32(value) for value in place.partner_shift)

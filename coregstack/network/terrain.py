@@ -4,7 +4,8 @@ Every date tells by its blocks how it is displaced, ``d_t(x) = a_t + sum_k v_tk 
 and patterns `h_k` that all dates have in common, each times a view `v_tk` of the date. The first singular vectors of
 the dates' own fields start the patterns; then, in turn, least squares give the numbers of each date against the
 patterns, and each pattern on its control lattice from the blocks of all dates. Its roughness follows from the evidence
-in two halves of the dates. What the anchor's own noise pretends is the same for all dates, and is taken out.
+in two halves of the dates. What the anchor's own noise pretends is the same for all dates, and is taken out. Then
+dates tell again, about the displacements by these patterns, and all is found once more (`better_terrain`).
 
 How many patterns there are is decided by what they predict: patterns of one half of the dates have to predict regions
 left out of the other half, in the way in which these dates differ from each other [1]_.
@@ -123,8 +124,8 @@ def find_terrain(dates: Sequence[Told | None], frame: tuple[int, int], lattice: 
         )
         return Terrain(patterns=None, numbers=nothing, reason=words)
     halves = heard[::2], heard[1::2]
-    fits = [_Fit.of(halves[0], lattice, [None] * most, _HALF_ROUNDS)]
-    fits.append(_Fit.of(halves[1], lattice, fits[0].priors, _HALF_ROUNDS))
+    fits = [_Fit.of(halves[0], lattice, _started(halves[0], lattice, [None] * most), _HALF_ROUNDS)]
+    fits.append(_Fit.of(halves[1], lattice, _started(halves[1], lattice, fits[0].priors), _HALF_ROUNDS))
     side, errors = _LARGE if np.prod(frame) > _REGIONS * _LARGE[0] ** 2 else _SMALL
     losses = [_left_out(half, fit, side) for half, fit in zip(halves, reversed(fits), strict=True)]
     candidates = [
@@ -132,14 +133,38 @@ def find_terrain(dates: Sequence[Told | None], frame: tuple[int, int], lattice: 
         for k in range(most + 1)
     ]
     count = min(int(simplest(candidates, errors).model), *(fit.important for fit in fits))
-    fit = None
+    return _of_all(dates, lattice, _started(heard, lattice, fits[1].priors[:count]), most)
+
+
+def better_terrain(dates: Sequence[Told | None], patterns: Patterns) -> Terrain:
+    """Find patterns again, from what dates tell about the displacements by those that were found.
+
+    Equations are linear about a displacement, and a field of a date's own lies far from the true one.
+
+    Parameters
+    ----------
+    dates
+        What each date tells now; None where it tells nothing.
+    patterns
+        Those that were found.
+    """
+    grid = next(date.grid for date in dates if date is not None)
+    return _of_all(dates, patterns.lattice, _restarted(patterns, grid), patterns.count)
+
+
+def _of_all(
+    dates: Sequence[Told | None], lattice: Lattice, started: Sequence[_Pattern], most: int
+) -> Terrain:
+    """Patterns of all dates, as many as are started with or fewer."""
+    heard = [date for date in dates if date is not None]
+    fit, count = None, len(started)
     while count and (fit is None or fit.important < count):
         # in all dates together a pattern may turn out to be less than in either half
         count = count if fit is None else fit.important
-        fit = _Fit.of(heard, lattice, fits[1].priors[:count], _ROUNDS) if count else None
+        fit = _Fit.of(heard, lattice, started[:count], _ROUNDS) if count else None
     if fit is None:
         words = f"the dates have no pattern of {_LEAST:g} px or more in common that predicts regions left out"
-        return Terrain(patterns=None, numbers=nothing, reason=words)
+        return Terrain(patterns=None, numbers=(None,) * len(dates), reason=words)
     told = iter(fit.numbers)
     return Terrain(
         patterns=fit.patterns(),
@@ -172,22 +197,22 @@ class _Pattern:
 class _Fit:
     """Patterns and numbers of some dates, in turn."""
 
-    def __init__(self, dates: Sequence[Told], lattice: Lattice, priors: Sequence[Prior | None]) -> None:
+    def __init__(self, dates: Sequence[Told], lattice: Lattice, started: Sequence[_Pattern]) -> None:
         self.dates = dates
         grid = dates[0].grid
         self.grid = grid
-        self.basis = Basis(lattice, grid.rows, grid.cols)
+        self.basis = Basis(lattice, grid.rows, grid.cols, grid.pitch)
         self.common = np.zeros((*grid.shape, 2))
-        self.precision = np.zeros(LINEAR + len(priors))
-        self.found = _started(dates, lattice, priors)
+        self.precision = np.zeros(LINEAR + len(started))
+        self.found = [*started]
         self.numbers: list[Numbers] = []
         self.weights: list[NDArray[np.float64]] = []
 
     @classmethod
-    def of(cls, dates: Sequence[Told], lattice: Lattice, priors: Sequence[Prior | None], rounds: int) -> _Fit:
-        """Alternate until the displacements stand; one pattern for each prior, near to which its own is looked for."""
-        fit = cls(dates, lattice, priors)
-        count = len(priors)
+    def of(cls, dates: Sequence[Told], lattice: Lattice, started: Sequence[_Pattern], rounds: int) -> _Fit:
+        """Alternate until the displacements stand; priors are looked for near to those of what is started with."""
+        fit = cls(dates, lattice, started)
+        count = len(started)
         now = [date.own.astype(np.float64) for date in dates]
         for turn in range(rounds):
             before = now
@@ -225,8 +250,16 @@ class _Fit:
         sizes = [
             np.square([n.values[:, LINEAR + k] for n in self.numbers]).mean() for k in range(len(self.found))
         ]
-        lengths = np.sqrt(2 * np.array(sizes))
+        lengths = np.sqrt(2 * np.array(sizes)) * [self._bent(one) for one in self.found]
         return int(np.count_nonzero(lengths >= max(_LEAST, _MINOR * lengths.max())))
+
+    def _bent(self, one: _Pattern) -> float:
+        """Rms of a pattern beyond a linear map, which each date has of its own and may take off again."""
+        assert one.known is not None
+        weight = np.sqrt(one.known / max(float(one.known.sum()), 1e-12)).ravel()
+        linear = weight[:, None] * self.basis.linear.reshape(-1, LINEAR)
+        values = weight * one.blocks.ravel()
+        return float(np.linalg.norm(values - linear @ np.linalg.lstsq(linear, values, rcond=None)[0]))
 
     def functions(self) -> NDArray[np.float64]:
         """1, y, x and the patterns at the blocks."""
@@ -287,7 +320,7 @@ class _Fit:
         if look:
             parts = [self._without_common(half) for half in halves]
             weighed = self._weighed(*(np.stack(pair, axis=-1) for pair in zip(*parts, strict=True)))
-            prior = Evidence(weighed).best_prior(one.prior)
+            prior = Evidence(weighed).best_prior(one.prior, fine=True)
             one = replace(one, prior=prior, scale=weighed.scale(prior), texture=weighed.texture)
         both = self._weighed(*(np.stack([each, each], axis=-1) for each in (information, target)))
         assert one.scale is not None
@@ -349,6 +382,7 @@ class _Fit:
             vector=target,
             here=np.zeros_like(target),
             usable=np.ones(self.grid.shape),
+            shared=np.ones(self.grid.shape),
         )
         return Weighed(equations=equations, basis=self.basis)
 
@@ -418,6 +452,15 @@ def _started(dates: Sequence[Told], lattice: Lattice, priors: Sequence[Prior | N
             )
         )
     return found
+
+
+def _restarted(patterns: Patterns, grid: Grid) -> list[_Pattern]:
+    """Patterns that were found, to begin with."""
+    blocks = patterns.functions(grid.rows, grid.cols, grid.pitch)[..., LINEAR:]
+    return [
+        _Pattern(blocks=blocks[..., k], linear=patterns.linear[k], nodes=patterns.nodes[k])
+        for k in range(patterns.count)
+    ]
 
 
 def _left_out(dates: Sequence[Told], fit: _Fit, side: int) -> list[NDArray[np.float64]]:

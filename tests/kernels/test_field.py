@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter, map_coordinates
 
+from coregstack.kernels.equations import Grid, gather
 from coregstack.kernels.field import _worth_it, estimate_displacement
 from coregstack.kernels.lattice import Lattice, splines
 from coregstack.kernels.prior import Prior
@@ -237,6 +238,45 @@ def test_splines_are_natural_cubic_splines() -> None:
     values = splines(9, np.arange(9.0)).dense() @ coefficients
     exact = CubicSpline(np.arange(9), values, bc_type="natural")(at)
     np.testing.assert_allclose(splines(9, at).dense() @ coefficients, exact, atol=1e-12)
+
+
+def test_means_of_splines_over_blocks_are_those_over_their_pixels() -> None:
+    lattice = Lattice.of((96, 96))
+    waves = np.sin(lattice.nodes[0] / 9)
+    pixels = lattice.rows(np.arange(96.0)).dense() @ waves
+    rows = Grid.of((96, 96), 8).rows
+    exact = pixels.reshape(-1, 8).mean(axis=1)
+    assert np.abs(lattice.rows(rows).dense() @ waves - exact).max() > 0.02
+    np.testing.assert_allclose(lattice.rows(rows, 8).dense() @ waves, exact, atol=0.003)
+
+
+@pytest.mark.parametrize("noise", [1.0, np.inf])
+def test_slopes_of_noise_shorten_steps_less_and_tell_little(noise: float) -> None:
+    rng = np.random.default_rng(3)
+    scene = gaussian_filter(rng.normal(size=(SIDE, SIDE)), 2)
+    scene *= 0 if np.isinf(noise) else 1 / (noise * scene.std())
+    sources = []
+    for _ in range(2):
+        noisy = (scene + rng.normal(size=scene.shape)).astype(np.float32)
+        sources.append(ArraySource(values=noisy[None], usable=np.ones(scene.shape, bool)))
+    grid = Grid.of(scene.shape, 8)
+    plain = gather(*sources, [0], grid, np.full((*grid.shape, 2), (0.3, 0.0)))
+    even = plain.without_noise()
+    if np.isinf(noise):
+        assert even.matrix.sum() < 0.4 * plain.matrix.sum()
+    else:
+        steps = [-float(some.vector[..., 0].sum() / some.matrix[..., 0].sum()) for some in (plain, even)]
+        assert 1.05 * steps[0] < steps[1] < 0.3
+
+
+def test_a_prior_of_another_form_keeps_its_finest_detail() -> None:
+    prior = Prior(power=3.0, length=32.0, slope=4.5)
+    other = prior.with_detail_kept(8.0, length=128.0, slope=3.0)
+    fine = np.s_[8:, 8:]
+    assert (other.length, other.slope) == (128.0, 3.0)
+    assert other.spectrum((16, 16), 8.0)[fine].mean() == pytest.approx(
+        prior.spectrum((16, 16), 8.0)[fine].mean()
+    )
 
 
 def test_an_unknown_model_is_refused() -> None:

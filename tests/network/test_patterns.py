@@ -10,7 +10,7 @@ from scipy.ndimage import gaussian_filter
 from coregstack.kernels.equations import Grid
 from coregstack.kernels.lattice import pattern_lattice
 from coregstack.kernels.patterns import PITCH, Told
-from coregstack.network.terrain import Terrain, find_terrain, learners
+from coregstack.network.terrain import Terrain, better_terrain, find_terrain, learners
 
 FRAME = (144, 144)
 GRID = Grid.of(FRAME, PITCH)
@@ -108,6 +108,26 @@ def test_dates_without_a_pattern_have_none() -> None:
     assert terrain.patterns is None
     assert terrain.numbers == (None,) * 8
     assert "no pattern" in terrain.reason
+
+
+def test_linear_maps_of_the_dates_are_no_pattern() -> None:
+    """Each date has one of its own, and could take off again what a pattern would bring."""
+    rng = np.random.default_rng(7)
+    y, x = np.meshgrid(GRID.rows / FRAME[0], GRID.cols / FRAME[1], indexing="ij")
+    plane = np.stack([x + 0.3 * y] * 2, axis=-1)
+    assert solve([told(plane * rng.normal(0, 0.5, 2), rng) for _ in range(8)]).patterns is None
+
+
+def test_dates_tell_the_same_patterns_better_about_what_they_say(
+    hills: tuple[list[Told], list[NDArray[np.float64]], Terrain],
+) -> None:
+    dates, truth, terrain = hills
+    assert terrain.patterns is not None
+    again = better_terrain([*dates, None], terrain.patterns)
+    assert again.patterns is not None
+    assert again.patterns.count == 1
+    assert again.numbers[-1] is None
+    assert rms(displacements(again), truth) < 1.1 * rms(displacements(terrain), truth)
 
 
 def test_what_changes_in_each_date_by_itself_is_no_pattern() -> None:
