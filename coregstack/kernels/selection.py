@@ -12,7 +12,7 @@ References
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -41,8 +41,8 @@ _FREE = {SHIFT: 1, AFFINE: 3, FIELD: 3}
 _WINDOWS = 3
 _LEAST = 30
 """Blocks that say something, without which a window tells nothing."""
-_POWERS = 10.0 ** np.arange(-2.0, 4.1)
-_NEAR_POWERS = 10.0 ** np.array([-0.5, 0.5])
+_POWERS = (0.01, 0.1, 1.0, 3.0, 10.0, 100.0, 1000.0, 10000.0)
+_NEAR_POWERS = 10.0 ** np.array([-0.5, 0.0, 0.5])
 _NEARER_POWERS = 10.0 ** np.array([-0.5, -0.25, 0.25, 0.5])
 _LENGTHS = (2.0, 4.0, 8.0, 16.0, 64.0)
 """In steps of the lattice."""
@@ -206,23 +206,34 @@ class Evidence:
                 return prior.with_detail_kept(self.step, length=length, slope=slope)
             return replace(prior, length=length, slope=slope)
 
-        near = _NEARER_POWERS if fine else _NEAR_POWERS
+        look, near = (self._best, _NEARER_POWERS) if fine else (self._climbed, _NEAR_POWERS)
         best = start or Prior(power=3.0, length=4 * self.step, slope=4.5)
-        powers = _POWERS if start is None else best.power * near
+        powers: Iterable[float] = _POWERS if start is None else best.power * near
         for _ in range(2):
             before = best
-            best = self._best([best, *(replace(best, power=float(p)) for p in powers)])
+            best = look(best, [replace(best, power=float(power)) for power in powers])
             if stands and best == start:
                 break
-            best = self._best([best, *(form(best, length * self.step, best.slope) for length in _LENGTHS)])
-            best = self._best([best, *(form(best, best.length, slope) for slope in _SLOPES)])
+            best = look(best, [form(best, length * self.step, best.slope) for length in _LENGTHS])
+            best = look(best, [form(best, best.length, slope) for slope in _SLOPES])
             if best == before:
                 break
             powers = best.power * near
         return best
 
-    def _best(self, priors: Sequence[Prior]) -> Prior:
-        return max(priors, key=lambda prior: self.of(FIELD, prior))
+    def _best(self, start: Prior, priors: Sequence[Prior]) -> Prior:
+        """Of all of some priors, and `start`, that of most evidence."""
+        return max([start, *priors], key=lambda prior: self.of(FIELD, prior))
+
+    def _climbed(self, start: Prior, ladder: Sequence[Prior]) -> Prior:
+        """The prior on a ladder that `start` is on from which no step up or down has more evidence."""
+        at = ladder.index(start)
+        for step in (1, -1):
+            while 0 <= at + step < len(ladder) and self.of(FIELD, ladder[at + step]) > self.of(
+                FIELD, ladder[at]
+            ):
+                at += step
+        return ladder[at]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
