@@ -79,6 +79,7 @@ def tell(
         matrix=(equations.matrix / noise).astype(np.float32),
         target=(equations.target / noise).astype(np.float32),
         own=here.astype(np.float32),
+        usable=equations.usable.astype(np.float32),
     )
 
 
@@ -89,6 +90,7 @@ def follow(
     patterns: Patterns,
     *,
     start: NDArray[np.float64] | None = None,
+    told: Told | None = None,
     stable: NDArray[np.bool_] | None = None,
 ) -> DisplacementEstimate | None:
     """The displacement of a date by patterns that are known.
@@ -101,6 +103,8 @@ def follow(
         Patterns of the stack.
     start
         Numbers that are near to those of the date, shape (2, 3 + patterns); by default its shift.
+    told
+        What the date tells about a displacement that is near to that of `start`, so that it need not be asked again.
 
     Returns
     -------
@@ -112,11 +116,14 @@ def follow(
     if start is None and found.shift is not None:
         values[:, 0] = found.shift
     bands = matched_bands(anchor, item, found)
-    for pitch in _FAR if start is None else _NEAR:
+    for pitch in (PITCH,) if told is not None else _FAR if start is None else _NEAR:
         grid = Grid.of(source.shape, pitch)
         functions = patterns.functions(grid.rows, grid.cols, pitch)
         here = functions @ values.T
-        equations = gather(source, item, bands, grid, here, stable).without_noise()
+        if told is not None:
+            equations = told.equations()
+        else:
+            equations = gather(source, item, bands, grid, here, stable).without_noise()
         if np.count_nonzero(equations.heard) < LEAST_BLOCKS:
             return None
         trust, noise = trust_of(equations, here)
@@ -140,9 +147,9 @@ def follow(
     )
     estimate = result_of(state, found, _uncertainty(patterns, numbers, functions, state))
     views = values[:, LINEAR:].T
-    told = ", ".join(f"({y:+.2f}, {x:+.2f})" for y, x in views)
+    sizes = ", ".join(f"({y:+.2f}, {x:+.2f})" for y, x in views)
     some = "one pattern" if patterns.count == 1 else f"{patterns.count} patterns"
-    words = f"it follows {some} that the dates have in common, by {told} px"
+    words = f"it follows {some} that the dates have in common, by {sizes} px"
     details = "; ".join(filter(None, (words, estimate.details)))
     view = Shift(*(float(part) for part in views[0]))
     return replace(estimate, details=details, view=view, pattern_dates=patterns.dates)

@@ -13,9 +13,10 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.equations import Grid
+from coregstack.kernels.equations import Equations, Grid
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.posterior import Basis, Normal
+from coregstack.kernels.symmetric import product
 
 PITCH = 8
 """Side of the blocks, px."""
@@ -35,8 +36,24 @@ class Told:
     own: NDArray[np.float32]
     """Displacement that they are told about (y, x), as by a field of the date's own, px, shape (down, across, 2)."""
 
-    BYTES: ClassVar[int] = 28
+    usable: NDArray[np.float32]
+    """Part of each block that is usable, 0 to 1, shape (down, across)."""
+
+    BYTES: ClassVar[int] = 32
     """Memory that one block takes."""
+
+    def equations(self) -> Equations:
+        """The same as equations of blocks."""
+        matrix, here = self.matrix.astype(np.float64), self.own.astype(np.float64)
+        usable = self.usable.astype(np.float64)
+        return Equations(
+            grid=self.grid,
+            matrix=matrix,
+            vector=self.target - product(matrix, here),
+            here=here,
+            usable=usable,
+            shared=np.ones(usable.shape),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

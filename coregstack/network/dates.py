@@ -48,6 +48,8 @@ class DatePlace:
     """The date's numbers, as `coregstack.network.terrain.Terrain` holds them; None where it told nothing."""
     reason: str
     """Why there are no patterns, in words."""
+    told: Told | None = None
+    """What the date tells about the displacement that it is placed by, or one that is near."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -138,8 +140,8 @@ def place_again(
     return [
         None
         if place is None
-        else replace(place, patterns=terrain.patterns, numbers=numbers, reason=terrain.reason)
-        for place, numbers in zip(places, terrain.numbers, strict=True)
+        else replace(place, patterns=terrain.patterns, numbers=numbers, reason=terrain.reason, told=own)
+        for place, numbers, own in zip(places, terrain.numbers, told, strict=True)
     ]
 
 
@@ -205,6 +207,7 @@ def _displacement(reference: Reference, item: MatchPixels, place: DatePlace) -> 
             place.found,
             place.patterns,
             start=place.numbers,
+            told=place.told,
             stable=reference.stable,
         )
     if known is not None:

@@ -50,6 +50,8 @@ class PatternPlace:
     """The item's numbers against what it is scored against, as `coregstack.network.terrain.Terrain` holds them."""
     reason: str
     """Why there are as many patterns as there are."""
+    told: Told | None = None
+    """What the item tells about the displacement by its numbers, or one that is near."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -124,8 +126,8 @@ def place_in_better_patterns(told: Sequence[tuple[PatternPlace, Told | None]]) -
         return [place for place, _ in told]
     terrain = better_terrain([one for _, one in told], patterns)
     return [
-        replace(place, patterns=terrain.patterns, numbers=numbers, reason=terrain.reason)
-        for (place, _), numbers in zip(told, terrain.numbers, strict=True)
+        replace(place, patterns=terrain.patterns, numbers=numbers, reason=terrain.reason, told=own)
+        for (place, own), numbers in zip(told, terrain.numbers, strict=True)
     ]
 
 
@@ -160,7 +162,13 @@ def follow_item(
         return Followed(place=place, displacement=None, details=words, seen=seen)
     pair = _Pair.of(reference, partner, item, place, lattice)
     found = follow(
-        pair.anchor, pair.item, pair.found, known.patterns, start=known.numbers, stable=pair.stable
+        pair.anchor,
+        pair.item,
+        pair.found,
+        known.patterns,
+        start=known.numbers,
+        told=known.told,
+        stable=pair.stable,
     )
     if found is None or found.displacement is None:
         return Followed(place=place, displacement=None, details="", seen=seen)

@@ -89,7 +89,7 @@ def learners(count: int, frame: tuple[int, int]) -> NDArray[np.bool_]:
     Examples
     --------
     >>> bool(learners(60, (2000, 2000)).all()), int(learners(2000, (2000, 2000)).sum())
-    (True, 306)
+    (True, 268)
     """
     blocks = int(np.prod(Grid.of(frame, PITCH).shape))
     most = max(2 * _DATES, _MEMORY // (blocks * Told.BYTES))

@@ -41,6 +41,7 @@ def told(
         matrix=matrix.astype(np.float32),
         target=(seen * weight[..., None]).astype(np.float32),
         own=own.astype(np.float32),
+        usable=np.ones(GRID.shape, np.float32),
     )
 
 
