@@ -9,6 +9,7 @@ the anchor's first pixel, so that pixel ``(0, 0)`` of the anchor has its centre 
 from __future__ import annotations
 
 import math
+from typing import TypeVar
 
 import numpy as np
 from affine import Affine
@@ -20,6 +21,8 @@ from pyproj.exceptions import ProjError
 
 from coregstack.errors import InvalidStack, printable
 from coregstack.model import NO_SHIFT, Shift
+
+T = TypeVar("T", float, NDArray[np.float64])
 
 LATTICE_DRIFT = 1e-3
 """Two rasters share pixel size if, across the larger one, they drift apart by less than this, px."""
@@ -101,27 +104,36 @@ def frame_bounds(box: GeoBox, anchor: GeoBox) -> tuple[float, float, float, floa
         If the box cannot be expressed in the anchor's CRS.
     """
     height, width = box.shape
-    along = np.linspace(0, 1, 2 if same_crs(box, anchor) else _EDGE_POINTS)
+    if same_crs(box, anchor):
+        # arrays as short as this take longer to make than to work on
+        places = (_at(box.affine, col, row) for row in (0.0, height) for col in (0.0, width))
+        by, back = turn(box, anchor), ~anchor.affine
+        cols, rows = zip(*(_at(back, x + by, y) for x, y in places), strict=True)
+    else:
+        cols, rows = _followed(box, anchor)
+    if not all(map(math.isfinite, (*rows, *cols))):
+        raise InvalidStack("A geotransform holds numbers too large or too small to compute with: check it.")
+    return _whole(min(rows)), _whole(max(rows)), _whole(min(cols)), _whole(max(cols))
+
+
+def _followed(box: GeoBox, anchor: GeoBox) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Columns and rows, in the anchor's frame, of points along the edges of a box of another CRS."""
+    height, width = box.shape
+    along = np.linspace(0, 1, _EDGE_POINTS)
     rows = np.concatenate([along * 0, along * height, along * 0 + height, along * height])
     cols = np.concatenate([along * width, along * 0, along * width, along * 0 + width])
-    x, y = _at(box.affine, cols, rows)
-    if not same_crs(box, anchor):
-        x, y = transformer(crs_of(box), crs_of(anchor)).transform(x, y)
+    x, y = transformer(crs_of(box), crs_of(anchor)).transform(*_at(box.affine, cols, rows))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise InvalidStack(
             f"A raster in {crs_name(box)} has no place in the anchor's CRS {crs_name(anchor)}: "
             "check that both CRSs are right and cover the same part of the world."
         )
-    if not same_crs(box, anchor) and crs_of(anchor).geographic:
+    if crs_of(anchor).geographic:
         # longitudes jump at the antimeridian, pixels do not
         middle, _ = anchor.affine * (anchor.shape[1] / 2, anchor.shape[0] / 2)
         x = x + 360 * np.round((middle - x) / 360)
-    x = x + turn(box, anchor)
     cols, rows = _at(~anchor.affine, np.asarray(x), np.asarray(y))
-    edges = rows.min(), rows.max(), cols.min(), cols.max()
-    if not np.isfinite(edges).all():
-        raise InvalidStack("A geotransform holds numbers too large or too small to compute with: check it.")
-    return tuple(_whole(float(edge)) for edge in edges)  # type: ignore[return-value]
+    return tuple(cols.tolist()), tuple(rows.tolist())
 
 
 def footprint(box: GeoBox, anchor: GeoBox, shift: Shift = NO_SHIFT) -> GeoBox:
@@ -275,9 +287,8 @@ def _pixel_size(box: GeoBox, anchor: GeoBox) -> tuple[float, float]:
     return math.hypot(x[2] - x[0], y[2] - y[0]), math.hypot(x[1] - x[0], y[1] - y[0])
 
 
-def _at(
-    affine: Affine, cols: NDArray[np.float64], rows: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _at(affine: Affine, cols: T, rows: T) -> tuple[T, T]:
+    """Where columns and rows lie, numbers or arrays of them."""
     return affine.a * cols + affine.b * rows + affine.c, affine.d * cols + affine.e * rows + affine.f
 
 

@@ -27,8 +27,8 @@ _KEPT, _LARGE = 1 << 26, 1 << 22
 def keep_memory() -> None:
     """Let this process keep up to 64 MiB of free memory, and of arrays below 4 MiB, where dask has forbidden it.
 
-    Both are less than what glibc comes to by itself where nothing is set. It is done once and stays. Nothing is
-    changed where the variable is not set, or not to dask's own value, nor without glibc.
+    glibc may come to more by itself where nothing is set. It is done once and stays. Nothing is changed where the
+    variable is not set, or not to dask's own value, nor without glibc.
     """
     if os.environ.get(VARIABLE) != _BY_DASK:
         return

@@ -234,10 +234,8 @@ def prepare_plain(
 def _centres(boxes: Sequence[Box], parts: int) -> NDArray[np.float64]:
     """Centre (y, x) of each part of each window."""
     height, width = boxes[0].height // parts, boxes[0].width // parts
-    down, along = np.meshgrid(np.arange(parts) * height, np.arange(parts) * width, indexing="ij")
-    corners = np.array([box[:2] for box in boxes], np.float64)[:, None] + np.stack([down, along], -1).reshape(
-        -1, 2
-    )
+    places = [(k * height, m * width) for k in range(parts) for m in range(parts)]
+    corners = np.array([box[:2] for box in boxes], np.float64)[:, None] + np.array(places, np.float64)
     return np.asarray((corners + np.array([height - 1, width - 1]) / 2).reshape(-1, 2))
 
 
@@ -476,5 +474,5 @@ def decoys(windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64
 
 def _taps(lag: NDArray[np.float64]) -> NDArray[np.float32]:
     """Taps that move the anchor and the item by half a lag each, towards each other, shape (4, k)."""
-    down, along = smooth_taps(lag / 2)
-    return np.stack([down, along, down[::-1], along[::-1]])
+    taps = smooth_taps(lag / 2)
+    return np.concatenate([taps, taps[:, ::-1]])
