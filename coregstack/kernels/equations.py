@@ -99,6 +99,15 @@ class Equations:
             vector=self.vector * self.shared[..., None],
         )
 
+    def blurred(self, variance: float) -> Equations:
+        """The same where each block is off by more than its own noise: by a variance along an axis, px^2."""
+        yy, yx, xx = (self.matrix[..., k] for k in range(3))
+        det = yy * xx - yx * yx
+        more = 1 + variance * (yy + xx) + variance**2 * det
+        matrix = self.matrix + variance * det[..., None] * (1.0, 0.0, 1.0)
+        vector = self.vector + variance * product(self.matrix[..., ::-1] * (1.0, -1.0, 1.0), self.vector)
+        return replace(self, matrix=matrix / more[..., None], vector=vector / more[..., None])
+
     def weighted(self, trust: NDArray[np.float64]) -> Equations:
         """The same with a factor for each block."""
         return replace(self, matrix=self.matrix * trust[..., None], vector=self.vector * trust[..., None])

@@ -25,7 +25,16 @@ from coregstack.kernels.linear_start import linear_start
 from coregstack.kernels.overview import PreparedAnchor
 from coregstack.kernels.posterior import DENSE, Basis, Large, Normal, Solution
 from coregstack.kernels.prior import Prior
-from coregstack.kernels.selection import AFFINE, FIELD, SHIFT, Evidence, Weighed, left_out, simplest
+from coregstack.kernels.selection import (
+    AFFINE,
+    FIELD,
+    SHIFT,
+    Evidence,
+    Weighed,
+    freedom_of,
+    left_out,
+    simplest,
+)
 from coregstack.kernels.spread import beyond_noise, shared_square
 from coregstack.kernels.symmetric import inverse, product
 from coregstack.model import Displacement, DisplacementEstimate, PixelSource, Shift, ShiftEstimate, TiePoints
@@ -45,6 +54,8 @@ CONVERGED = 0.003
 """Change of a displacement, px rms, at which it stands."""
 _SHRINKS = 0.3
 """Factor by which a step is shorter than the one before it at least, where steps are short."""
+_SHARPENED = 2
+"""Steps after edges were seen."""
 _BUDGET = 3 << 20
 """Pixels up to which every band is used, and the best one alone beyond."""
 _BANDS = 3
@@ -67,6 +78,8 @@ _GATHERED = 2.0
 all over the scene, as where it is smooth or rough by one law."""
 _CLIFFS = 3.5
 """What is left beside cliffs and seams, in terms of the power of the finest detail that is followed there."""
+_FOLLOWED = 1.4
+"""The same where edges are followed as such."""
 _AROUND = 1.5
 """Blocks about which what a field leaves is told as one: standard deviation of a Gaussian."""
 _FORGOTTEN = 0.6
@@ -140,7 +153,7 @@ def estimate_displacement(
     state = search.run()
     if state is None:
         return as_one_shift(found)
-    result = result_of(state, found)
+    result = result_of(search.sharpened(state), found)
     if model == "auto" and found.shift is not None and not _worth_it(result):
         return as_one_shift(found)
     return result
@@ -247,21 +260,24 @@ class Search:
         return np.array([[shift.y, 0.0, 0.0], [shift.x, 0.0, 0.0]])
 
     def _step(self, basis: Basis, equations: Equations, prior: Prior | None, stands: bool) -> State:
-        trust, _ = trust_of(equations, equations.here)
-        weighed = Weighed(equations=equations.weighted(trust), basis=basis)
-        model, chosen = self._choose(weighed, prior, stands)
-        solution = weighed.solve(model, chosen)
-        now = basis.blocks(solution.linear, solution.nodes)
-        _, noise = trust_of(equations, now)
-        return State(
-            model=model,
-            prior=chosen,
-            solution=solution,
-            weighed=weighed,
-            plain=equations,
-            now=now,
-            noise=noise,
-        )
+        weighed = _weighed(basis, equations)
+        model, chosen = self._choose(_blurred(weighed, prior), prior, stands)
+        return _state(weighed, equations, model, chosen)
+
+    def sharpened(self, state: State) -> State:
+        """The field with its edges where its finest detail is gathered in few places and blocks left out show edges."""
+        if state.model != FIELD or state.prior is None or _finest(state)[1] < _GATHERED:
+            return state
+        told = replace(_blurred(state.weighed, state.prior), noise=state.noise)
+        prior = replace(state.prior, freedom=freedom_of(told, state.prior))
+        if np.isinf(prior.freedom):
+            return state
+        bands = matched_bands(self.anchor, self.item, self.found)
+        basis, grid = state.weighed.basis, state.plain.grid
+        for _ in range(_SHARPENED):
+            equations = gather(self.anchor.source, self.item, bands, grid, state.now, self.stable)
+            state = _state(_weighed(basis, equations), equations, FIELD, prior)
+        return state
 
     def _choose(self, weighed: Weighed, prior: Prior | None, stands: bool) -> tuple[str, Prior | None]:
         if self.model == AFFINE:
@@ -274,6 +290,30 @@ class Search:
         side, errors = _LARGE if np.prod(self.anchor.source.shape) > _REGIONS * _LARGE[0] ** 2 else _SMALL
         chosen = simplest(left_out(weighed, options, side), errors)
         return chosen.model, chosen.prior
+
+
+def _weighed(basis: Basis, equations: Equations) -> Weighed:
+    """What blocks say, by the trust in each."""
+    trust, noise = trust_of(equations, equations.here)
+    return Weighed(equations=equations.weighted(trust), basis=basis, noise=noise)
+
+
+def _blurred(weighed: Weighed, prior: Prior | None) -> Weighed:
+    """The same where a field has detail that is finer than its lattice: it moves blocks, however sure they are."""
+    if prior is None:
+        return weighed
+    finer = TAIL * prior.beyond(weighed.basis.lattice.step) / weighed.texture
+    return replace(weighed, equations=weighed.equations.blurred(finer))
+
+
+def _state(weighed: Weighed, equations: Equations, model: str, prior: Prior | None) -> State:
+    """The displacement of a model."""
+    solution = _blurred(weighed, prior).solve(model, prior)
+    now = weighed.basis.blocks(solution.linear, solution.nodes)
+    _, noise = trust_of(equations, now)
+    return State(
+        model=model, prior=prior, solution=solution, weighed=weighed, plain=equations, now=now, noise=noise
+    )
 
 
 def matched_bands(anchor: PreparedAnchor, item: PixelSource, found: ShiftEstimate) -> list[int]:
@@ -369,15 +409,21 @@ def _sharper(state: State) -> NDArray[np.float64]:
     Blocks that lie further off than a fit reaches do not show it. But where the finest detail that is followed is
     gathered in few places, as beside cliffs and seams, it is not the end of what there is.
     """
+    fine, gathered = _finest(state)
+    left = _CLIFFS if state.prior is None or np.isinf(state.prior.freedom) else _FOLLOWED
+    sharper: NDArray[np.float64] = fine * (left * min(max(gathered - _GATHERED, 0.0), 1.0))
+    return sharper
+
+
+def _finest(state: State) -> tuple[NDArray[np.float64], float]:
+    """Power of the finest detail of a field about each block, px^2, and how gathered it is: 1 if even, more if not."""
     width = state.weighed.basis.lattice.step / state.plain.grid.pitch
     coarse = np.stack(
         [gaussian_filter(axis, width, mode="nearest") for axis in np.moveaxis(state.now, -1, 0)]
     )
     fine = gaussian_filter(np.square(np.moveaxis(state.now, -1, 0) - coarse).sum(axis=0), 1.0)
     power = fine[state.plain.heard]
-    gathered = np.square(power).mean() / max(float(power.mean()) ** 2, 1e-24)
-    sharper: NDArray[np.float64] = fine * (_CLIFFS * min(max(gathered - _GATHERED, 0.0), 1.0))
-    return sharper
+    return fine, float(np.square(power).mean() / max(float(power.mean()) ** 2, 1e-24))
 
 
 def _alike(steps: NDArray[np.float64], weight: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

@@ -206,8 +206,12 @@ class Large:
     def _apply(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
         linear, z = self._split(x)
         out = self._joined(*self.basis.weighted(linear, self._nodes(z), self.matrix))
-        out[2 * _LINEAR :] += z.ravel()
+        out[2 * _LINEAR :] += self._held(z).ravel()
         return out
+
+    def _held(self, z: NDArray[np.float64]) -> NDArray[np.float64]:
+        """How the prior holds cosines, in terms of their deviation each."""
+        return z
 
     def _ease(self, r: NDArray[np.float64]) -> NDArray[np.float64]:
         linear, z = self._split(r)

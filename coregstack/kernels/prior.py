@@ -22,6 +22,8 @@ class Prior:
     """Beyond this distance the displacements of two places have little in common, px."""
     slope: float
     """How fast fine detail fades: about 3 as terrain has it, 6 for smooth fields."""
+    freedom: float = np.inf
+    """Degrees of freedom of the innovations, see `coregstack.kernels.edges`: few where there are edges."""
 
     def spectrum(self, shape: tuple[int, int], step: float) -> NDArray[np.float64]:
         """Prior variance of each coefficient of the cosine transform of the nodes, 0 for the mean.

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from coregstack.kernels.edges import with_edges
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.posterior import Basis, Large, Normal, Solution
 from coregstack.kernels.prior import PIECE, Prior
@@ -34,6 +35,8 @@ _PLENTY = 600
 """Regions of which a part is enough."""
 _ROUGHLY = 0.01
 """Accuracy of the predictions of regions left out."""
+_FINELY = 0.001
+"""And of those of blocks, which are nearer to what tells them."""
 _OCCAM = 6.0
 """What the evidence of a field has to gain over a simpler model, for its prior was looked for."""
 _FREE = {SHIFT: 1, AFFINE: 3, FIELD: 3}
@@ -47,6 +50,10 @@ _NEARER_POWERS = 10.0 ** np.array([-0.5, -0.25, 0.25, 0.5])
 _LENGTHS = (2.0, 4.0, 8.0, 16.0, 64.0)
 """In steps of the lattice."""
 _SLOPES = (3.0, 4.5, 6.0)
+_FREEDOMS = (np.inf, 3.0, 1.0)
+"""From no edges to a few sharp ones."""
+_AROUND = 32
+"""Side of regions whose blocks tell together how sharp a field is, px."""
 _SILENT = 1e-3
 """Prior variance, in units of what the blocks know, below which a cosine is left out."""
 
@@ -58,6 +65,8 @@ class Weighed:
     equations: Equations
     """With trust."""
     basis: Basis
+    noise: float = 1.0
+    """Variance of the blocks, in terms of what their equations say."""
 
     @property
     def texture(self) -> float:
@@ -84,7 +93,11 @@ class Weighed:
         if keep is not None:
             matrix, target = matrix * keep[..., None], target * keep[..., None]
         if model == FIELD and prior is not None:
-            return Large(self.basis, matrix, self.scale(prior)).solve(target, start, within)
+            large = Large(self.basis, matrix, self.scale(prior))
+            smooth = large.solve(target, start, within)
+            if np.isinf(prior.freedom):
+                return smooth
+            return with_edges(large, target, smooth, prior.freedom, self.noise, within)
         return linear_solution(self.basis, matrix, target, _FREE[model])
 
 
@@ -245,12 +258,15 @@ class Candidate:
     loss: NDArray[np.float64]
 
 
-def left_out(weighed: Weighed, candidates: Sequence[tuple[str, Prior | None]], side: int) -> list[Candidate]:
-    """Loss of each region of `side` px, predicted from what lies around it."""
+def left_out(
+    weighed: Weighed, candidates: Sequence[tuple[str, Prior | None]], side: int, *, single: bool = False
+) -> list[Candidate]:
+    """Loss of each region of `side` px, predicted from what lies around it; if `single`, block by block."""
     equations = weighed.equations
     rows, cols = (places // side for places in (equations.grid.rows, equations.grid.cols))
     region = (rows[:, None] * (cols.max() + 1) + cols[None]).astype(int)
-    fold = ((rows[:, None] + 2 * cols[None]) % _FOLDS).astype(int)
+    down, across = (np.arange(n, dtype=float) for n in equations.grid.shape) if single else (rows, cols)
+    fold = ((down[:, None] + 2 * across[None]) % _FOLDS).astype(int)
     ids = np.unique(region[equations.heard])
     turns = _FOLDS if ids.size <= _PLENTY else 1
     near: list[Solution | None] = [None] * turns
@@ -263,7 +279,9 @@ def left_out(weighed: Weighed, candidates: Sequence[tuple[str, Prior | None]], s
         loss = np.zeros(equations.grid.shape)
         for k in range(turns):
             out = fold == k
-            near[k] = solution = weighed.solve(model, prior, keep=~out, start=near[k], within=_ROUGHLY)
+            near[k] = solution = weighed.solve(
+                model, prior, keep=~out, start=near[k], within=_FINELY if single else _ROUGHLY
+            )
             away = weighed.basis.blocks(solution.linear, solution.nodes) - equations.here
             each = squared(equations.matrix, away) - 2 * (equations.vector * away).sum(axis=-1)
             loss[out] = (even * each)[out]
@@ -271,6 +289,19 @@ def left_out(weighed: Weighed, candidates: Sequence[tuple[str, Prior | None]], s
         sums = np.asarray(np.bincount(np.searchsorted(ids, region[told]), loss[told], ids.size), np.float64)
         found.append(Candidate(model=model, prior=prior, loss=sums[np.isin(ids, region[told])]))
     return found
+
+
+def freedom_of(weighed: Weighed, prior: Prior) -> float:
+    """Degrees of freedom of a field's innovations, the fewer the more edges it has: as blocks left out tell.
+
+    Regions left out cannot tell, for where a seam runs in them lies with what is left out.
+    """
+    options = [(FIELD, replace(prior, freedom=freedom)) for freedom in _FREEDOMS]
+    found = left_out(weighed, options, _AROUND, single=True)
+    sharp = min(range(1, len(found)), key=lambda k: float(found[k].loss.sum()))
+    # one standard error: both are the same field, but for its sharpest places
+    chosen = simplest([replace(found[0], model="smooth"), found[sharp]], 1.0)
+    return _FREEDOMS[0] if chosen.model == "smooth" else _FREEDOMS[sharp]
 
 
 def simplest(candidates: Sequence[Candidate], errors: float) -> Candidate:

@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from coregstack.kernels.equations import Grid, gather
-from coregstack.kernels.field import _worth_it, estimate_displacement
+from coregstack.kernels.equations import Equations, Grid, gather
+from coregstack.kernels.field import Search, _worth_it, estimate_displacement
 from coregstack.kernels.lattice import Lattice, splines
 from coregstack.kernels.prior import Prior
 from coregstack.kernels.selection import FIELD, SHIFT, Candidate, simplest
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
+from coregstack.kernels.symmetric import inverse
 from coregstack.model import Displacement, DisplacementEstimate
 
 Array = NDArray[np.float64]
@@ -294,6 +295,58 @@ def test_what_a_field_leaves_beside_a_cliff_is_told() -> None:
     assert found.model == "field"
     assert found.residual is not None
     assert 0.6 < found.residual / rms(left(found, d)) < 1.7
+
+
+def searched(anchor: Array, item: Array) -> Search:
+    """The search of a field."""
+    usable = np.ones(anchor.shape, bool)
+    prepared = prepare_anchor(ArraySource(values=anchor[None], usable=usable))
+    source = ArraySource(values=item[None], usable=usable)
+    found = estimate_shift(prepared, source)
+    return Search(anchor=prepared, item=source, found=found, model=FIELD, stable=None)
+
+
+def test_a_field_has_edges_where_a_scene_is_torn_and_none_where_it_is_bent() -> None:
+    rng = np.random.default_rng(6)
+    side = 0.35 * np.sign(np.arange(SIDE) - 88.5)[:, None] * np.ones(SIDE)
+    torn = np.stack([side, -side])
+    search = searched(*pair(torn, rng))
+    state = search.run()
+    assert state is not None
+    sharp = search.sharpened(state)
+    assert sharp.prior is not None
+    assert np.isfinite(sharp.prior.freedom)
+    places = np.arange(SIDE, dtype=float)
+    away = [
+        np.moveaxis(one.solution.at(one.weighed.basis.lattice, places, places), -1, 0) - torn
+        for one in (state, sharp)
+    ]
+    before, after = (rms(some[:, 12:-12, 12:-12]) for some in away)
+    assert after < 0.97 * before
+    search = searched(*pair(smooth(rng, 20, 0.4), rng))
+    state = search.run()
+    assert state is not None
+    assert search.sharpened(state) is state
+
+
+def test_what_blurs_blocks_adds_to_their_variance_and_leaves_their_steps() -> None:
+    rng = np.random.default_rng(0)
+    slopes = rng.normal(size=(3, 4, 5, 2))
+    matrix = np.stack(
+        [np.einsum("kij,kij->ij", slopes[..., a], slopes[..., b]) for a, b in ((0, 0), (0, 1), (1, 1))], -1
+    )
+    told = Equations(
+        grid=Grid.of((32, 40), 8),
+        matrix=matrix,
+        vector=rng.normal(size=(4, 5, 2)),
+        here=np.zeros((4, 5, 2)),
+        usable=np.ones((4, 5)),
+        shared=np.ones((4, 5)),
+    )
+    blurred = told.blurred(0.3)
+    assert inverse(blurred.matrix) == pytest.approx(inverse(matrix) + np.array([0.3, 0.0, 0.3]))
+    assert blurred.steps == pytest.approx(told.steps)
+    assert not replace(told, matrix=0 * matrix, vector=0 * told.vector).blurred(0.3).matrix.any()
 
 
 def test_the_roughness_of_a_field_is_that_which_predicts_best_once_there_is_one() -> None:
