@@ -52,6 +52,8 @@ _BOUND = 0.9
 """Leverage of a block at most."""
 CONVERGED = 0.003
 """Change of a displacement, px rms, at which it stands."""
+_STILL = 0.001
+"""The same of a linear map, which all blocks together know better: of the last step, not of what is to come."""
 _SHRINKS = 0.3
 """Factor by which a step is shorter than the one before it at least, where steps are short."""
 _SHARPENED = 2
@@ -244,7 +246,7 @@ class Search:
             # the next step would be shorter by the factor by which steps shrink
             if turn and (
                 last == 0  # as where an item is its anchor, pixel by pixel
-                or change * min(_SHRINKS, change / last) < CONVERGED
+                or _stands(state.model, change, last)
                 or (state.model == SHIFT and self.model == "auto")
             ):
                 break
@@ -290,6 +292,13 @@ class Search:
         side, errors = _LARGE if np.prod(self.anchor.source.shape) > _REGIONS * _LARGE[0] ** 2 else _SMALL
         chosen = simplest(left_out(weighed, options, side), errors)
         return chosen.model, chosen.prior
+
+
+def _stands(model: str, change: float, last: float) -> bool:
+    """Whether a displacement stands after steps of some lengths, px rms."""
+    if model == AFFINE:
+        return change < _STILL
+    return change * min(_SHRINKS, change / last) < CONVERGED
 
 
 def _weighed(basis: Basis, equations: Equations) -> Weighed:
