@@ -132,6 +132,59 @@ def test_heights_follow_from_views_and_angles(
         height_error(seen.assign_coords(view_incidence=("time", unknown)))
 
 
+def oblique(
+    ground: NDArray[np.float64],
+    heights: NDArray[np.float64],
+    model: NDArray[np.float64],
+    seen: Viewing,
+    size: float,
+) -> NDArray[np.float64]:
+    """A view of the ground, put onto the map by a model of its heights: ray by ray, by nothing but geometry.
+
+    At each pixel of the map stands what the ray shows that comes from the satellite through the place of the model.
+    """
+    away, turn = np.tan(np.radians(seen.incidence)) / size, np.radians(seen.azimuth)
+    down, along = -np.cos(turn) * away, np.sin(turn) * away
+    y, x = np.mgrid[: heights.shape[0], : heights.shape[1]].astype(float)
+    # how far above the model each ray meets the true surface, m
+    low, high = np.full(heights.shape, -200.0), np.full(heights.shape, 200.0)
+    for _ in range(40):
+        rise = (low + high) / 2
+        surface = map_coordinates(heights, [y + rise * down, x + rise * along], order=3, mode="nearest")
+        below = model + rise < surface
+        low, high = np.where(below, rise, low), np.where(below, high, rise)
+    return map_coordinates(ground, [y + low * down, x + low * along], order=5, mode="nearest")
+
+
+def test_heights_have_the_sign_and_the_size_that_rays_of_a_camera_give_them(stack: xr.DataArray) -> None:
+    rng = np.random.default_rng(12)
+    size = abs(float(stack.x[1] - stack.x[0]))
+    ground = stack.values[0, 0].astype(float)
+    hills = [gaussian_filter(rng.normal(size=ground.shape), s, mode="nearest") for s in (25, 10)]
+    model, error = 60 * hills[0] / hills[0].std(), 6 * hills[1] / hills[1].std()
+    seen = [Viewing(incidence=0.0, azimuth=0.0)]
+    seen += [
+        Viewing(incidence=float(i), azimuth=float(a))
+        for i, a in zip(rng.uniform(5, 20, 6), (20, 100, 110, 200, 280, 300), strict=True)
+    ]
+    views = [oblique(ground, model + error, model, one, size) for one in seen]
+    noisy = [view + rng.normal(0, 0.03 * ground.std(), view.shape) for view in views]
+    scenes = stack.copy(data=np.stack(noisy)[:, None].clip(1, 60000).round().astype(np.uint16))
+    found = height_error(
+        with_angles(estimate(scenes, anchor=0, model="terrain", threshold=1.0).compute(), seen)
+    )
+    assert found.correlation > 0.98
+    rows = ((found.lattice_y - stack.y[0]) / (stack.y[1] - stack.y[0])).values
+    cols = ((found.lattice_x - stack.x[0]) / (stack.x[1] - stack.x[0])).values
+    inside = np.ix_((rows > 20) & (rows < SIZE - 20), (cols > 20) & (cols < SIZE - 20))
+    at = np.meshgrid(rows[inside[0].ravel()], cols[inside[1].ravel()], indexing="ij")
+    true, told = (
+        flat(one) for one in (map_coordinates(error, at, order=3), found.height_error.values[inside])
+    )
+    assert (told * true).sum() / np.square(true).sum() == pytest.approx(1, abs=0.05)
+    assert np.sqrt(np.square(told - true).mean()) < 1.0
+
+
 def flat(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Values without their plane."""
     y, x = (places.ravel() for places in np.indices(values.shape))
