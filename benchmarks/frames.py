@@ -122,16 +122,16 @@ def pairs(
     """
     ground = Ground.read()
     frames = [Frame.read(name) for name in NAMES]
-    x, y = _overlap(frames, ground)
+    x, y = overlap(frames, ground)
     seen = np.all([frame.sees(x, y, ground) for frame in frames], axis=0)
     for k, frame in enumerate(frames):
         rng = np.random.default_rng(k)
         wrong = {"right heights": ground, "8 m": ground.off_by(8, rng), "10 %": ground.without(0.1)}[kind]
-        truth, known = _displacement(frame, wrong, ground, x, y)
-        yield _ortho(frames[1 - k], ground, x, y), _ortho(frame, wrong, x, y), truth, seen & known
+        truth, known = displacement(frame, wrong, ground, x, y)
+        yield ortho(frames[1 - k], ground, x, y), ortho(frame, wrong, x, y), truth, seen & known
 
 
-def _overlap(frames: list[Frame], ground: Ground) -> tuple[Floats, Floats]:
+def overlap(frames: list[Frame], ground: Ground) -> tuple[Floats, Floats]:
     """Map coordinates of the pixels of the box that both frames see."""
     t, (rows, cols) = ground.transform, ground.height.shape
     x, y = np.meshgrid(np.arange(t.c, t.c + cols * t.a, 60.0), np.arange(t.f, t.f + rows * t.e, -60.0))
@@ -145,13 +145,13 @@ def _overlap(frames: list[Frame], ground: Ground) -> tuple[Floats, Floats]:
     return np.meshgrid(np.arange(left + 60, right - 60, GSD), np.arange(top - 60, bottom + 60, -GSD))
 
 
-def _ortho(frame: Frame, ground: Ground, x: Floats, y: Floats) -> NDArray[np.float32]:
+def ortho(frame: Frame, ground: Ground, x: Floats, y: Floats) -> NDArray[np.float32]:
     places = frame.pixel(x, y, ground.at(x, y))
     bands = [map_coordinates(band, places, order=3, mode="nearest") for band in frame.image]
     return np.where(frame.inside(x, y, ground), np.stack(bands), np.nan).astype(np.float32)
 
 
-def _displacement(
+def displacement(
     frame: Frame, wrong: Ground, ground: Ground, x: Floats, y: Floats
 ) -> tuple[Floats, NDArray[np.bool_]]:
     """``item(p - d(p)) = anchor(p)``, px: where the wrong map shows the image point that belongs at p, if it does."""

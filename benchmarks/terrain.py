@@ -3,6 +3,7 @@
     python benchmarks/terrain.py                            all rows, three real scenes each
     python benchmarks/terrain.py --quick                    a smoke test of seconds
     python benchmarks/terrain.py --rows "6 dates" "no relief"
+    python benchmarks/terrain.py --only frames              aerial photographs with several height errors
     python benchmarks/terrain.py --only time                seconds of one core a date of 2000 x 2000
     python benchmarks/terrain.py --only mean                stacks with a noisy anchor, by datum="mean"
 
@@ -10,20 +11,26 @@ Dates are block means of a real scene, seen at positions that a known displaceme
 shift of up to 2 px, and a relief of all scales down to 6 px times the view of the date. Columns: root mean square over
 all dates and pixels of what is left, px, away from a rim of 16 px and from clouds, one figure a scene, by one shift,
 by fields (of every sixth date) and by the patterns of all dates; `told` is the mean `residual`; error over the sigma of
-the map; how many patterns were found.
+the map; how many patterns were found. With the interpreter of an environment that has AROSICS in AROSICS_PYTHON, what
+its `COREG_LOCAL` leaves of every sixth date stands beside it.
+
+Real frames: aerial photographs of one ground, taken from two places and put onto the map by models whose error is of
+one form and differs in size from date to date (`frames.py`); the anchor is one of them with the right heights.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import cases
+import frames
 import numpy as np
 from _common import table
-from fields import FACTOR, RIM, SCENES, grown, relief, seen
+from fields import AROSICS, FACTOR, RIM, SCENES, Made, grown, left_by_arosics, relief, seen
 from numpy.typing import NDArray
 from scipy.ndimage import map_coordinates
 
@@ -58,6 +65,15 @@ class Row:
     """Part of each date that is below unmasked cloud."""
 
 
+COLUMNS = {
+    "shift": "one shift, px",
+    "field": "fields, px",
+    **({AROSICS: "AROSICS local, px"} if "AROSICS_PYTHON" in os.environ else {}),
+    "terrain": "terrain, px",
+    "told": "told, px",
+    "ratio": "error over sigma",
+    "patterns": "patterns",
+}
 ROWS = {
     "24 dates": Row(),
     "6 dates": Row(count=6),
@@ -119,8 +135,9 @@ def _inverse(displacement: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def pixels(image: NDArray[np.float32]) -> MatchPixels:
     """One band of an item in memory."""
-    usable = np.ones(image.shape, np.bool_)
-    source = ArraySource(values=np.ascontiguousarray(image[None], np.float32), usable=usable, origin=NO_SHIFT)
+    usable = np.isfinite(image)
+    values = np.ascontiguousarray(np.where(usable, image, 0)[None], np.float32)
+    source = ArraySource(values=values, usable=usable, origin=NO_SHIFT)
     return MatchPixels(source=source, valid=usable[None])
 
 
@@ -152,32 +169,41 @@ def left(found: ItemQuality, true: NDArray[np.float64], counts: NDArray[np.bool_
 
 def row_of(name: str, row: Row, scenes: Sequence[tuple[str, int]]) -> list[str]:
     """A row of the table."""
-    columns: dict[str, list[str]] = {
-        key: [] for key in ("shift", "field", "terrain", "told", "ratio", "patterns")
-    }
+    columns: dict[str, list[str]] = {key: [] for key in COLUMNS}
     for k, scene in enumerate(scenes):
-        stack = made(cases.read(*scene), row, np.random.default_rng(100 * k + 5))
-        reference = prepare(pixels(stack.anchor))
-        parts = list(zip(stack.dates, stack.truth, stack.counts, strict=True))
-        for key, model, some in (("shift", "shift", parts), ("field", "field", parts[::EVERY])):
-            rests = [
-                left(assess(reference, pixels(date), replace(OPTIONS, model=model)), true, counts)
-                for date, true, counts in some
-            ]
-            columns[key].append(_rms(rests))
-        found, patterns = by_terrain(reference, stack.dates)
-        rests = [left(one, true, counts) for one, (_, true, counts) in zip(found, parts, strict=True)]
-        columns["terrain"].append(_rms(rests))
-        told = [np.nan if one.residual is None else one.residual for one in found]
-        columns["told"].append(f"{np.sqrt(np.nanmean(np.square(told))):.3f}")
-        ratios = [
-            np.square(rest / sigma_on(one.displacement, (0, 0, *counts.shape))[counts]).mean()
-            for one, rest, counts in zip(found, rests, stack.counts, strict=True)
-            if one.displacement is not None
-        ]
-        columns["ratio"].append(f"{np.sqrt(np.mean(ratios)):.2f}" if ratios else "")
-        columns["patterns"].append(str(patterns))
+        _fill(columns, made(cases.read(*scene), row, np.random.default_rng(100 * k + 5)))
     return [name, *(" ".join(values) for values in columns.values())]
+
+
+def _fill(columns: dict[str, list[str]], stack: Stack) -> None:
+    """Add what is found of a stack to the columns of its row."""
+    reference = prepare(pixels(stack.anchor))
+    parts = list(zip(stack.dates, stack.truth, stack.counts, strict=True))
+    for key, model, some in (("shift", "shift", parts), ("field", "field", parts[::EVERY])):
+        rests = [
+            left(assess(reference, pixels(date), replace(OPTIONS, model=model)), true, counts)
+            for date, true, counts in some
+        ]
+        columns[key].append(_rms(rests))
+    if "AROSICS_PYTHON" in os.environ:
+        pairs = [
+            Made(anchor=stack.anchor, item=date, truth=true, counts=counts)
+            for date, true, counts in parts[::EVERY]
+        ]
+        known = [np.square(rest).mean() for rest in left_by_arosics(pairs)[0] if rest.size]
+        columns[AROSICS].append(f"{np.sqrt(np.mean(known)):.3f}" if known else "refused")
+    found, patterns = by_terrain(reference, stack.dates)
+    rests = [left(one, true, counts) for one, (_, true, counts) in zip(found, parts, strict=True)]
+    columns["terrain"].append(_rms(rests))
+    told = [np.nan if one.residual is None else one.residual for one in found]
+    columns["told"].append(f"{np.sqrt(np.nanmean(np.square(told))):.3f}")
+    ratios = [
+        np.square(rest / sigma_on(one.displacement, (0, 0, *counts.shape))[counts]).mean()
+        for one, rest, counts in zip(found, rests, stack.counts, strict=True)
+        if one.displacement is not None
+    ]
+    columns["ratio"].append(f"{np.sqrt(np.mean(ratios)):.2f}" if ratios else "")
+    columns["patterns"].append(str(patterns))
 
 
 def _rms(rests: Sequence[NDArray[np.float64]]) -> str:
@@ -190,11 +216,34 @@ def _rms(rests: Sequence[NDArray[np.float64]]) -> str:
 
 def made_stacks(names: Sequence[str], scenes: Sequence[tuple[str, int]]) -> None:
     """Print the table of made stacks."""
-    row = table(
-        "stack", "one shift, px", "fields, px", "terrain, px", "told, px", "error over sigma", "patterns"
-    )
+    row = table("stack", *COLUMNS.values())
     for name in names:
         row(*row_of(name, ROWS[name], scenes))
+
+
+def real_frames(count: int) -> None:
+    """Print the table of aerial frames."""
+    ground = frames.Ground.read()
+    error = ground.off_by(8, np.random.default_rng(0)).height - ground.height
+    views = [frames.Frame.read(name) for name in frames.NAMES]
+    x, y = frames.overlap(views, ground)
+    seen_by_all = np.all([view.sees(x, y, ground) for view in views], axis=0)
+    inside = np.zeros(x.shape, bool)
+    inside[RIM:-RIM, RIM:-RIM] = True
+    dates, truth, counts = [], [], []
+    for k, part in enumerate(np.random.default_rng(1).normal(0, 1, count)):
+        # so that the dates that are taken for comparison are from both places
+        view = views[(k + k // EVERY) % len(views)]
+        wrong = replace(ground, height=ground.height + part * error)
+        true, known = frames.displacement(view, wrong, ground, x, y)
+        dates.append(frames.ortho(view, wrong, x, y)[1])
+        truth.append(true)
+        counts.append(inside & seen_by_all & known & np.isfinite(dates[-1]))
+    columns: dict[str, list[str]] = {key: [] for key in COLUMNS}
+    anchor = frames.ortho(views[0], ground, x, y)[1]
+    _fill(columns, Stack(anchor=anchor, dates=dates, truth=truth, counts=counts))
+    row = table("real frames", *COLUMNS.values())
+    row(f"{count} dates, height errors of 8 m rms", *(" ".join(values) for values in columns.values()))
 
 
 def times(side: int, count: int) -> None:
@@ -268,7 +317,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="one stack of six dates")
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
-    parser.add_argument("--only", nargs="+", choices=("made", "time", "mean"))
+    parser.add_argument("--only", nargs="+", choices=("made", "frames", "time", "mean"))
     parser.add_argument("--side", type=int, default=2000, help="of the scenes whose time is taken, px")
     options = parser.parse_args()
     if options.quick:
@@ -276,6 +325,7 @@ def main() -> None:
         return
     parts = {
         "made": lambda: made_stacks(options.rows, list(scenes_of(quick=False))),
+        "frames": lambda: real_frames(12),
         "time": lambda: times(options.side, 8),
         "mean": lambda: noisy_anchors(30, 12),
     }
