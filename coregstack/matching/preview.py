@@ -100,7 +100,7 @@ def _place(anchor: ArraySource, item: ArraySource, estimate: DisplacementEstimat
     """First pixel, in the frame, of the chip that shows most: usable in both, rich in contrast, and displaced most."""
     ties = estimate.ties
     if ties.inlier.any():
-        middles = np.unique(np.stack([ties.y, ties.x], axis=1)[ties.inlier], axis=0)
+        middles = np.stack([ties.y, ties.x], axis=1)[ties.inlier]
     else:
         low = np.maximum(0, item.origin)
         high = np.minimum(anchor.shape, np.add(item.origin, item.shape))
@@ -108,8 +108,8 @@ def _place(anchor: ArraySource, item: ArraySource, estimate: DisplacementEstimat
         grid = np.stack(np.meshgrid(steps, steps, indexing="ij"), axis=-1).reshape(-1, 2)
         middles = low + grid * (high - low)
     corners = np.clip(np.rint(middles - CHIP / 2), 0, np.maximum(np.array(anchor.shape) - CHIP, 0))
-    # in a small scene many windows have one chip
-    corners = np.unique(corners, axis=0)
+    # in a small scene many windows have one chip; numpy takes ten times as long to find that
+    corners = np.array(sorted(set(map(tuple, corners.tolist()))))
     moved = np.subtract(estimate.shift or (0.0, 0.0), (0.0, 0.0)) + item.origin
     merit = np.array([_merit(anchor, item, corner, moved) for corner in corners.astype(int)])
     if estimate.displacement is not None and estimate.shift is not None:
