@@ -25,9 +25,9 @@ from coregstack.errors import CoregError
 from coregstack.geometry.lattice import frame_bounds
 from coregstack.graph.blocks import boxed, object_array
 from coregstack.graph.sketches import item_sketches, network_frame
-from coregstack.kernels.field import TERRAIN
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.patterns import Told
+from coregstack.kernels.selection import TERRAIN
 from coregstack.matching.assess import Reference, reference_quality
 from coregstack.matching.decision import failure
 from coregstack.matching.items import MatchItem

@@ -15,8 +15,8 @@ from coregstack.errors import CoregError
 from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import offset, union
 from coregstack.graph.blocks import boxed
-from coregstack.kernels.field import TERRAIN
 from coregstack.kernels.lattice import Lattice, pattern_lattice
+from coregstack.kernels.selection import TERRAIN
 from coregstack.matching.choices import Model
 from coregstack.matching.options import MatchOptions
 from coregstack.model import Shift

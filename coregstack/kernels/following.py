@@ -7,22 +7,15 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from coregstack.kernels.certainty import METHOD
 from coregstack.kernels.equations import Grid, gather
-from coregstack.kernels.field import (
-    CONVERGED,
-    LEAST_BLOCKS,
-    METHOD,
-    TERRAIN,
-    Search,
-    State,
-    matched_bands,
-    result_of,
-    trust_of,
-)
+from coregstack.kernels.field import CONVERGED, LEAST_BLOCKS, Search, matched_bands
 from coregstack.kernels.overview import PreparedAnchor
 from coregstack.kernels.patterns import LINEAR, PITCH, Numbers, Patterns, Told, fitted, normal_of
 from coregstack.kernels.posterior import Basis, Solution
-from coregstack.kernels.selection import FIELD, Weighed
+from coregstack.kernels.selection import FIELD, TERRAIN, Weighed
+from coregstack.kernels.state import State, trust_of
+from coregstack.kernels.told import result_of
 from coregstack.model import DisplacementEstimate, PixelSource, Shift, ShiftEstimate
 
 _ROUGHLY = (16,)

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from coregstack.kernels.equations import Equations
 
 SHIFT, AFFINE, FIELD = "shift", "affine", "field"
+TERRAIN = "terrain"
+"""Model of a displacement that follows from the patterns of a whole stack; see `coregstack.kernels.patterns`."""
 _FOLDS = 4
 _PLENTY = 600
 """Regions of which a part is enough."""

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from coregstack.kernels.displacement import Spline, mean_and_rms, rescaled, sigma_on
-from coregstack.kernels.field import as_one_shift
 from coregstack.kernels.score import anchor_range, beyond, matching_scores
+from coregstack.kernels.told import as_one_shift
 from coregstack.matching.assess import Reference, remarks, scored_band, usable_pixels, value_range
 from coregstack.matching.decision import decide
 from coregstack.matching.filled import without_filling

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.field import TERRAIN, estimate_displacement
-from coregstack.kernels.selection import SHIFT
+from coregstack.kernels.field import estimate_displacement
+from coregstack.kernels.selection import SHIFT, TERRAIN
 from coregstack.kernels.shift import prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.assess import Reference, apart_from_filling, shift_between, usable_pixels

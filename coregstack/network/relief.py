@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 
 from coregstack.kernels.displacement import Spline, constant, sigma_at
 from coregstack.kernels.equations import Grid
-from coregstack.kernels.field import TERRAIN
 from coregstack.kernels.following import follow, tell
 from coregstack.kernels.framed import FramedSource
 from coregstack.kernels.lattice import Lattice, pattern_lattice
 from coregstack.kernels.overview import PreparedAnchor
 from coregstack.kernels.patterns import PITCH, Patterns, Told
-from coregstack.kernels.selection import FIELD
+from coregstack.kernels.selection import FIELD, TERRAIN
 from coregstack.kernels.shift import prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.assess import Reference, remarks, usable_pixels

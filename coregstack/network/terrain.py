@@ -26,8 +26,9 @@ from operator import add
 import numpy as np
 from numpy.typing import NDArray
 
+from coregstack.kernels.certainty import field_variance, forgotten
 from coregstack.kernels.equations import Equations, Grid
-from coregstack.kernels.field import TAIL, field_variance, forgotten
+from coregstack.kernels.finer import TAIL
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.patterns import LINEAR, PITCH, Numbers, Patterns, Told, fitted, normal_of
 from coregstack.kernels.posterior import Basis, Large, Normal, Solution

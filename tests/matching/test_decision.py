@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.kernels.displacement import constant
-from coregstack.kernels.field import as_one_shift
+from coregstack.kernels.told import as_one_shift
 from coregstack.matching.decision import (
     ANCHOR_QUALITY,
     LEAST_SHIFT,

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from coregstack.kernels.field import as_one_shift
 from coregstack.kernels.sources import ArraySource
+from coregstack.kernels.told import as_one_shift
 from coregstack.matching.preview import CHIP, OVERVIEW, picture_alone, picture_item
 from coregstack.model import NO_TIES, Shift, ShiftEstimate
 from coregstack.show.plot import _decoded
