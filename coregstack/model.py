@@ -25,6 +25,9 @@ class Shift(NamedTuple):
 
 
 NO_SHIFT = Shift(0.0, 0.0)
+SHIFT, AFFINE, FIELD = "shift", "affine", "field"
+TERRAIN = "terrain"
+"""Model of a displacement that follows from the patterns of a whole stack; see `coregstack.kernels.patterns`."""
 
 
 class Viewing(NamedTuple):

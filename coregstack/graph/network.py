@@ -27,12 +27,11 @@ from coregstack.graph.blocks import boxed, object_array
 from coregstack.graph.sketches import item_sketches, network_frame
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.patterns import Told
-from coregstack.kernels.selection import TERRAIN
 from coregstack.matching.assess import Reference, reference_quality
 from coregstack.matching.decision import failure
 from coregstack.matching.items import MatchItem
 from coregstack.matching.options import MatchOptions
-from coregstack.model import ItemQuality
+from coregstack.model import TERRAIN, ItemQuality
 from coregstack.network.concluding import conclude
 from coregstack.network.matches import PairMatch, match_with_anchor, match_with_partners
 from coregstack.network.places import Place, solve

@@ -16,10 +16,9 @@ from coregstack.geometry.globe import together
 from coregstack.geometry.lattice import offset, union
 from coregstack.graph.blocks import boxed
 from coregstack.kernels.lattice import Lattice, pattern_lattice
-from coregstack.kernels.selection import TERRAIN
 from coregstack.matching.choices import Model
 from coregstack.matching.options import MatchOptions
-from coregstack.model import Shift
+from coregstack.model import TERRAIN, Shift
 from coregstack.network.sketch import SKETCH_SIDE, sketch
 from coregstack.pixels.scene import PlacedScene
 

@@ -8,17 +8,20 @@ References
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
-from coregstack.kernels.equations import Grid
 from coregstack.kernels.finer import TAIL
 from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.posterior import DENSE, Basis, Large, Normal
-from coregstack.kernels.selection import FIELD, SHIFT
 from coregstack.kernels.state import State, noise_of
+from coregstack.model import FIELD, SHIFT
+
+if TYPE_CHECKING:
+    from coregstack.kernels.equations import Grid
 
 _SAMPLES = 8
 """Displacements by chance that tell the sigma of a field."""

@@ -21,19 +21,10 @@ from coregstack.kernels.linear_start import linear_start
 from coregstack.kernels.overview import PreparedAnchor
 from coregstack.kernels.posterior import Basis, Solution
 from coregstack.kernels.prior import Prior
-from coregstack.kernels.selection import (
-    AFFINE,
-    FIELD,
-    SHIFT,
-    Evidence,
-    Weighed,
-    freedom_of,
-    left_out,
-    simplest,
-)
+from coregstack.kernels.selection import Evidence, Weighed, freedom_of, left_out, simplest
 from coregstack.kernels.state import State, trust_of
 from coregstack.kernels.told import as_one_shift, result_of
-from coregstack.model import DisplacementEstimate, PixelSource, ShiftEstimate
+from coregstack.model import AFFINE, FIELD, SHIFT, DisplacementEstimate, PixelSource, ShiftEstimate
 
 MODELS = (SHIFT, AFFINE, FIELD, "auto")
 """Models of displacement that can be asked for of one pair of scenes."""

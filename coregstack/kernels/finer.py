@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from coregstack.kernels.prior import Prior
-from coregstack.kernels.selection import Weighed
-from coregstack.kernels.state import State
 from coregstack.kernels.symmetric import inverse
+
+if TYPE_CHECKING:
+    from coregstack.kernels.prior import Prior
+    from coregstack.kernels.selection import Weighed
+    from coregstack.kernels.state import State
 
 TAIL = 1 / 6
 """Part of the detail beyond the lattice, as the prior goes on, that there is: what displaces scenes ends somewhere."""

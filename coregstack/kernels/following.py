@@ -13,10 +13,10 @@ from coregstack.kernels.field import CONVERGED, LEAST_BLOCKS, Search, matched_ba
 from coregstack.kernels.overview import PreparedAnchor
 from coregstack.kernels.patterns import LINEAR, PITCH, Numbers, Patterns, Told, fitted, normal_of
 from coregstack.kernels.posterior import Basis, Solution
-from coregstack.kernels.selection import FIELD, TERRAIN, Weighed
+from coregstack.kernels.selection import Weighed
 from coregstack.kernels.state import State, trust_of
 from coregstack.kernels.told import result_of
-from coregstack.model import DisplacementEstimate, PixelSource, Shift, ShiftEstimate
+from coregstack.model import FIELD, TERRAIN, DisplacementEstimate, PixelSource, Shift, ShiftEstimate
 
 _ROUGHLY = (16,)
 """Side of the blocks of each step to a field of a date's own, px: all dates together tell it better than more steps."""

@@ -24,14 +24,11 @@ from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.posterior import Basis, Large, Normal, Solution
 from coregstack.kernels.prior import PIECE, Prior
 from coregstack.kernels.symmetric import squared
-from coregstack.model import Shift
+from coregstack.model import AFFINE, FIELD, SHIFT, Shift
 
 if TYPE_CHECKING:
     from coregstack.kernels.equations import Equations
 
-SHIFT, AFFINE, FIELD = "shift", "affine", "field"
-TERRAIN = "terrain"
-"""Model of a displacement that follows from the patterns of a whole stack; see `coregstack.kernels.patterns`."""
 _FOLDS = 4
 _PLENTY = 600
 """Regions of which a part is enough."""

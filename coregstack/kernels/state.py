@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels.equations import Equations
-from coregstack.kernels.posterior import Solution
-from coregstack.kernels.prior import Prior
-from coregstack.kernels.selection import Weighed
+if TYPE_CHECKING:
+    from coregstack.kernels.equations import Equations
+    from coregstack.kernels.posterior import Solution
+    from coregstack.kernels.prior import Prior
+    from coregstack.kernels.selection import Weighed
+
 
 NU = 4.0
 """Degrees of freedom of Student's t."""

@@ -7,11 +7,19 @@ from numpy.typing import NDArray
 
 from coregstack.kernels.certainty import at_blocks, near_nodes, uncertainty, unseen_sigma
 from coregstack.kernels.finer import sharper, unfollowed
-from coregstack.kernels.selection import FIELD, SHIFT, TERRAIN
 from coregstack.kernels.spread import beyond_noise, shared_square
 from coregstack.kernels.state import NU, State, trust_of
 from coregstack.kernels.symmetric import inverse, product
-from coregstack.model import Displacement, DisplacementEstimate, Shift, ShiftEstimate, TiePoints
+from coregstack.model import (
+    FIELD,
+    SHIFT,
+    TERRAIN,
+    Displacement,
+    DisplacementEstimate,
+    Shift,
+    ShiftEstimate,
+    TiePoints,
+)
 
 _WORTH_SAYING = 0.1
 """Spread that a user is told of, px."""

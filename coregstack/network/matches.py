@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.field import estimate_displacement
-from coregstack.kernels.selection import SHIFT, TERRAIN
 from coregstack.kernels.shift import prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.assess import Reference, apart_from_filling, shift_between, usable_pixels
@@ -20,6 +19,8 @@ from coregstack.matching.options import MatchOptions
 from coregstack.model import (
     NO_SHIFT,
     NO_TIES,
+    SHIFT,
+    TERRAIN,
     Displacement,
     DisplacementEstimate,
     Shift,

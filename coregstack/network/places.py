@@ -17,11 +17,13 @@ from numpy.typing import NDArray
 from coregstack.kernels.descriptor import similarity
 from coregstack.kernels.displacement import rescaled
 from coregstack.kernels.lattice import Lattice
-from coregstack.kernels.selection import AFFINE, FIELD, SHIFT
 from coregstack.matching.options import MatchOptions
 from coregstack.model import (
+    AFFINE,
+    FIELD,
     NO_SHIFT,
     NO_TIES,
+    SHIFT,
     Displacement,
     Shift,
     TiePoints,

@@ -21,11 +21,10 @@ from coregstack.kernels.framed import FramedSource
 from coregstack.kernels.lattice import Lattice, pattern_lattice
 from coregstack.kernels.overview import PreparedAnchor
 from coregstack.kernels.patterns import PITCH, Patterns, Told
-from coregstack.kernels.selection import FIELD, TERRAIN
 from coregstack.kernels.shift import prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.matching.assess import Reference, remarks, usable_pixels
-from coregstack.model import NO_SHIFT, Displacement, Shift, ShiftEstimate
+from coregstack.model import FIELD, NO_SHIFT, TERRAIN, Displacement, Shift, ShiftEstimate
 from coregstack.network.places import Place
 from coregstack.network.terrain import better_terrain, find_terrain
 

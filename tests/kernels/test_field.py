@@ -14,11 +14,11 @@ from coregstack.kernels.equations import Equations, Grid, gather
 from coregstack.kernels.field import Search, _worth_it, estimate_displacement
 from coregstack.kernels.lattice import Lattice, splines
 from coregstack.kernels.prior import Prior
-from coregstack.kernels.selection import FIELD, SHIFT, Candidate, simplest
+from coregstack.kernels.selection import Candidate, simplest
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.kernels.symmetric import inverse
-from coregstack.model import Displacement, DisplacementEstimate
+from coregstack.model import FIELD, SHIFT, Displacement, DisplacementEstimate
 
 Array = NDArray[np.float64]
 SIDE = 208
