@@ -7,7 +7,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -23,11 +23,10 @@ from coregstack.products.item import ProductFile, ProductItem
 from coregstack.products.masks import AskedMask, asked_masks, rule_of
 from coregstack.products.plans import item_plan, planned
 from coregstack.products.readers import OWN, find_items
-from coregstack.products.viewing import viewing_of
 from coregstack.stack.inputs import Place, find_inputs
 from coregstack.stack.lookup import find_scene
 from coregstack.stack.opening import Unusable, found_time, given_time, read_headers, to_datetime64
-from coregstack.untrusted.addresses import Address
+from coregstack.stack.viewing import seen_from
 from coregstack.untrusted.bandnames import find_band, same_bands, spectral_order
 from coregstack.untrusted.given import given_list
 from coregstack.untrusted.names import check_item_id
@@ -125,7 +124,7 @@ def find_scenes(
             continue
         time = moments[k] if moments is not None else None
         own += [*beside.get(item.id, ()), *everywhere]
-        seen = viewing_of(_sides(item, places))
+        seen = seen_from(item, places)
         choices[item.id] = [
             _dated(replace(one, masks=tuple(own), viewing=seen), item, time) for one in scenes
         ]
@@ -224,12 +223,6 @@ def _masks(item: ProductItem) -> list[ProductFile]:
         if file.mask:
             best.setdefault(file.mask, file)
     return list(best.values())
-
-
-def _sides(item: ProductItem, places: Mapping[PurePosixPath, Place]) -> list[Path]:
-    """Files on this machine that go along with an item as they are."""
-    sources = (places[file.path].source for file in item.files if file.content is None)
-    return [Path(source) for source in sources if not isinstance(source, Address)]
 
 
 def _headers(places: Mapping[PurePosixPath, Place], files: Sequence[ProductFile]) -> Headers:

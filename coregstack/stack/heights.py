@@ -129,8 +129,9 @@ def check_angles(incidence: Any, anchor: int) -> None:
         raise InvalidRequest(
             "Heights follow from the angles under which dates were seen: they have to be known of the anchor and "
             f"{LEAST_DATES} dates, but are known of {np.count_nonzero(known)} of {known.size} items{whose}. Metadata "
-            "of Sentinel-2 (MTD_TL.xml) and Planet (*_metadata.json or .xml) beside the images tell them; in Python, "
-            "assign view_incidence and view_azimuth to the quality and pass it to coregstack.height_error."
+            "of Sentinel-2 (MTD_TL.xml) and Planet (*_metadata.json or .xml) beside the images tell them, and rasters "
+            "of angles of Landsat and HLS (VZA and VAA) that were cropped to one area; in Python, assign "
+            "view_incidence and view_azimuth to the quality and pass it to coregstack.height_error."
         )
 
 
