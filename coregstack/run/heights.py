@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +15,10 @@ from odc.geo.geobox import GeoBox
 from coregstack.errors import CoregError, InvalidRequest
 from coregstack.export.heights import HEIGHT_ERROR, write_height_error
 from coregstack.geometry.lattice import overlaps
-from coregstack.model import Viewing
 from coregstack.pixels.raster import read_header
 from coregstack.pixels.scene import Scene
 from coregstack.run.result import RunResult
-from coregstack.stack.heights import ANGLES, check_angles, height_error, pixel_metres, told_views
+from coregstack.stack.heights import check_angles, compare_views, fit_words, height_error, pixel_metres
 from coregstack.stack.measured import measured_on
 from coregstack.untrusted.given import given_place
 
@@ -50,14 +49,14 @@ def check_dem(dem: str | os.PathLike[str], model: str, scenes: Sequence[Scene], 
     return path
 
 
-def with_heights(result: RunResult, scenes: Sequence[Scene], dem: str | None) -> RunResult:
+def with_heights(result: RunResult, dem: str | None) -> RunResult:
     """Say how views follow the angles that are told, and write the error of a height model where one is given."""
-    seen = {scene.id: scene.viewing for scene in scenes if scene.viewing is not None}
-    if not seen:
+    if not result.viewings:
         return result
-    quality = _with_angles(result.to_quality(), seen)
-    words = told_views(quality)
-    if words:
+    quality = result.to_quality()
+    told = compare_views(quality)
+    if told is not None:
+        words = fit_words(told.fit)
         result = replace(result, notes=(*result.notes, f"{words[0].upper()}{words[1:]}."))
     if dem is None:
         return result
@@ -70,12 +69,6 @@ def with_heights(result: RunResult, scenes: Sequence[Scene], dem: str | None) ->
     except (CoregError, OSError) as reason:
         return replace(result, faults=(*result.faults, f"height error: {reason}"))
     return result
-
-
-def _with_angles(quality: xr.Dataset, seen: Mapping[str, Viewing]) -> xr.Dataset:
-    unknown = Viewing(incidence=np.nan, azimuth=np.nan)
-    told = np.array([seen.get(str(item), unknown) for item in quality["id"].values], float)
-    return quality.assign_coords({name: ("time", told[:, k]) for k, name in enumerate(ANGLES)})
 
 
 def _nodes(found: xr.Dataset) -> GeoBox:

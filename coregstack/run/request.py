@@ -217,7 +217,7 @@ def carry_out(
             **scene_metadata(items.scenes),
         )
         if request.match.model == "terrain":
-            result = with_heights(result, items.scenes, None if request.dry_run else dem)
+            result = with_heights(result, None if request.dry_run else dem)
         if request.dry_run:
             return result
         result = (finish or with_table)(result)

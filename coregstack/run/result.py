@@ -25,8 +25,9 @@ from coregstack.export.sidecar import displacement_name
 from coregstack.export.stac import write_stac
 from coregstack.graph.displaced import displacement_files
 from coregstack.matching.quality import table_fields, variables
-from coregstack.model import Status
+from coregstack.model import Status, Viewing
 from coregstack.run.notebook import pair_html, table_html
+from coregstack.stack.heights import with_angles
 from coregstack.stack.measured import with_displacement, with_lattice
 from coregstack.untrusted.given import given_place
 
@@ -54,6 +55,8 @@ class RunResult:
     """Item id to time of acquisition (UTC), of items whose time is known."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """Item id to the input image that was matched, of items that were read from files."""
+    viewings: Mapping[str, Viewing] = field(default_factory=dict)
+    """Item id to from where its scene was seen, of items of which that is known."""
     lattice: GeoBox | None = None
     """The anchor's box, in whose pixels shifts are counted; None where it is not known."""
     dry_run: bool = False
@@ -80,6 +83,8 @@ class RunResult:
         coords = {"time": self._times(), "id": ("time", table.index.to_numpy(object))}
         columns = {str(name): table[name].to_numpy(object) for name in table}
         quality = xr.Dataset(variables(columns), coords=coords, attrs={"anchor": self.anchor})
+        if self.viewings:
+            quality = with_angles(quality, [self.viewings.get(report.id) for report in self.reports])
         if self.lattice is None:
             return quality
         files = [self._displacement(report) for report in self.reports]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -19,6 +20,13 @@ from coregstack.stack.nodes import DISPLACEMENT
 ANGLES = ("view_incidence", "view_azimuth")
 """Coordinates on time of a stack: degrees from the vertical, and from north eastwards to the satellite."""
 _VIEWS = ("view_y", "view_x")
+T = TypeVar("T", xr.DataArray, xr.Dataset)
+
+
+def with_angles(array: T, seen: Sequence[Viewing | None]) -> T:
+    """A stack or quality with from where each of its scenes was seen, NaN where that is not known."""
+    told = np.array([one or (np.nan, np.nan) for one in seen], float)
+    return array.assign_coords({name: ("time", told[:, k]) for k, name in enumerate(ANGLES)})
 
 
 def height_error(quality: xr.Dataset) -> xr.Dataset:
@@ -88,12 +96,23 @@ def height_error(quality: xr.Dataset) -> xr.Dataset:
     )
 
 
-def told_views(quality: xr.Dataset) -> str:
-    """How the views of a quality that is known follow the angles that are told, in words; empty where these are not."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToldViews:
+    """Views that were found beside the angles that are told."""
+
+    tilts: NDArray[np.float64]
+    """Tilt of each item less that of the anchor, px / m, shape (time, 2), NaN where it is not known."""
+    fit: ViewFit
+    """How the views follow them."""
+
+
+def compare_views(quality: xr.Dataset) -> ToldViews | None:
+    """The views of a quality that is known beside the angles that are told; None where these are not."""
     try:
-        return fit_words(_fit(quality, _tilts(quality))[0])
+        tilts = _tilts(quality)
     except InvalidRequest:
-        return ""
+        return None
+    return ToldViews(tilts=tilts, fit=_fit(quality, tilts)[0])
 
 
 def fit_words(fit: ViewFit) -> str:

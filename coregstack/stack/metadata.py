@@ -12,11 +12,12 @@ from coregstack.stack.conform import Stack
 
 
 def scene_metadata(scenes: Iterable[Scene]) -> dict[str, Any]:
-    """Times and sources of scenes, as `coregstack.run.result.RunResult` takes them."""
+    """Times, sources and views of scenes, as `coregstack.run.result.RunResult` takes them."""
     read = list(scenes)
     return {
         "times": {scene.id: scene.time for scene in read if not np.isnat(scene.time)},
         "sources": {scene.id: scene.image.path for scene in read},
+        "viewings": {scene.id: scene.viewing for scene in read if scene.viewing is not None},
     }
 
 

@@ -27,7 +27,7 @@ from coregstack.pixels.raster import read_header
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack.conform import BAND_POSITION, Stack
 from coregstack.stack.dataset import CLASSES
-from coregstack.stack.heights import ANGLES
+from coregstack.stack.heights import with_angles
 from coregstack.stack.placing import band_indexes, check_lattice, common_bands, placed_scene
 from coregstack.untrusted.addresses import Address, shown
 from coregstack.untrusted.bandnames import same_bands
@@ -169,8 +169,7 @@ def placed_stack(
     if any(classes := _classes(placed)):
         array = array.assign_coords({CLASSES: ("band", np.array(classes, object))})
     if any(scene.viewing is not None for scene in scenes):
-        told = np.array([scene.viewing or (np.nan, np.nan) for scene in scenes], float)
-        array = array.assign_coords({name: ("time", told[:, k]) for k, name in enumerate(ANGLES)})
+        array = with_angles(array, [scene.viewing for scene in scenes])
     array.attrs = _scaling_attributes(placed)
     array = array.rio.write_crs(str(box.crs)).rio.write_transform(affine)
     filled: xr.DataArray = array.rio.write_nodata(first.fill)

@@ -29,6 +29,7 @@ from coregstack.model import Displacement, Evidence, Status, TiePoints
 from coregstack.run.result import RunResult, rows
 from coregstack.show.fields import field_in_folder, field_in_quality
 from coregstack.show.rematch import rematch
+from coregstack.stack.heights import ToldViews, compare_views, fit_words
 from coregstack.untrusted.jsonfile import parse_json, read_text
 from coregstack.untrusted.limits import TABLE_BYTES
 from coregstack.untrusted.times import time_from_name
@@ -53,6 +54,8 @@ class ReportContent:
     """Reads what is kept of an item."""
     displacement: Callable[[str, GeoBox | None], Displacement | None]
     """Reads how an item is displaced, of an item whose evidence was read last, in the frame of the anchor's box."""
+    views: ToldViews | None = None
+    """Views that were found beside the angles that metadata tell, where both are known."""
 
 
 def gather(source: Any) -> ReportContent:
@@ -96,7 +99,16 @@ def _from_result(result: RunResult) -> ReportContent:
         problems=result.problems,
         evidence=partial(kept_evidence, Path(result.output)),
         displacement=_in_folder(Path(result.output), items, result.lattice),
+        views=_views(result.to_quality) if result.viewings else None,
     )
+
+
+def _views(quality: Callable[[], xr.Dataset]) -> ToldViews | None:
+    try:
+        return compare_views(quality())
+    except CoregError:
+        # of files that are damaged meanwhile: it costs only the chart
+        return None
 
 
 def _from_folder(folder: Path) -> ReportContent:
@@ -146,6 +158,7 @@ def _from_quality(source: xr.DataArray | xr.Dataset) -> ReportContent:
         problems=(),
         evidence=evidence,
         displacement=displacement,
+        views=_views(lambda: source) if isinstance(source, xr.Dataset) and "id" in source.coords else None,
     )
 
 
@@ -270,6 +283,15 @@ def area_on_map(kept: KeptEvidence, anchor: GeoBox) -> list[list[list[float]]] |
         return None
     digits = 7 if anchor.crs.geographic else 2
     return [[[round(v, digits) for v in corner] for corner in part] for part in area.parts]
+
+
+def views_json(told: ToldViews) -> dict[str, Any]:
+    """Tilts that are told of the items, px / m down and along, and how views follow them, as the page takes it."""
+    return {
+        "words": fit_words(told.fit),
+        "metres": told.fit.scale if told.fit.known else None,
+        "tilts": [[None if math.isnan(v) else round(v, 9) for v in tilt] for tilt in told.tilts.tolist()],
+    }
 
 
 def evidence_json(evidence: Evidence) -> str:

@@ -31,7 +31,7 @@ from coregstack.run.colours import COLOURS, ON_DARK
 from coregstack.run.places import check_no_store
 from coregstack.run.result import RunResult
 from coregstack.show.fields import field_json
-from coregstack.show.report.content import ReportContent, area_on_map, evidence_json, gather
+from coregstack.show.report.content import ReportContent, area_on_map, evidence_json, gather, views_json
 
 _GENERATOR = b'<meta name="generator" content="coregstack '
 _HEAD = 4096
@@ -182,6 +182,7 @@ def _facts(content: ReportContent, anchor: GeoBox | None) -> dict[str, Any]:
         grid = f"{crs_name(anchor)} · pixels of {size:.6g} {unit}"
     return {
         "anchor": content.anchor,
+        "views": None if content.views is None else views_json(content.views),
         "version": __version__,
         "created": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "crs": None if anchor is None else crs_name(anchor),

@@ -200,6 +200,31 @@ function drawScatter(shown) {
   for (const item of found) root.append(dot(item, x.at(item.x), y.at(item.y), radius));
 }
 
+// What pixels show of relief beside what the orbit tells: two dots an item.
+function drawViews(shown) {
+  const both = (item) => known(item.view_x) && known(report.views.tilts[item.k][0]);
+  byId("views").hidden = !report.views || !items.some(both);
+  if (byId("views").hidden) return;
+  const { root, width } = canvasFor("chart-views", "View of each item along x and y, as it was found, against the tilt that metadata tell");
+  const { tilts, metres, words } = report.views, bottom = HEIGHT - ROOM.bottom - 8, radius = radiusFor(shown);
+  const dots = shown.filter(both)
+    .flatMap((item) => [[item, 100 * tilts[item.k][1], item.view_x, ""], [item, 100 * tilts[item.k][0], item.view_y, "hollow"]]);
+  const [left, right] = padded([0, ...dots.map(([, told]) => told)], .001), [low, high] = padded([0, ...dots.map(([, , found]) => found)], .01);
+  const x = scale(left, right, ROOM.left, width - ROOM.right), y = scale(low, high, bottom, ROOM.top);
+  const { ticks, digits } = nice(left, right, (width - ROOM.left - ROOM.right) / 80);
+  root.append(frame(width, HEIGHT, ROOM.top, bottom, y, ticks.map((t) => [x.at(t), fixed(t, digits)]), "view found [px rms]", "view told, less the anchor's [px for 100 m of height]"));
+  root.append(svg("line", { class: "zero", x1: x.at(0), x2: x.at(0), y1: ROOM.top, y2: bottom }),
+    svg("line", { class: "zero", x1: ROOM.left, x2: width - ROOM.right, y1: y.at(0), y2: y.at(0) }));
+  if (known(metres)) {
+    // as far as both axes reach
+    const ends = [low, high].map((found) => 100 * found / metres).sort((a, b) => a - b);
+    const from = Math.max(left, ends[0]), to = Math.min(right, ends[1]);
+    root.append(svg("line", { class: "axis", x1: x.at(from), y1: y.at(metres * from / 100), x2: x.at(to), y2: y.at(metres * to / 100) }));
+  }
+  for (const [item, told, found, extra] of dots) root.append(dot(item, x.at(told), y.at(found), radius, extra));
+  byId("views-words").textContent = `${words[0].toUpperCase()}${words.slice(1)}.`;
+}
+
 /** Least and greatest x, least and greatest y of a footprint. */
 function extent(area) {
   const corners = area.flat();
@@ -253,5 +278,6 @@ function rarestLast(shown) {
 
 function drawCharts(shown) {
   const ordered = rarestLast(shown);
-  for (const draw of [drawShifts, drawScores, drawScatter, drawMap, drawResiduals]) draw(ordered);
+  // whether there is a chart of views decides how wide that of residuals is
+  for (const draw of [drawShifts, drawScores, drawScatter, drawMap, drawViews, drawResiduals]) draw(ordered);
 }
