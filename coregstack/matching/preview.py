@@ -23,6 +23,8 @@ OVERVIEW = 160
 _OVERVIEW_ALONE = 3 * CHIP
 _QUALITY = 65
 _PLACES = 5
+_CHOICE = 256
+"""Places for the chips that are rated at most."""
 _SPARSE = 4
 """Step, px, between the pixels that are sampled to rate a place for the chips."""
 
@@ -110,6 +112,7 @@ def _place(anchor: ArraySource, item: ArraySource, estimate: DisplacementEstimat
     corners = np.clip(np.rint(middles - CHIP / 2), 0, np.maximum(np.array(anchor.shape) - CHIP, 0))
     # in a small scene many windows have one chip; numpy takes ten times as long to find that
     corners = np.array(sorted(set(map(tuple, corners.tolist()))))
+    corners = corners[:: -(-len(corners) // _CHOICE)]
     moved = np.subtract(estimate.shift or (0.0, 0.0), (0.0, 0.0)) + item.origin
     merit = np.array([_merit(anchor, item, corner, moved) for corner in corners.astype(int)])
     if estimate.displacement is not None and estimate.shift is not None:
