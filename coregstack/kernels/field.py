@@ -132,6 +132,8 @@ class Search:
     stable: NDArray[np.bool_] | None
     pitches: tuple[int, ...] = _PITCHES
     """Side of the blocks of each step, px, as many steps at most."""
+    prior: Prior | None = None
+    """Of a field; by default that of most evidence."""
 
     def run(self) -> State | None:
         """Step until the displacement stands; None where nothing is seen."""
@@ -196,7 +198,7 @@ class Search:
     def _choose(self, weighed: Weighed, prior: Prior | None, stands: bool) -> tuple[str, Prior | None]:
         if self.model == AFFINE:
             return AFFINE, None
-        best = Evidence(weighed).best_prior(prior, stands=stands)
+        best = self.prior or Evidence(weighed).best_prior(prior, stands=stands)
         if self.model == FIELD:
             return FIELD, best
         priors = [replace(best, power=best.power * part) for part in _STIFFER]

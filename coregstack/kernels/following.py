@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 from coregstack.kernels.certainty import METHOD
 from coregstack.kernels.equations import Grid, gather
 from coregstack.kernels.field import CONVERGED, LEAST_BLOCKS, Search, matched_bands
+from coregstack.kernels.lattice import Lattice
 from coregstack.kernels.overview import PreparedAnchor
 from coregstack.kernels.patterns import LINEAR, PITCH, Numbers, Patterns, Told, fitted, normal_of
 from coregstack.kernels.posterior import Basis, Solution
+from coregstack.kernels.prior import Prior
 from coregstack.kernels.selection import Weighed
 from coregstack.kernels.state import State, trust_of
 from coregstack.kernels.told import result_of
@@ -57,7 +59,15 @@ def tell(
         return None
     grid = Grid.of(anchor.source.shape, PITCH)
     if here is None:
-        search = Search(anchor=anchor, item=item, found=found, model=FIELD, stable=stable, pitches=_ROUGHLY)
+        search = Search(
+            anchor=anchor,
+            item=item,
+            found=found,
+            model=FIELD,
+            stable=stable,
+            pitches=_ROUGHLY,
+            prior=_usual_prior(anchor.source.shape),
+        )
         state = search.run()
         if state is None:
             return None
@@ -74,6 +84,11 @@ def tell(
         own=here.astype(np.float32),
         usable=equations.usable.astype(np.float32),
     )
+
+
+def _usual_prior(frame: tuple[int, int]) -> Prior:
+    """How rough fields of height errors are, more or less: one that only starts the patterns needs no search for it."""
+    return Prior(power=10.0, length=2 * Lattice.of(frame).step, slope=3.0)
 
 
 def follow(
