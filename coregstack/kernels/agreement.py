@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from coregstack.kernels._steps import join_steps, trust_in_windows, window_steps
 from coregstack.kernels.refine import Windows, block_equations, decoys, flatness
-from coregstack.kernels.spread import CHANGE, shared_square
+from coregstack.kernels.spread import CHANGE, even_mean, shared_square
 from coregstack.kernels.symmetric import product
 
 _STEPS = 8
@@ -78,6 +78,8 @@ class Fit:
     """By how many standard deviations the match is better than a few pixels away."""
     shared: tuple[float, float]
     """Mean square of the displacement about the lag that blocks near each other share, px^2, and its standard error."""
+    even: NDArray[np.float64]
+    """Where blocks that count all nearly alike put the lag (y, x), from here, px."""
     patterned: bool = False
     """Whether something was found that stays on the pixel grid."""
 
@@ -238,6 +240,7 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
     opposed, minor = _between_signs(windows, found, trust, noise)
     lead = np.abs(found.parts.weights[::every]) - decoys(scouts, found.lag, noise)
     apart, chance = _at_half(halved, found.lag, trust)
+    matrix, vector = _about(windows, found)
     return Fit(
         lag=found.lag,
         covariance=found.covariance,
@@ -253,7 +256,8 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
         blocks=int(np.count_nonzero(found.parts.weights)),
         agreeing=found.parts.agreeing(trust),
         lead=_significance(lead.ravel()),
-        shared=_shared(windows, found),
+        shared=shared_square(matrix, vector, np.ones(matrix.shape[:3]), least=CHANGE),
+        even=even_mean(matrix, vector),
         patterned=windows.lined,
     )
 
@@ -293,13 +297,11 @@ def _settle(
     return _Settled(lag=lag, covariance=covariance, alone=alone, parts=parts, step=step)
 
 
-def _shared(windows: Windows, found: _Settled) -> tuple[float, float]:
-    """Mean square of what blocks near each other are displaced by, about where the last step began and went."""
-    sums = found.parts.sums
-    shaped = sums.reshape(len(sums), *windows.grid, 6)
+def _about(windows: Windows, found: _Settled) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Normal equations of all blocks about the lag, where the last step began and went."""
+    shaped = found.parts.sums.reshape(-1, *windows.grid, 6)
     matrix = shaped[..., 1:4]
-    vector = shaped[..., 4:] - product(matrix, found.step)
-    return shared_square(matrix, vector, np.ones(matrix.shape[:3]), least=CHANGE)
+    return matrix, shaped[..., 4:] - product(matrix, found.step)
 
 
 def _significance(values: NDArray[np.float64]) -> float:

@@ -32,6 +32,8 @@ _ASTRAY = 2.0
 """A fit that ends further than this from where the search put it has not found what it started from, px."""
 _CHOSEN = 3.0
 """By how much more than windows chosen by chance those that agree best with a lag differ from all, squared."""
+_SHORT = 1.5
+"""By how much further than blocks say, whose steps noise shortens, their mean may lie from the lag."""
 _SETTLED = 0.025
 """Sigma below which one band settles the shift, px: bands of a sensor lie on each other hardly better than that."""
 _ASKED = 3 * 128 * 128
@@ -230,10 +232,23 @@ class _Match:
         return beyond_noise(float(square), float(error))
 
     @property
-    def sampling(self) -> float:
-        """By how much, along an axis, the lag of the windows that were fitted may differ from the scene's, px."""
-        worst = max(one.left_out / len(one.windows) for one in self.found if one.band in self.fits)
-        return self.spread * float(np.sqrt(_CHOSEN * worst / 2))
+    def left_out(self) -> float:
+        """Variance of the mean of the windows that were fitted about that of all that match, in those of one."""
+        return max(one.left_out / len(one.windows) for one in self.found if one.band in self.fits)
+
+    @property
+    def sampling(self) -> NDArray[np.float64]:
+        """By how much the lag (y, x) may differ from the mean over the scene, where parts of it lie apart, px.
+
+        Not all windows are fitted, and what looks most alike in both scenes counts most.
+        """
+        if not self.spread:
+            return np.zeros(2)
+        even = np.mean([one.even for one in self.fits.values()], axis=0)
+        sampling: NDArray[np.float64] = np.hypot(
+            self.spread * np.sqrt(_CHOSEN * self.left_out / 2), _SHORT * even
+        )
+        return sampling
 
 
 def _matched(searched: Search, bands: Sequence[int]) -> _Match:
@@ -259,7 +274,7 @@ def _all_over(searched: Search, bands: Sequence[int], known: _Match) -> _Match:
     The windows that are fitted are those that agree best with one lag, and where parts lie apart these are not a fair
     sample of the scene.
     """
-    if not known.spread or len(known.found) == 1 or not known.sampling:
+    if not known.spread or len(known.found) == 1 or not known.left_out:
         return known
     try:
         return _matched(replace(searched, budget=len(known.found) * searched.budget), bands)

@@ -57,23 +57,51 @@ def shared_square(
     square, error : float
         Not cut off at 0; both are 0 where there are no such blocks, or these share less.
     """
-    trace = matrix[..., 0] + matrix[..., 2]
-    known = inverse(matrix)
-    steps = product(known, vector)
-    variance = known[..., 0] + known[..., 2]
-    good = (trace > 0) & (np.abs(steps).max(axis=-1) < _FARTHEST) & (variance > 0)
+    steps, variance = _steps(matrix, vector)
+    good = np.isfinite(variance)
     if not good.any():
         return 0.0, 0.0
-    own = np.where(good, trust / np.where(good, variance, 1), 0.0)
-    if least and _shared(steps, own, _APART[0])[0] < least**2:
+    if least and _shared(steps, trust / variance, _APART[0])[0] < least**2:
         return 0.0, 0.0
-    even = _EVEN * float(np.median(variance[good]))
-    weight = np.where(good, trust / (np.where(good, variance, 1) + even), 0.0)
+    weight = trust * _evenly(variance)
     square, error = _shared(steps, weight, _APART[0])
     far, _ = _shared(steps, weight, _APART[1])
     # as the square of the distance, where displacements are smooth
     more = min(max((square / far) ** (1 / 3), 1.0), _MOST) if square > 0 and far > 0 else 1.0
     return more * square, more * error
+
+
+def even_mean(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean step of blocks along each axis, px, in which those count little less that know theirs less well.
+
+    Parameters
+    ----------
+    matrix, vector
+        Normal equations of blocks, shapes (..., 3) and (..., 2).
+    """
+    steps, variance = _steps(matrix, vector)
+    weight = _evenly(variance) if np.isfinite(variance).any() else np.zeros(variance.shape)
+    mean: NDArray[np.float64] = (weight[..., None] * steps).reshape(-1, 2).sum(axis=0) / max(
+        float(weight.sum()), 1e-300
+    )
+    return mean
+
+
+def _steps(
+    matrix: NDArray[np.float64], vector: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Steps of blocks, and the variance of their length, infinite where a block tells nothing."""
+    known = inverse(matrix)
+    steps = product(known, vector)
+    variance = known[..., 0] + known[..., 2]
+    good = (matrix[..., 0] + matrix[..., 2] > 0) & (np.abs(steps).max(axis=-1) < _FARTHEST) & (variance > 0)
+    return steps, np.where(good, variance, np.inf)
+
+
+def _evenly(variance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weights of blocks that differ less than their variances."""
+    weight: NDArray[np.float64] = 1 / (variance + _EVEN * float(np.median(variance[np.isfinite(variance)])))
+    return weight
 
 
 def _shared(steps: NDArray[np.float64], weight: NDArray[np.float64], apart: int) -> tuple[float, float]:

@@ -422,4 +422,5 @@ def _agreed(steps: NDArray[np.float64], sigmas: NDArray[np.float64], asked: int)
         agreeing=agreeing,
         lead=np.inf,
         shared=(0.0, 0.0),
+        even=np.zeros(2),
     )

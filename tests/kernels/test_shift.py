@@ -395,6 +395,21 @@ def test_halves_that_moved_apart_are_refused_or_very_unsure() -> None:
     assert found.shift is None or (found.sigma is not None and found.sigma.x > 0.3)
 
 
+@pytest.mark.parametrize("contrast", [1.0, 0.3])
+@pytest.mark.parametrize("offset", [(7, -7), (2, -7)])
+def test_sigma_is_that_of_the_mean_where_parts_lie_apart(offset: tuple[int, int], contrast: float) -> None:
+    anchor, item, shift = known_pair(size=160, offset=(5, -7))
+    _, other, apart = known_pair(size=160, offset=offset)
+    right = np.arange(160) >= 90
+    gain = np.where(right, contrast, 1.0).astype(np.float32)
+    found = estimate(gain * (anchor - anchor.mean()), gain * (np.where(right, other, item) - anchor.mean()))
+    assert found.shift is not None, found.reason
+    assert found.sigma is not None
+    truth = shift.y + right.mean() * (apart.y - shift.y)
+    assert abs(found.shift.y - truth) < 2 * found.sigma.y
+    assert found.sigma.y < abs(apart.y - shift.y)
+
+
 def mixed(distance: tuple[int, int]) -> tuple[Image, Image, Shift]:
     """A pair in which half of the fields reverse their contrast and lie `distance` quarter pixels off the others."""
     anchor, item, truth = known_pair(seed=4, size=256)
