@@ -25,10 +25,13 @@ def inverse(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     yy, yx, xx = (matrix[..., k] for k in range(3))
     det, trace = yy * xx - yx * yx, yy + xx
     regular = det > _SINGULAR * trace * trace
-    adjugate = matrix[..., ::-1] * (1.0, -1.0, 1.0) / np.where(regular, det, 1.0)[..., None]
     # of rank one, a matrix is its own inverse but for the square of its only eigenvalue
-    square = np.where(trace > 0, trace * trace, np.inf)[..., None]
-    return np.where(regular[..., None], adjugate, matrix / square)
+    divisor = np.where(regular, det, np.where(trace > 0, trace * trace, np.inf))
+    result = np.empty(matrix.shape)
+    result[..., 0] = np.where(regular, xx, yy) / divisor
+    result[..., 1] = np.where(regular, -yx, yx) / divisor
+    result[..., 2] = np.where(regular, yy, xx) / divisor
+    return result
 
 
 def product(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -55,5 +58,7 @@ def squared(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray
     >>> float(squared(np.array([2.0, 1.0, 4.0]), np.array([1.0, 1.0])))
     8.0
     """
-    lengths: NDArray[np.float64] = (product(matrix, vector) * vector).sum(axis=-1)
+    pulled = product(matrix, vector)
+    # a sum over an axis of two costs numpy several times as much
+    lengths: NDArray[np.float64] = pulled[..., 0] * vector[..., 0] + pulled[..., 1] * vector[..., 1]
     return lengths
