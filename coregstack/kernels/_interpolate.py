@@ -36,7 +36,9 @@ def usable_pixels(
         seen.append(np.isfinite(values))
     if valid.size:
         seen.append(valid)
-    return reduce(np.logical_and, seen) if seen else np.ones(values.shape, bool)
+    usable: NDArray[np.bool_] = reduce(np.logical_and, seen) if seen else np.ones(values.shape, bool)
+    # loops would be compiled once more for a mask that may not be written to
+    return usable if usable.flags.writeable else usable.copy()
 
 
 def full_blocks(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
