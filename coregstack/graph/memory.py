@@ -2,7 +2,7 @@
 
 dask's nanny starts workers with ``MALLOC_TRIM_THRESHOLD_=65536``, by which glibc gives memory back after each task, and
 by which it also takes every array of more than 128 KiB as new memory from the system: pages that are given back and
-taken again for each of thousands of arrays. Where scenes are small that is a fifth of all processor time.
+taken again for each of thousands of arrays, which costs most where scenes are small.
 """
 
 from __future__ import annotations
