@@ -79,7 +79,9 @@ class Fit:
     shared: tuple[float, float]
     """Mean square of the displacement about the lag that blocks near each other share, px^2, and its standard error."""
     even: NDArray[np.float64]
-    """Where blocks that count all nearly alike put the lag (y, x), from here, px."""
+    """Where blocks that count all nearly alike put the lag (y, x), from here, px; 0 where they share nothing."""
+    reached: NDArray[np.float64]
+    """The same by half resolution, from which steps reach further."""
     patterned: bool = False
     """Whether something was found that stays on the pixel grid."""
 
@@ -239,8 +241,10 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
     trust = found.parts.trust()
     opposed, minor = _between_signs(windows, found, trust, noise)
     lead = np.abs(found.parts.weights[::every]) - decoys(scouts, found.lag, noise)
-    apart, chance = _at_half(halved, found.lag, trust)
-    matrix, vector = _about(windows, found)
+    apart, chance, coarser = _at_half(halved, found.lag, trust)
+    equations = _about(windows, found)
+    shared = shared_square(*equations, np.ones(equations[0].shape[:3]), least=CHANGE)
+    still = np.zeros(2)
     return Fit(
         lag=found.lag,
         covariance=found.covariance,
@@ -256,8 +260,9 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
         blocks=int(np.count_nonzero(found.parts.weights)),
         agreeing=found.parts.agreeing(trust),
         lead=_significance(lead.ravel()),
-        shared=shared_square(matrix, vector, np.ones(matrix.shape[:3]), least=CHANGE),
-        even=even_mean(matrix, vector),
+        shared=shared,
+        even=even_mean(*equations) if shared[0] > 0 else still,
+        reached=2 * even_mean(coarser[..., 1:4], coarser[..., 4:]) if shared[0] > 0 else still,
         patterned=windows.lined,
     )
 
@@ -314,11 +319,11 @@ def _significance(values: NDArray[np.float64]) -> float:
 
 def _at_half(
     halved: Windows, lag: NDArray[np.float64], trust: NDArray[np.float64]
-) -> tuple[NDArray[np.float64], float]:
-    """How far from a lag half resolution puts it, px, and the squared length that it has by noise alone."""
+) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
+    """How far from a lag half resolution puts it, px, the squared length that it has by noise alone, and the sums."""
     parts = _Parts.of(block_equations(halved, lag / 2, flatness(halved)))
     step, covariance = parts.joined(trust * (parts.share > 0))
-    return 2 * step, 4 * float(np.trace(covariance))
+    return 2 * step, 4 * float(np.trace(covariance)), parts.sums
 
 
 def _between_signs(

@@ -227,9 +227,33 @@ class _Match:
 
     @property
     def spread(self) -> float:
-        """Rms length by which parts of the scene are displaced about the lag, px; 0 where it may be noise."""
-        square, error = np.mean([one.shared for one in self.fits.values()], axis=0)
-        return beyond_noise(float(square), float(error))
+        """Rms length by which parts of the scene are displaced about its mean, px; 0 where it may be noise."""
+        square, error = self._apart
+        return beyond_noise(square - float(self._even @ self._even), error)
+
+    @property
+    def torn(self) -> float:
+        """The same about the lag; 0 where it may be change, but not where it may be noise."""
+        square, error = self._apart
+        return float(np.sqrt(square)) if square > error else 0.0
+
+    @property
+    def _apart(self) -> tuple[float, float]:
+        """Mean square of the displacement about the lag, px^2, and its standard error."""
+        square, error = np.mean([one.shared for one in self.fits.values()], axis=0).tolist()
+        return square, error
+
+    @property
+    def _even(self) -> NDArray[np.float64]:
+        """Where the mean over the scene lies from the lag (y, x), px, as blocks say."""
+        even: NDArray[np.float64] = np.mean([one.even for one in self.fits.values()], axis=0)
+        return even
+
+    @property
+    def _furthest(self) -> NDArray[np.float64]:
+        """The same, or as half resolution says where that is more: blocks that lie further off tell nothing in full."""
+        reached = np.mean([one.reached for one in self.fits.values()], axis=0)
+        return np.maximum(np.abs(self._even), np.abs(reached))
 
     @property
     def left_out(self) -> float:
@@ -242,11 +266,11 @@ class _Match:
 
         Not all windows are fitted, and what looks most alike in both scenes counts most.
         """
-        if not self.spread:
+        torn = self.torn
+        if not torn:
             return np.zeros(2)
-        even = np.mean([one.even for one in self.fits.values()], axis=0)
         sampling: NDArray[np.float64] = np.hypot(
-            self.spread * np.sqrt(_CHOSEN * self.left_out / 2), _SHORT * even
+            torn * np.sqrt(_CHOSEN * self.left_out / 2), _SHORT * self._furthest
         )
         return sampling
 
@@ -274,7 +298,7 @@ def _all_over(searched: Search, bands: Sequence[int], known: _Match) -> _Match:
     The windows that are fitted are those that agree best with one lag, and where parts lie apart these are not a fair
     sample of the scene.
     """
-    if not known.spread or len(known.found) == 1 or not known.left_out:
+    if not known.torn or len(known.found) == 1 or not known.left_out:
         return known
     try:
         return _matched(replace(searched, budget=len(known.found) * searched.budget), bands)

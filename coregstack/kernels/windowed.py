@@ -423,4 +423,5 @@ def _agreed(steps: NDArray[np.float64], sigmas: NDArray[np.float64], asked: int)
         lead=np.inf,
         shared=(0.0, 0.0),
         even=np.zeros(2),
+        reached=np.zeros(2),
     )

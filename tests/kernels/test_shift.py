@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.ndimage import fourier_shift, gaussian_filter
+from scipy.ndimage import fourier_shift, gaussian_filter, map_coordinates
 
 from coregstack.kernels.shift import estimate_shift, prepare_anchor
 from coregstack.kernels.sources import ArraySource
@@ -397,7 +397,9 @@ def test_halves_that_moved_apart_are_refused_or_very_unsure() -> None:
 
 @pytest.mark.parametrize("contrast", [1.0, 0.3])
 @pytest.mark.parametrize("offset", [(7, -7), (2, -7)])
-def test_sigma_is_that_of_the_mean_where_parts_lie_apart(offset: tuple[int, int], contrast: float) -> None:
+def test_sigma_and_spread_are_those_of_the_mean_where_parts_lie_apart(
+    offset: tuple[int, int], contrast: float
+) -> None:
     anchor, item, shift = known_pair(size=160, offset=(5, -7))
     _, other, apart = known_pair(size=160, offset=offset)
     right = np.arange(160) >= 90
@@ -408,6 +410,25 @@ def test_sigma_is_that_of_the_mean_where_parts_lie_apart(offset: tuple[int, int]
     truth = shift.y + right.mean() * (apart.y - shift.y)
     assert abs(found.shift.y - truth) < 2 * found.sigma.y
     assert found.sigma.y < abs(apart.y - shift.y)
+    # about the mean, not about the shift, which lies off it by nearly as much
+    assert found.spread == pytest.approx(right.std() * abs(apart.y - shift.y), rel=0.12)
+
+
+@pytest.mark.parametrize(("seed", "rms"), [(6, 1.3), (2, 2.0)])
+def test_sigma_holds_the_mean_where_parts_lie_further_apart_than_a_step_reaches(
+    seed: int, rms: float
+) -> None:
+    bent = gaussian_filter(np.random.default_rng(seed).normal(size=(160, 160)), 14)
+    bent = rms * (bent - bent.mean()) / bent.std()
+    at = (np.arange(640) + 0.5) / 4 - 0.5
+    rows, cols = np.meshgrid(at, at, indexing="ij")
+    rows = rows - map_coordinates(bent, [rows, cols], order=1, mode="nearest")
+    fine = fractal((800, 800), seed)
+    seen = map_coordinates(fine, [4 * rows + 81.5, 4 * cols + 81.5], order=3)
+    found = estimate(block_mean(seen, 4), block_mean(fine[80:720, 80:720], 4))
+    assert found.shift is not None, found.reason
+    assert found.sigma is not None
+    assert abs(found.shift.y) < 3 * found.sigma.y
 
 
 def mixed(distance: tuple[int, int]) -> tuple[Image, Image, Shift]:
