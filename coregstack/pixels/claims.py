@@ -7,12 +7,11 @@ square of the number. It passes texts that define a CRS to PROJ, which opens the
 from __future__ import annotations
 
 import os
-import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 from io import BufferedIOBase
 
 from coregstack.errors import UnreadableFile
+from coregstack.pixels.tifftags import Layout, Tag, directories, layout_of, too_much
 from coregstack.untrusted.crstext import file_named
 from coregstack.untrusted.limits import (
     CRS_BYTES,
@@ -20,11 +19,8 @@ from coregstack.untrusted.limits import (
     METADATA_ITEMS,
     RASTER_PARTS,
     RASTER_TAGS,
-    Limit,
 )
 
-_SIZES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8)
-"""Bytes of a value of each type of TIFF."""
 _PIXEL_TAGS = frozenset({273, 279, 324, 325, 288, 289})
 """Tags that say where pixels lie, of which there are as many values as tiles."""
 _GEO_TAGS = frozenset({34735, 34736, 34737})
@@ -49,14 +45,14 @@ class _Budget:
         """Count bytes of metadata that are not looked at."""
         self.size += data_size
         if self.size > METADATA_BYTES():
-            raise _too_much(self.path, f"{self.size} bytes of metadata", METADATA_BYTES)
+            raise too_much(self.path, f"{self.size} bytes of metadata", METADATA_BYTES)
 
     def take_text(self, data: bytes) -> None:
         """Look at a text: XML with items of metadata, or a CRS."""
         # an item is an element, which begins and ends with this character
         self.items += data.count(b"<") // 2
         if self.items > METADATA_ITEMS():
-            raise _too_much(self.path, f"{self.items} items of metadata", METADATA_ITEMS)
+            raise too_much(self.path, f"{self.items} items of metadata", METADATA_ITEMS)
         check_crs_bytes(self.path, data)
 
 
@@ -84,82 +80,31 @@ def check_tiff(path: str, file: BufferedIOBase) -> None:
     UnreadableFile
     """
     budget = _Budget(path=path)
-    file.seek(0)
-    layout = _layout(file)
+    layout = layout_of(file)
     if layout is None:
         return
-    for parts, tags in enumerate(_directories(file, layout, path), start=1):
+    for parts, (tags, _) in enumerate(directories(file, layout, path), start=1):
         if parts > RASTER_PARTS():
-            raise _too_much(path, f"more than {RASTER_PARTS()} images", RASTER_PARTS)
-        for tag, size, place in tags:
-            _check_tag(file, layout, budget, tag, size, place)
+            raise too_much(path, f"more than {RASTER_PARTS()} images", RASTER_PARTS)
+        _check_image(file, layout, budget, tags)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Layout:
-    """How numbers are written in a TIFF."""
-
-    order: str
-    """As in `struct`."""
-    big: bool
-    """Whether it is a BigTIFF."""
-
-    def number(self, data: bytes, size: int) -> int:
-        return int.from_bytes(data[:size], "little" if self.order == "<" else "big")
-
-
-def _layout(file: BufferedIOBase) -> _Layout | None:
-    start = file.read(4)
-    order = {b"II": "<", b"MM": ">"}.get(start[:2])
-    if order is None or len(start) < 4:
-        return None
-    return _Layout(order=order, big=struct.unpack(f"{order}H", start[2:])[0] == 43)
-
-
-def _directories(file: BufferedIOBase, layout: _Layout, path: str) -> Iterator[list[tuple[int, int, int]]]:
-    """Of each directory: tag, bytes of its values, and where they lie in the file."""
-    width, entry = (8, 20) if layout.big else (4, 12)
-    file.seek(8 if layout.big else 4)
-    place = layout.number(file.read(width), width)
-    seen = set()
-    while place and place not in seen:
-        seen.add(place)
-        file.seek(place)
-        head = 8 if layout.big else 2
-        count = layout.number(file.read(head), head)
-        if count > RASTER_TAGS():
-            raise _too_much(path, f"{count} tags in one image", RASTER_TAGS)
-        data = file.read(count * entry)
-        yield [_tag(layout, data[k : k + entry], place + head + k) for k in range(0, len(data), entry)]
-        file.seek(place + head + count * entry)
-        place = layout.number(file.read(width), width)
-
-
-def _tag(layout: _Layout, entry: bytes, place: int) -> tuple[int, int, int]:
-    width = 8 if layout.big else 4
-    tag, kind = layout.number(entry, 2), layout.number(entry[2:], 2)
-    size = layout.number(entry[4:], width) * (_SIZES[kind] if kind < len(_SIZES) else 1)
-    value = 4 + width
-    return tag, size, place + value if size <= width else layout.number(entry[value:], width)
-
-
-def _check_tag(
-    file: BufferedIOBase, layout: _Layout, budget: _Budget, tag: int, size: int, place: int
-) -> None:
-    if tag in _PIXEL_TAGS:
-        return
-    if tag in _GEO_TAGS and size > CRS_BYTES():
-        raise _too_much(budget.path, f"{size} bytes that define a CRS", CRS_BYTES)
-    budget.take(size)
-    if tag in (_GEO_TEXTS, _METADATA):
-        file.seek(place)
-        budget.take_text(file.read(size))
-    elif tag in _FURTHER:
-        width = 8 if layout.big and size == 8 else 4
-        file.seek(place)
-        file.seek(layout.number(file.read(width), width))
-        if (count := layout.number(file.read(2), 2)) > RASTER_TAGS():
-            raise _too_much(budget.path, f"{count} tags in one image", RASTER_TAGS)
+def _check_image(file: BufferedIOBase, layout: Layout, budget: _Budget, tags: list[Tag]) -> None:
+    """Refuse tags of one image of a GeoTIFF that claim more than the limits; none is read before it is counted."""
+    claimed = [tag for tag in tags if tag.number not in _PIXEL_TAGS]
+    for tag in claimed:
+        if tag.number in _GEO_TAGS and tag.size > CRS_BYTES():
+            raise too_much(budget.path, f"{tag.size} bytes that define a CRS", CRS_BYTES)
+    budget.take(sum(tag.size for tag in claimed))
+    for tag in claimed:
+        if tag.number in (_GEO_TEXTS, _METADATA):
+            file.seek(tag.place)
+            budget.take_text(file.read(tag.size))
+        elif tag.number in _FURTHER:
+            file.seek(tag.place)
+            file.seek(layout.number(file.read(8 if layout.big and tag.size == 8 else 4)))
+            if (count := layout.number(file.read(2))) > RASTER_TAGS():
+                raise too_much(budget.path, f"{count} tags in one image", RASTER_TAGS)
 
 
 def check_boxes(path: str, file: BufferedIOBase) -> None:
@@ -192,7 +137,7 @@ def check_boxes(path: str, file: BufferedIOBase) -> None:
             )
         boxes += 1
         if boxes > RASTER_PARTS():
-            raise _too_much(path, f"more than {RASTER_PARTS()} boxes", RASTER_PARTS)
+            raise too_much(path, f"more than {RASTER_PARTS()} boxes", RASTER_PARTS)
         file.seek(position + header)
         if kind in _SUPERBOXES:
             ends.append(end)
@@ -201,10 +146,3 @@ def check_boxes(path: str, file: BufferedIOBase) -> None:
             budget.take(end - position)
             budget.take_text(file.read(end - position - header))
         file.seek(end)
-
-
-def _too_much(path: str, found: str, limit: Limit) -> UnreadableFile:
-    return UnreadableFile(
-        f"{path!r} holds {found}; at most {limit()} are read. Write it anew without them, for example with "
-        f"gdal_translate, or raise {limit.variable} if you trust it."
-    )

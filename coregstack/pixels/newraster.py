@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import rasterio
 from odc.geo.geobox import GeoBox
-from rasterio.enums import ColorInterp, Interleaving
+from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader, DatasetWriter
 
 from coregstack.errors import UnreadableFile
 from coregstack.geometry.lattice import crs_of
 from coregstack.pixels.bounds import check_size
-from coregstack.pixels.raster import GDAL_ERRORS, gdal, name_of, opened, usable_nodata
+from coregstack.pixels.raster import GDAL_ERRORS, gdal, name_of, usable_nodata
+from coregstack.pixels.tifftags import is_whole
 
 LOSSLESS = frozenset({"DEFLATE", "LZW", "ZSTD", "PACKBITS", "LZMA"})
 """Codecs that a moved raster inherits from its source; any other source is written with deflate."""
@@ -52,22 +51,10 @@ def check_complete(path: str) -> None:
     Raises
     ------
     UnreadableFile
-        If a block is missing or lies beyond the end of the file.
+        If a block, of the image or of its mask, or a tag is missing or lies beyond the end of the file.
     """
-    size = os.path.getsize(path)
-    with opened(path) as dataset:
-        height, width = dataset.block_shapes[0]
-        rows, cols = math.ceil(dataset.height / height), math.ceil(dataset.width / width)
-        bands = [1] if dataset.interleaving is Interleaving.pixel else dataset.indexes
-        for band, row, col in itertools.product(bands, range(rows), range(cols)):
-            start, length = (
-                int(dataset.get_tag_item(f"BLOCK_{what}_{col}_{row}", "TIFF", band) or 0)
-                for what in ("OFFSET", "SIZE")
-            )
-            if start == 0 or start + length > size:
-                raise UnreadableFile(
-                    f"{path!r} was not written whole. Check the disk's free space and health."
-                )
+    if not is_whole(path):
+        raise UnreadableFile(f"{path!r} was not written whole. Check the disk's free space and health.")
 
 
 def _profile(source: DatasetReader, box: GeoBox) -> dict[str, Any]:
