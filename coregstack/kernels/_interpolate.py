@@ -70,7 +70,8 @@ def copy_usable(
     out[:top], out[bottom:] = background[0], background[0]
     out[top:bottom, :left], out[top:bottom, right:] = background[0], background[0]
     np.copyto(inside, values[source])
-    np.copyto(inside, background[0], where=~usable[source])
+    if not usable[source].all():
+        np.copyto(inside, background[0], where=~usable[source])
 
 
 def tiles(columns: int, first: int, width: int, taps: int) -> NDArray[np.int64]:

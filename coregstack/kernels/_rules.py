@@ -64,7 +64,7 @@ class Rules:
 def checked(
     values: NDArray[np.generic], valid: NDArray[np.bool_] | None, kernel: str
 ) -> tuple[NDArray[np.generic], NDArray[np.bool_] | None]:
-    """An image as the loops take it, contiguous and of native byte order, and its mask.
+    """An image of native byte order, and its mask.
 
     Raises
     ------
@@ -85,7 +85,7 @@ def checked(
             f"The valid-mask of an image of shape {values.shape} has to have that shape or its last two "
             f"dimensions, not {valid.shape}."
         )
-    return np.ascontiguousarray(values, native), valid
+    return values.astype(native, copy=False), valid
 
 
 def bands_of(

@@ -13,33 +13,42 @@ _TILE = 512
 
 
 @compiled
-def join(anchor, usable, images) -> None:
-    """Make `usable` (y, x) the joint mask, and 0 what lies outside it.
+def join(anchor, usable, images, joint) -> None:
+    """Fill `joint` (y, x) with where all are usable, and `images` (k, y, x) with 0 elsewhere.
 
-    `anchor` is (y, x); `images` (k, y, x) are NaN where they are not usable.
+    ``images[0]`` becomes `anchor` (y, x), of which `usable` (y, x) is the mask; the others are NaN where they are not
+    usable.
     """
-    for i in range(usable.shape[0]):
-        for k in range(images.shape[0]):
-            for j in range(usable.shape[1]):
-                usable[i, j] &= not np.isnan(images[k, i, j])
-        for j in range(usable.shape[1]):
-            anchor[i, j] = anchor[i, j] if usable[i, j] else np.float32(0)
-        for k in range(images.shape[0]):
-            for j in range(usable.shape[1]):
-                images[k, i, j] = images[k, i, j] if usable[i, j] else np.float32(0)
+    for i in range(joint.shape[0]):
+        here = joint[i]
+        for j in range(here.size):
+            here[j] = usable[i, j]
+        for k in range(1, images.shape[0]):
+            for j in range(here.size):
+                here[j] &= not np.isnan(images[k, i, j])
+        for j in range(here.size):
+            images[0, i, j] = anchor[i, j] if here[j] else np.float32(0)
+        for k in range(1, images.shape[0]):
+            for j in range(here.size):
+                images[k, i, j] = images[k, i, j] if here[j] else np.float32(0)
 
 
 @compiled
 def add_moments(image, total, square) -> None:
     """Fill `total` and `square` (y,) with the sum and the sum of squares of each row of `image` (y, x)."""
-    values = np.empty(image.shape[1])
+    half = (image.shape[1] + 1) // 2
+    values, squares = np.empty(half), np.empty(half)
     for i in range(image.shape[0]):
-        for j in range(image.shape[1]):
-            values[j] = np.float64(image[i, j])
-        total[i] = _fold(values)
-        for j in range(image.shape[1]):
-            values[j] = np.float64(image[i, j]) ** 2
-        square[i] = _fold(values)
+        first, second = image[i, :half], image[i, half:]
+        for j in range(half):
+            values[j] = np.float64(first[j])
+        for j in range(second.size):
+            values[j] += np.float64(second[j])
+        for j in range(half):
+            squares[j] = np.float64(first[j]) ** 2
+        for j in range(second.size):
+            squares[j] += np.float64(second[j]) ** 2
+        total[i], square[i] = _fold(values), _fold(squares)
 
 
 @compiled
@@ -159,12 +168,9 @@ def _slide(x, x_old, total) -> None:
 def _slide_image(x, x_old, y, y_old, square, sums) -> None:
     first, both, mixed = sums[0], sums[1], sums[2]
     for j in range(x.size):
-        first[j] += np.float64(y[j]) - np.float64(y_old[j])
-    for j in range(x.size):
         a, b, c, d = np.float64(x[j]), np.float64(y[j]), np.float64(x_old[j]), np.float64(y_old[j])
+        first[j] += b - d
         both[j] += (a * a + square * (b * b)) - (c * c + square * (d * d))
-    for j in range(x.size):
-        a, b, c, d = np.float64(x[j]), np.float64(y[j]), np.float64(x_old[j]), np.float64(y_old[j])
         mixed[j] += a * b - c * d
 
 

@@ -179,8 +179,10 @@ def _interpolate(
         some = sums[: len(part)]
         needed = inside(rows.first + top, rows.first + top + rows.weights.size - 1 + len(part), len(band))
         usable, full = rules.usable(band[needed], mask[needed])
-        # exact: float32 holds all numbers of 16 bits
-        values = band[needed].astype(rules.real, copy=not band.flags.writeable)
+        # exact: float32 holds all numbers of 16 bits; a strip is copied while it is in the cache
+        values = np.ascontiguousarray(band[needed], rules.real)
+        # loops would be compiled once more for pixels that may not be written to
+        values = values if values.flags.writeable else values.copy()
         above = top - needed.start
         first, nearest = (rows.first + above, cols.first), (rows.nearest + above, cols.nearest)
         interpolate(values, usable, full, first, nearest, *weights, edges, lines, missing, some)

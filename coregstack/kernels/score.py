@@ -161,10 +161,10 @@ def matching_scores(
     views = [view(anchor, item, each) for each in moves]
     extents = zip(*(each.extent(item.shape) for each in views), strict=True)
     rows, cols = (_overlap(size, ends) for size, ends in zip(anchor.shape, extents, strict=True))
-    pair = _Pair(anchor=anchor, item=item, band=band, views=views, rows=rows, cols=cols, height=strip)
     height, width = rows.stop - rows.start, cols.stop - cols.start
     if not value_range > 0 or min(height, width) < WINDOW:
         return Scores(before=None, after=None)
+    pair = _Pair.of(anchor, item, views, band=band, rows=rows, cols=cols, height=strip)
     fit = _fit(pair, height, len(moves))
     scores = [None] * len(moves) if fit is None else _scores(pair, fit, height, value_range)
     before, after, there = scores[0], None if move is None else scores[1], scores[-1] if beyond else None
@@ -195,10 +195,8 @@ class _Strip(NamedTuple):
 
     rows: slice
     """Rows of the overlap that belong to this strip."""
-    anchor: NDArray[np.float32]
-    """Shape (y, x), 0 outside the joint pixels."""
     images: NDArray[np.float32]
-    """The item at each of its places, shape (place, y, x), 0 outside the joint pixels."""
+    """The anchor, and the item at each of its places, shape (1 + place, y, x), 0 outside the joint pixels."""
     joint: NDArray[np.bool_]
     """Shape (y, x): usable in all of them."""
 
@@ -218,38 +216,67 @@ class _Pair:
     """Columns of the anchor that the item may reach at all of its places."""
     height: int
     """Rows of a strip."""
-    kept: dict[int, _Strip] = field(default_factory=dict)
-    """Strips by their first row, as many as fit: they are asked for twice."""
+    images: NDArray[np.float32]
+    """Room for strips that are kept, shape (strip, pixels)."""
+    joint: NDArray[np.bool_]
+    """Room for where their pixels are usable."""
+    kept: list[_Strip] = field(default_factory=list)
+    """The first strips, as many as there is room for: they are asked for twice."""
+
+    @classmethod
+    def of(
+        cls,
+        anchor: PixelSource,
+        item: PixelSource,
+        views: Sequence[View],
+        *,
+        band: int,
+        rows: slice,
+        cols: slice,
+        height: int,
+    ) -> _Pair:
+        """The pair, with room in one piece: a system hands out many small ones page by page."""
+        size = min(height + WINDOW - 1, rows.stop - rows.start) * (cols.stop - cols.start)
+        depth = 1 + len(views)
+        count = min(-(-(rows.stop - rows.start) // height), _KEPT // (size * (4 * depth + 1)))
+        return cls(
+            anchor=anchor, item=item, band=band, views=views, rows=rows, cols=cols, height=height,
+            images=np.empty((count, depth * size), np.float32), joint=np.empty((count, size), bool),
+        )  # fmt: skip
 
     def __iter__(self) -> Iterator[_Strip]:
-        rows = self.rows
-        size = 0
-        for top in range(rows.start, rows.stop, self.height):
-            strip = self.kept.get(top) or self._strip(top)
-            size += strip.anchor.nbytes + strip.images.nbytes + strip.joint.nbytes
-            if size <= _KEPT:
-                self.kept[top] = strip
+        yield from self.kept
+        tops = range(self.rows.start, self.rows.stop, self.height)
+        for k in range(len(self.kept), len(tops)):
+            strip = self._strip(k, tops[k])
+            if k < len(self.images):
+                self.kept.append(strip)
             yield strip
 
-    def _strip(self, top: int) -> _Strip:
+    def _strip(self, k: int, top: int) -> _Strip:
         rows, cols = self.rows, self.cols
         part = slice(top, min(top + self.height + WINDOW - 1, rows.stop))
         values, usable = self.anchor.read(self.band, part, cols)
-        anchor, joint = np.ascontiguousarray(values), np.ascontiguousarray(usable)
-        images = self._images((top, cols.start, *anchor.shape))
-        join(anchor, joint, images)
-        own = slice(top - rows.start, min(top + self.height, rows.stop) - rows.start)
-        return _Strip(own, anchor, images, joint)
+        images, joint = self._room(k, values.shape)
+        self._look((top, cols.start, *joint.shape), images[1:])
+        join(np.ascontiguousarray(values), np.ascontiguousarray(usable), images, joint)
+        return _Strip(slice(top - rows.start, min(top + self.height, rows.stop) - rows.start), images, joint)
 
-    def _images(self, area: Area) -> NDArray[np.float32]:
-        """The item at each place, in a part of the anchor, NaN where it is not usable."""
+    def _room(self, k: int, shape: tuple[int, ...]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Where a strip goes: where it stays, or else memory of its own."""
+        depth, size = 1 + len(self.views), math.prod(shape)
+        stays = k < len(self.images)
+        images = self.images[k, : depth * size] if stays else np.empty(depth * size, np.float32)
+        joint = self.joint[k, :size] if stays else np.empty(size, bool)
+        return images.reshape(depth, *shape), joint.reshape(shape)
+
+    def _look(self, area: Area, images: NDArray[np.float32]) -> None:
+        """Fill `images` with the item at each place, in a part of the anchor, NaN where it is not usable."""
         windows = [each.window(area, self.item.shape) for each in self.views]
         rows, cols = (_union(axis) for axis in zip(*windows, strict=True))
         values, valid = self.item.read(self.band, rows, cols)
-        images = np.empty((len(self.views), *area[2:]), np.float32)
         for image, each in zip(images, self.views, strict=True):
             each.fill(values, valid, (rows.start, cols.start), area, image)
-        return images
 
 
 def _overlap(size: int, extents: Sequence[tuple[int, int]]) -> slice:
@@ -277,7 +304,7 @@ def _fit(strips: Iterable[_Strip], height: int, places: int) -> _Fit | None:
     for strip in strips:
         rows = strip.rows.stop - strip.rows.start
         pixels += int(np.count_nonzero(strip.joint[:rows]))
-        for image, target in zip((strip.anchor, *strip.images), totals.swapaxes(0, 1), strict=True):
+        for image, target in zip(strip.images, totals.swapaxes(0, 1), strict=True):
             add_moments(image[:rows], target[0, strip.rows], target[1, strip.rows])
     if pixels == 0:
         return None
@@ -295,11 +322,12 @@ def _scores(strips: Iterable[_Strip], fit: _Fit, height: int, value_range: float
     errors, similarity = np.zeros((places, height)), np.zeros((places, height))
     windows = np.zeros(height, np.int64)
     c1, c2 = (K1 * value_range) ** 2, (K2 * value_range) ** 2
-    for rows, anchor, images, joint in strips:
-        for image, gain, offset, error in zip(images, fit.gains, fit.offsets, errors, strict=True):
+    for rows, images, joint in strips:
+        anchor, moved = images[0], images[1:]
+        for image, gain, offset, error in zip(moved, fit.gains, fit.offsets, errors, strict=True):
             add_errors(anchor, image, joint, gain, offset, error[rows])
         alike = np.zeros((places, rows.stop - rows.start))
-        add_similarity(anchor, images, joint, fit.gains, fit.offsets, c1, c2, windows[rows], alike)
+        add_similarity(anchor, moved, joint, fit.gains, fit.offsets, c1, c2, windows[rows], alike)
         similarity[:, rows] = alike
     seen = int(windows.sum())
     if seen == 0:
