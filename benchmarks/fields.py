@@ -24,8 +24,8 @@ three pairs, the largest spread and residual that are told, and the rms by which
 between two sets of bands, between there and back, and around the triple.
 
 A network: five dates displaced by fields of their own. The first and the last show grounds that share nothing, those
-between both, so that the last one is reached through them. What is left, what is told and error over sigma of each
-date, and also of dates that all show one ground.
+between both, so that the last one is reached through them. What is left, what is told, error over sigma of each date
+and of its mean, and also of dates that all show one ground.
 
 A large scene: processor time and peak memory of a whole run of one item by one shift and by a field, each in a process
 of its own, in terms of the bare copy of the same files. The item is displaced as one: what is asked for is a field.
@@ -400,7 +400,13 @@ def _apart(steps: Sequence[Displacement | None], told: Displacement | None, shap
 def networks() -> None:
     """Print what a network tells of dates displaced by fields, by how much of the anchor's ground they show."""
     row = table(
-        "network", "part of the anchor's ground", "rms, px", "told, px", "error over sigma", "through"
+        "network",
+        "part of the anchor's ground",
+        "rms, px",
+        "told, px",
+        "error over sigma",
+        "of the mean",
+        "through",
     )
     for kind in ("smooth30", "relief"):
         for shares in (CHAIN, (1.0,) * len(CHAIN)):
@@ -450,7 +456,12 @@ def _dates_of(
 def _numbers(one: xr.Dataset, stack: xr.DataArray, truth: Field) -> list[str]:
     """What is left of a date of a network, what it tells, and whether it is scored against another one."""
     if not bool(one.displacement_y.notnull().all()):
-        return ["refused", "", "", ""]
+        return ["refused", "", "", "", ""]
+    mean = truth.mean(axis=(1, 2))
+    of_mean = [
+        (float(one[f"shift_{axis}"]) - true) / float(one[f"shift_sigma_{axis}"])
+        for axis, true in zip("yx", mean, strict=True)
+    ]
     starts = [(one[f"lattice_{axis}"] - stack[axis][0]) / (stack[axis][1] - stack[axis][0]) for axis in "yx"]
     found = Displacement(
         origin=Shift(*(float(nodes[0]) for nodes in starts)),
@@ -465,6 +476,7 @@ def _numbers(one: xr.Dataset, stack: xr.DataArray, truth: Field) -> list[str]:
         f"{np.sqrt(np.square(away).sum(axis=0).mean()):.3f}",
         f"{float(one.residual):.3f}",
         f"{np.sqrt(np.square(away / sigma_on(found, area)[inner]).mean()):.2f}",
+        f"{np.sqrt(np.square(of_mean).mean()):.2f}",
         "others" if str(one.against.item()) else "the anchor",
     ]
 

@@ -38,6 +38,8 @@ class NetworkSolution:
     checked: NDArray[np.bool_]
     """Shape (n,): closed loops lead from the item to the anchor, so that it does not depend on a single
     pair."""
+    hanging: NDArray[np.bool_]
+    """Shape (n,): the item is reached by a pair that no closed loop checks."""
     redundancy: NDArray[np.float64]
     """Shape (n,): the item's share of the redundancy, in pairs beyond the one that is needed.
 
@@ -171,6 +173,7 @@ def adjust(
         sigma=np.where(reached[:, None], solved.sigma, np.nan),
         reached=reached,
         checked=trust.checked,
+        hanging=trust.hanging,
         redundancy=np.where(reached, solved.redundancy, 0.0),
         closure=np.where(reached, trust.closure, np.nan),
         path=path,

@@ -6,12 +6,13 @@ moved, so its field is looked up there, which a second round knows well enough. 
 
 Pairs of an item share its errors: its noise, and what of its own ground another date does not show, move the matches
 with all dates that look alike in the same way. Such errors close around loops, and no mean over pairs makes them less.
-So an item is as sure as its surest way to the anchor, and less so where pairs contradict each other.
+So an item is as sure as its surest way to the anchor, and less so where pairs contradict each other. Means of fields,
+known much better than any node, are asked apart whether they do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +30,8 @@ _LEAST = 1e-3
 """Smallest sigma, px."""
 _BEYOND = 0.5
 """Sigma of a pair's field one step beyond the nodes that it was measured on, px."""
+_ALIKE = 2
+"""Nodes along each axis over which a field is off alike."""
 _AT_ONCE = 1 << 22
 """Numbers at most in the matrices of the nodes that are solved together."""
 
@@ -45,6 +48,18 @@ class PairField:
     """Position of the first item's first pixel in the frame of the network, from which the field counts."""
     field: Displacement
     """A single node where they are displaced as one."""
+    of_mean: Shift
+    """Sigma of the mean of the field, px."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FieldSolution:
+    """What all pairs together tell of the displacements of items onto the anchor."""
+
+    displacement: Mapping[int, Displacement]
+    """Of each item that the pairs lead to, without the anchor."""
+    mean_factor: float
+    """Factor, 1 or more, by which the means of pairs are further from these than the sigmas of the means allow."""
 
 
 def pair_field(
@@ -64,12 +79,12 @@ def pair_field(
     if field is None:
         field = constant(shift, float(np.hypot(max(sigma), (spread or 0.0) / np.sqrt(2))))
     field = replace(field, sigma=np.hypot(field.sigma, np.float32(doubt)))
-    return PairField(first=first, second=second, corner=corner, field=field)
+    return PairField(first=first, second=second, corner=corner, field=field, of_mean=sigma)
 
 
 def adjust_fields(
     pairs: Sequence[PairField], shifts: NDArray[np.float64], anchor: int, lattice: Lattice
-) -> dict[int, Displacement]:
+) -> FieldSolution:
     """Find the displacement of every item onto the anchor from the fields of pairs.
 
     Parameters
@@ -85,15 +100,14 @@ def adjust_fields(
 
     Returns
     -------
-    dict of int to Displacement
-        Of each item that the pairs lead to, without the anchor.
+    FieldSolution
 
     Examples
     --------
     >>> lattice = Lattice.of((40, 40))
     >>> pairs = [pair_field(0, 1, Shift(0, 0), None, Shift(1, 0), Shift(0.1, 0.1), None),
     ...          pair_field(1, 2, Shift(0, 0), None, Shift(0, 2), Shift(0.1, 0.1), None)]
-    >>> found = adjust_fields(pairs, np.array([[0, 0], [1, 0], [1, 2.0]]), 0, lattice)
+    >>> found = adjust_fields(pairs, np.array([[0, 0], [1, 0], [1, 2.0]]), 0, lattice).displacement
     >>> float(found[2].y[0, 0]), float(found[2].x[0, 0]), round(float(found[2].sigma[0, 0]), 2)
     (1.0, 2.0, 0.14)
     """
@@ -104,7 +118,7 @@ def adjust_fields(
     ends = column[ends]
     rows, cols = lattice.nodes
     at = np.broadcast_to(shifts[items, :, None, None], (items.size, 2, *lattice.shape))
-    trust = np.ones(len(pairs))
+    trust, factor = np.ones(len(pairs)), 1.0
     splines = [Spline.of(pair.field) for pair in pairs]
     for _ in range(_ROUNDS if items.size else 0):
         seen = [
@@ -116,8 +130,9 @@ def adjust_fields(
         at, variance = _solved(ends, observed, sigma, trust, items.size)
         away = _residuals(ends, observed, at)
         misfit = np.square(away).sum(axis=1) / np.square(sigma)
+        factor = _mean_factor(pairs, away, sigma, trust, items.size)
         trust = np.minimum((_NU + 2) / (_NU + misfit.mean(axis=(1, 2))), 1.0)
-    return {
+    displacement = {
         int(item): Displacement(
             origin=lattice.origin,
             step=lattice.step,
@@ -127,6 +142,7 @@ def adjust_fields(
         )
         for k, item in enumerate(items)
     }
+    return FieldSolution(displacement=displacement, mean_factor=factor)
 
 
 def _looked_up(
@@ -204,6 +220,24 @@ def _factor(
     return float((PRIOR + squares.sum(axis=0).mean()) / (PRIOR + 2 * (len(ends) - len(at))))
 
 
+def _mean_factor(
+    pairs: Sequence[PairField],
+    away: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    trust: NDArray[np.float64],
+    count: int,
+) -> float:
+    """By how much longer the mean residuals of pairs are than the sigmas of their means allow, at least 1.
+
+    The same as for shifts (`coregstack.network.adjust`), with the weight of a prior.
+    """
+    weight = 1 / np.square(sigma)
+    means = (away * weight[:, None]).sum(axis=(2, 3)) / weight.sum(axis=(1, 2))[:, None]
+    of_means = np.maximum([pair.of_mean for pair in pairs], _LEAST)
+    squares = trust @ np.square(means / of_means).sum(axis=1)
+    return max(1.0, float(np.sqrt((PRIOR + squares) / (PRIOR + 2 * (len(pairs) - count)))))
+
+
 def _along_ways(ends: NDArray[np.int64], variance: NDArray[np.float64], count: int) -> NDArray[np.float64]:
     """Variance of each item at each node, shape (items, nodes): the sum along its surest way to the anchor."""
     found = np.full((count + 1, variance.shape[1]), np.inf)
@@ -216,6 +250,11 @@ def _along_ways(ends: NDArray[np.int64], variance: NDArray[np.float64], count: i
         if np.array_equal(found, before):
             break
     return found[:-1]
+
+
+def mean_sigma(field: Displacement) -> float:
+    """Sigma of the mean of a field along an axis, px, by what its map says: errors of neighbouring nodes are alike."""
+    return float(_ALIKE * np.sqrt(np.square(field.sigma, dtype=float).sum()) / field.sigma.size)
 
 
 def between(item: Displacement, other: Displacement, mean: Shift) -> Displacement:

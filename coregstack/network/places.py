@@ -28,9 +28,9 @@ from coregstack.model import (
     Shift,
     TiePoints,
 )
-from coregstack.network.adjust import UNKNOWN_SIGMA, NetworkSolution, adjust
+from coregstack.network.adjust import UNCHECKED_WIDENING, UNKNOWN_SIGMA, NetworkSolution, adjust
 from coregstack.network.components import unlike_field_sigma
-from coregstack.network.fields import adjust_fields, between, pair_field
+from coregstack.network.fields import FieldSolution, adjust_fields, between, mean_sigma, pair_field
 from coregstack.network.sketch import Sketch
 
 if TYPE_CHECKING:
@@ -143,7 +143,25 @@ def solve(
         if accepted
     }
     ways = [_way(item, anchor, used, path) for item, path in enumerate(solution.path)]
-    solution = _surer(solution, ways)
+    found: Mapping[int, Displacement] = {}
+    if lattice is not None:
+        fields = [
+            pair_field(
+                m.first,
+                m.second,
+                m.corner,
+                m.displacement,
+                m.shift,
+                m.sigma or _UNKNOWN,
+                m.spread,
+                float(doubt),
+            )
+            for m, doubt, accepted in zip(matches, doubts, solution.accepted, strict=True)
+            if accepted and m.shift is not None
+        ]
+        adjusted = adjust_fields(fields, solution.shift, anchor, lattice)
+        found = adjusted.displacement
+        solution = _along_ways(solution, ways, adjusted)
     direct = [-1] * len(names)
     for k, match in enumerate(matches):
         if anchor in (match.first, match.second):
@@ -162,22 +180,7 @@ def solve(
         )
         for item in range(len(names))
     ]
-    if lattice is not None:
-        fields = [
-            pair_field(
-                m.first,
-                m.second,
-                m.corner,
-                m.displacement,
-                m.shift,
-                m.sigma or _UNKNOWN,
-                m.spread,
-                float(doubt),
-            )
-            for m, doubt, accepted in zip(matches, doubts, solution.accepted, strict=True)
-            if accepted and m.shift is not None
-        ]
-        places = _with_fields(places, adjust_fields(fields, solution.shift, anchor, lattice), ways)
+    places = _with_fields(places, found, ways)
     pairs = {frozenset((match.first, match.second)): match for match in matches}
     return [
         _with_windows(
@@ -201,15 +204,20 @@ def _of_mean(match: PairMatch) -> Shift | None:
     return Shift(*np.hypot(match.sigma, differs).tolist())
 
 
-def _surer(solution: NetworkSolution, ways: Sequence[Sequence[PairMatch]]) -> NetworkSolution:
+def _along_ways(
+    solution: NetworkSolution, ways: Sequence[Sequence[PairMatch]], adjusted: FieldSolution
+) -> NetworkSolution:
     """A solution whose sigmas of items that do not move as one are those along their ways to the anchor.
 
-    Those of the adjustment hold for means over differing overlaps.
+    Those of the adjustment hold for means over differing overlaps. Sigmas of pairs hold for what pairs do not share;
+    what they do, their fields tell.
     """
     sigma = solution.sigma.copy()
     for item, way in enumerate(ways):
         if _model(way) != SHIFT:
-            sigma[item] = np.sqrt(np.square([match.sigma or _UNKNOWN for match in way]).sum(axis=0))
+            wider = max(adjusted.mean_factor, UNCHECKED_WIDENING if solution.hanging[item] else 1.0)
+            along = np.square([match.sigma or _UNKNOWN for match in way]).sum(axis=0)
+            sigma[item] = np.hypot(wider * np.sqrt(along), mean_sigma(adjusted.displacement[item]))
     return replace(solution, sigma=sigma)
 
 

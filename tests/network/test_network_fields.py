@@ -92,6 +92,11 @@ def test_a_date_that_shares_nothing_with_the_anchor_gets_the_composed_field(
         mean = truth[date].mean(axis=(1, 2))
         assert (quality.shift_y[date], quality.shift_x[date]) == pytest.approx(mean, abs=0.1)
     assert quality.spread[1:].values == pytest.approx(1.1 * spread[1:], rel=0.3)
+    found, sigma = (
+        np.stack([quality[f"{name}_{axis}"][1:].values for axis in "yx"]) for name in ("shift", "shift_sigma")
+    )
+    over_sigma = (found - truth[1:].mean(axis=(2, 3)).T) / sigma
+    assert 0.5 < np.sqrt(np.square(over_sigma).mean()) < 1.4
     # the way to the last one is longer than that to the others
     assert (quality.residual[-1] > 1.5 * quality.residual[1:-1]).all()
 
@@ -110,7 +115,7 @@ def test_fields_close_around_loops_and_turned_pairs_count_as_their_opposite() ->
     sigma = Shift(0.02, 0.02)
     fields = {(0, 1): 0.4, (2, 1): -0.3, (0, 2): 0.7}
     pairs = [pair_field(i, j, corner, tilted(lattice, s), mean, sigma, 0.2) for (i, j), s in fields.items()]
-    found = adjust_fields(pairs, np.zeros((3, 2)), 0, lattice)
+    found = adjust_fields(pairs, np.zeros((3, 2)), 0, lattice).displacement
     for item, slope in ((1, 0.4), (2, 0.7)):
         np.testing.assert_allclose(found[item].y, tilted(lattice, slope).y, atol=1e-3)
         # an item is as sure as the surer of two ways to it, which share its errors
@@ -122,7 +127,7 @@ def test_a_field_is_as_sure_as_the_surest_way_to_its_item() -> None:
     zero, sigma = Shift(0.0, 0.0), Shift(0.03, 0.03)
     steps = [(0, 1, 0.0), (2, 1, 0.0), (2, 3, 0.0), (0, 3, 1.0)]
     pairs = [pair_field(i, j, zero, tilted(lattice, 0.0), zero, sigma, 0.2, doubt) for i, j, doubt in steps]
-    found = adjust_fields(pairs, np.zeros((4, 2)), 0, lattice)
+    found = adjust_fields(pairs, np.zeros((4, 2)), 0, lattice).displacement
     for item in (1, 2, 3):
         np.testing.assert_allclose(found[item].sigma, 0.02 * np.sqrt(item), rtol=1e-5)
 
@@ -132,8 +137,19 @@ def test_a_pair_that_contradicts_the_others_loses_its_say() -> None:
     zero, sigma = Shift(0.0, 0.0), Shift(0.02, 0.02)
     slopes = {(0, 1): 0.4, (0, 2): 0.4, (1, 2): 0.0, (0, 3): 0.4, (1, 3): 0.0, (2, 3): -3.0}
     pairs = [pair_field(i, j, zero, tilted(lattice, s), zero, sigma, 0.2) for (i, j), s in slopes.items()]
-    found = adjust_fields(pairs, np.zeros((4, 2)), 0, lattice)
+    found = adjust_fields(pairs, np.zeros((4, 2)), 0, lattice).displacement
     np.testing.assert_allclose(found[3].y, tilted(lattice, 0.4).y, atol=0.05)
+
+
+@pytest.mark.parametrize(("wrong", "factor"), [(0.0, 1.0), (0.3, 1.33), (0.6, 2.07)])
+def test_means_of_fields_that_do_not_close_are_less_sure(wrong: float, factor: float) -> None:
+    lattice = Lattice.of((100, 100))
+    zero, sigma = Shift(0.0, 0.0), Shift(0.02, 0.02)
+    # Each node knows its displacement much less well than all together their mean. What is wrong on average, half of
+    # `wrong`, is parted among three pairs: sqrt((20 + 3 * (wrong / 6 / 0.02)**2) / (20 + 2)).
+    fields = {(0, 1): 0.4, (1, 2): 0.4, (0, 2): 0.8 + wrong}
+    pairs = [pair_field(*ends, zero, tilted(lattice, s, 0.3), zero, sigma, 0.2) for ends, s in fields.items()]
+    assert adjust_fields(pairs, np.zeros((3, 2)), 0, lattice).mean_factor == pytest.approx(factor, abs=0.05)
 
 
 def test_between_two_moved_items_lies_what_brings_one_onto_the_other() -> None:
