@@ -32,6 +32,16 @@ _CUT = 4.0
 _BESIDE = 32
 """Blocks that are worked on at once: short loops take longer to begin than to run."""
 _U = np.uint64
+_I = np.int64
+"""Makes of a number in the code one of any other: functions are compiled once more for each number that is written."""
+_SIDES = 1, 2
+"""Strips of anchor and item."""
+_SLOPES = 3, 4
+"""Strips of their slope down and along."""
+_PRODUCTS = (1, 1, 2), (2, 2, 3), (1, 2, 1)
+"""Two strips, and the line of `facts` that the sums of their products go to."""
+_PULLS = (0, 3, 0), (0, 4, 1), (1, 4, 2), (0, 2, 3), (1, 2, 4)
+"""The same of the normal equations, whose sums (m_yy, m_yx, m_xx, r_y, r_x) go to a line of `planes`."""
 
 
 @compiled
@@ -51,18 +61,20 @@ def block_sums(anchor, item, usable, margin, taps, noise, out) -> None:
         count = part.stop - start
         # slopes reach a pixel further
         first, second, mask, columns = _laid(anchor[part], item[part], usable[part], margin - 1, taps)
-        strips, planes, facts, places = scratch_for(columns, 1, count, across)
+        strips, planes, facts, places = scratch_for(columns, _I(1), count, across)
         sums = np.empty((count * across, 6))
         for k in range(out.shape[1] // across):
-            row, base = slice(k * across, (k + 1) * across), (2 + k * BLOCK) * columns
-            _gather(first, second, mask, base, 0, strips)
+            base = (2 + k * BLOCK) * columns
+            _gather(first, second, mask, base, _I(0), strips)
             weigh(strips, places, planes, noise, facts)
-            if not facts[0].any():
-                out[part, row] = 0
-                continue
-            _equations(first, second, base, strips, places, planes, facts, sums)
+            if any_heard(facts[0]):
+                _equations(first, second, base, strips, places, planes, facts, sums)
+            else:
+                sums[:] = 0
             for n in range(count):
-                out[start + n, row] = sums[n * across : (n + 1) * across]
+                for j in range(across):
+                    for m in range(6):
+                        out[start + n, k * across + j, m] = sums[n * across + j, m]
 
 
 @compiled
@@ -72,7 +84,9 @@ def block_weights(anchor, item, usable, margin, taps, noise, offsets, out) -> No
     The other arguments are those of `block_sums`.
     """
     across = (anchor.shape[2] - 2 * margin) // BLOCK
-    beside, reach = max(1, _BESIDE // across), np.abs(offsets).max()
+    beside, reach = max(1, _BESIDE // across), _I(0)
+    for m in range(len(offsets)):
+        reach = max(reach, abs(offsets[m, 0]), abs(offsets[m, 1]))
     out[:] = 0
     for start in range(0, len(anchor), beside):
         part = slice(start, min(start + beside, len(anchor)))
@@ -209,13 +223,13 @@ def weigh(strips, places, planes, noise, facts) -> None:
 
     The weight is 0 where a block says nothing.
     """
-    a, b, line = strips[1], strips[2], strips[5, : strips.shape[1] // BLOCK]
+    line = strips[5, : strips.shape[1] // BLOCK]
     _span_planes(strips, places, planes, facts[4])
-    _detrend(a, strips, places, planes, facts[4])
-    _detrend(b, strips, places, planes, facts[4])
-    _add_up_products(a, a, places, line, facts[2])
-    _add_up_products(b, b, places, line, facts[3])
-    _add_up_products(a, b, places, line, facts[1])
+    # a call in a loop is compiled in one place
+    for side in _SIDES:
+        _detrend(strips[side], strips, places, planes, facts[4])
+    for one, other, to in _PRODUCTS:
+        _add_up_products(strips[one], strips[other], places, line, facts[to])
     for j in range(facts.shape[1]):
         count = facts[4, j]
         facts[0, j] = 0.0
@@ -227,6 +241,15 @@ def weigh(strips, places, planes, noise, facts) -> None:
         square = min(1.0, facts[1, j] * facts[1, j])
         if square > _CHANCE:
             facts[0, j] = count * (square - _CHANCE) / (1 - square + FLOOR)
+
+
+@compiled
+def any_heard(weights) -> bool:
+    """Whether any block says something."""
+    found = False
+    for j in range(weights.size):
+        found |= weights[j] != 0
+    return found
 
 
 @compiled
@@ -250,10 +273,10 @@ def _span_planes(strips, places, planes, count) -> None:
             square[x] += weight * keep[start + x]
     _fold(total, places, count)
     _fold(by_row, places, planes[0])
-    _fold_along(total, places, 1, planes[1])
+    _fold_along(total, places, _I(1), planes[1])
     _fold(square, places, planes[2])
-    _fold_along(by_row, places, 1, planes[3])
-    _fold_along(total, places, 2, planes[4])
+    _fold_along(by_row, places, _I(1), planes[3])
+    _fold_along(total, places, _I(2), planes[4])
     for j in range(count.size):
         pixels = max(count[j], 1.0)
         mean_r, mean_c = planes[0, j] / pixels, planes[1, j] / pixels
@@ -275,7 +298,7 @@ def _detrend(values, strips, places, planes, count) -> None:
     _add_up(values, level, steepness)
     _fold(level, places, total)
     _fold(steepness, places, by_r)
-    _fold_along(level, places, 1, by_c)
+    _fold_along(level, places, _I(1), by_c)
     for j in range(total.size):
         r, c = by_r[j] - planes[0, j] * total[j], by_c[j] - planes[1, j] * total[j]
         by_r[j] = planes[2, j] * r + planes[3, j] * c
@@ -296,7 +319,7 @@ def _equations(first, second, base, strips, places, planes, facts, out) -> None:
     columns = strips.shape[1] // BLOCK
     lines = scaled_blocks(facts, places, columns)
     _slope(first, second, base, columns, lines, strips[0], strips[3])
-    _slope(first, second, base, 1, lines, strips[0], strips[4])
+    _slope(first, second, base, _I(1), lines, strips[0], strips[4])
     add_up_equations(strips, places, planes, facts, lines, out)
 
 
@@ -321,8 +344,8 @@ def add_up_equations(strips, places, planes, facts, lines, out) -> None:
     scale_a, scale_b, steep = lines[0], lines[1], lines[2]
     keep, a, b, down, along, scratch = strips[0], strips[1], strips[2], strips[3], strips[4], strips[5]
     zero, one, line = np.float32(0), np.float32(1), strips[5, :columns]
-    _detrend(down, strips, places, planes, facts[4])
-    _detrend(along, strips, places, planes, facts[4])
+    for slope in _SLOPES:
+        _detrend(strips[slope], strips, places, planes, facts[4])
     for i in range(_U(BLOCK)):
         start = i * _U(columns)
         for x in range(_U(columns)):
@@ -336,11 +359,8 @@ def add_up_equations(strips, places, planes, facts, lines, out) -> None:
         pull_y[k] = scratch[k] * down[k]
     for k in range(scratch.size):
         pull_x[k] = scratch[k] * along[k]
-    _add_up_products(pull_y, down, places, line, planes[0])
-    _add_up_products(pull_y, along, places, line, planes[1])
-    _add_up_products(pull_x, along, places, line, planes[2])
-    _add_up_products(pull_y, b, places, line, planes[3])
-    _add_up_products(pull_x, b, places, line, planes[4])
+    for left, right, to in _PULLS:
+        _add_up_products(strips[left], strips[right], places, line, planes[to])
     for j in range(places.size):
         weight = facts[0, j]
         out[j, 0] = weight if facts[1, j] > 0 else -weight

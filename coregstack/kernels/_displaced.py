@@ -12,7 +12,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from coregstack.kernels._blocks import BLOCK, FLOOR, add_up_equations, scaled_blocks, scratch_for, weigh
+from coregstack.kernels._blocks import (
+    BLOCK,
+    FLOOR,
+    add_up_equations,
+    any_heard,
+    scaled_blocks,
+    scratch_for,
+    weigh,
+)
 from coregstack.kernels.compiling import compiled
 from coregstack.kernels.smoothing import smooth_into
 
@@ -42,7 +50,7 @@ def displaced_sums(anchor, item, usable, margin, rest, slope, taps, noise, out) 
     """
     first, across = np.empty_like(anchor), out.shape[1]
     smooth_into(anchor, taps, taps, first)
-    strips, planes, facts, places = scratch_for(across * BLOCK, 0, 1, across)
+    strips, planes, facts, places = scratch_for(across * BLOCK, np.int64(0), np.int64(1), across)
     steep = np.empty((4, strips.shape[1]), np.float32)
     sums, shared = np.empty((across, SUMS - 2)), np.empty((2, across))
     room = np.empty((_WIDE, across * _WIDE), np.float32)
@@ -61,15 +69,16 @@ def displaced_sums(anchor, item, usable, margin, rest, slope, taps, noise, out) 
         for j in range(across):
             apart = 1 - min(1.0, facts[1, j] * facts[1, j])
             facts[0, j] *= (apart + FLOOR) / (apart + _SURER)
-        out[i, :, :6] = 0.0
-        out[i, :, 6] = facts[4]
-        out[i, :, 7] = 0.0
-        if facts[0].any():
+        for j in range(across):
+            out[i, j] = 0.0
+            out[i, j, 6] = facts[4, j]
+        if any_heard(facts[0]):
             lines = scaled_blocks(facts, places, across * BLOCK)
             _mean_slopes(strips, steep, lines, shared)
             add_up_equations(strips, places, planes, facts, lines, sums)
-            out[i, :, :6] = sums
             for j in range(across):
+                for k in range(6):
+                    out[i, j, k] = sums[j, k]
                 if shared[1, j] > 0:
                     part = min(1.0, max(0.0, shared[0, j] / shared[1, j]))
                     out[i, j, 7] = part * (sums[j, 1] + sums[j, 3])

@@ -96,7 +96,7 @@ def _invert(matrix, inverse) -> None:
 @compiled
 def _spread(steps, inverses, share, noise) -> float:
     """Variance per axis between the windows' steps, beyond their own noise."""
-    middle_y, middle_x = _weighted_median(steps[:, 0], share), _weighted_median(steps[:, 1], share)
+    middle_y, middle_x = _middle(steps, share)
     excess = np.empty(len(steps))
     for n in range(len(steps)):
         y, x = steps[n, 0] - middle_y, steps[n, 1] - middle_x
@@ -105,9 +105,25 @@ def _spread(steps, inverses, share, noise) -> float:
 
 
 @compiled
+def _middle(steps, share) -> tuple[float, float]:
+    """Weighted median of the steps, down and along."""
+    down, along = np.empty(len(steps)), np.empty(len(steps))
+    for n in range(len(steps)):
+        down[n], along[n] = steps[n, 0], steps[n, 1]
+    return _weighted_median(down, share), _weighted_median(along, share)
+
+
+@compiled
 def _weighted_median(values, weight) -> float:
     """The value that half the weight lies below."""
-    order = np.argsort(values, kind="mergesort")
+    order = np.empty(values.size, np.int64)
+    # windows are few, and numba's own sorting takes it longer to compile than all the rest of this module
+    for k in range(values.size):
+        place = k
+        while place > 0 and values[order[place - 1]] > values[k]:
+            order[place] = order[place - 1]
+            place -= 1
+        order[place] = k
     half = 0.0
     for k in order:
         half += weight[k]
@@ -130,7 +146,7 @@ def trust_in_windows(steps, precision, share) -> NDArray[np.float64]:
         trust[n] = 1.0 if share[n] > 0 else 0.0
     if heard < _FEW:
         return trust
-    middle_y, middle_x = _weighted_median(steps[:, 0], share), _weighted_median(steps[:, 1], share)
+    middle_y, middle_x = _middle(steps, share)
     for n in range(len(steps)):
         y, x = steps[n, 0] - middle_y, steps[n, 1] - middle_x
         distance = _squared(precision[n], y, x) / (2 * _OUTLYING**2)

@@ -79,7 +79,8 @@ def compiled(function: F) -> F:
     >>> add(1, 2)
     3
     """
-    dispatcher: Any = njit(nogil=True, error_model="numpy")(function)
+    # without what other languages would call, which takes time to compile; numba's types know no such option
+    dispatcher: Any = cast("Any", njit)(nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function)
     # without a file behind it, or without a folder that can be written, it is compiled in every process
     with suppress(RuntimeError, OSError):
         dispatcher._cache = _Cache(function)

@@ -70,7 +70,9 @@ def _grow(image: NDArray[np.float32], solid: NDArray[np.bool_]) -> None:
     height, width = image.shape
     before = np.empty_like(solid)
     for _ in range(_DEPTH):
-        before[:] = solid
+        for y in range(height):
+            for x in range(width):
+                before[y, x] = solid[y, x]
         for y in range(height):
             for x in range(width):
                 if before[y, x]:
@@ -121,7 +123,10 @@ def eroded(usable: NDArray[np.bool_]) -> NDArray[np.bool_]:
     result = np.zeros(usable.shape, np.bool_)
     room, other = np.empty(height * width, np.bool_), np.empty(height * width, np.bool_)
     for n in range(count):
-        room[:] = usable[n].ravel()
+        for y in range(height):
+            start = np.uint64(y * width)
+            for x in range(np.uint64(width)):
+                room[start + x] = usable[n, y, x]
         # pixels from which on a column is usable, then those from which on a row is, over the width of both rims
         for step in (width, 1):
             reached = 1

@@ -50,7 +50,7 @@ def rectangles(masks: NDArray[np.bool_]) -> NDArray[np.int64]:
             if columns[x]:
                 left, right = min(left, x), x + 1
         if total and total == (bottom - top) * (right - left):
-            found[n] = top, bottom, left, right
+            found[n, 0], found[n, 1], found[n, 2], found[n, 3] = top, bottom, left, right
     return found
 
 

@@ -425,13 +425,13 @@ def flatness(windows: Windows) -> NDArray[np.float64]:
     A thousandth of the windows' typical variance: without it, blocks of calm water or of one saturated
     value would match to perfection.
     """
-    typical = _typical_power(windows.anchor), _typical_power(windows.item)
+    typical = [np.median(_powers(images)) for images in (windows.anchor, windows.item)]
     return _FLAT * np.array(typical) + 1e-12
 
 
 @compiled
-def _typical_power(images: NDArray[np.float32]) -> float:
-    """Median of the images' mean squares."""
+def _powers(images: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean square of each image."""
     powers = np.empty(len(images))
     line = np.empty(images.shape[2], np.float32)
     for n in range(len(images)):
@@ -440,7 +440,7 @@ def _typical_power(images: NDArray[np.float32]) -> float:
             for x in range(line.size):
                 line[x] += images[n, y, x] * images[n, y, x]
         powers[n] = line.sum() / (images.shape[1] * images.shape[2])
-    return float(np.median(powers))
+    return powers
 
 
 def block_equations(

@@ -7,8 +7,10 @@ import pytest
 from scipy.ndimage import binary_erosion
 
 from coregstack.kernels._blocks import block_sums, block_weights
+from coregstack.kernels._steps import _weighted_median
 from coregstack.kernels.correlation import local_agreement
 from coregstack.kernels.gaps import RIM, eroded
+from coregstack.kernels.lines import straighten
 from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.smoothing import smooth_inside, smooth_into, smooth_taps
 
@@ -88,3 +90,23 @@ def test_agreement_in_boxes(lag: tuple[int, int]) -> None:
         part = product[70 + top : 70 + bottom, 70 + left : 70 + right]
         pairs = np.count_nonzero(part)
         assert value == pytest.approx(part.real.sum() / np.sqrt(pairs / 2) if pairs else 0, abs=1e-3)
+
+
+@pytest.mark.parametrize("height", [24, 25])
+def test_tilted_columns_lose_their_median(height: int) -> None:
+    slopes = (RNG.normal(size=(height, 6)).round(1) + 2).astype(np.float32)
+    known = RNG.random(slopes.shape) < 0.8
+    slopes[~known] = 0
+    found = slopes.copy()
+    straighten(found, known)
+    for one, seen, left in zip(slopes.T, known.T, found.T, strict=True):
+        np.testing.assert_allclose(left[seen], one[seen] - np.median(one[seen]), rtol=0, atol=1e-6)
+        assert not left[~seen].any()
+
+
+def test_the_middle_of_windows_is_that_of_their_weight() -> None:
+    for count in (1, 2, 5, 8):
+        values, weight = RNG.normal(size=count).round(1), RNG.random(count)
+        order = np.argsort(values, kind="stable")
+        half = np.searchsorted(weight[order].cumsum(), weight.sum() / 2)
+        assert _weighted_median(values, weight) == values[order[half]]
