@@ -64,19 +64,21 @@ def under(output: Path, token: str) -> Iterator[None]:
     if not token:
         yield
         return
-    with while_held(partial(_holds, output / STATE / CLAIM, token)):
+    with while_held(partial(_holds, output / STATE / CLAIM, token.encode())):
         yield
 
 
-def _holds(path: Path, token: str) -> bool:
+def _holds(path: Path, token: bytes) -> bool:
     try:
-        found = path.read_text("ascii")
-    except (OSError, ValueError):
+        # it is read before each file gets its name: no buffer and no text are made of so few bytes
+        with path.open("rb", buffering=0) as file:
+            found = file.read()
+    except OSError:
         # a worker elsewhere may see a new file late; only another name tells that this run has ended
         return True
-    return found == token or len(found) != len(token)
+    return found == token or len(found) != len(token) or not found.isascii()
 
 
 def _write(output: Path, token: str) -> None:
     with staged(output / STATE / CLAIM) as temporary:
-        temporary.write_text(token, "ascii")
+        temporary.write_bytes(token.encode())

@@ -75,7 +75,7 @@ def keep_evidence(
         "area": None if area is None else {"crs": area.crs, "parts": area.parts},
     } | ({} if evidence is None else _evidence_as_json(evidence))
     with staged(path, checked=True) as temporary:
-        temporary.write_text(json.dumps(value), "utf-8")
+        temporary.write_bytes(json.dumps(value).encode())
 
 
 def kept_evidence(output: Path, item_id: str) -> KeptEvidence | None:

@@ -107,10 +107,10 @@ def inside(root: str | os.PathLike[str], *parts: str) -> Path:
     >>> inside("out", "a", "b.tif").as_posix()
     'out/a/b.tif'
     """
-    path = Path(root, *parts)
+    path, top = Path(root, *parts), Path(root)
     folder = resolved(path.parent)
-    top = Path(root)
-    if path.parent != top and not folder.is_relative_to(resolved(top)):
+    # no link leads out of a folder whose path holds none
+    if path.parent not in (folder, top) and not folder.is_relative_to(resolved(top)):
         raise UnsafePath(
             f"{str(path)!r} would be written to {str(folder)!r}, where a link in the output folder leads. Remove the "
             "link, or choose another output folder."
@@ -163,13 +163,16 @@ def staged(path: Path, *, checked: bool = False) -> Iterator[Path]:
         If the run for which it is written has ended meanwhile; nothing is left then.
     """
     temporary = path.with_name(f".{secrets.token_hex(8)}{PART}")
+    named = False
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        if not path.parent.is_dir():
+            path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if not checked:
             flush(temporary)
         check_held()
         os.replace(temporary, path)
+        named = True
     except CoregError as error:
         # the next run clears away what this one was writing: no fault of the disk
         check_held()
@@ -183,8 +186,9 @@ def staged(path: Path, *, checked: bool = False) -> Iterator[Path]:
             f"{str(path)!r} cannot be written ({error.strerror or error}). Check the folder's free space and rights."
         ) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        if not named:
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def is_half_written(path: Path) -> bool:
@@ -201,5 +205,5 @@ def is_half_written(path: Path) -> bool:
 def flush(path: Path) -> None:
     """Make sure that what was written has reached the disk: only then does a full or failing disk raise an
     error."""
-    with path.open("rb+") as file:
+    with path.open("rb+", buffering=0) as file:
         os.fsync(file.fileno())

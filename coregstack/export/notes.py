@@ -38,7 +38,7 @@ def write_note(path: Path, note: Mapping[str, Any]) -> None:
         If it cannot be written.
     """
     with staged(path, checked=True) as temporary:
-        temporary.write_text(json.dumps({**note, "check": _digest(note)}), "utf-8")
+        temporary.write_bytes(json.dumps({**note, "check": _digest(note)}).encode())
 
 
 def read_note(path: Path) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def note_delivered(output: Path, items: Iterable[str]) -> None:
         If it cannot be written.
     """
     with staged(output / STATE / _DELIVERED) as temporary:
-        temporary.write_text(json.dumps(list(items)), "utf-8")
+        temporary.write_bytes(json.dumps(list(items)).encode())
 
 
 def delivered(output: Path) -> frozenset[str] | None:

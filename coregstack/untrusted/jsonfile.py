@@ -126,19 +126,22 @@ def write_json(path: Path, value: Any) -> None:
     """
     text = json.dumps(value, indent=2, allow_nan=False) + "\n"
     temporary = path.with_name(f".{secrets.token_hex(8)}.part")
+    named = False
     try:
-        with temporary.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with temporary.open("xb") as file:
+            file.write(text.encode())
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
+        named = True
     except (OSError, UnicodeError) as error:
         raise UnreadableFile(
             f"{str(path)!a} cannot be written ({error}). Check the folder's free space and permissions."
         ) from error
     finally:
-        with suppress(OSError):
-            temporary.unlink()
+        if not named:
+            with suppress(OSError):
+                temporary.unlink()
 
 
 @contextmanager
