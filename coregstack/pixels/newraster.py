@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import rasterio
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp
 from rasterio.io import DatasetReader, DatasetWriter
@@ -35,7 +34,7 @@ def created(path: str, source: DatasetReader, box: GeoBox) -> Iterator[DatasetWr
     check_size(name_of(source), (box.shape[0], box.shape[1]))
     with gdal():
         try:
-            with rasterio.open(path, "w", **_profile(source, box)) as target:
+            with DatasetWriter(path, "w", **_profile(source, box)) as target:
                 copy_metadata(source, target)
                 yield target
         except (*GDAL_ERRORS, ValueError) as error:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import ColorInterp, MaskFlags, Resampling
+from rasterio.env import getenv, hasenv
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.io import DatasetReader
 from rasterio.vrt import WarpedVRT
@@ -74,7 +75,11 @@ def gdal(*, alone: bool = False) -> Iterator[None]:
 
     `alone` says that no other task can run at the same time, so that GDAL may decode with all cores.
     """
-    with rasterio.Env(**{**GDAL_OPTIONS, **({"GDAL_NUM_THREADS": "ALL_CPUS"} if alone else {})}):
+    options = {**GDAL_OPTIONS, **({"GDAL_NUM_THREADS": "ALL_CPUS"} if alone else {})}
+    if hasenv() and options.items() <= getenv().items():
+        yield  # they hold already: to set them costs as much as to open a small file
+        return
+    with rasterio.Env(**options):
         yield
 
 
@@ -103,9 +108,9 @@ def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
                 # GDAL takes what it cannot read for what is not there: a mask, an overview
                 raise remote.failure
         return
-    if os.path.isdir(path):
-        raise UnreadableFile(f"{path!r} is a folder. {hints.of_folder(path)}")
     if not os.path.isfile(path):
+        if os.path.isdir(path):
+            raise UnreadableFile(f"{path!r} is a folder. {hints.of_folder(path)}")
         raise MissingFile.at(path)
     try:
         with open(path, "rb") as file:
@@ -124,7 +129,11 @@ def opened(path: str, *, alone: bool = False) -> Iterator[DatasetReader]:
 @contextmanager
 def _dataset(path: str, driver: str, opener: Any = None) -> Iterator[DatasetReader]:
     try:
-        dataset = rasterio.open(path, driver=driver, sharing=False, opener=opener)
+        if opener is None:
+            # what rasterio.open comes to; that would set all of GDAL's options once more for each file
+            dataset = DatasetReader(path, driver=driver, sharing=False)
+        else:
+            dataset = rasterio.open(path, driver=driver, sharing=False, opener=opener)
     except NotGeoreferencedWarning as error:
         raise UnreadableFile(
             f"{path!r} has no usable georeference: {hints.of_place(path, crs=False)}"

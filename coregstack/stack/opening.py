@@ -23,7 +23,7 @@ from coregstack.geometry.lattice import frame_bounds, union
 from coregstack.graph.opened import open_clear, open_pixels
 from coregstack.model import UNSCALED
 from coregstack.pixels.header import RasterHeader
-from coregstack.pixels.raster import read_header
+from coregstack.pixels.raster import gdal, read_header
 from coregstack.pixels.scene import PlacedScene, Scene
 from coregstack.stack.conform import BAND_POSITION, Stack
 from coregstack.stack.dataset import CLASSES
@@ -66,7 +66,8 @@ def read_headers(paths: Sequence[str | os.PathLike[str]]) -> list[RasterHeader |
     far = any(isinstance(path, Address) for path in paths)
     threads = _HEADER_THREADS if far else min(_HEADER_THREADS, -(-len(paths) // _HEADERS_EACH))
     if threads <= 1:
-        return list(map(attempt, paths))
+        with gdal():
+            return list(map(attempt, paths))
     with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(attempt, paths))
 
