@@ -107,15 +107,36 @@ def inside(root: str | os.PathLike[str], *parts: str) -> Path:
     >>> inside("out", "a", "b.tif").as_posix()
     'out/a/b.tif'
     """
-    path, top = Path(root, *parts), Path(root)
-    folder = resolved(path.parent)
-    # no link leads out of a folder whose path holds none
-    if path.parent not in (folder, top) and not folder.is_relative_to(resolved(top)):
-        raise UnsafePath(
-            f"{str(path)!r} would be written to {str(folder)!r}, where a link in the output folder leads. Remove the "
-            "link, or choose another output folder."
-        )
+    path = Path(root, *parts)
+    if _may_leave(os.path.dirname(path), os.fspath(root)):
+        folder = resolved(path.parent)
+        if not folder.is_relative_to(resolved(Path(root))):
+            raise UnsafePath(
+                f"{str(path)!r} would be written to {str(folder)!r}, where a link in the output folder leads. Remove "
+                "the link, or choose another output folder."
+            )
     return path
+
+
+def _may_leave(folder: str, top: str) -> bool:
+    """Whether a folder may lie elsewhere than at or below `top`, as its path seems to say.
+
+    Only folders below `top` are looked at: to follow all links anew costs more than to write a small file.
+    """
+    below = folder[len(top) :]
+    # Windows has more kinds of links
+    if (
+        os.name == "nt"
+        or top + below != folder
+        or below[:1] not in ("", os.sep)
+        or os.pardir in below.split(os.sep)
+    ):
+        return True
+    while len(folder) > len(top):
+        if os.path.islink(folder):
+            return True
+        folder = os.path.dirname(folder)
+    return False
 
 
 def check_lasting(path: Path) -> None:

@@ -15,6 +15,9 @@ from coregstack.model import ItemQuality, Shift, Status
 from coregstack.untrusted.jsonfile import read_small_json, write_json
 from coregstack.untrusted.names import check_item_id
 
+_NUMBERS = frozenset(field.sidecar for field in FIELDS if field.is_number)
+"""Keys whose values are numbers."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QualityRecord:
@@ -68,7 +71,7 @@ class QualityRecord:
             "pixel_shift": _pair(self.pixel_shift),
             "output_item": list(self.output_item),
             **({} if self.displacement is None else {"displacement": self.displacement}),
-            **{name: _number(value) if _is_number(name) else value for name, value in self.told.items()},
+            **{name: _number(value) if name in _NUMBERS else value for name, value in self.told.items()},
             "pixel_shift_estimated": _pair(self.pixel_shift_estimated),
             "pixel_shift_sigma": _pair(self.pixel_shift_sigma),
             **({} if self.datum_sigma is None else {"datum_sigma": _pair(self.datum_sigma)}),
@@ -266,10 +269,6 @@ def _shift(pair: Any) -> Shift | None:
 
 def _text(value: Any) -> str | None:
     return value if isinstance(value, str) else None
-
-
-def _is_number(key: str) -> bool:
-    return any(field.sidecar == key and field.is_number for field in FIELDS)
 
 
 def _files(value: Any) -> tuple[str, ...]:

@@ -116,8 +116,9 @@ def _check_unclaimed(names: Iterable[str], output: Path) -> None:
 
     A link is replaced and not written through, so that what it leads to is not lost.
     """
+    places = {name: os.path.join(output, name) for name in names}
     found = sorted(
-        name for name in names if os.path.exists(output / name) and not os.path.islink(output / name)
+        name for name, place in places.items() if os.path.exists(place) and not os.path.islink(place)
     )
     if found:
         more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""

@@ -251,7 +251,9 @@ def _choices(
     for file in files:
         header = _readable(headers, places, file)
         alone = file.path if header.alpha is not None or header.internal_mask else None
-        groups[header.box, header.dtype, repr(header.nodata), alone].append((file, header))
+        # the text of a CRS is at hand, and to take a box for a key would write it anew
+        box = tuple(header.box.shape), header.box.affine, str(header.box.crs)
+        groups[box, header.dtype, repr(header.nodata), alone].append((file, header))
     scenes = [_scene(item, group) for group in groups.values()]
 
     def rank(scene: Scene) -> tuple[tuple[bool, bool], float, int]:

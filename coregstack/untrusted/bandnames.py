@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
 
 _ALIASES = {
     "coastal": ("coastal", "coastalaerosol", "coastalblue", "aerosol"),
@@ -161,6 +162,7 @@ def names_nothing(names: Sequence[str]) -> bool:
     return all(_key(name).isdecimal() for name in names)
 
 
+@lru_cache(4096)
 def names_classes(name: str) -> bool:
     """Whether a name is one of classes, flags or a mask, whose values must not be averaged; of any year, as maps have.
 

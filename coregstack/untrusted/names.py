@@ -132,9 +132,9 @@ def _fault(part: str, limit: int) -> str:
         return "holds a path separator"
     if part in (".", ".."):
         return "leads to another folder"
-    if any(unicodedata.category(char) in ("Cc", "Cf", "Cs") for char in part):
+    if not part.isprintable() and any(unicodedata.category(char) in ("Cc", "Cf", "Cs") for char in part):
         return "holds a control or unprintable character"
-    if PureWindowsPath(part).drive:
+    if ":" in part and PureWindowsPath(part).drive:
         return "holds a drive"
     if len(part.encode()) > limit:
         return f"is longer than {limit} bytes"

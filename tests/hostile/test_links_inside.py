@@ -148,3 +148,7 @@ def test_what_is_inside(tmp_path: Path) -> None:
             inside(tmp_path / "out", *parts)
     assert inside(tmp_path / "out", "file") == tmp_path / "out" / "file"
     assert inside(tmp_path / "out", "up", "out", "a") == tmp_path / "out" / "up" / "out" / "a"
+    for other in (tmp_path / "outside" / "a", tmp_path / "a"):
+        with pytest.raises(UnsafePath):
+            inside(tmp_path / "out", str(other))
+    assert inside(tmp_path / "out", str(tmp_path / "out" / "a")) == tmp_path / "out" / "a"
