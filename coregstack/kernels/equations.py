@@ -14,7 +14,7 @@ from coregstack.kernels._blocks import BLOCK
 from coregstack.kernels._displaced import SUMS, displaced_sums
 from coregstack.kernels.gaps import eroded
 from coregstack.kernels.match_image import high_pass
-from coregstack.kernels.refine import halved
+from coregstack.kernels.refine import halved, least_variance
 from coregstack.kernels.smoothing import smooth_taps
 from coregstack.kernels.symmetric import inverse, product, squared
 from coregstack.kernels.windows import Box, Lag, grown, read_pair
@@ -24,8 +24,6 @@ TILE = 256
 """Side of what is read at once, px."""
 _MARGIN = 18
 """Pixels round a tile: 11 for the filters, the rest for displacements that vary in it."""
-_FLAT = 0.001
-"""Part of the typical variance that every block is taken to have as noise."""
 _SAMPLES = 9
 """Tiles that tell the typical variance."""
 
@@ -284,5 +282,4 @@ def _flatness(
             )
     if not typical:
         return None
-    least: NDArray[np.float64] = _FLAT * np.median(typical, axis=0) + 1e-12
-    return least
+    return least_variance(np.median(typical, axis=0))

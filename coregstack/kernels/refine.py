@@ -15,7 +15,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from coregstack.kernels._blocks import BLOCK, block_sums, block_weights
 from coregstack.kernels.bridge import bridge
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 S = TypeVar("S", bound=np.generic)
 
 _FLAT = 0.001
+"""Part of the typical variance that every block is taken to have as noise."""
+_LEAST = 1e-36
+"""The same of images that hold nothing: far less than the square of any unit that values are told in."""
 Rectangle = tuple[int, int, int, int]
 """First row, the one after the last, and the same of columns."""
 _DEAD = 0.01
@@ -420,13 +423,16 @@ def _half_clear(clear: NDArray[np.bool_], solid: NDArray[np.bool_]) -> NDArray[n
 
 
 def flatness(windows: Windows) -> NDArray[np.float64]:
-    """Variance, of anchor and item, that every block is taken to have as noise; shape (2,).
+    """Variance, of anchor and item, that every block is taken to have as noise; shape (2,)."""
+    return least_variance([np.median(_powers(images)) for images in (windows.anchor, windows.item)])
 
-    A thousandth of the windows' typical variance: without it, blocks of calm water or of one saturated
-    value would match to perfection.
+
+def least_variance(typical: ArrayLike) -> NDArray[np.float64]:
+    """Variance that blocks are taken to have as noise in images of some typical variances.
+
+    A thousandth of these: without it, blocks of calm water or of one saturated value would match to perfection.
     """
-    typical = [np.median(_powers(images)) for images in (windows.anchor, windows.item)]
-    return _FLAT * np.array(typical) + 1e-12
+    return np.maximum(_FLAT * np.asarray(typical, np.float64), _LEAST)
 
 
 @compiled

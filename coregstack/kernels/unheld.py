@@ -252,7 +252,9 @@ def _spectra(
     images = [image[inner] * taper for image in (anchor, item)]
     loud = [np.sqrt(np.square(image).mean(axis=(1, 2), dtype=np.float64)) for image in images]
     # gaps stay where they are as well
-    heard = (np.minimum(*loud) > _FLAT) & (usable[inner].mean(axis=(1, 2)) > _WHOLE)
+    heard = np.all([size > _FLAT * size.max() for size in loud], axis=0) & (
+        usable[inner].mean(axis=(1, 2)) > _WHOLE
+    )
     if np.count_nonzero(heard) < _LEAST:
         return None
     grid = _grid(height, width)

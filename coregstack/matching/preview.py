@@ -203,14 +203,15 @@ def _limits(values: NDArray[np.float32]) -> tuple[float, float]:
         return 0.0, 1.0
     first = round(0.01 * (there.size - 1))
     there.partition((first, there.size - 1 - first))
-    low, high = float(there[first]), float(there[-1 - first])
-    return low, max(high, low + 1e-6)
+    return float(there[first]), float(there[-1 - first])
 
 
 def _bytes(image: NDArray[np.float32], limits: tuple[float, float]) -> NDArray[np.uint8]:
     """Grey values from 1 on; 0 where there is nothing."""
     low, high = limits
-    grey = np.clip((image - low) * np.float32(254 / (high - low)) + 1, 1, 255)
+    # flat ground is as dark as can be, however large or small its value
+    span = np.float32(high - low) or np.float32(np.inf)
+    grey = np.clip((image - low) / span * 254 + 1, 1, 255)
     return np.where(np.isnan(grey), 0, grey).astype(np.uint8)
 
 

@@ -395,6 +395,14 @@ def test_halves_that_moved_apart_are_refused_or_very_unsure() -> None:
     assert found.shift is None or (found.sigma is not None and found.sigma.x > 0.3)
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e-7, 1e9])
+def test_the_unit_of_the_values_changes_nothing(unit: float) -> None:
+    anchor, item, shift = known_pair(size=128)
+    found = estimate((unit * anchor).astype(np.float32), (unit * item).astype(np.float32))
+    assert found.shift == pytest.approx(shift, abs=0.005)
+    assert found.sigma == pytest.approx(estimate(anchor, item).sigma, rel=1e-3)
+
+
 @pytest.mark.parametrize("contrast", [1.0, 0.3])
 @pytest.mark.parametrize("offset", [(7, -7), (2, -7)])
 def test_sigma_and_spread_are_those_of_the_mean_where_parts_lie_apart(

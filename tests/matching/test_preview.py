@@ -88,6 +88,15 @@ def test_any_shape_is_shown_within_its_bounds(shape: tuple[int, int]) -> None:
     assert picture_alone(own, own.usable).chips is None
 
 
+@pytest.mark.parametrize("unit", [1e-12, 1e12])
+def test_the_unit_of_the_values_changes_no_picture(ground: NDArray[np.float32], unit: float) -> None:
+    own, other = (source((scale * ground[:390, :390]).astype(np.float32)) for scale in (1.0, unit))
+    first, second = (_decoded(picture_item(one, one, one.usable, FOUND)) for one in (own, other))
+    assert np.abs(first.astype(int) - second).max() <= 4
+    flat = source(np.full((390, 390), unit, np.float32))
+    assert _decoded(picture_item(flat, flat, flat.usable, LOST)).max() < 20
+
+
 def test_pictures_stay_small() -> None:
     scene = shifted_scene((480, 480), Shift(0.0, 0.0))
     own = source(scene.values[0].astype(np.float32))
