@@ -119,7 +119,7 @@ def scenes_on(scenes: Sequence[Scene], like: Stack) -> xr.DataArray:
     Raises
     ------
     InvalidStack
-        If a scene has not the stack's bands, or no place on its grid.
+        If a scene has not the stack's bands, no place on its grid, or values that its dtype may not hold.
     """
     kept = like.nodata is not None
     for scene in scenes:
@@ -127,6 +127,11 @@ def scenes_on(scenes: Sequence[Scene], like: Stack) -> xr.DataArray:
             raise InvalidStack(
                 f"The scene {scene.id!r} has the bands {', '.join(scene.bands)}, where {', '.join(like.bands)} "
                 "are needed."
+            )
+        if like.array.dtype.kind != "f" and not np.can_cast(scene.image.dtype, like.array.dtype):
+            raise InvalidStack(
+                f"The scene {scene.id!r} holds {scene.image.dtype}, of which {like.array.dtype} cannot hold every "
+                "value. Convert it first, for example with gdal_translate -ot and, where values differ, -scale."
             )
         frame_bounds(scene.image.box, like.box)
     placed = [

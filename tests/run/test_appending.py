@@ -135,6 +135,12 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     dates[5, :2].drop_vars("clear").rio.to_raster(tmp_path / "two_bands.tif")
     with pytest.raises(InvalidStack, match="bands"):
         append([tmp_path / "two_bands.tif"], cube)
+    # as reflectance beside counts: all would become 0
+    for dtype in ("float32", "int32"):
+        values = dates[5].drop_vars("clear").astype(dtype).rio.write_nodata(0, encoded=False)
+        values.rio.to_raster(tmp_path / f"{dtype}.tif")
+        with pytest.raises(InvalidStack, match=f"{dtype}, of which uint16 cannot hold every value"):
+            append([tmp_path / f"{dtype}.tif"], cube)
     assert times_of(cube) == changed
     coregstack.to_zarr(coregstack.align(dates[1:3], anchor=dates[0]), tmp_path / "outside.zarr")
     with pytest.raises(AnchorNotFound, match="does not hold its anchor"):
