@@ -45,16 +45,16 @@ _PULLS = (0, 3, 0), (0, 4, 1), (1, 4, 2), (0, 2, 3), (1, 2, 4)
 
 
 @compiled
-def block_sums(anchor, item, usable, margin, taps, noise, out) -> None:
-    """Fill `out` (n, block, 6) with the weighted normal equations of every block of every window.
+def block_sums(anchor, item, usable, margin, taps, noise, parts, out) -> None:
+    """Fill `out` (n x parts x parts, block, 6) with the weighted normal equations of every block of parts of windows.
 
     `anchor`, `item` and `usable` are (n, y, x), of which `margin` pixels on every side only serve the filters;
     `taps` (4, k) smooth the anchor down and along, then the item, each moved by half the shift;
-    `noise` holds the variance of anchor and item. A row of `out` is (weight, m_yy, m_yx, m_xx, r_y, r_x): `m` and `r`
-    give the step of the shift, ``m @ step = r``. The weight is negative where the contrast is reversed; blocks that
-    say nothing hold 0.
+    `noise` holds the variance of anchor and item, and windows are cut into so many `parts` down and across. A row of
+    `out` is (weight, m_yy, m_yx, m_xx, r_y, r_x): `m` and `r` give the step of the shift, ``m @ step = r``. The weight
+    is negative where the contrast is reversed; blocks that say nothing hold 0.
     """
-    across = (anchor.shape[2] - 2 * margin) // BLOCK
+    down, across = (anchor.shape[1] - 2 * margin) // BLOCK, (anchor.shape[2] - 2 * margin) // BLOCK
     beside = max(1, _BESIDE // across)
     for start in range(0, len(anchor), beside):
         part = slice(start, min(start + beside, len(anchor)))
@@ -63,7 +63,7 @@ def block_sums(anchor, item, usable, margin, taps, noise, out) -> None:
         first, second, mask, columns = _laid(anchor[part], item[part], usable[part], margin - 1, taps)
         strips, planes, facts, places = scratch_for(columns, _I(1), count, across)
         sums = np.empty((count * across, 6))
-        for k in range(out.shape[1] // across):
+        for k in range(down):
             base = (2 + k * BLOCK) * columns
             _gather(first, second, mask, base, _I(0), strips)
             weigh(strips, places, planes, noise, facts)
@@ -73,17 +73,18 @@ def block_sums(anchor, item, usable, margin, taps, noise, out) -> None:
                 sums[:] = 0
             for n in range(count):
                 for j in range(across):
+                    own, block = _place(start + n, k, j, down // parts, across // parts, parts)
                     for m in range(6):
-                        out[start + n, k * across + j, m] = sums[n * across + j, m]
+                        out[own, block, m] = sums[n * across + j, m]
 
 
 @compiled
-def block_weights(anchor, item, usable, margin, taps, noise, offsets, out) -> None:
-    """Fill `out` (n, block) with each block's mean weight where the item lies `offsets` (k, 2) away, in whole px.
+def block_weights(anchor, item, usable, margin, taps, noise, parts, offsets, out) -> None:
+    """Fill `out` with each block's mean weight where the item lies `offsets` (k, 2) away, in whole px.
 
-    The other arguments are those of `block_sums`.
+    The shape of `out` is (n x parts x parts, block). The other arguments are those of `block_sums`.
     """
-    across = (anchor.shape[2] - 2 * margin) // BLOCK
+    down, across = (anchor.shape[1] - 2 * margin) // BLOCK, (anchor.shape[2] - 2 * margin) // BLOCK
     beside, reach = max(1, _BESIDE // across), _I(0)
     for m in range(len(offsets)):
         reach = max(reach, abs(offsets[m, 0]), abs(offsets[m, 1]))
@@ -93,14 +94,25 @@ def block_weights(anchor, item, usable, margin, taps, noise, offsets, out) -> No
         count = part.stop - start
         first, second, mask, columns = _laid(anchor[part], item[part], usable[part], margin - reach, taps)
         strips, planes, facts, places = scratch_for(columns, reach, count, across)
-        for k in range(out.shape[1] // across):
+        for k in range(down):
             for m in range(len(offsets)):
                 away = offsets[m, 0] * columns + offsets[m, 1]
                 _gather(first, second, mask, (1 + reach + k * BLOCK) * columns, away, strips)
                 weigh(strips, places, planes, noise, facts)
                 for n in range(count):
                     for j in range(across):
-                        out[start + n, k * across + j] += facts[0, n * across + j] / len(offsets)
+                        own, block = _place(start + n, k, j, down // parts, across // parts, parts)
+                        out[own, block] += facts[0, n * across + j] / len(offsets)
+
+
+@compiled
+def _place(window, row, column, down, across, parts) -> tuple[int, int]:
+    """Which part of all windows a block of one of them lies in, and which block of that it is.
+
+    Parts have so many blocks `down` and `across`.
+    """
+    own = (window * parts + row // down) * parts + column // across
+    return own, row % down * across + column % across
 
 
 @compiled

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coregstack.kernels._steps import join_steps, trust_in_windows, window_steps
-from coregstack.kernels.refine import Windows, block_equations, decoys, flatness
-from coregstack.kernels.spread import CHANGE, even_mean, shared_square
-from coregstack.kernels.symmetric import product
+from coregstack.kernels.refine import Windows, decoys, flatness
+from coregstack.kernels.settled import Settled, settled
+from coregstack.kernels.spread import CHANGE, even_mean, own_steps, shared_square
+from coregstack.kernels.symmetric import in_sigmas, product
 
-_STEPS = 8
 _SCOUTS = 12
 """Windows that go ahead, and that are asked whether the match is better than elsewhere."""
 _NEAR = 0.05
@@ -178,13 +178,14 @@ def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
     bands = list(fits)
     groups = [kin[b] for b in bands]
     lags = np.array([fits[b].lag for b in bands])
-    noise = np.sqrt(np.array([np.diag(fits[b].covariance) for b in bands]) + _METHOD**2)
+    noise = np.sqrt(np.array([fits[b].covariance.diagonal() for b in bands]) + _METHOD**2)
     # Without the blocks of the rarer contrast, the lag would move by their part of the distance.
     looks = np.array([fits[b].looks + (fits[b].minor * fits[b].opposed) ** 2 / 2 for b in bands])
-    away = np.hypot(*(lags - np.median(lags, axis=0)).T)
+    away = np.hypot(*(lags - np.median(lags, axis=0)).T) if len(bands) > 1 else np.zeros(1)
+    odd = np.zeros(len(bands), np.bool_)
     # two bands of one texture do not outvote the only one of another
-    odd = (away > np.maximum(_ODD, 3 * np.hypot(*noise.T) + 3 * np.sqrt(looks))) & (len(set(groups)) != 2)
-    odd &= len(bands) > 2
+    if len(bands) > 2 and len(set(groups)) != 2:
+        odd = away > np.maximum(_ODD, 3 * np.hypot(*noise.T) + 3 * np.sqrt(looks))
     common = looks[~odd].mean() + lags[~odd].var(axis=0).mean()
     voices = np.array([sum(g == own for g, o in zip(groups, odd, strict=True) if not o) for own in groups])
     weight = np.where(odd, 0.0, 1 / (np.square(noise).mean(axis=1) + common) / np.maximum(voices, 1))
@@ -232,79 +233,50 @@ def fit(windows: Windows, halved: Windows, start: NDArray[np.float64]) -> Fit:
     scene. That spread is estimated (a random-effects model) and keeps a few very sharp windows from
     deciding alone.
     """
-    noise = flatness(windows)
+    noise = flatness(windows.anchor, windows.item)
     every = -(-len(windows.anchor) // _SCOUTS)
     scouts = windows.every(every)
     if every > 1:
-        start = _settle(scouts, start, noise, _NEAR).lag
-    found = _settle(windows, start, noise, _CONVERGED)
-    trust = found.parts.trust()
-    opposed, minor = _between_signs(windows, found, trust, noise)
-    lead = np.abs(found.parts.weights[::every]) - decoys(scouts, found.lag, noise)
-    apart, chance, coarser = _at_half(halved, found.lag, trust)
-    equations = _about(windows, found)
-    shared = shared_square(*equations, np.ones(equations[0].shape[:3]), least=CHANGE)
+        start = settled(scouts, start, noise, _NEAR).lag
+    found = settled(windows, start, noise, _CONVERGED)
+    lag = found.lag
+    opposed, minor = _between_signs(windows, found, noise)
+    lead = np.abs(found.weights[::every]) - decoys(scouts, lag, noise)
+    apart, chance, coarser = _at_half(halved, lag, found.trust)
+    about = own_steps(*_about(windows, found))
+    shared = shared_square(*about, least=CHANGE)
     still = np.zeros(2)
     return Fit(
-        lag=found.lag,
+        lag=lag,
         covariance=found.covariance,
         apart=apart,
         chance=chance,
-        spread=found.parts.spread,
+        spread=found.spread,
         pull=np.zeros(2),
         freed=np.zeros(2),
         opposed=opposed,
         minor=minor,
         local=found.alone,
-        weight=trust,
-        blocks=int(np.count_nonzero(found.parts.weights)),
-        agreeing=found.parts.agreeing(trust),
+        weight=found.trust,
+        blocks=int(np.count_nonzero(found.weights)),
+        agreeing=found.agreeing,
         lead=_significance(lead.ravel()),
         shared=shared,
-        even=even_mean(*equations) if shared[0] > 0 else still,
-        reached=2 * even_mean(coarser[..., 1:4], coarser[..., 4:]) if shared[0] > 0 else still,
+        even=even_mean(*about) if shared[0] > 0 else still,
+        reached=2 * even_mean(*own_steps(coarser[..., 1:4], coarser[..., 4:])) if shared[0] > 0 else still,
         patterned=windows.lined,
     )
 
 
 def away(windows: Windows, lag: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How far from a lag (y, x) some windows would go by themselves, px, and the covariance of that."""
-    found = _settle(windows, lag, flatness(windows), _NEAR)
+    found = settled(windows, lag, flatness(windows.anchor, windows.item), _NEAR)
     return found.lag - lag, found.covariance
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Settled:
-    """Where the steps have ended."""
-
-    lag: NDArray[np.float64]
-    covariance: NDArray[np.float64]
-    """Of the lag, shape (2, 2)."""
-    alone: NDArray[np.float64]
-    """The lag that each window would have alone, shape (n, 2)."""
-    parts: _Parts
-    """The windows' steps from where the last step began."""
-    step: NDArray[np.float64]
-    """The last step."""
-
-
-def _settle(
-    windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64], within: float, sign: int = 0
-) -> _Settled:
-    """Step until steps are shorter than `within`; `sign` is that of `block_equations`."""
-    for _ in range(_STEPS):
-        parts = _Parts.of(block_equations(windows, lag, noise, sign=sign))
-        step, covariance = parts.joined(parts.trust())
-        alone = lag + parts.steps
-        lag = lag + np.clip(step, -0.5, 0.5)
-        if np.abs(step).max() < within:
-            break
-    return _Settled(lag=lag, covariance=covariance, alone=alone, parts=parts, step=step)
-
-
-def _about(windows: Windows, found: _Settled) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _about(windows: Windows, found: Settled) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Normal equations of all blocks about the lag, where the last step began and went."""
-    shaped = found.parts.sums.reshape(-1, *windows.grid, 6)
+    shaped = found.sums.reshape(-1, *windows.grid, 6)
     matrix = shaped[..., 1:4]
     return matrix, shaped[..., 4:] - product(matrix, found.step)
 
@@ -321,69 +293,24 @@ def _at_half(
     halved: Windows, lag: NDArray[np.float64], trust: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], float, NDArray[np.float64]]:
     """How far from a lag half resolution puts it, px, the squared length that it has by noise alone, and the sums."""
-    parts = _Parts.of(block_equations(halved, lag / 2, flatness(halved)))
-    step, covariance = parts.joined(trust * (parts.share > 0))
-    return 2 * step, 4 * float(np.trace(covariance)), parts.sums
+    found = settled(halved, lag / 2, flatness(halved.anchor, halved.item))
+    step, covariance = found.joined(trust * (found.share > 0))
+    return 2 * step, 4 * float(covariance[0, 0] + covariance[1, 1]), found.sums
 
 
-def _between_signs(
-    windows: Windows, found: _Settled, trust: NDArray[np.float64], noise: NDArray[np.float64]
-) -> tuple[float, float]:
+def _between_signs(windows: Windows, found: Settled, noise: NDArray[np.float64]) -> tuple[float, float]:
     """How far apart blocks of kept and of reversed contrast put the lag, px, and the rarer kind's weight.
 
     A texture that repeats itself roughly, as tree crowns and their shadows do, matches its own reversal half a
     period off. Where both kinds of blocks count, they have to mean one shift.
     """
-    weights = found.parts.weights * (trust > 0)[:, None]
+    weights = found.weights * (found.trust > 0)[:, None]
     kept = weights[weights > 0].sum() / max(np.abs(weights).sum(), 1e-300)
     minor = float(min(kept, 1 - kept))
     if minor < _MINOR:
         return 0.0, minor
-    same, turned = (_settle(windows, found.lag, noise, _NEAR, sign) for sign in (1, -1))
+    same, turned = (settled(windows, found.lag, noise, _NEAR, sign) for sign in (1, -1))
     apart = same.lag - turned.lag
     chance = same.covariance + turned.covariance
-    sure = apart @ np.linalg.pinv(chance) @ apart > _OPPOSED**2
-    return float(np.hypot(*apart)) if sure else 0.0, minor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Parts:
-    """Steps that the windows would take on their own, and how well each is known."""
-
-    steps: NDArray[np.float64]
-    """Shape (n, 2)."""
-    precision: NDArray[np.float64]
-    """Inverse covariance of each step about the common one: (yy, yx, xx), shape (n, 3)."""
-    share: NDArray[np.float64]
-    """Part of all information that lies in each window, shape (n,)."""
-    spread: float
-    """Variance per axis between the windows' steps, beyond their own noise, px^2."""
-    sums: NDArray[np.float64]
-    """Normal equations of every block, as `block_equations` gives them."""
-
-    @classmethod
-    def of(cls, sums: NDArray[np.float64]) -> _Parts:
-        count = len(sums)
-        steps, precision, share = np.empty((count, 2)), np.empty((count, 3)), np.empty(count)
-        spread = window_steps(sums, steps, precision, share)
-        return cls(steps=steps, precision=precision, share=share, spread=spread, sums=sums)
-
-    @property
-    def weights(self) -> NDArray[np.float64]:
-        """Weight of every block, negative where its contrast is reversed, shape (n, blocks)."""
-        return self.sums[..., 0]
-
-    def trust(self) -> NDArray[np.float64]:
-        """Tukey's biweight of each window's distance from the windows' median."""
-        return trust_in_windows(self.steps, self.precision, self.share)
-
-    def agreeing(self, trust: NDArray[np.float64]) -> float:
-        """Part of the precision that lies in trusted windows."""
-        weight = self.precision[:, 0] + self.precision[:, 2]
-        return float((trust > 0) @ weight / max(float(weight.sum()), 1e-300))
-
-    def joined(self, trust: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The common step and its covariance."""
-        step, covariance = np.empty(2), np.empty((2, 2))
-        join_steps(self.steps, self.precision, trust, step, covariance)
-        return step, covariance
+    sure = in_sigmas(apart, chance) > _OPPOSED**2
+    return math.hypot(*apart) if sure else 0.0, minor

@@ -35,13 +35,14 @@ def bridge(
     bridged
         Whether anything was filled in.
     """
-    solid, clear = usable.copy(), eroded(usable)
+    clear = eroded(usable)
     inner = slice(None), slice(REACH, -REACH), slice(REACH, -REACH)
     seen, left = (pixels_in(mask[inner]) for mask in (usable, clear))
     few = left.sum() < _ENOUGH * seen.sum()
     narrow = np.flatnonzero((left < _ENOUGH * seen) & few)
+    solid = usable
     if len(narrow):
-        mask = usable[narrow]
+        solid, mask = usable.copy(), usable[narrow]
         support = _support(mask)
         asked = float(np.quantile(support[inner][mask[inner]], 1 - _KEPT)) if mask[inner].any() else 1.0
         for image in (first, second):
@@ -54,7 +55,7 @@ def bridge(
 
 def _support(usable: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Part of each pixel's smoothed value that comes from usable pixels."""
-    taps = smooth_taps(0.0)
+    taps = smooth_taps()
     result = np.empty(usable.shape, np.float32)
     for n in range(len(usable)):
         smooth_into(usable[n].astype(np.float32), taps, taps, result[n])

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial, reduce
+from functools import cached_property, partial, reduce
 from operator import add
 from typing import Any, NamedTuple, TypeVar
 
@@ -86,7 +86,7 @@ class Found:
     """Part of all windows worth a fit that is left out, those that agree least in the overviews."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Search:
     """The search for the lag of an item's content within `reach` of where its origin puts it."""
 
@@ -164,14 +164,14 @@ class Search:
         left_out = 1 - len(windows) / max(1, int(np.count_nonzero(option.merit > 0)))
         return Found(band=option.band, kin=kin, lag=lag, windows=tuple(windows), deaf=deaf, left_out=left_out)
 
-    @property
+    @cached_property
     def _factor(self) -> int:
         """By how much the overviews are reduced: by less where the overlap is a small part of the anchor."""
         longest = max(self.area.height, self.area.width)
         small = self.anchor.factor > 1 and longest < self.anchor.factor * OVERVIEW // 2
         return factor_for(longest) if small else self.anchor.factor
 
-    @property
+    @cached_property
     def _around(self) -> Box:
         """The overlap and all that a shift might bring into it."""
         y, x = (_ceil_wider(r) for r in self.reach)
@@ -180,11 +180,12 @@ class Search:
 
     def _looks(self, band: int) -> tuple[Look, Look]:
         """Overviews of anchor and item."""
-        factor = self._factor
-        part = None if factor == self.anchor.factor else self._around
-        there = moved(self._around, Lag.of(*self.item.origin))
-        seen = self.once(("look", band), lambda: look(self.item, band, factor, there))
-        return self.anchor.look(band, factor, part), seen
+        return self.once(("looks", band), partial(self._seen, band))
+
+    def _seen(self, band: int) -> tuple[Look, Look]:
+        factor, around = self._factor, self._around
+        own = self.anchor.look(band, factor, None if factor == self.anchor.factor else around)
+        return own, look(self.item, band, factor, moved(around, Lag.of(*self.item.origin)))
 
     def _area(self, peak: Peak) -> Box:
         """The part of the anchor that the item covers where a peak puts it."""
@@ -201,7 +202,7 @@ class Search:
 
     def _surface(self, band: int) -> Surface:
         """Agreement at lags of the whole scenes' overviews, of which the looks may be parts."""
-        return self.once(("surface", band), lambda: self._correlated(band))
+        return self.once(("surface", band), partial(self._correlated, band))
 
     def _correlated(self, band: int) -> Surface:
         here, there = self._looks(band)

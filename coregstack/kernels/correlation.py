@@ -55,33 +55,51 @@ class Surface:
 
     def peak(self, least_pairs: float) -> Peak | None:
         """The best lag with at least `least_pairs` pixel pairs, to a fraction of a pixel."""
-        # Orientations that have nothing to do with each other give a sum of variance pairs / 2.
-        height = np.where(
-            self.pairs >= least_pairs, self.agreement / np.sqrt(np.maximum(self.pairs, 1) / 2), 0.0
-        )
-        y, x = (int(k) for k in np.unravel_index(np.argmax(height), height.shape))
-        top = float(height[y, x])
+        (y, x), (dy, dx), top, scatter, rival = _highest(self.agreement, self.pairs, least_pairs)
         if top <= 0:
             return None
-        rest = height.copy()
-        rest[max(0, y - _PEAK) : y + _PEAK + 1, max(0, x - _PEAK) : x + _PEAK + 1] = 0
-        scatter = np.sqrt(np.square(rest).sum() / max(1, np.count_nonzero(rest)))
+        height, width = self.agreement.shape
         return Peak(
-            y=self.centre[0] + y - height.shape[0] // 2 + _vertex(height[:, x], y),
-            x=self.centre[1] + x - height.shape[1] // 2 + _vertex(height[y], x),
-            significance=top / max(float(scatter), 1.0),
-            rival=float(rest.max()) / top,
-            lead=top - float(rest.max()),
+            y=self.centre[0] + y - height // 2 + dy,
+            x=self.centre[1] + x - width // 2 + dx,
+            significance=top / max(scatter, 1.0),
+            rival=rival / top,
+            lead=top - rival,
         )
 
 
-def _vertex(line: NDArray[np.float64], k: int) -> float:
-    """Offset of a parabola's top from sample `k`, within half a pixel."""
-    if not 0 < k < len(line) - 1:
-        return 0.0
-    below, top, above = line[k - 1 : k + 2]
+@compiled
+def _highest(
+    agreement: NDArray[np.float64], pairs: NDArray[np.float64], least_pairs: float
+) -> tuple[tuple[int, int], tuple[float, float], float, float, float]:
+    """Row and column of a surface's peak, what it lies beyond, its height, and the scatter and rival away from it."""
+    # orientations that have nothing to do with each other give a sum of variance pairs / 2
+    height = np.zeros(agreement.shape)
+    rows, cols = agreement.shape
+    top, at_y, at_x = 0.0, 0, 0
+    for y in range(rows):
+        for x in range(cols):
+            if pairs[y, x] >= least_pairs:
+                height[y, x] = agreement[y, x] / np.sqrt(max(pairs[y, x], 1.0) / 2)
+                if height[y, x] > top:
+                    top, at_y, at_x = height[y, x], y, x
+    squares, count, rival = 0.0, 0, 0.0
+    for y in range(rows):
+        for x in range(cols):
+            if abs(y - at_y) > _PEAK or abs(x - at_x) > _PEAK:
+                squares += height[y, x] * height[y, x]
+                count += height[y, x] != 0
+                rival = max(rival, height[y, x])
+    dy = _vertex(height[at_y - 1, at_x], top, height[at_y + 1, at_x]) if 0 < at_y < rows - 1 else 0.0
+    dx = _vertex(height[at_y, at_x - 1], top, height[at_y, at_x + 1]) if 0 < at_x < cols - 1 else 0.0
+    return (at_y, at_x), (dy, dx), top, np.sqrt(squares / max(1, count)), rival
+
+
+@compiled
+def _vertex(below: float, top: float, above: float) -> float:
+    """Offset of a parabola's top from its middle sample, within half a pixel."""
     bend = below - 2 * top + above
-    return float(np.clip(0.5 * (below - above) / bend, -0.5, 0.5)) if bend < 0 else 0.0
+    return min(max(0.5 * (below - above) / bend, -0.5), 0.5) if bend < 0 else 0.0
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -100,8 +118,11 @@ class Spectrum:
     @classmethod
     def of(cls, image: NDArray[np.complex64], span: tuple[int, int]) -> Spectrum:
         """Transform orientations, 0 where unusable."""
-        mask = image != 0
-        return cls(values=scipy.fft.fft2(image, span), mask=mask, within=_within(mask), span=span)
+        mask, edges, count = _known(image)
+        top, bottom, left, right = edges
+        nearly = count > 0 and count >= _NEARLY * (bottom - top) * (right - left)
+        within = ((top, bottom), (left, right)) if nearly else None
+        return cls(values=scipy.fft.fft2(image, span), mask=mask, within=within, span=span)
 
     @cached_property
     def seen(self) -> NDArray[np.complex64]:
@@ -115,13 +136,27 @@ class Spectrum:
         return self.values.nbytes * 3 // 2 + self.mask.nbytes
 
 
-def _within(mask: NDArray[np.bool_]) -> tuple[Extent, Extent] | None:
-    rows, cols = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
-    if rows.size == 0:
-        return None
-    (top, bottom), (left, right) = ((int(line[0]), int(line[-1]) + 1) for line in (rows, cols))
-    nearly = np.count_nonzero(mask) >= _NEARLY * (bottom - top) * (right - left)
-    return ((top, bottom), (left, right)) if nearly else None
+@compiled
+def _known(image: NDArray[np.complex64]) -> tuple[NDArray[np.bool_], tuple[int, int, int, int], int]:
+    """Where orientations are known, between which rows and columns that is, and of how many pixels."""
+    height, width = image.shape
+    mask = np.empty(image.shape, np.bool_)
+    columns = np.zeros(width, np.int64)
+    top, bottom, total = height, 0, 0
+    for y in range(height):
+        count = 0
+        for x in range(width):
+            mask[y, x] = (image[y, x].real != 0) | (image[y, x].imag != 0)
+            count += mask[y, x]
+            columns[x] += mask[y, x]
+        if count:
+            top, bottom = min(top, y), y + 1
+        total += count
+    left, right = width, 0
+    for x in range(width):
+        if columns[x]:
+            left, right = min(left, x), x + 1
+    return mask, (top, bottom, left, right), total
 
 
 def span_for(

@@ -249,7 +249,7 @@ def _tile_sums(
     if pair is not None:
         usable = pair.usable if stable is None else pair.usable & _stable(stable, tile.box, factor)
         displaced_sums(
-            pair.anchor, pair.item, usable, _MARGIN, tile.rest / factor, tile.slope, smooth_taps(0.0), noise, out
+            pair.anchor, pair.item, usable, _MARGIN, tile.rest / factor, tile.slope, smooth_taps(), noise, out
         )  # fmt: skip
     return out
 

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from statistics import median
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from coregstack.kernels._blocks import BLOCK, block_sums, block_weights
+from coregstack.kernels._blocks import BLOCK, block_weights
 from coregstack.kernels.bridge import bridge
 from coregstack.kernels.compiling import compiled
 from coregstack.kernels.gaps import RIM, eroded, pixels_in
@@ -25,7 +25,7 @@ from coregstack.kernels.lines import drop_dead_lines, level_lines, striped
 from coregstack.kernels.match_image import high_pass
 from coregstack.kernels.rectangles import rectangles
 from coregstack.kernels.repeated import repeated
-from coregstack.kernels.smoothing import REACH, smooth_taps
+from coregstack.kernels.smoothing import REACH, halfway_taps
 from coregstack.kernels.windows import (
     Box,
     Lag,
@@ -85,6 +85,8 @@ class Windows:
 
     def every(self, step: int) -> Windows:
         """One window in `step`, side by side in memory: kernels are compiled for one layout only."""
+        if step == 1:
+            return self
         return replace(
             self,
             centres=self.centres.reshape(len(self.anchor), -1, 2)[::step].reshape(-1, 2),
@@ -111,23 +113,15 @@ class Windows:
     @property
     def grid(self) -> tuple[int, int]:
         """Blocks down and across a part of a window."""
-        down, across = ((size - 2 * self.margin) // BLOCK // self.parts for size in self.anchor.shape[1:])
-        return down, across
+        _, height, width = self.anchor.shape
+        side = BLOCK * self.parts
+        return (height - 2 * self.margin) // side, (width - 2 * self.margin) // side
 
     @property
     def blocks(self) -> tuple[int, int]:
-        """Number of windows, and of blocks in each."""
+        """Number of parts of windows, and of blocks in each."""
         down, across = self.grid
-        return len(self.anchor), down * across * self.parts**2
-
-    def by_part(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Values of the blocks of every window, shape (n, block, ...), as those of its parts; 0 for deaf ones."""
-        down, across = self.grid
-        rest, parts = values.shape[2:], self.parts
-        split = values.reshape(len(values), parts, down, parts, across, *rest).swapaxes(2, 3)
-        found = split.reshape(-1, down * across, *rest)
-        found[~self.heard] = 0
-        return found
+        return len(self.heard), down * across
 
 
 def _parted(values: NDArray[S], margin: int, parts: int) -> NDArray[S]:
@@ -215,23 +209,32 @@ def prepare_full(
 
 
 def prepare_plain(
-    anchor: PreparedAnchor, item: PixelSource, band: int, boxes: Sequence[Box], lag: Lag
-) -> Windows | None:
-    """Windows at full resolution as they come, nothing in the item taken out; None where the anchor's are not whole.
+    anchor: PreparedAnchor, item: PixelSource, bands: Sequence[int], boxes: Sequence[Box], lag: Lag
+) -> list[Windows | None]:
+    """Windows of some bands at full resolution as they come, nothing in the item taken out.
 
-    It takes a third of the time of `prepare_full`.
+    None for a band where the anchor's are not whole. It takes a third of the time of `prepare_full`.
     """
     wide = [grown(box, REACH) for box in boxes]
-    second, usable = read_stack(item, band, [moved(box, lag) for box in wide])
-    usable &= _grounds(anchor, band, wide)[1]
-    own = [one.images[0] for one in _all_known(anchor, band, wide, usable) if one is not None and one.images]
-    if len(own) < len(boxes):
-        return None
-    parts = parts_for(boxes)
-    return Windows(
-        centres=_centres(boxes, parts), heard=np.ones(len(boxes) * parts**2, np.bool_),
-        anchor=np.array(own), item=high_pass(second, usable), usable=eroded(usable), margin=REACH, parts=parts,
-    )  # fmt: skip
+    there = [moved(box, lag) for box in wide]
+    read = [read_stack(item, band, there) for band in bands]
+    for band, (_, usable) in zip(bands, read, strict=True):
+        usable &= np.concatenate([_ground(anchor, band, box).usable for box in wide])
+    values, masks = (np.concatenate(part) for part in zip(*read, strict=True))
+    own = [_all_known(anchor, band, wide, usable) for band, (_, usable) in zip(bands, read, strict=True)]
+    passed, clear = high_pass(values, masks), eroded(masks)
+    parts, count = parts_for(boxes), len(boxes)
+    centres, heard = _centres(boxes, parts), np.ones(count * parts**2, np.bool_)
+    found: list[Windows | None] = []
+    for k, known in enumerate(own):
+        images = [one.images[0] for one in known if one is not None and one.images]
+        part = slice(k * count, (k + 1) * count)
+        whole = len(images) == count
+        found.append(Windows(
+            centres=centres, heard=heard, anchor=np.array(images), item=passed[part], usable=clear[part], margin=REACH,
+            parts=parts,
+        ) if whole else None)  # fmt: skip
+    return found
 
 
 def _centres(boxes: Sequence[Box], parts: int) -> NDArray[np.float64]:
@@ -280,34 +283,39 @@ class _Raw:
         first, own = _grounds(anchor, band, wide)
         second, theirs = read_stack(item, band, [moved(box, lag) for box in wide])
         usable = theirs & own
-        some = np.flatnonzero(pixels_in(usable) >= BLOCK * BLOCK)
+        before = pixels_in(usable)
+        some = np.flatnonzero(before >= BLOCK * BLOCK)
         if some.size == 0:
             return None
         if some.size < len(boxes):
             first, second, usable, theirs = first[some], second[some], usable[some], theirs[some]
+            before = before[some]
         known = _all_known(anchor, band, [wide[k] for k in some], usable)
-        seen = np.count_nonzero(usable)
+        seen = before.sum()
         odd = [k for k, one in enumerate(known) if one is None]
         if odd:
             mask = own[some[odd]]
             drop_dead_lines(first[odd], mask)
             usable[odd] &= mask
-        before = pixels_in(usable)
+            before = pixels_in(usable)
         # a line is judged by its neighbours, which may be dead in the other scene
         given = np.count_nonzero(theirs)
         drop_dead_lines(second, theirs)
-        usable &= theirs
-        dead = bool(np.count_nonzero(usable) < (1 - _DEAD) * seen)
+        kept = np.count_nonzero(theirs)
+        if kept < given:
+            usable &= theirs
+        now = pixels_in(usable) if kept < given else before
+        dead = bool(now.sum() < (1 - _DEAD) * seen)
         few = 1 - _CROSSED
-        crossed = np.count_nonzero(theirs) < few * given and before.sum() < few * seen
+        crossed = kept < few * given and before.sum() < few * seen
         rows, columns = np.add(repeated(first, usable), repeated(second, usable), dtype=np.int64).tolist()
         solid, clear, bridged = bridge(first, second, usable)
         # lines that are dead in the item, or gaps that were filled, change the anchor's side as well
-        same = [pixels_in(mask) == before for mask in (usable, solid)]
+        same = (now == before) & (pixels_in(solid) == before if bridged else True)
         left = [boxes[int(k)] for k in some]
         pieces = [part for box in left for part in parts_of(box, parts)] if deaf else []
         return cls(
-            known=[one if still else None for one, still in zip(known, np.all(same, axis=0), strict=True)],
+            known=[one if still else None for one, still in zip(known, same.tolist(), strict=True)],
             centres=_centres(left, parts),
             heard=np.array([part not in deaf for part in pieces]) if deaf else np.ones(len(left) * parts**2, np.bool_),
             first=first, second=second, solid=solid, clear=clear, parts=parts, bridged=bridged,
@@ -378,13 +386,18 @@ def _all_known(
     anchor: PreparedAnchor, band: int, boxes: Sequence[Box], usable: NDArray[np.bool_]
 ) -> list[_Passed | None]:
     """The anchor band-passed in windows, where what is usable in both scenes is a rectangle without dead lines."""
-    found = []
-    for box, (top, bottom, left, right) in zip(boxes, rectangles(usable).tolist(), strict=True):
-        rectangle = top, bottom, left, right
-        make = partial(_Passed.of, _ground(anchor, band, box), rectangle)
-        passed = anchor.kept.of(("passed", band, box, rectangle), make) if bottom else None
-        found.append(None if passed is None or passed.images is None else passed)
-    return found
+    return [
+        _known(anchor, band, box, (top, bottom, left, right)) if bottom else None
+        for box, (top, bottom, left, right) in zip(boxes, rectangles(usable).tolist(), strict=True)
+    ]
+
+
+def _known(anchor: PreparedAnchor, band: int, box: Box, rectangle: Rectangle) -> _Passed | None:
+    def make() -> _Passed:
+        return _Passed.of(_ground(anchor, band, box), rectangle)
+
+    passed = anchor.kept.of(("passed", band, box, rectangle), make)
+    return None if passed.images is None else passed
 
 
 @compiled
@@ -422,9 +435,9 @@ def _half_clear(clear: NDArray[np.bool_], solid: NDArray[np.bool_]) -> NDArray[n
     return inner & (count >= 2)
 
 
-def flatness(windows: Windows) -> NDArray[np.float64]:
-    """Variance, of anchor and item, that every block is taken to have as noise; shape (2,)."""
-    return least_variance([np.median(_powers(images)) for images in (windows.anchor, windows.item)])
+def flatness(anchor: NDArray[np.float32], item: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Variance, of anchor and item, that every block of windows (n, y, x) is taken to have as noise; shape (2,)."""
+    return least_variance([median(_powers(images).tolist()) for images in (anchor, item)])
 
 
 def least_variance(typical: ArrayLike) -> NDArray[np.float64]:
@@ -449,36 +462,16 @@ def _powers(images: NDArray[np.float32]) -> NDArray[np.float64]:
     return powers
 
 
-def block_equations(
-    windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64], *, sign: int = 0
-) -> NDArray[np.float64]:
-    """Weighted normal equations of every block for a lag (y, x) beyond the whole pixels that windows were read at.
-
-    `noise` is the variance, in anchor and item, below which a block counts as flat. Only blocks that keep
-    their contrast are heard where `sign` is 1, only those that reverse it where it is -1. The result, shape
-    (n, block, 6), is that of `block_sums` for each part of the windows.
-    """
-    sums = np.zeros((*windows.blocks, 6))
-    block_sums(windows.anchor, windows.item, windows.usable, windows.margin, _taps(lag), noise, sums)
-    if sign:
-        sums[np.sign(sums[..., 0]) != sign] = 0
-    return windows.by_part(sums)
-
-
 def decoys(windows: Windows, lag: NDArray[np.float64], noise: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weight of each block of each part of the windows a few pixels away from a lag, shape (n, block).
+    """Weight of each block of each part of the windows a few pixels away from a lag, shape (n, block); 0 for deaf ones.
 
     Blocks of unlike texture correlate too, by chance, but nowhere in particular.
     """
     weights = np.empty(windows.blocks)
     offsets = np.array([(_DECOY, _DECOY), (_DECOY, -_DECOY)])
     block_weights(
-        windows.anchor, windows.item, windows.usable, windows.margin, _taps(lag), noise, offsets, weights
-    )
-    return windows.by_part(weights)
-
-
-def _taps(lag: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Taps that move the anchor and the item by half a lag each, towards each other, shape (4, k)."""
-    taps = smooth_taps(lag / 2)
-    return np.concatenate([taps, taps[:, ::-1]])
+        windows.anchor, windows.item, windows.usable, windows.margin, halfway_taps(lag), noise, windows.parts, offsets,
+        weights,
+    )  # fmt: skip
+    weights[~windows.heard] = 0
+    return weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +19,7 @@ from coregstack.kernels.refine import Windows, prepare, prepare_full, prepare_pl
 from coregstack.kernels.spread import beyond_noise
 from coregstack.kernels.standin import chosen_bands
 from coregstack.kernels.static import pull
+from coregstack.kernels.symmetric import in_sigmas
 from coregstack.kernels.unheld import blocky, lopsided, unheld
 from coregstack.kernels.windows import Box, Lag, overlap
 from coregstack.model import NO_TIES, PixelSource, Shift, ShiftEstimate, TiePoints
@@ -235,13 +237,13 @@ class _Match:
     def torn(self) -> float:
         """The same about the lag; 0 where it may be change, but not where it may be noise."""
         square, error = self._apart
-        return float(np.sqrt(square)) if square > error else 0.0
+        return math.sqrt(square) if square > error else 0.0
 
     @property
     def _apart(self) -> tuple[float, float]:
         """Mean square of the displacement about the lag, px^2, and its standard error."""
-        square, error = np.mean([one.shared for one in self.fits.values()], axis=0).tolist()
-        return square, error
+        squares, errors = zip(*(one.shared for one in self.fits.values()), strict=True)
+        return sum(squares) / len(squares), sum(errors) / len(errors)
 
     @property
     def _even(self) -> NDArray[np.float64]:
@@ -315,29 +317,31 @@ def _first_alone(searched: Search, bands: Sequence[int]) -> _Match | None:
     except Refusal:
         return None
     sure = max(match.joint.sigma) < _SETTLED and not match.joint.remark
-    return match if sure and all(_agrees(searched, match, band) for band in bands[1:]) else None
+    return match if sure and _agree(searched, match, bands[1:]) else None
 
 
-def _agrees(searched: Search, match: _Match, band: int) -> bool:
-    """Whether a band says the same in a few windows, or nothing."""
+def _agree(searched: Search, match: _Match, bands: Sequence[int]) -> bool:
+    """Whether each of some bands says the same in a few windows, or nothing."""
     (first,) = match.found
     lag = Lag.of(*match.joint.lag)
     enough = -(-_ASKED // (first.windows[0].height * first.windows[0].width))
     few = first.windows[:: -(-len(first.windows) // enough)]
-    about = searched.anchor, searched.item, band, few, lag
-    plain = prepare_plain(*about)
-    if plain is not None and _says_same(plain, match, lag):
-        return True
-    windows = prepare_full(*about, first.deaf)
-    return windows is None or _says_same(windows, match, lag)
+    anchor, item = searched.anchor, searched.item
+    for band, plain in zip(bands, prepare_plain(anchor, item, bands, few, lag), strict=True):
+        if plain is None or not _says_same(plain, match, lag):
+            windows = prepare_full(anchor, item, band, few, lag, first.deaf)
+            if windows is not None and not _says_same(windows, match, lag):
+                return False
+    return True
 
 
 def _says_same(windows: Windows, match: _Match, lag: Lag) -> bool:
     """Whether windows read at a lag differ from a match by less than what matters, or by chance."""
     apart, covariance = away(windows, np.array([lag.rest_y, lag.rest_x]))
-    known = covariance + np.diag(np.square(match.joint.sigma))
-    length = np.hypot(*apart)
-    return bool(length < _ALIKE or (length < _SETTLED and apart @ np.linalg.pinv(known) @ apart < _CHANCE))
+    length = math.hypot(*apart)
+    if _ALIKE <= length < _SETTLED:
+        return in_sigmas(apart, covariance + np.diag(np.square(match.joint.sigma))) < _CHANCE
+    return length < _ALIKE
 
 
 def _fit_band(searched: Search, found: Found) -> tuple[Windows, Fit] | None:
@@ -382,9 +386,9 @@ def _fit_at(anchor: PreparedAnchor, item: PixelSource, one: Found, lag: Lag) -> 
     sample = parts.every(_SAMPLE)
     compressed = blocky(sample.anchor, sample.item)
     held, place = held_back(sample, whole, found, item.origin, compressed=compressed)
-    fitted = replace(rest, lag=found, local=rest.local + whole, pull=held)
-    fitted = replace(fitted, pull=np.maximum(held, _leaning(fitted, item.origin)))
-    fitted = replace(fitted, patterned=fitted.patterned or compressed or bool(fitted.pull.any()))
+    drawn = np.maximum(held, _leaning(rest, found, item.origin))
+    patterned = rest.patterned or compressed or bool(drawn.any())
+    fitted = replace(rest, lag=found, local=rest.local + whole, pull=drawn, patterned=patterned)
     if windows[0].bridged:
         return windows[0], _among_gaps(fitted, item.origin, compressed=compressed)
     at = np.array(place, np.float64) if place is not None else None
@@ -402,9 +406,9 @@ def _among_gaps(fitted: Fit, origin: Shift, *, compressed: bool) -> Fit:
     return fitted
 
 
-def _leaning(fitted: Fit, origin: Shift) -> NDArray[np.float64]:
-    """How far a pattern may pull a fit (y, x) that lies so near to it that only half resolution, pulled less, tells."""
-    away = fitted.lag - _nearest(fitted.lag, origin)
+def _leaning(fitted: Fit, lag: NDArray[np.float64], origin: Shift) -> NDArray[np.float64]:
+    """How far a pattern may pull a lag (y, x) that lies so near to it that only half resolution, pulled less, tells."""
+    away = lag - _nearest(lag, origin)
     told = fitted.differing > _LEANING**2 and fitted.apart @ fitted.apart > _CHANCE * fitted.chance
     if told and np.hypot(*away) < _CLOSE and fitted.apart @ away > 0:
         return 2 * np.abs(fitted.apart)
@@ -503,6 +507,8 @@ def tie_points(centres: NDArray[np.float64], one: Fit, band: int, origin: Shift)
 
 def stacked(parts: Sequence[TiePoints]) -> TiePoints:
     """Windows of all bands."""
+    if len(parts) == 1:
+        return parts[0]
     names = TiePoints.__slots__
     return TiePoints(**{name: np.concatenate([getattr(p, name) for p in parts]) for name in names})
 

@@ -91,15 +91,26 @@ def smooth_inside(
             out[start + x] = total
 
 
-def gauss(sigma: float, radius: int, at: float | NDArray[np.float64] = 0.0) -> NDArray[np.float32]:
-    """Gaussian taps round position `at`, or round each of several, which sum to 1."""
-    taps = np.exp(-0.5 * ((np.arange(-radius, radius + 1) - np.asarray(at)[..., None]) / sigma) ** 2)
-    normed: NDArray[np.float32] = (taps / taps.sum(axis=-1, keepdims=True)).astype(np.float32)
-    return normed
+def gauss(sigma: float, radius: int, at: float = 0.0) -> NDArray[np.float32]:
+    """Gaussian taps round position `at`, which sum to 1."""
+    taps = np.empty(2 * radius + 1, np.float32)
+    _gauss_into(sigma, at, taps)
+    return taps
 
 
-def smooth_taps(at: float | NDArray[np.float64]) -> NDArray[np.float32]:
-    """Taps that smooth by a Gaussian of `SMOOTH` px and read the image `at` pixels further on; a row for each.
+@compiled
+def _gauss_into(sigma: float, at: float, taps: NDArray[np.float32]) -> None:
+    weights, total = np.empty(taps.size), 0.0
+    for k in range(taps.size):
+        away = (k - taps.size // 2 - at) / sigma
+        weights[k] = np.exp(-0.5 * (away * away))
+        total += weights[k]
+    for k in range(taps.size):
+        taps[k] = np.float32(weights[k] / total)
+
+
+def smooth_taps(at: float = 0.0) -> NDArray[np.float32]:
+    """Taps that smooth by a Gaussian of `SMOOTH` px and read the image `at` pixels further on.
 
     Smoothing and moving are one step: taps of a Gaussian that sits between pixels. An interpolating
     kernel of few taps moves high frequencies by too little or too much (a cubic one makes 0.04 px of
@@ -109,8 +120,17 @@ def smooth_taps(at: float | NDArray[np.float64]) -> NDArray[np.float32]:
     --------
     >>> ramp = np.tile(np.arange(30, dtype=np.float32), (30, 1))
     >>> out = np.empty_like(ramp)
-    >>> smooth_into(ramp, smooth_taps(0.0), smooth_taps(0.25), out)
+    >>> smooth_into(ramp, smooth_taps(), smooth_taps(0.25), out)
     >>> round(float(out[15, 15]), 3)
     15.25
     """
     return gauss(SMOOTH, SMOOTH_RADIUS, at)
+
+
+@compiled
+def halfway_taps(lag: NDArray[np.float64]) -> NDArray[np.float32]:
+    """`smooth_taps` that move an anchor and its item by half a lag (y, x) each, towards each other, shape (4, k)."""
+    taps = np.empty((4, 2 * SMOOTH_RADIUS + 1), np.float32)
+    for k in range(4):
+        _gauss_into(SMOOTH, lag[k % 2] / 2 if k < 2 else -lag[k % 2] / 2, taps[k])
+    return taps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any, Self
 
 import numpy as np
@@ -40,7 +41,8 @@ class ArraySource:
     @property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return self.values.shape[1], self.values.shape[2]
+        _, height, width = self.values.shape
+        return height, width
 
     @property
     def bands(self) -> int:
@@ -52,20 +54,22 @@ class ArraySource:
         values = self.values[band, rows, cols]
         usable = self._usable(band, rows, cols)
         # loops over contiguous rows are several times as fast
-        return take(np.ascontiguousarray(values), np.ascontiguousarray(usable), self._mark(values.dtype))
+        return take(
+            np.ascontiguousarray(values), np.ascontiguousarray(usable), _mark(values.dtype, self.nodata)
+        )
 
     def overview(self, band: int, factor: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Block means over usable pixels and the usable share of each block."""
         height, width = self.shape[0] // factor, self.shape[1] // factor
         means = np.empty((height, width), np.float32)
         share = np.empty((height, width), np.float32)
-        step = max(1, _STRIP // factor)
+        mark, step = _mark(self.values.dtype, self.nodata), max(1, _STRIP // factor)
         for top in range(0, height, step):
             part = slice(top, min(top + step, height))
             rows, cols = slice(part.start * factor, part.stop * factor), slice(0, width * factor)
             values, usable = self.values[band, rows, cols], self._usable(band, rows, cols)
             means[part], share[part] = block_means(
-                np.ascontiguousarray(values), np.ascontiguousarray(usable), self._mark(values.dtype), factor
+                np.ascontiguousarray(values), np.ascontiguousarray(usable), mark, factor
             )
         return means, share
 
@@ -81,13 +85,15 @@ class ArraySource:
     def _usable(self, band: int, rows: slice, cols: slice) -> NDArray[np.bool_]:
         return self.usable[rows, cols] if self.usable.ndim == 2 else self.usable[band, rows, cols]
 
-    def _mark(self, dtype: np.dtype[np.generic]) -> NDArray[np.generic]:
-        """The nodata value as an array of shape (1,), or (0,) where no pixel can equal it."""
-        if self.nodata is None or not np.isfinite(self.nodata):
-            return np.empty(0, dtype)
-        if dtype.kind in "iu" and not (float(self.nodata).is_integer() and _holds(dtype, self.nodata)):
-            return np.empty(0, dtype)
-        return np.array([self.nodata], dtype)
+
+@lru_cache(maxsize=64)
+def _mark(dtype: np.dtype[np.generic], nodata: float | None) -> NDArray[np.generic]:
+    """The nodata value as an array of shape (1,), or (0,) where no pixel of a dtype can equal it."""
+    if nodata is None or not np.isfinite(nodata):
+        return np.empty(0, dtype)
+    if dtype.kind in "iu" and not (float(nodata).is_integer() and _holds(dtype, nodata)):
+        return np.empty(0, dtype)
+    return np.array([nodata], dtype)
 
 
 def _holds(dtype: np.dtype[Any], value: float) -> bool:

@@ -35,20 +35,14 @@ _PARTS = 8
 
 
 def shared_square(
-    matrix: NDArray[np.float64],
-    vector: NDArray[np.float64],
-    trust: NDArray[np.float64],
-    *,
-    least: float = 0.0,
+    steps: NDArray[np.float64], variance: NDArray[np.float64], *, least: float = 0.0
 ) -> tuple[float, float]:
     """Mean square length of the steps that blocks share with their neighbours, px^2, and its standard error.
 
     Parameters
     ----------
-    matrix, vector
-        Normal equations of blocks, shapes (n, down, across, 3) and (n, down, across, 2); the n windows are apart.
-    trust
-        Weight of each block, shape (n, down, across).
+    steps, variance
+        What `own_steps` gives of blocks (n, down, across); the n windows are apart.
     least
         Rms length, px, that the steps of the blocks which know theirs best have to share, or nothing is told.
 
@@ -57,13 +51,11 @@ def shared_square(
     square, error : float
         Not cut off at 0; both are 0 where there are no such blocks, or these share less.
     """
-    steps, variance = _steps(matrix, vector)
-    good = np.isfinite(variance)
-    if not good.any():
+    if not np.isfinite(variance).any():
         return 0.0, 0.0
-    if least and _shared(steps, trust / variance, _APART[0])[0] < least**2:
+    if least and _shared(steps, 1 / variance, _APART[0])[0] < least**2:
         return 0.0, 0.0
-    weight = trust * _evenly(variance)
+    weight = _evenly(variance)
     square, error = _shared(steps, weight, _APART[0])
     far, _ = _shared(steps, weight, _APART[1])
     # as the square of the distance, where displacements are smooth
@@ -71,15 +63,14 @@ def shared_square(
     return more * square, more * error
 
 
-def even_mean(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray[np.float64]:
+def even_mean(steps: NDArray[np.float64], variance: NDArray[np.float64]) -> NDArray[np.float64]:
     """Mean step of blocks along each axis, px, in which those count little less that know theirs less well.
 
     Parameters
     ----------
-    matrix, vector
-        Normal equations of blocks, shapes (..., 3) and (..., 2).
+    steps, variance
+        What `own_steps` gives of the blocks.
     """
-    steps, variance = _steps(matrix, vector)
     weight = _evenly(variance) if np.isfinite(variance).any() else np.zeros(variance.shape)
     mean: NDArray[np.float64] = (weight[..., None] * steps).reshape(-1, 2).sum(axis=0) / max(
         float(weight.sum()), 1e-300
@@ -87,10 +78,16 @@ def even_mean(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArr
     return mean
 
 
-def _steps(
+def own_steps(
     matrix: NDArray[np.float64], vector: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Steps of blocks, and the variance of their length, infinite where a block tells nothing."""
+    """Steps of blocks by themselves, px, and the variance of their length, infinite where a block tells nothing.
+
+    Parameters
+    ----------
+    matrix, vector
+        Normal equations of blocks, shapes (..., 3) and (..., 2).
+    """
     known = inverse(matrix)
     steps = product(known, vector)
     variance = known[..., 0] + known[..., 2]

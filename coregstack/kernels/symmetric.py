@@ -62,3 +62,26 @@ def squared(matrix: NDArray[np.float64], vector: NDArray[np.float64]) -> NDArray
     # a sum over an axis of two costs numpy several times as much
     lengths: NDArray[np.float64] = pulled[..., 0] * vector[..., 0] + pulled[..., 1] * vector[..., 1]
     return lengths
+
+
+def in_sigmas(vector: NDArray[np.float64], covariance: NDArray[np.float64]) -> float:
+    """Squared length of one vector (y, x) in standard deviations, by the pseudo-inverse of its covariance.
+
+    Parameters
+    ----------
+    vector
+        Shape (2,).
+    covariance
+        Positive semidefinite, shape (2, 2).
+
+    Examples
+    --------
+    >>> round(in_sigmas(np.array([0.2, 0.3]), np.diag([0.01, 0.09])), 6)
+    5.0
+    """
+    (yy, yx), (_, xx) = covariance.tolist()
+    y, x = vector.tolist()
+    det, trace = yy * xx - yx * yx, yy + xx
+    if det > _SINGULAR * trace * trace:
+        return float((xx * y * y - 2 * yx * y * x + yy * x * x) / det)
+    return float((yy * y * y + 2 * yx * y * x + xx * x * x) / (trace * trace)) if trace > 0 else 0.0

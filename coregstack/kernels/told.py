@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from coregstack.kernels.certainty import at_blocks, near_nodes, uncertainty, unseen_sigma
 from coregstack.kernels.finer import sharper, unfollowed
-from coregstack.kernels.spread import beyond_noise, shared_square
+from coregstack.kernels.spread import beyond_noise, own_steps, shared_square
 from coregstack.kernels.state import NU, State, trust_of
 from coregstack.kernels.symmetric import inverse, product
 from coregstack.model import (
@@ -71,7 +71,7 @@ def result_of(
         variance, mean_sigma = known
     total = usable.sum()
     left = state.plain.vector - product(state.plain.matrix, state.now - state.plain.here)
-    unseen = beyond_noise(*shared_square(state.plain.matrix[None], left[None], np.ones((1, *usable.shape))))
+    unseen = beyond_noise(*shared_square(*own_steps(state.plain.matrix[None], left[None])))
     beyond, rough = np.zeros(usable.shape), 0.0
     if state.model in (FIELD, TERRAIN):
         beyond, rough = unfollowed(state)

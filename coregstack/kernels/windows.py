@@ -79,21 +79,30 @@ def read_stack(
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """`read_padded` of boxes of one size, shape (n, y, x)."""
     shape = len(boxes), boxes[0].height, boxes[0].width
-    height, width = source.shape
-    edges = np.array(boxes, np.int64)
-    inside = np.clip(edges, 0, (height, width, height, width))
-    sizes = inside[:, 2:] - inside[:, :2]
-    around = *inside[:, :2].min(axis=0).tolist(), *inside[:, 2:].max(axis=0).tolist()
+    tops, lefts, bottoms, rights = zip(*boxes, strict=True)
+    top, left, bottom, right = _inside(Box(min(tops), min(lefts), max(bottoms), max(rights)), source.shape)
     # boxes that lie close together share most of their pixels
-    if len(boxes) > 1 and (around[2] - around[0]) * (around[3] - around[1]) <= sizes.prod(axis=1).sum():
-        found = source.read(band, slice(around[0], around[2]), slice(around[1], around[3]))
-        return cut(*found, edges[:, :2] - around[:2], *shape[1:])
+    if len(boxes) > 1 and (bottom - top) * (right - left) <= shape[0] * shape[1] * shape[2]:
+        found = source.read(band, slice(top, bottom), slice(left, right))
+        return cut(
+            *found, np.array([(box.top - top, box.left - left) for box in boxes], np.int64), *shape[1:]
+        )
     values, usable = np.zeros(shape, np.float32), np.zeros(shape, np.bool_)
-    for k, ((top, left, bottom, right), box) in enumerate(zip(inside.tolist(), boxes, strict=True)):
+    for k, box in enumerate(boxes):
+        top, left, bottom, right = _inside(box, source.shape)
         if bottom > top and right > left:
             place = k, slice(top - box.top, bottom - box.top), slice(left - box.left, right - box.left)
             values[place], usable[place] = source.read(band, slice(top, bottom), slice(left, right))
     return values, usable
+
+
+def _inside(box: Box, shape: tuple[int, int]) -> Box:
+    """The part of a box that lies in an image, empty at its edge where none does."""
+    height, width = shape
+    return Box(
+        min(max(box.top, 0), height), min(max(box.left, 0), width),
+        min(max(box.bottom, 0), height), min(max(box.right, 0), width),
+    )  # fmt: skip
 
 
 def read_pair(

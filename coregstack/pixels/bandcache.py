@@ -57,6 +57,16 @@ class BandCache:
         height, width = self.header.box.shape
         return self._part(bands, 0, 0, (height, width)) is not None
 
+    def plane(self, band: int, window: tuple[int, int, int, int]) -> NDArray[Any] | None:
+        """One band of a window (row, column, height, width) that is in memory, else None; not to be written to."""
+        row, col, height, width = window
+        top, left = row - self.corner[0], col - self.corner[1]
+        bottom, right = top + height, left + width
+        inside = top >= 0 and left >= 0 and bottom <= self.values.shape[1] and right <= self.values.shape[2]
+        if not inside or band not in self.bands:
+            return None
+        return self.values[self.bands.index(band), top:bottom, left:right]
+
     def read(self, bands: list[int], row: int, col: int, shape: tuple[int, int]) -> NDArray[Any]:
         """Pixels of a window, shape (band, y, x), from memory or from the file; not to be written to."""
         part = self._part(bands, row, col, shape)

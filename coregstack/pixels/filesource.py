@@ -47,6 +47,9 @@ class FileBands:
     def __getitem__(self, key: tuple[int, slice, slice]) -> NDArray[Any]:
         """One band of a window; a view that must not be written to."""
         band, rows, cols = key
+        held = self.raster.plane(self.indexes[band], self.window)
+        if held is not None:
+            return held[rows, cols]
         top, bottom, down = rows.indices(self.window[2])
         left, right, along = cols.indices(self.window[3])
         values: NDArray[Any] = self.read([band], slice(top, bottom), slice(left, right))[0]

@@ -7,7 +7,8 @@ import pytest
 from scipy import ndimage
 
 from coregstack.kernels.overview import PreparedAnchor
-from coregstack.kernels.refine import block_equations, decoys, prepare_full
+from coregstack.kernels.refine import decoys, prepare_full
+from coregstack.kernels.settled import settled
 from coregstack.kernels.shift import prepare_anchor
 from coregstack.kernels.sources import ArraySource
 from coregstack.kernels.windows import Box, Lag, cells, parts_of, read_stack
@@ -53,9 +54,9 @@ def test_quarters_of_a_few_windows_say_what_they_would_say_as_windows(
     quarters = windows.apart()
     assert (len(quarters.anchor), quarters.parts) == (16, 1)
     lag = np.array([LAG.rest_y, LAG.rest_x])
-    together = block_equations(windows, lag, NOISE)
+    together = settled(windows, lag, NOISE).sums
     assert np.count_nonzero(together[..., 0]) > 100
-    np.testing.assert_array_equal(together, block_equations(quarters, lag, NOISE))
+    np.testing.assert_array_equal(together, settled(quarters, lag, NOISE).sums)
     np.testing.assert_array_equal(decoys(windows, lag, NOISE), decoys(quarters, lag, NOISE))
     middles = [
         ((b.top + b.bottom - 1) / 2, (b.left + b.right - 1) / 2) for w in boxes for b in parts_of(w, 2)
@@ -71,9 +72,9 @@ def test_quarters_that_are_not_worth_a_fit_say_nothing(pair: tuple[PreparedAncho
     assert every is not None
     assert some is not None
     kept = np.arange(16) != 6
-    sums = block_equations(some, lag, NOISE)
+    sums = settled(some, lag, NOISE).sums
     assert not sums[6].any()
-    np.testing.assert_array_equal(sums[kept], block_equations(every, lag, NOISE)[kept])
+    np.testing.assert_array_equal(sums[kept], settled(every, lag, NOISE).sums[kept])
     np.testing.assert_array_equal(some.apart().anchor, every.apart().anchor[kept])
 
 
