@@ -109,11 +109,22 @@ def estimate_displacement(
     search = Search(anchor=anchor, item=item, found=found, model=model, stable=stable)
     state = search.run()
     if state is None:
-        return as_one_shift(found)
+        return _unfollowed(as_one_shift(found), model, stable)
     result = result_of(search.sharpened(state), found)
     if model == "auto" and found.shift is not None and not _worth_it(result):
         return as_one_shift(found)
     return result
+
+
+def _unfollowed(
+    found: DisplacementEstimate, model: str, stable: NDArray[np.bool_] | None
+) -> DisplacementEstimate:
+    """One shift, which says so where more was asked for and too few blocks tell any."""
+    if model == "auto" or found.shift is None:
+        return found
+    where = "" if stable is None else " of stable ground"
+    words = f"one shift, not model={model!r}: fewer than {LEAST_BLOCKS} pieces{where} tell how they are displaced"
+    return replace(found, details="; ".join(filter(None, (words, found.details))))
 
 
 def _worth_it(found: DisplacementEstimate) -> bool:

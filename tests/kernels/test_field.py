@@ -184,6 +184,9 @@ def test_only_stable_ground_drives_the_displacement() -> None:
     stable[:, : SIDE // 2 - 4] = True
     found = estimated(anchor, item, model="field", stable=stable)
     assert rms(left(found, d)[:, :, :80]) < 0.05
+    none = estimated(anchor, item, model="field", stable=np.zeros_like(stable))
+    assert none.model == "shift"
+    assert none.details.startswith("one shift, not model='field': fewer than 30 pieces of stable ground")
     with pytest.raises(ValueError, match="mask of stable ground"):
         estimated(anchor, item, stable=stable[1:])
 
