@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 from odc.geo.geobox import GeoBox
 
 from coregstack.errors import InvalidRequest
@@ -59,4 +60,9 @@ def fill_values(header: RasterHeader, content: Content) -> list[float]:
         return [1.0] * header.count
     if content is Content.UDM2:
         return [0.0] * (header.count - 1) + [1.0] if header.count == 8 else [0.0] * header.count
-    return [0.0 if header.nodata is None or k == header.alpha else header.nodata for k in range(header.count)]
+    empty = header.nodata
+    if empty is None:
+        marked = header.alpha is not None or header.internal_mask
+        # NaN is no data in floats, also where nothing says so
+        empty = 0.0 if marked or np.dtype(header.dtype).kind != "f" else np.nan
+    return [0.0 if k == header.alpha else empty for k in range(header.count)]

@@ -11,6 +11,7 @@ from html import unescape
 from pathlib import Path, PurePosixPath
 from xml.sax.saxutils import escape
 
+import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 from rasterio.enums import Resampling
@@ -148,6 +149,10 @@ def _seen(
     kernel = "nearest" if kept or movement.resampling == "none" else movement.resampling
     scale = pixel_scale(header.box, lattice)
     masked = header.internal_mask and header.alpha is None
+    fill = fill_values(header, content)
+    # GDAL takes a NaN that pixels are to begin with for 0, but not one that is their nodata value
+    nodata = np.nan if any(np.isnan(fill)) else header.nodata
+    begin = ["NO_DATA" if np.isnan(value) else f"{value:.17g}" for value in fill]
     try:
         view = WarpedVRT(
             dataset,
@@ -156,13 +161,13 @@ def _seen(
             height=box.shape[0],
             width=box.shape[1],
             resampling=Resampling[kernel],
-            src_nodata=header.nodata if content is Content.IMAGE else None,
-            nodata=header.nodata,
+            src_nodata=nodata if content is Content.IMAGE else None,
+            nodata=nodata,
             add_alpha=masked,
             tolerance=raster.WARP_TOLERANCE,
             num_threads=1,
             init_dest_nodata=False,
-            INIT_DEST=",".join(f"{value:.17g}" for value in fill_values(header, content)),
+            INIT_DEST=",".join(begin),
             UNIFIED_SRC_NODATA="NO",
             YSCALE=repr(scale[0]),
             XSCALE=repr(scale[1]),

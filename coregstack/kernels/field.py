@@ -123,7 +123,9 @@ def _unfollowed(
     if model == "auto" or found.shift is None:
         return found
     where = "" if stable is None else " of stable ground"
-    words = f"one shift, not model={model!r}: fewer than {LEAST_BLOCKS} pieces{where} tell how they are displaced"
+    words = (
+        f"one shift, not model={model!r}: fewer than {LEAST_BLOCKS} pieces{where} tell how they are displaced"
+    )
     return replace(found, details="; ".join(filter(None, (words, found.details))))
 
 

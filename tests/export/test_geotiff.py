@@ -241,13 +241,14 @@ def test_bands_have_nodata_of_their_own(tmp_path: Path, box: GeoBox | None) -> N
     assert 800 < (got[1][inner] == 0).sum() < 1000
 
 
-def test_floats_keep_nan(tmp_path: Path) -> None:
+@pytest.mark.parametrize("nodata", [np.nan, None])
+def test_floats_keep_nan(tmp_path: Path, nodata: float | None) -> None:
     values = picture(dtype="float32")
     values[:, 30:60, 30:60] = np.nan
-    source = write(tmp_path / "scene.tif", values, nodata=np.nan)
+    source = write(tmp_path / "scene.tif", values, nodata=nodata)
     with rasterio.open(move(source, (0.5, 0.5))) as file:
         got = file.read()
-        assert np.isnan(file.nodata)
+        assert file.nodata is nodata or np.isnan(file.nodata)
         assert file.dtypes[0] == "float32"
     assert 800 < np.isnan(got[0, 5:-5, 5:-5]).sum() < 1000
     assert np.nanmin(got) > 0

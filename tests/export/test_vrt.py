@@ -166,6 +166,22 @@ def test_another_crs_is_warped_onto_the_lattice_and_moved_by_whoever_reads_it(
     np.testing.assert_allclose(after[60:140, 60:140], map_coordinates(still, place, order=3), atol=4)
 
 
+@pytest.mark.parametrize("nodata", [np.nan, None])
+def test_floats_of_another_crs_keep_nan(nodata: float | None, tmp_path: Path) -> None:
+    anchor = write(tmp_path / "anchor.tif", np.ones((1, 60, 60), "uint16"))
+    (west,), (north,) = rasterio.warp.transform("EPSG:32633", "EPSG:32632", [5e5], [5e6])
+    values = np.full((1, 60, 60), 5, "float32")
+    values[:, 20:40, 20:40] = np.nan
+    place = from_origin(west, north, 3, 3)
+    path = write(tmp_path / "a.tif", values, crs="EPSG:32632", transform=place, nodata=nodata)
+    movement = Movement(anchor=read_header(anchor).box, move=Shift(0.0, 0.0), resampling="cubic")
+    write_vrt(str(path), tmp_path / "a.vrt", Content.IMAGE, movement)
+    with rasterio.open(tmp_path / "a.vrt") as file:
+        got = file.read(1)
+    assert got[np.isfinite(got)] == pytest.approx(5.0)
+    assert np.isfinite(got).sum() == pytest.approx(60 * 60 - 20 * 20, rel=0.02)
+
+
 def test_the_index_opens_all_of_them_as_one(inputs: Path, tmp_path: Path) -> None:
     times = ["2021-06-30", "2020-06-30"]
     names = ["anchor.tif", "good.tif"]
