@@ -10,6 +10,8 @@ from coregstack.model import PixelSource
 
 _STRIP = 512
 """Rows that are looked at, at a time."""
+_FIRST = 16
+"""Rows that are looked at first for pixels that differ, which those of most scenes do."""
 _APART = 4
 """Distance of pixels that images have something in common over, px."""
 _UNLIKE = 0.2
@@ -117,8 +119,10 @@ def is_flat(source: PixelSource, band: int) -> bool:
     """
     height, width = source.shape
     first = None
-    for top in range(0, height, _STRIP):
-        values, usable = source.read(band, slice(top, min(top + _STRIP, height)), slice(0, width))
+    top, rows = 0, _FIRST
+    while top < height:
+        values, usable = source.read(band, slice(top, min(top + rows, height)), slice(0, width))
+        top, rows = top + rows, min(2 * rows, _STRIP)
         seen = values[usable]
         if seen.size:
             first = seen[0] if first is None else first

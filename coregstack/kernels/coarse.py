@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from coregstack.kernels.blank import why_blank
 from coregstack.kernels.correlation import Peak, Spectrum, Surface, correlate, local_agreement, span_for
+from coregstack.kernels.kept import once
 from coregstack.kernels.match_image import orientation
 from coregstack.kernels.overview import OVERVIEW, Look, PreparedAnchor, factor_for, look
 from coregstack.kernels.windows import (
@@ -103,10 +104,7 @@ class Search:
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
         """What is made when it is first asked for, and then known."""
-        if key not in self._made:
-            self._made[key] = make()
-        made: T = self._made[key]
-        return made
+        return once(self._made, key, make)
 
     def of(self, bands: Sequence[int]) -> list[Found]:
         """What some bands say.

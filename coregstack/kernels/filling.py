@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -79,7 +79,10 @@ def shared_filling(anchor: ArraySource, item: ArraySource) -> Filling | None:
     (-1.0, 0.22)
     """
     for band in range(min(anchor.bands, item.bands)):
-        mine, theirs = (_filling_values(source, band) for source in (anchor, item))
+        mine, theirs = (
+            source.once(("filling", band), partial(_filling_values, source, band))
+            for source in (anchor, item)
+        )
         if mine is None or theirs is None:
             continue
         for value in mine:

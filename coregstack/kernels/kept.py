@@ -17,6 +17,22 @@ class Sized(Protocol):
 
 
 T = TypeVar("T", bound=Sized)
+V = TypeVar("V")
+
+
+def once(made: dict[Hashable, Any], key: Hashable, make: Callable[[], V]) -> V:
+    """What is made when it is first asked for, and known from then on among what was `made`.
+
+    Examples
+    --------
+    >>> made = {}
+    >>> once(made, "five", lambda: 2 + 3), once(made, "five", lambda: 0)
+    (5, 5)
+    """
+    if key not in made:
+        made[key] = make()
+    found: V = made[key]
+    return found
 
 
 class Kept:

@@ -40,22 +40,36 @@ def repeated(images: NDArray[np.float32], usable: NDArray[np.bool_]) -> NDArray[
     ([False, False], [True, False])
     """
     pairs = np.zeros((2, 2), np.int64)
-    _count_repeats(images, usable, pairs[0])
-    _count_repeats(images.transpose(0, 2, 1), usable.transpose(0, 2, 1), pairs[1])
+    _count_repeats(images, usable, pairs)
     return np.asarray(pairs[:, 0] > _SHARE * pairs[:, 1])
 
 
 @compiled
 def _count_repeats(images: NDArray[np.float32], usable: NDArray[np.bool_], found: NDArray[np.int64]) -> None:
-    """Add up pairs of rows that are the same, and those that are judged."""
+    """Add up pairs of rows, and of columns, that are the same, and those that are judged."""
+    height, width = images.shape[1] - 1, images.shape[2] - 1
+    tells, alike = np.empty(width, np.int32), np.empty(width, np.int32)
     for n in range(len(images)):
-        for y in range(images.shape[1] - 1):
-            tells, alike = 0, 0
-            for x in range(0, images.shape[2] - 1, _EVERY):
+        for y in range(height):
+            told_of_row, alike_in_row = 0, 0
+            for x in range(0, width, _EVERY):
                 here = images[n, y, x]
                 told = (here != images[n, y, x + 1]) & usable[n, y, x] & usable[n, y + 1, x]
-                tells += told
-                alike += told & (images[n, y + 1, x] == here)
-            if tells >= _LEAST:
-                found[0] += alike > _ALIKE * tells
-                found[1] += 1
+                told_of_row += told
+                alike_in_row += told & (images[n, y + 1, x] == here)
+            if told_of_row >= _LEAST:
+                found[0, 0] += alike_in_row > _ALIKE * told_of_row
+                found[0, 1] += 1
+        for x in range(width):
+            tells[x], alike[x] = 0, 0
+        for y in range(0, height, _EVERY):
+            row, below = np.uint64(y), np.uint64(y + 1)
+            for x in range(np.uint64(width)):
+                here, beside = images[n, row, x], x + np.uint64(1)
+                told = (here != images[n, below, x]) & usable[n, row, x] & usable[n, row, beside]
+                tells[x] += told
+                alike[x] += told & (images[n, row, beside] == here)
+        for x in range(width):
+            if tells[x] >= _LEAST:
+                found[1, 0] += alike[x] > _ALIKE * tells[x]
+                found[1, 1] += 1

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coregstack.kernels.compiling import compiled
+from coregstack.kernels.kept import once
 from coregstack.model import Shift
+
+T = TypeVar("T")
 
 _STRIP = 512
 """Rows that an overview is made from at a time."""
@@ -37,6 +41,8 @@ class ArraySource:
     """Frame position of the first pixel's centre."""
     nodata: float | None = None
     """Value that marks, besides `usable`, pixels that are not usable in their own band."""
+    _found: dict[Hashable, Any] = field(init=False, repr=False, default_factory=dict)
+    """What was found out of it before."""
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -72,6 +78,10 @@ class ArraySource:
                 np.ascontiguousarray(values), np.ascontiguousarray(usable), mark, factor
             )
         return means, share
+
+    def once(self, key: Hashable, find: Callable[[], T]) -> T:
+        """What is found out of it when that is first asked for, and then known, as an anchor is asked by every item."""
+        return once(self._found, key, find)
 
     def seen_from(self, other: ArraySource) -> Self:
         """The same in the frame that counts from the first pixel of another."""

@@ -89,7 +89,7 @@ class _Grid:
     """Frequency along the columns."""
     ring: NDArray[np.int64]
     """Ring of each frequency."""
-    beyond: NDArray[np.float64]
+    beyond: NDArray[np.float32]
     """Their phases' sines at the shifts where a lopsided match is looked for, shape (shift, frequency)."""
 
     def spectra(self, images: NDArray[np.float32]) -> NDArray[np.complex64]:
@@ -119,7 +119,7 @@ def _grid(height: int, width: int) -> _Grid:
         y=y,
         x=x,
         ring=np.minimum(length[keep] / _FINEST * _RINGS, _RINGS - 1).astype(np.int64),
-        beyond=np.sin(np.outer(shifts[:, 0], y) + np.outer(shifts[:, 1], x)),
+        beyond=np.sin(np.outer(shifts[:, 0], y) + np.outer(shifts[:, 1], x)).astype(np.float32),
     )
 
 
@@ -227,10 +227,10 @@ def lopsided(
     spectra = _spectra(anchor, item, usable, margin)
     if spectra is None:
         return False
-    turned = spectra.cross / spectra.power.mean(axis=0)
-    turned = turned * np.exp(-1j * (spectra.y * away[0] + spectra.x * away[1]))
+    phase = spectra.y * away[0] + spectra.x * away[1]
+    turned = spectra.cross * (np.exp(-1j * phase) / spectra.power.mean(axis=0)).astype(np.complex64)
     there = np.sin(spectra.y * (place - away)[0] + spectra.x * (place - away)[1])
-    waves = np.concatenate([there[None], spectra.grid.beyond])
+    waves = np.concatenate([there[None].astype(np.float32), spectra.grid.beyond])
     # not as a product of matrices, whose sums depend on the processor and its threads
     odd = np.einsum("nf,kf->nk", np.ascontiguousarray(turned.imag), waves) / len(spectra.y)
     match = float(turned.real.mean())
@@ -250,27 +250,47 @@ def _spectra(
     usable: NDArray[np.bool_],
     margin: int,
 ) -> _Spectra | None:
-    inner = slice(None), slice(margin, -margin or None), slice(margin, -margin or None)
-    height, width = anchor[inner].shape[1:]
-    taper = _taper(height, width) * usable[inner]
-    images = [image[inner] * taper for image in (anchor, item)]
-    loud = [np.sqrt(np.square(image).mean(axis=(1, 2), dtype=np.float64)) for image in images]
-    # gaps stay where they are as well
-    heard = np.all([size > _FLAT * size.max() for size in loud], axis=0) & (
-        usable[inner].mean(axis=(1, 2)) > _WHOLE
+    height, width = (size - 2 * margin for size in anchor.shape[1:])
+    taper = _taper(height, width)
+    (own, loud, seen), (other, other_loud, _) = (
+        _tapered(image, usable, taper, margin) for image in (anchor, item)
     )
+    # gaps stay where they are as well
+    heard = (loud > _FLAT * loud.max()) & (other_loud > _FLAT * other_loud.max()) & (seen > _WHOLE)
     if np.count_nonzero(heard) < _LEAST:
         return None
     grid = _grid(height, width)
     first, second = (
-        grid.spectra(image[heard] / size[heard, None, None].astype(np.float32))
-        for image, size in zip(images, loud, strict=True)
+        grid.spectra(images[heard]) / size[heard, None].astype(np.float32)
+        for images, size in ((own, loud), (other, other_loud))
     )
-    return _Spectra(
-        power=(np.square(np.abs(first)) + np.square(np.abs(second))) / 2,
-        cross=first.conj() * second,
-        grid=grid,
-    )
+    power = (first.real**2 + first.imag**2 + second.real**2 + second.imag**2) / 2
+    return _Spectra(power=power, cross=first.conj() * second, grid=grid)
+
+
+@compiled
+def _tapered(
+    images: NDArray[np.float32], usable: NDArray[np.bool_], taper: NDArray[np.float32], margin: int
+) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.float64]]:
+    """Images less their margin that fade towards their edge, their root mean squares, and the part that is usable."""
+    height, width = taper.shape
+    faded = np.empty((len(images), height, width), np.float32)
+    loud, seen = np.empty(len(images)), np.empty(len(images))
+    squares, count = np.empty(width, np.float32), np.empty(width, np.float32)
+    for n in range(len(images)):
+        for x in range(width):
+            squares[x], count[x] = 0, 0
+        for y in range(height):
+            # indexes that may be negative would keep the compiler from doing many at once
+            row, start = np.uint64(y + margin), np.uint64(margin)
+            for x in range(np.uint64(width)):
+                keep = np.float32(usable[n, row, start + x])
+                faded[n, y, x] = images[n, row, start + x] * (keep * taper[y, x])
+                squares[x] += faded[n, y, x] * faded[n, y, x]
+                count[x] += keep
+        loud[n] = np.sqrt(squares.sum() / (height * width))
+        seen[n] = count.sum() / (height * width)
+    return faded, loud, seen
 
 
 @lru_cache(maxsize=4)

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -161,7 +162,7 @@ def shift_between(
 
 
 def scored_band(
-    anchor: PixelSource, item: PixelSource, names: Sequence[str], ties: TiePoints = NO_TIES
+    anchor: ArraySource, item: ArraySource, names: Sequence[str], ties: TiePoints = NO_TIES
 ) -> tuple[int, str]:
     """The match band that is scored, and what is to be said of it.
 
@@ -170,7 +171,7 @@ def scored_band(
 
     Parameters
     ----------
-    anchor, item : PixelSource
+    anchor, item : ArraySource
         Match bands.
     names : sequence of str
         What these are called; empty where that is not known.
@@ -179,7 +180,7 @@ def scored_band(
     """
     sides = {"anchor": anchor, "item": item}
     bands = range(min(anchor.bands, item.bands))
-    first = next((k for k in bands if not any(is_flat(side, k) for side in sides.values())), 0)
+    first = next((k for k in bands if not any(_flat(side, k) for side in sides.values())), 0)
     trust = np.bincount(ties.band, ties.weight, minlength=first + 1)
     told = [
         name for name, side in sides.items() if trust.any() and not trust[first] and is_noise(side, first)
@@ -190,16 +191,20 @@ def scored_band(
         return 0, filled
     own, other = (names[k] if names else f"number {k + 1}" for k in (0, band))
     if first:
-        side = "anchor" if is_flat(anchor, 0) else "item"
+        side = "anchor" if _flat(anchor, 0) else "item"
         what = f"the {side} is dead, all its usable pixels hold one value"
     else:
         what = f"the {' and the '.join(told)} holds noise"
     return band, remarks(f"the band {own} of {what}: {other} is scored", filled)
 
 
-def _filled(name: str, side: PixelSource, band: int) -> str:
+def _flat(side: ArraySource, band: int) -> bool:
+    return side.once(("flat", band), partial(is_flat, side, band))
+
+
+def _filled(name: str, side: ArraySource, band: int) -> str:
     """What to do where one value far from all others counts as an image, as missing data does that no one declared."""
-    found = filling_value(side, band)
+    found = side.once(("filled", band), partial(filling_value, side, band))
     if found is None:
         return ""
     return (
