@@ -245,6 +245,9 @@ def test_an_edited_quality_that_moves_an_item_nowhere_is_refused(
         match=f"status of \\['{quality.id.item(2)}'\\] is coregistered, but the quality holds no shift",
     ):
         apply(stack, edited)
+    mistyped = quality.assign(status=quality.status.astype(object).str.replace("coregistered", "coregistred"))
+    with pytest.raises(InvalidRequest, match="failed, not coregistred"):
+        apply(stack, mistyped)
     left = edited.assign(status=edited.status.where(edited.shift_x.notnull(), "failed"))
     np.testing.assert_array_equal(apply(stack, left).values[2], stack.values[2])
 

@@ -258,11 +258,17 @@ def for_items(quality: xr.Dataset, known: Stack, stack: xr.DataArray) -> xr.Data
 
 
 def _check_shifts(quality: xr.Dataset, ids: Sequence[str]) -> None:
-    """Refuse a quality, where it is known already, that moves items by shifts that it does not have."""
+    """Refuse a quality, where it is known already, of unknown status or that moves items by shifts it does not have."""
     told = [quality[name] for name in ("status", "shift_y", "shift_x")]
     if any(one.chunks is not None for one in told):
         return
     status, shift_y, shift_x = (one.values for one in told)
+    # a cube holds an empty text of dates that nothing is known of
+    odd = sorted({str(one) for one in status} - {*Status, ""})
+    if odd:
+        raise InvalidRequest(
+            f"The status of an item is one of {', '.join(Status)}, not {', '.join(odd[:5])}."
+        )
     lost = np.asarray(status == Status.COREGISTERED, bool) & ~np.isfinite(
         shift_y.astype(float) + shift_x.astype(float)
     )
