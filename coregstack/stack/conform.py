@@ -215,15 +215,18 @@ def scaling(array: xr.DataArray) -> tuple[float, float]:
     Raises
     ------
     InvalidStack
-        If its attribute `scale_factor` or `add_offset` is no number.
+        If its attribute `scale_factor` or `add_offset` is no finite number, or the first is 0.
     """
     told = [array.attrs.get(name, usual) for name, usual in zip(_SCALING, UNSCALED, strict=True)]
     try:
         scale, offset = map(float, told)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError):
+        scale = offset = np.nan
+    if scale == 0 or not np.isfinite([scale, offset]).all():
         raise InvalidStack(
-            f"The attributes scale_factor and add_offset of a stack have to be numbers, not {told}."
-        ) from error
+            "The attributes scale_factor and add_offset of a stack have to be finite numbers, the first not 0, but "
+            f"they are {told}."
+        )
     return scale, offset
 
 

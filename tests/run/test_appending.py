@@ -155,8 +155,9 @@ def test_numbers_of_another_scale_are_refused(dates: xr.DataArray, tmp_path: Pat
     for other in ({}, scale | {"add_offset": 0.0}):
         with pytest.raises(InvalidStack, match=r"scale_factor 0.0001 and the add_offset -0.1"):
             append(dates[3:4].assign_attrs(other), tmp_path / "cube.zarr")
-    with pytest.raises(InvalidStack, match="have to be numbers"):
-        append(dates[3:4].assign_attrs(scale_factor="some"), tmp_path / "cube.zarr")
+    for odd in ("some", 0, np.nan):
+        with pytest.raises(InvalidStack, match="have to be finite numbers"):
+            append(dates[3:4].assign_attrs(scale_factor=odd), tmp_path / "cube.zarr")
     dates[4].drop_vars("clear").rio.to_raster(tmp_path / "late.tif")
     with pytest.raises(InvalidStack, match=r"new dates have 1 and 0"):
         append([tmp_path / "late.tif"], tmp_path / "cube.zarr", times=["2023-01-02"])
