@@ -28,12 +28,30 @@ def known_dim(dim: Hashable) -> str:
 
 
 def images_of(dataset: xr.Dataset) -> list[str]:
-    """Names of the variables that are images of all times, on the grid of the Dataset; the others are passed along."""
-    return [
+    """Names of the variables that are images of all times, on the grid of the Dataset; the others are passed along.
+
+    Raises
+    ------
+    InvalidStack
+        If one of them holds what cannot be moved: passed along, it would lie apart from those that are.
+    """
+    found = [
         str(name)
         for name, value in dataset.data_vars.items()
-        if {known_dim(dim) for dim in value.dims} == {"time", "y", "x"} and value.dtype.kind in "biuf"
+        if {known_dim(dim) for dim in value.dims} == {"time", "y", "x"}
     ]
+    odd = {name: dataset[name].dtype for name in found if not _movable(dataset[name].dtype)}
+    if odd:
+        told = ", ".join(f"{name!r} ({dtype})" for name, dtype in odd.items())
+        raise InvalidStack(
+            f"Images of a Dataset hold bool, integers, float32 or float64, not as {told}. Convert them, for example "
+            f"with dataset.assign(name=dataset.name.astype('float32')), or leave them out with drop_vars({[*odd]})."
+        )
+    return found
+
+
+def _movable(dtype: np.dtype[Any]) -> bool:
+    return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize in (4, 8))
 
 
 def stacked(dataset: xr.Dataset) -> xr.DataArray:

@@ -199,3 +199,12 @@ def test_what_odc_loads_is_aligned(tmp_path: Path) -> None:
     assert {str(name): image.dtype for name, image in aligned.data_vars.items()} == {
         str(name): image.dtype for name, image in loaded.data_vars.items()
     }
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "float16", "object"])
+def test_images_that_cannot_be_moved_are_refused(dataset: xr.Dataset, dtype: str) -> None:
+    odd = dataset.assign(odd=dataset[next(iter(dataset.data_vars))].astype(dtype))
+    with pytest.raises(InvalidStack, match=rf"not as 'odd' \({dtype}\)"):
+        coregstack.estimate(odd, anchor=0)
+    left = odd.drop_vars("odd").assign(odd=odd.odd.isel(time=0, drop=True))
+    assert coregstack.align(left, anchor=0).odd.identical(left.odd)
