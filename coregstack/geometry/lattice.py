@@ -45,10 +45,13 @@ def same_pixels(box: GeoBox, anchor: GeoBox) -> bool:
     """Whether `box` differs from the anchor's lattice by a translation only."""
     if not same_crs(box, anchor):
         return False
-    relative = ~anchor.affine * box.affine
+    back, own = ~anchor.affine, box.affine
+    apart = (
+        back.a * own.a + back.b * own.d - 1, back.a * own.b + back.b * own.e,
+        back.d * own.a + back.e * own.d, back.d * own.b + back.e * own.e - 1,
+    )  # fmt: skip
     reach = max(*box.shape, *anchor.shape, 1)
-    drift = max(abs(relative.a - 1), abs(relative.b), abs(relative.d), abs(relative.e - 1)) * reach
-    return bool(drift < LATTICE_DRIFT)
+    return bool(max(map(abs, apart)) * reach < LATTICE_DRIFT)
 
 
 def turn(box: GeoBox, anchor: GeoBox) -> float:
@@ -66,8 +69,8 @@ def turn(box: GeoBox, anchor: GeoBox) -> float:
     """
     if not same_crs(box, anchor) or not crs_of(box).geographic:
         return 0.0
-    own, other = (one.affine * (one.shape[1] / 2, one.shape[0] / 2) for one in (box, anchor))
-    turns = round((other[0] - own[0]) / 360)
+    own, other = (mapped(one.affine, one.shape[1] / 2, one.shape[0] / 2)[0] for one in (box, anchor))
+    turns = round((other - own) / 360)
     if turns == 0 or not str(crs_of(box).units[1]).startswith("degree"):
         return 0.0
     return 360.0 * turns
@@ -84,7 +87,7 @@ def offset(box: GeoBox, anchor: GeoBox) -> Shift:
     >>> offset(GeoBox((4, 4), Affine(3, 0, 304.5, 0, -3, 897), "EPSG:32633"), anchor)
     Shift(y=1.0, x=1.5)
     """
-    col, row = ~anchor.affine * (box.affine.c + turn(box, anchor), box.affine.f)
+    col, row = mapped(~anchor.affine, box.affine.c + turn(box, anchor), box.affine.f)
     return Shift(_whole(row), _whole(col))
 
 
@@ -106,9 +109,9 @@ def frame_bounds(box: GeoBox, anchor: GeoBox) -> tuple[float, float, float, floa
     height, width = box.shape
     if same_crs(box, anchor):
         # arrays as short as this take longer to make than to work on
-        places = (_at(box.affine, col, row) for row in (0.0, height) for col in (0.0, width))
+        places = (mapped(box.affine, col, row) for row in (0.0, height) for col in (0.0, width))
         by, back = turn(box, anchor), ~anchor.affine
-        cols, rows = zip(*(_at(back, x + by, y) for x, y in places), strict=True)
+        cols, rows = zip(*(mapped(back, x + by, y) for x, y in places), strict=True)
     else:
         cols, rows = _followed(box, anchor)
     if not all(map(math.isfinite, (*rows, *cols))):
@@ -122,7 +125,7 @@ def _followed(box: GeoBox, anchor: GeoBox) -> tuple[tuple[float, ...], tuple[flo
     along = np.linspace(0, 1, _EDGE_POINTS)
     rows = np.concatenate([along * 0, along * height, along * 0 + height, along * height])
     cols = np.concatenate([along * width, along * 0, along * width, along * 0 + width])
-    x, y = transformer(crs_of(box), crs_of(anchor)).transform(*_at(box.affine, cols, rows))
+    x, y = transformer(crs_of(box), crs_of(anchor)).transform(*mapped(box.affine, cols, rows))
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise InvalidStack(
             f"A raster in {crs_name(box)} has no place in the anchor's CRS {crs_name(anchor)}: "
@@ -130,9 +133,9 @@ def _followed(box: GeoBox, anchor: GeoBox) -> tuple[tuple[float, ...], tuple[flo
         )
     if crs_of(anchor).geographic:
         # longitudes jump at the antimeridian, pixels do not
-        middle, _ = anchor.affine * (anchor.shape[1] / 2, anchor.shape[0] / 2)
+        middle, _ = mapped(anchor.affine, anchor.shape[1] / 2, anchor.shape[0] / 2)
         x = x + 360 * np.round((middle - x) / 360)
-    cols, rows = _at(~anchor.affine, np.asarray(x), np.asarray(y))
+    cols, rows = mapped(~anchor.affine, np.asarray(x), np.asarray(y))
     return tuple(cols.tolist()), tuple(rows.tolist())
 
 
@@ -177,9 +180,13 @@ def same_place(a: GeoBox, b: GeoBox) -> bool:
     """Whether two boxes have one shape, and corners that lie on each other to a millionth of a pixel."""
     if a.shape != b.shape:
         return False
-    corners = [(0, 0), (a.shape[1], a.shape[0])]
-    gaps = [np.subtract(~a.affine * (b.affine * corner), corner) for corner in corners]
-    return bool(np.abs(gaps).max() < WHOLE_PIXEL)
+    corners = (0.0, 0.0), (float(a.shape[1]), float(a.shape[0]))
+    found = [mapped(~a.affine, *mapped(b.affine, *corner)) for corner in corners]
+    return all(
+        abs(x - y) < WHOLE_PIXEL
+        for pair in zip(found, corners, strict=True)
+        for x, y in zip(*pair, strict=True)
+    )
 
 
 def lattice_like(box: GeoBox, anchor: GeoBox) -> GeoBox:
@@ -223,11 +230,11 @@ def scaled_shift(shift: Shift, anchor: GeoBox, lattice: GeoBox) -> Shift:
 
 def moved(box: GeoBox, anchor: GeoBox, shift: Shift) -> GeoBox:
     """`box` with only its geotransform changed, so that its content moves by `shift` anchor pixels."""
-    x0, y0 = anchor.affine * (0, 0)
-    x1, y1 = anchor.affine * (shift.x, shift.y)
+    x0, y0 = mapped(anchor.affine, 0.0, 0.0)
+    x1, y1 = mapped(anchor.affine, shift.x, shift.y)
     if same_crs(box, anchor):
         return GeoBox(box.shape, Affine.translation(x1 - x0, y1 - y0) * box.affine, box.crs)
-    middle = box.affine * (box.shape[1] / 2, box.shape[0] / 2)
+    middle = mapped(box.affine, box.shape[1] / 2, box.shape[0] / 2)
     x, y = transformer(crs_of(box), crs_of(anchor)).transform(*middle)
     to_x, to_y = transformer(crs_of(anchor), crs_of(box)).transform(x + x1 - x0, y + y1 - y0)
     return GeoBox(box.shape, Affine.translation(to_x - middle[0], to_y - middle[1]) * box.affine, box.crs)
@@ -282,13 +289,16 @@ def _pixel_size(box: GeoBox, anchor: GeoBox) -> tuple[float, float]:
         rows, cols = math.hypot(box.affine.b, box.affine.e), math.hypot(box.affine.a, box.affine.d)
         return rows, cols
     row, col = box.shape[0] / 2, box.shape[1] / 2
-    x, y = _at(box.affine, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
+    x, y = mapped(box.affine, np.array([col, col + 1, col]), np.array([row, row, row + 1]))
     x, y = transformer(crs_of(box), crs_of(anchor)).transform(x, y)
     return math.hypot(x[2] - x[0], y[2] - y[0]), math.hypot(x[1] - x[0], y[1] - y[0])
 
 
-def _at(affine: Affine, cols: T, rows: T) -> tuple[T, T]:
-    """Where columns and rows lie, numbers or arrays of them."""
+def mapped(affine: Affine, cols: T, rows: T) -> tuple[T, T]:
+    """Where columns and rows lie, numbers or arrays of them.
+
+    A product with an affine map of the library takes many times as long, the more so as its newest one warns.
+    """
     return affine.a * cols + affine.b * rows + affine.c, affine.d * cols + affine.e * rows + affine.f
 
 

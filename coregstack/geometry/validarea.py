@@ -13,7 +13,7 @@ from odc.geo.geobox import GeoBox
 from odc.geo.geom import Geometry, multipolygon
 from scipy import ndimage
 
-from coregstack.geometry.lattice import crs_of, transformer
+from coregstack.geometry.lattice import crs_of, mapped, transformer
 from coregstack.model import NO_SHIFT, Shift, ValidArea
 
 SIDE = 512
@@ -103,7 +103,8 @@ def outline(box: GeoBox) -> ValidArea:
         If the box has no CRS.
     """
     height, width = box.shape
-    ring = tuple(box.affine * corner for corner in ((0, 0), (0, height), (width, height), (width, 0)))
+    corners = (0.0, 0.0), (0.0, height), (width, height), (width, 0.0)
+    ring = tuple(mapped(box.affine, *corner) for corner in corners)
     return ValidArea(parts=(ring,), crs=str(crs_of(box)))
 
 
@@ -138,7 +139,7 @@ def placed_area(
     found = in_crs(area, crs_of(anchor))
     if found is None:
         return None
-    (x0, y0), (x1, y1) = anchor.affine * (0, 0), anchor.affine * (shift.x, shift.y)
+    (x0, y0), (x1, y1) = mapped(anchor.affine, 0.0, 0.0), mapped(anchor.affine, shift.x, shift.y)
     parts = tuple(tuple((x + x1 - x0, y + y1 - y0) for x, y in part) for part in found.parts)
     return in_crs(ValidArea(parts=parts, crs=found.crs), crs_of(target))
 
@@ -176,7 +177,7 @@ def _corners(
     (down, along), (height, width) = _steps(box.shape), box.shape
     cols = np.where(ring[:, 0] >= looks[1], width, ring[:, 0] * along)
     rows = np.where(ring[:, 1] >= looks[0], height, ring[:, 1] * down)
-    return tuple(box.affine * (float(col), float(row)) for col, row in zip(cols, rows, strict=True))
+    return tuple(mapped(box.affine, float(col), float(row)) for col, row in zip(cols, rows, strict=True))
 
 
 def _rings(valid: NDArray[np.bool_]) -> list[NDArray[np.float64]]:
