@@ -70,7 +70,7 @@ def turn(box: GeoBox, anchor: GeoBox) -> float:
     if not same_crs(box, anchor) or not crs_of(box).geographic:
         return 0.0
     own, other = (mapped(one.affine, one.shape[1] / 2, one.shape[0] / 2)[0] for one in (box, anchor))
-    turns = round((other - own) / 360)
+    turns: int = round((other - own) / 360)
     if turns == 0 or not str(crs_of(box).units[1]).startswith("degree"):
         return 0.0
     return 360.0 * turns
@@ -183,9 +183,8 @@ def same_place(a: GeoBox, b: GeoBox) -> bool:
     corners = (0.0, 0.0), (float(a.shape[1]), float(a.shape[0]))
     found = [mapped(~a.affine, *mapped(b.affine, *corner)) for corner in corners]
     return all(
-        abs(x - y) < WHOLE_PIXEL
-        for pair in zip(found, corners, strict=True)
-        for x, y in zip(*pair, strict=True)
+        abs(x - corner_x) < WHOLE_PIXEL and abs(y - corner_y) < WHOLE_PIXEL
+        for (x, y), (corner_x, corner_y) in zip(found, corners, strict=True)
     )
 
 
