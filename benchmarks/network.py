@@ -357,7 +357,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(f"no scenes at {DATA}: set COREGSTACK_DATA to the folder that holds them")
     goals = []
     for name in list(STACKS)[:1] if options.quick else STACKS:
-        dates, size = (40, 160) if options.quick else (options.dates, SIZE)
+        dates, size = (28, 160) if options.quick else (options.dates, SIZE)
         goals += compare(name, dates, size, options.seed)
         if options.anchors and not options.quick:
             stack = made_stack(name, dates, size, options.seed)[0]

@@ -143,10 +143,10 @@ def score() -> Any:
     return figure
 
 
-def network() -> Any:
+def network(dates: int = 42) -> Any:
     """Pairs of three years of dates, and the way of one of them; errors by season, of all and of direct pairs."""
     rng = np.random.default_rng(3)
-    days = np.sort(rng.choice(3 * 365, 42, replace=False))
+    days = np.sort(rng.choice(3 * 365, dates, replace=False))
     times = np.datetime64("2020-01-01", "s") + days * np.timedelta64(86400, "s")
     anchor = int(np.argmin(np.abs(days - 365 - 200)))
     truth = [Shift(*rng.uniform(-2, 2, 2)) for _ in days]
@@ -243,9 +243,9 @@ def failures() -> Any:
     return figure
 
 
-def tutorial() -> Any:
+def tutorial(dates: int = 8) -> Any:
     """What the tutorial shows: two dates before and after, and the shifts with their truth."""
-    stack = sample_stack(8, shape=(384, 384), seed=2, max_shift=3.0)
+    stack = sample_stack(dates, shape=(384, 384), seed=2, max_shift=3.0)
     quality = estimate(stack, anchor=0).compute()
     aligned = apply(stack, quality)
     figure, axes = plt.subplots(1, 3, figsize=(10, 3.5), layout="constrained", width_ratios=[1, 1, 1.15])

@@ -35,7 +35,7 @@ def data_dir() -> Path:
 @pytest.fixture(scope="session")
 def sample_order(tmp_path_factory: pytest.TempPathFactory) -> SampleOrder:
     """A delivered order whose true shifts are known; tests read it and leave it as it is."""
-    return write_sample_order(tmp_path_factory.mktemp("sample") / "order", size=480)
+    return write_sample_order(tmp_path_factory.mktemp("sample") / "order", size=320)
 
 
 @pytest.fixture(scope="session")

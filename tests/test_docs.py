@@ -56,7 +56,7 @@ def test_the_example_of_an_estimator_runs(capsys: pytest.CaptureFixture[str]) ->
     names: dict[str, Any] = {}
     for code in _blocks(DOCS / "howto" / "estimators.md", nested=False):
         exec(compile(code, "estimators.md", "exec"), names)
-    assert names["quality"].status.values.tolist() == ["anchor", "coregistered", "coregistered"]
+    assert names["quality"].status.values.tolist() == ["anchor", "coregistered"]
     assert "coregistered" in capsys.readouterr().out
 
 
@@ -67,7 +67,9 @@ def test_every_figure_can_be_drawn_anew(capsys: pytest.CaptureFixture[str]) -> N
     with plt.rc_context():
         spec.loader.exec_module(figures)  # type: ignore[union-attr]
         for name in (path.stem for path in (DOCS / "images").glob("*.png") if path.stem != "before_after"):
-            assert getattr(figures, name)().axes
+            # fewer dates than on the page draw all that it shows
+            fewer = {"network": {"dates": 16}, "tutorial": {"dates": 6}}.get(name, {})
+            assert getattr(figures, name)(**fewer).axes
             plt.close("all")
     page = _without_numbers((DOCS / "howto" / "failures.md").read_text("utf-8"))
     for line in capsys.readouterr().out.splitlines():

@@ -20,24 +20,23 @@ def python(*arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [["--version"], ["--help"], ["order", "--help"], ["align", "--help"], ["completion", "bash"]],
-    ids=" ".join,
-)
-def test_questions_about_the_command_line_load_nothing_heavy(arguments: list[str]) -> None:
+QUESTIONS = [["--version"], ["--help"], ["order", "--help"], ["align", "--help"], ["completion", "bash"]]
+
+
+def test_the_package_and_questions_about_the_command_line_load_nothing_heavy() -> None:
     code = (
-        "import sys; from coregstack.cli import main\n"
-        f"try: main({arguments!r})\n"
-        "except SystemExit: pass\n"
-        f"print(sorted(set(sys.modules) & set({HEAVY!r})))"
+        "import sys, coregstack\n"
+        f"def told(name): print('loaded', name, sorted(set(sys.modules) & set({HEAVY!r})))\n"
+        "told('package')\n"
+        "from coregstack.cli import main\n"
+        f"for arguments in {QUESTIONS!r}:\n"
+        "    try: main(arguments)\n"
+        "    except SystemExit: pass\n"
+        "    told(' '.join(arguments))"
     )
-    assert python("-c", code).splitlines()[-1] == "[]"
-
-
-def test_the_package_loads_nothing_heavy() -> None:
-    code = f"import sys, coregstack; print(sorted(set(sys.modules) & set({HEAVY!r})))"
-    assert python("-c", code).strip() == "[]"
+    lines = [line for line in python("-c", code).splitlines() if line.startswith("loaded ")]
+    names = ["package", *(" ".join(arguments) for arguments in QUESTIONS)]
+    assert lines == [f"loaded {name} []" for name in names]
 
 
 @pytest.mark.parametrize("first", ["coregstack", "xarray"])
@@ -58,6 +57,8 @@ def test_accessors_are_registered_when_a_function_loads_xarray() -> None:
     code = (
         "import coregstack; coregstack.align; import xarray as xr; print(xr.DataArray(0).coreg is not None)"
     )
+    # and the modules that documents name are given
+    code += "; coregstack.errors.CoregError, coregstack.testing.sample_stack, coregstack.model.Shift"
     assert python("-c", code).strip() == "True"
 
 
@@ -79,11 +80,6 @@ def test_what_type_checkers_see_is_what_is_given() -> None:
         name: line.split()[1] for line in lines.splitlines() for name in line.split(" import ")[1].split(", ")
     }
     assert seen == coregstack._HOME
-
-
-def test_modules_that_documents_name_are_given() -> None:
-    code = "import coregstack; coregstack.errors.CoregError, coregstack.testing.sample_stack, coregstack.model.Shift"
-    python("-c", code)
 
 
 def test_an_unknown_name_is_told_as_any_module_would() -> None:

@@ -65,7 +65,8 @@ def hostile(tmp_path: Path) -> Iterator[Path]:
 
 def run(folder: Path, *arguments: str, **env: str) -> subprocess.CompletedProcess[str]:
     """The command in another process, as it is installed: the current folder is not on Python's path."""
-    place = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "NUMBA_CACHE_DIR")}
+    # a folder of kernels that a variable names is kept: to compile all anew would take a minute
+    place = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     code = f"import sys; sys.path.insert(0, {str(ROOT)!r}); {COMMAND}"
     return subprocess.run(
         [sys.executable, "-P", "-c", code, *arguments], cwd=folder, env=place | env, capture_output=True, text=True,

@@ -13,34 +13,31 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from apart import NO_READER, commanded, ended, started
 from digests import tree
 
 from coregstack import cli
 from coregstack.cli.console import ProgressBar
 from coregstack.cli.signals import stopping_in_order
 from coregstack.cli.streams import SureStream
+from coregstack.export import files
 
-STREAMS = {
-    "closed output": ">&-",
-    "closed error": "2>&-",
-    "all closed": "<&- >&- 2>&-",
-    "full output": ">/dev/full",
-    "full error": "2>/dev/full",
-    "both full": ">/dev/full 2>&1",
-    "no reader": "| true",
+AMISS: dict[str, dict[str, str | None]] = {
+    "closed output": {"output": None},
+    "closed error": {"error": None},
+    "full output": {"output": "/dev/full"},
+    "full error": {"error": "/dev/full"},
+    "both full": {"output": "/dev/full", "error": "/dev/full"},
 }
-"""How a shell starts a command, by what is amiss."""
+"""What is amiss with the streams of a process: other places than files, None for a closed one."""
 
 
-def command(*arguments: str, to: str = "", **variables: str) -> subprocess.CompletedProcess[str]:
+def command(*arguments: str, to: str) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own, whose streams a shell has set."""
     # the code of the command, not of what reads from it
     words = f'set -o pipefail; "$@" {to}'
     call = ["bash", "-c", words, "bash", sys.executable, "-m", "coregstack", *arguments]
-    return subprocess.run(
-        call, capture_output=True, env=os.environ | variables, timeout=300, check=False,
-        encoding=variables.get("PYTHONIOENCODING", "utf-8").split(":")[0],
-    )  # fmt: skip
+    return subprocess.run(call, capture_output=True, timeout=300, check=False, text=True)
 
 
 def aligned(sound: SimpleNamespace, output: Path, *more: str) -> list[str]:
@@ -48,17 +45,41 @@ def aligned(sound: SimpleNamespace, output: Path, *more: str) -> list[str]:
     return ["align", str(sound.anchor), str(sound.good), "--anchor", "anchor", "--output", str(output), *more]
 
 
-@pytest.mark.parametrize("amiss", STREAMS)
-def test_a_run_delivers_whatever_its_streams_are(amiss: str, sound: SimpleNamespace, tmp_path: Path) -> None:
+def forked(
+    folder: Path, *arguments: str, encoding: str = "utf-8", **amiss: str | None
+) -> tuple[int, str, str]:
+    """Exit code, output and errors of a command in a process that need not load the package."""
+    files = {name: folder / f"{name}.txt" for name in ("output", "error")}
+    places = {name: str(path) for name, path in files.items()} | amiss
+    code = ended(started(commanded, arguments, {1: places["output"], 2: places["error"]}, encoding))
+    told = [path.read_text(encoding) if path.exists() else "" for path in files.values()]
+    return code, told[0], told[1]
+
+
+@pytest.mark.parametrize("to", ["<&- >&- 2>&-", "| true"])
+def test_a_run_delivers_whatever_streams_a_shell_gives_it(
+    to: str, sound: SimpleNamespace, tmp_path: Path
+) -> None:
     output = tmp_path / "out"
-    done = command(*aligned(sound, output, "--verbose"), to=STREAMS[amiss])
+    done = command(*aligned(sound, output, "--verbose"), to=to)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "Exception" not in done.stderr
     assert {name: tree(output)[name] for name in sound.digests} == sound.digests
     assert (output / "report.html").is_file()
+
+
+@pytest.mark.parametrize("amiss", AMISS)
+def test_a_run_delivers_whatever_its_streams_are(amiss: str, sound: SimpleNamespace, tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    code, _, error = forked(tmp_path, *aligned(sound, output, "--verbose"), **AMISS[amiss])
+    assert code == 0, error
+    assert "Traceback" not in error
+    assert "Exception" not in error
+    assert {name: tree(output)[name] for name in sound.digests} == sound.digests
+    assert (output / "report.html").is_file()
     if amiss == "full output":
-        assert "standard output cannot be written" in done.stderr
+        assert "standard output cannot be written" in error
 
 
 def test_problems_are_told_by_the_exit_code_alone_where_there_is_no_stream(
@@ -67,8 +88,9 @@ def test_problems_are_told_by_the_exit_code_alone_where_there_is_no_stream(
     bad = tmp_path / "bad.tif"
     bad.write_text("no raster")
     call = [*aligned(sound, tmp_path / "out"), "--no-report"]
-    assert command(*call[:2], str(bad), *call[2:], to=">/dev/full 2>&-").returncode == 3
-    assert command(*call[:2], "--anchor", "nobody", *call[5:], to=">&- 2>/dev/full").returncode == 2
+    full = "/dev/full"
+    assert forked(tmp_path, *call[:2], str(bad), *call[2:], output=full, error=None)[0] == 3
+    assert forked(tmp_path, *call[:2], "--anchor", "nobody", *call[5:], output=None, error=full)[0] == 2
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
@@ -78,21 +100,22 @@ def test_names_that_a_stream_cannot_hold_are_told_with_escapes(
     scene = tmp_path / "åkermark 田.tif"
     scene.write_bytes(sound.good.read_bytes())
     call = ["align", str(sound.anchor), str(scene), "--anchor", "anchor", "--output", str(tmp_path / "out")]
-    done = command(*call, "--no-report", PYTHONIOENCODING=f"{encoding}:strict")
-    assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    code, output, error = forked(tmp_path, *call, "--no-report", encoding=encoding)
+    assert (code, error) == (0, "")
     told = {"ascii": r"\xe5kermark \u7530", "latin-1": r"kermark \u7530", "utf-8": "åkermark 田"}
-    assert told[encoding] in done.stdout
+    assert told[encoding] in output
     assert (tmp_path / "out" / "åkermark 田_coreg.tif").is_file()
 
 
-@pytest.mark.parametrize(("code", "to"), [(0, ""), (141, ">/dev/full"), (141, "| true")])
+@pytest.mark.parametrize(
+    ("code", "amiss"), [(0, {}), (141, {"output": "/dev/full"}), (141, {"output": NO_READER})]
+)
 def test_a_command_that_only_prints_says_by_its_code_that_it_could_not(
-    code: int, to: str, sound: SimpleNamespace
+    code: int, amiss: dict[str, str | None], sound: SimpleNamespace, tmp_path: Path
 ) -> None:
-    done = command("inspect", str(sound.folder), to=to)
-    assert done.returncode == code
-    assert "Traceback" not in done.stderr
+    ended_by, _, error = forked(tmp_path, "inspect", str(sound.folder), **amiss)
+    assert ended_by == code
+    assert "Traceback" not in error
 
 
 class Failing(io.StringIO):
@@ -141,33 +164,30 @@ def waiting(path: Path) -> None:
         time.sleep(0.01)
 
 
-SLOW = """
-import sys, time
-from coregstack.cli import main
-from coregstack.export import files
-real = files.flush
-def flush(path):
-    time.sleep(1)
-    real(path)
-files.flush = flush
-sys.exit(main(sys.argv[1:]))
-"""
+def slowly(number: int, arguments: list[str], error: str) -> None:
+    """End this process as a command does that takes its time to write and may be stopped by a signal."""
+    flush = files.flush
+
+    def flush_slowly(path: Path) -> None:
+        time.sleep(0.5)
+        flush(path)
+
+    files.flush = flush_slowly
+    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    commanded(arguments, {2: error})
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGHUP", "SIGINT"])
 def test_a_run_that_is_asked_to_stop_ends_in_order(name: str, sound: SimpleNamespace, tmp_path: Path) -> None:
     number, output = getattr(signal, name), tmp_path / "out"
-    call = [sys.executable, "-c", SLOW, *aligned(sound, output, "--no-report")]
-    process = subprocess.Popen(
-        call, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        preexec_fn=lambda: signal.signal(number, signal.default_int_handler if number == 2 else signal.SIG_DFL),
-    )  # fmt: skip
+    process = started(slowly, number, aligned(sound, output, "--no-report"), str(tmp_path / "error.txt"))
     waiting(output / ".coregstack" / "lock")
-    time.sleep(0.5)
-    process.send_signal(number)
-    process.send_signal(number if number != signal.SIGINT else signal.SIGCONT)
-    _, told = process.communicate(timeout=240)
-    assert process.returncode == 128 + number
+    time.sleep(0.2)
+    assert process.pid is not None
+    os.kill(process.pid, number)
+    os.kill(process.pid, number if number != signal.SIGINT else signal.SIGCONT)
+    assert ended(process) == 128 + number
+    told = (tmp_path / "error.txt").read_text()
     assert "interrupted; run the same command again" in told
     assert "Traceback" not in told
     assert not list(output.rglob("*.part"))

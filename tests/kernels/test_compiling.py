@@ -102,7 +102,8 @@ def make(count):
     def smooth(values, taps, out):
         for k in range(values.shape[0]):
             rows = np.zeros(values.shape[1] + count, values.dtype)
-            rows[: values.shape[1]] = values[k]
+            for x in range(values.shape[1]):
+                rows[x] = values[k, x]
             for x in range(values.shape[1]):
                 total = 0.0
                 for i in range(count):
@@ -307,7 +308,7 @@ def test_processes_that_start_at_once_agree(process: Callable[[], ModuleType], t
         "import sys, numpy as np; sys.path.insert(0, sys.argv[1]); import kernel; "
         "print(kernel.add(np.array([1, 2], sys.argv[2])))"
     )
-    kinds = ["i1", "i2", "i4", "i8", "f4", "f8"]
+    kinds = ["i2", "i8", "f4", "f8"]
     running = [
         subprocess.Popen(
             [sys.executable, "-c", words, str(tmp_path), kind], stdout=subprocess.PIPE, text=True

@@ -81,9 +81,11 @@ class Delivered:
 
 
 @pytest.fixture(scope="module")
-def run(sample_order: SampleOrder, tmp_path_factory: pytest.TempPathFactory) -> Delivered:
+def run(tmp_path_factory: pytest.TempPathFactory) -> Delivered:
     """The sample order, run once for all tests that only look at the result."""
-    return Delivered(sample_order, tmp_path_factory.mktemp("delivered") / "out")
+    folder = tmp_path_factory.mktemp("delivered")
+    # of a size at which the item under clouds is seen well enough to be decided right
+    return Delivered(write_sample_order(folder / "order", size=480), folder / "out")
 
 
 def visible(folder: Path) -> dict[str, bytes]:
