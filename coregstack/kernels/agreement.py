@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,6 +96,12 @@ class Fit:
         return self._differing(_BY_CHANCE) + _ALIKE * self.spread
 
     @property
+    def alike(self) -> float:
+        """Variance per axis of what the windows err alike, and blocks of either contrast differently, px^2."""
+        # without the blocks of the rarer contrast, the lag would move by their part of the distance
+        return self.looks + (self.minor * self.opposed) ** 2 / 2
+
+    @property
     def differing(self) -> float:
         """Variance per axis by which full and half resolution differ beyond noise and sampling, px^2."""
         return self._differing(1.0)
@@ -175,13 +181,16 @@ def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
     kin
         Band to the one that stands for all bands of its texture. They err alike, and so have one vote together.
     """
+    if len(fits) == 1:
+        (one,) = fits.values()
+        sigma = np.sqrt(one.covariance.diagonal() + _METHOD**2 + one.alike + np.square(one.pull))
+        return _joint(fits, one.lag, sigma, one.pull, one.freed)
     bands = list(fits)
     groups = [kin[b] for b in bands]
     lags = np.array([fits[b].lag for b in bands])
     noise = np.sqrt(np.array([fits[b].covariance.diagonal() for b in bands]) + _METHOD**2)
-    # Without the blocks of the rarer contrast, the lag would move by their part of the distance.
-    looks = np.array([fits[b].looks + (fits[b].minor * fits[b].opposed) ** 2 / 2 for b in bands])
-    away = np.hypot(*(lags - np.median(lags, axis=0)).T) if len(bands) > 1 else np.zeros(1)
+    looks = np.array([fits[b].alike for b in bands])
+    away = np.hypot(*(lags - np.median(lags, axis=0)).T)
     odd = np.zeros(len(bands), np.bool_)
     # two bands of one texture do not outvote the only one of another
     if len(bands) > 2 and len(set(groups)) != 2:
@@ -208,6 +217,19 @@ def join(fits: dict[int, Fit], kin: Mapping[int, int]) -> Joint:
         if apart
     ]
     freed = weight @ np.array([fits[b].freed for b in bands])
+    return _joint(fits, lag, sigma, held, freed, remarks)
+
+
+def _joint(
+    fits: Mapping[int, Fit],
+    lag: NDArray[np.float64],
+    sigma: NDArray[np.float64],
+    held: NDArray[np.float64],
+    freed: NDArray[np.float64],
+    remarks: Sequence[str] = (),
+) -> Joint:
+    """What all bands say together, with what a pattern that stays may have done to it (y, x), px."""
+    remarks = list(remarks)
     if np.abs(freed).max() > _HELD:
         remarks.append(
             f"a pattern that stays on the pixel grid was taken out, which had moved the shift by "

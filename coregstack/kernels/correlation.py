@@ -182,7 +182,7 @@ def correlate(anchor: Spectrum, item: Spectrum, centre: tuple[int, int], reach: 
         Lags searched, per axis: ``centre - reach`` to ``centre + reach``; ``anchor[p] = item[p - lag]``.
     """
     lags = [np.arange(c - r, c + r + 1) for c, r in zip(centre, reach, strict=True)]
-    places = np.ix_(*(lag % n for lag, n in zip(lags, anchor.span, strict=True)))
+    places = lags[0][:, None] % anchor.span[0], lags[1] % anchor.span[1]
     agreement = scipy.fft.ifft2(anchor.values * np.conj(item.values), overwrite_x=True).real[places]
     if anchor.within and item.within:
         rows, cols = (

@@ -417,8 +417,8 @@ def _leaning(fitted: Fit, lag: NDArray[np.float64], origin: Shift) -> NDArray[np
 
 def _nearest(lag: NDArray[np.float64], origin: Shift) -> NDArray[np.float64]:
     """The lag, of the sensor's own pixels and of the frame's, at which a pattern would stay that is nearer to a lag."""
-    places = np.array([(0.0, 0.0), origin]).round()
-    return np.asarray(min(places, key=lambda at: float(np.hypot(*(lag - at)))), np.float64)
+    places = (0.0, 0.0), (float(round(origin.y)), float(round(origin.x)))
+    return np.array(min(places, key=lambda at: math.dist(lag, at)))
 
 
 def _hidden(

@@ -7,6 +7,7 @@ the blocks of a lossy compression.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -65,7 +66,7 @@ def pull(
         there = np.array(place, np.int64) - read.astype(np.int64)
         mirrored = 2 * (lag - read) - there
         if (
-            not _NEAR < np.hypot(*away) < _FAR
+            not _NEAR < math.hypot(*away) < _FAR
             or max(np.abs(there).max(), np.abs(mirrored).max()) > margin - 2
         ):
             continue
@@ -90,30 +91,13 @@ def _excess(
     mirrored: NDArray[np.float64],
 ) -> float:
     """By how much the match is better at one offset than at another, in parts of its best; 0 if it may be chance."""
-    (rows, by_row), (cols, by_col) = (_cubic(float(at)) for at in mirrored)
-    nodes = np.array([(y, x) for y in rows for x in cols], np.int64)
-    shares = np.outer(by_row, by_col).ravel()
-    nodes, shares = nodes[shares != 0], shares[shares != 0]
-    sums = np.zeros((len(anchor), 2 + len(nodes)))
-    _match_at(anchor, item, usable, margin, np.concatenate([[there, 0 * there], nodes]), sums)
-    best = float(sums[:, 1].sum())
-    more = (sums[:, 0] - sums[:, 2:] @ shares) * np.sign(best)
+    sums = np.empty((len(anchor), 3))
+    _match_at(anchor, item, usable, margin, there, mirrored, sums)
+    best = float(sums[:, 0].sum())
+    more = (sums[:, 1] - sums[:, 2]) * np.sign(best)
     chance = float(np.sqrt(np.square(more - more.mean()).sum()))
     total = float(more.sum())
     return total / abs(best) if best and total > _SURE * chance else 0.0
-
-
-def _cubic(at: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Four whole numbers round a place, and Keys' cubic weights of what lies at them."""
-    low = int(np.floor(at))
-    t = at - low
-    weights = [
-        -t / 2 + t**2 - t**3 / 2,
-        1 - 2.5 * t**2 + 1.5 * t**3,
-        t / 2 + 2 * t**2 - 1.5 * t**3,
-        -(t**2) / 2 + t**3 / 2,
-    ]
-    return np.arange(low - 1, low + 3), np.array(weights)
 
 
 @compiled
@@ -122,23 +106,57 @@ def _match_at(
     item: NDArray[np.float32],
     usable: NDArray[np.bool_],
     margin: int,
-    offsets: NDArray[np.int64],
+    there: NDArray[np.int64],
+    mirrored: NDArray[np.float64],
     sums: NDArray[np.float64],
 ) -> None:
-    """Fill `sums` (n, k) with the mean product of both images where the item is moved by each offset."""
-    width = anchor.shape[2] - 2 * margin
-    product, pixels = np.empty(width, np.float32), np.empty(width, np.float32)
+    """Fill `sums` (n, 3) with how well windows match as they were read, and moved by two offsets."""
+    by_row, by_col = np.empty(4), np.empty(4)
+    first_y, first_x = _cubic(mirrored[0], by_row), _cubic(mirrored[1], by_col)
+    still = np.int64(0)
     for n in range(len(anchor)):
-        for k in range(len(offsets)):
-            product[:] = 0
-            pixels[:] = 0
-            left = margin - offsets[k, 1]
-            for y in range(margin, anchor.shape[1] - margin):
-                here, keep = anchor[n, y, margin : margin + width], usable[n, y, margin : margin + width]
-                row = y - offsets[k, 0]
-                there, also = item[n, row, left : left + width], usable[n, row, left : left + width]
-                for x in range(width):
-                    seen = np.float32(keep[x] & also[x])
-                    product[x] += seen * here[x] * there[x]
-                    pixels[x] += seen
-            sums[n, k] = np.float64(product.sum()) / max(np.float64(pixels.sum()), 1.0)
+        sums[n, 0] = _match(anchor[n], item[n], usable[n], margin, still, still)
+        sums[n, 1] = _match(anchor[n], item[n], usable[n], margin, there[0], there[1])
+        sums[n, 2] = 0.0
+        for i in range(4):
+            for j in range(4):
+                share = by_row[i] * by_col[j]
+                if share != 0:
+                    sums[n, 2] += share * _match(
+                        anchor[n], item[n], usable[n], margin, first_y + i, first_x + j
+                    )
+
+
+@compiled
+def _cubic(at: float, weights: NDArray[np.float64]) -> int:
+    """Fill Keys' cubic weights of the four whole numbers round a place, and return the first of these."""
+    low = int(np.floor(at))
+    t = at - low
+    weights[0] = -t / 2 + t**2 - t**3 / 2
+    weights[1] = 1 - 2.5 * t**2 + 1.5 * t**3
+    weights[2] = t / 2 + 2 * t**2 - 1.5 * t**3
+    weights[3] = -(t**2) / 2 + t**3 / 2
+    return low - 1
+
+
+@compiled
+def _match(
+    anchor: NDArray[np.float32],
+    item: NDArray[np.float32],
+    usable: NDArray[np.bool_],
+    margin: int,
+    down: int | np.int64,
+    along: int | np.int64,
+) -> float:
+    """Mean product of two images where the second is moved by so many pixels."""
+    width = anchor.shape[1] - 2 * margin
+    product, pixels = np.zeros(width, np.float32), np.zeros(width, np.float32)
+    left = margin - along
+    for y in range(margin, anchor.shape[0] - margin):
+        here, keep = anchor[y, margin : margin + width], usable[y, margin : margin + width]
+        there, also = item[y - down, left : left + width], usable[y - down, left : left + width]
+        for x in range(width):
+            seen = np.float32(keep[x] & also[x])
+            product[x] += seen * here[x] * there[x]
+            pixels[x] += seen
+    return np.float64(product.sum()) / max(np.float64(pixels.sum()), 1.0)
