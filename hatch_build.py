@@ -1,8 +1,9 @@
-"""Compiles the kernels while a wheel is built, so that the first run on a machine of that kind need not.
+"""Compiles the kernels while the package is installed, so that the first run on a machine of that kind need not.
 
-What is compiled fits one version of Python and numba and one kind of processor; elsewhere, and where nothing could be
-compiled while the wheel was built, the package compiles at its first run. COREGSTACK_PACK_KERNELS=0 builds a wheel that
-is the same for all machines.
+A wheel brings along what was compiled while it was built; for an editable install it is kept where a run of these
+sources looks for it. It fits one version of Python and numba and one kind of processor; elsewhere, and where nothing
+could be compiled, the package compiles at its first run. COREGSTACK_PACK_KERNELS=0 compiles nothing: the wheel is then
+the same for all machines.
 """
 
 from __future__ import annotations
@@ -21,23 +22,33 @@ _TARGET = "coregstack/kernels/packaged"
 
 
 class KernelBuildHook(BuildHookInterface):
-    """Puts what was compiled into the wheel."""
+    """Compiles, and puts what was compiled into the wheel."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Compile, unless an editable install is made, whose sources change, or it is not wanted."""
-        if version != "standard" or os.environ.get("COREGSTACK_PACK_KERNELS") == "0":
+        """Compile, unless it is not wanted."""
+        if os.environ.get("COREGSTACK_PACK_KERNELS") == "0":
             return
         self._folder = Path(tempfile.mkdtemp(prefix="coregstack-kernels-"))
+        if version == "editable":
+            # sources that change later are compiled again by whoever runs them
+            self._compile({})
+        elif self._compile({"NUMBA_CACHE_DIR": str(self._folder)}):
+            self._pack(build_data)
+
+    def _compile(self, variables: dict[str, str]) -> bool:
+        """Compile what a run needs, as far as it is not there; returns whether all was."""
         # what pip has put there leads to the packages that the build needs
         path = os.pathsep.join(filter(None, [self.root, os.environ.get("PYTHONPATH")]))
-        environment = os.environ | {"NUMBA_CACHE_DIR": str(self._folder), "PYTHONPATH": path}
         command = [sys.executable, "-m", "coregstack.kernels.warming"]
+        environment = os.environ | {"PYTHONPATH": path} | variables
         done = subprocess.run(command, env=environment, cwd=self._folder, check=False)
         if done.returncode:
             self.app.display_warning("The kernels could not be compiled now; the first run will do it.")
-            return
+        return done.returncode == 0
+
+    def _pack(self, build_data: dict[str, Any]) -> None:
         files = sorted(self._folder.rglob("*.nbc"))
         build_data["force_include"].update({str(file): f"{_TARGET}/{file.name}" for file in files})
         build_data["pure_python"] = False
