@@ -11,6 +11,7 @@ import rasterio
 from numpy.typing import NDArray
 from odc.geo.geobox import GeoBox
 from rasterio.enums import ColorInterp, Resampling
+from rasterio.env import getenv
 from rasterio.transform import Affine
 from rasterio.warp import reproject, transform
 from rio_cogeo.cogeo import cog_info, cog_validate
@@ -21,6 +22,7 @@ from coregstack.export.geotiff import write_moved
 from coregstack.export.movement import Movement
 from coregstack.export.plan import Content
 from coregstack.model import Shift
+from coregstack.pixels.raster import GDAL_OPTIONS, opened
 
 WEST, NORTH = 300_000.0, 5_300_100.0
 ANCHOR = GeoBox((300, 320), Affine(3, 0, WEST, 0, -3, NORTH), "EPSG:32633")
@@ -518,3 +520,27 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
             Content.IMAGE,
             Movement(anchor=ANCHOR, move=Shift(0.5, 0.5), resampling="cubic"),
         )
+
+
+def test_settings_of_others_do_not_hold_and_ours_are_made_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = write(tmp_path / "scene.tif", picture())
+    made = []
+    enter = rasterio.Env.__enter__
+
+    def counted(self: rasterio.Env) -> rasterio.Env:
+        made.append(self)
+        return enter(self)
+
+    with rasterio.Env(GDAL_NUM_THREADS=3, GDAL_PAM_ENABLED=True):
+        monkeypatch.setattr(rasterio.Env, "__enter__", counted)
+        with opened(str(source)), opened(str(source)):
+            assert GDAL_OPTIONS.items() <= getenv().items()
+            move(source, (0.3, -0.4))
+        assert getenv()["GDAL_NUM_THREADS"] == 3
+    assert len(made) == 1
+    with opened(str(source), alone=True):
+        assert getenv()["GDAL_NUM_THREADS"] == "ALL_CPUS"
+        with opened(str(source)):
+            assert getenv()["GDAL_NUM_THREADS"] == "1"
