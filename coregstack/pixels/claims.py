@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from io import BufferedIOBase
 
 from coregstack.errors import UnreadableFile
-from coregstack.pixels.tifftags import Layout, Tag, directories, layout_of, too_much
+from coregstack.pixels.tifftags import Layout, Tag, directories, layout_of, read_at, too_much
 from coregstack.untrusted.crstext import file_named
 from coregstack.untrusted.limits import (
     CRS_BYTES,
@@ -98,12 +98,11 @@ def _check_image(file: BufferedIOBase, layout: Layout, budget: _Budget, tags: li
     budget.take(sum(tag.size for tag in claimed))
     for tag in claimed:
         if tag.number in (_GEO_TEXTS, _METADATA):
-            file.seek(tag.place)
-            budget.take_text(file.read(tag.size))
+            budget.take_text(read_at(file, tag.place, tag.size))
         elif tag.number in _FURTHER:
-            file.seek(tag.place)
-            file.seek(layout.number(file.read(8 if layout.big and tag.size == 8 else 4)))
-            if (count := layout.number(file.read(2))) > RASTER_TAGS():
+            width = 8 if layout.big and tag.size == 8 else 4
+            place = layout.number(read_at(file, tag.place, width))
+            if (count := layout.number(read_at(file, place, 2))) > RASTER_TAGS():
                 raise too_much(budget.path, f"{count} tags in one image", RASTER_TAGS)
 
 

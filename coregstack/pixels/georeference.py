@@ -11,7 +11,7 @@ from io import BufferedIOBase
 from pathlib import Path
 
 from coregstack.errors import UnreadableFile
-from coregstack.pixels.tifftags import directories, layout_of
+from coregstack.pixels.tifftags import directories, layout_of, read_at
 
 _TIEPOINT, _TRANSFORMATION = 33922, 34264
 _DOUBLE = 12
@@ -56,8 +56,7 @@ def _coordinates(file: BufferedIOBase, path: Path, x: float, y: float) -> list[t
             raise UnreadableFile("A single tie point was expected, but there are several.")
         for index, step in zip(moves[tag.number], (x, y), strict=True):
             place = tag.place + 8 * index
-            file.seek(place)
-            (value,) = struct.unpack(f"{layout.order}d", file.read(8))
+            (value,) = struct.unpack(f"{layout.order}d", read_at(file, place, 8))
             found.append((place, struct.pack(f"{layout.order}d", value + step)))
     if len(found) != 2:
         raise UnreadableFile("One tie point or one transformation was expected in the file's directory.")

@@ -21,6 +21,8 @@ _SIZES = (0, 1, 1, 2, 4, 8, 1, 1, 2, 4, 8, 4, 8, 4, 0, 0, 8, 8, 8)
 """Bytes of a value of each type."""
 _WHOLE_NUMBERS = {3: "u2", 4: "u4", 16: "u8"}
 """Types of unsigned whole numbers, as numpy calls them."""
+_FARTHEST = 2**43
+"""No file has a place beyond, whatever a tag says: systems refuse to look for it."""
 _PLACES = {324: 325, 273: 279}
 """Tags of where blocks of pixels lie, tiles or strips, and of how many bytes each has."""
 
@@ -60,6 +62,14 @@ def layout_of(file: BufferedIOBase) -> Layout | None:
     return Layout(order=order, big=struct.unpack(f"{order}H", start[2:])[0] == 43)
 
 
+def read_at(file: BufferedIOBase, place: int, size: int) -> bytes:
+    """Bytes from a place on, fewer beyond the end of the file, and none where no file has a place."""
+    if place > _FARTHEST:
+        return b""
+    file.seek(place)
+    return file.read(size)
+
+
 def directories(file: BufferedIOBase, layout: Layout, path: str) -> Iterator[tuple[list[Tag], bool]]:
     """The tags of each image in a file, and whether the file holds all of them, as far as it claims.
 
@@ -73,17 +83,15 @@ def directories(file: BufferedIOBase, layout: Layout, path: str) -> Iterator[tup
     order, big = layout
     width, head = (8, 8) if big else (4, 2)
     entry = struct.Struct(f"{order}HHQQ" if big else f"{order}HHII")
-    file.seek(8 if big else 4)
-    place = layout.number(file.read(width))
+    place = layout.number(read_at(file, 8 if big else 4, width))
     seen = set()
     while place and place not in seen:
         seen.add(place)
-        file.seek(place)
-        count = layout.number(file.read(head))
+        count = layout.number(read_at(file, place, head))
         if count > RASTER_TAGS():
             raise too_much(path, f"{count} tags in one image", RASTER_TAGS)
-        data = file.read(count * entry.size)
-        after = file.read(width)
+        data = read_at(file, place + head, count * entry.size)
+        after = read_at(file, place + head + count * entry.size, width)
         found = len(data) // entry.size
         tags = []
         for k, (number, kind, values, value) in enumerate(entry.iter_unpack(data[: found * entry.size])):
@@ -140,5 +148,5 @@ def _numbers(file: BufferedIOBase, layout: Layout, tag: Tag) -> NDArray[np.uint6
     """The values of a tag of unsigned whole numbers; none of another one."""
     if tag.kind not in _WHOLE_NUMBERS:
         return np.empty(0, np.uint64)
-    file.seek(tag.place)
-    return np.frombuffer(file.read(tag.size), layout.order + _WHOLE_NUMBERS[tag.kind]).astype(np.uint64)
+    data = read_at(file, tag.place, tag.size)
+    return np.frombuffer(data, layout.order + _WHOLE_NUMBERS[tag.kind]).astype(np.uint64)

@@ -94,6 +94,15 @@ def test_tags_are_counted(big: bool, tmp_path: Path) -> None:
         read_header(path)
 
 
+@pytest.mark.parametrize("place", [2**43, 2**62, 2**63, 2**64 - 1])
+def test_places_that_no_file_has(place: int, tmp_path: Path) -> None:
+    data = bytearray(claiming(64, 64, 1))
+    struct.pack_into("<Q", data, 8, place)
+    (tmp_path / "a.tif").write_bytes(bytes(data))
+    with pytest.raises(UnreadableFile, match="cannot be read as GeoTIFF"):
+        read_header(tmp_path / "a.tif")
+
+
 @pytest.mark.parametrize("tag", [34665, 34853])
 def test_tags_behind_tags_are_counted(tag: int, tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
