@@ -31,10 +31,13 @@ def given_path(value: Any, name: str) -> Path:
     Raises
     ------
     InvalidRequest
-        If it is something else.
+        If it is something else, or an empty text.
     """
     if not isinstance(value, str | os.PathLike) or isinstance(os.fspath(value), bytes):
         raise InvalidRequest(f"{name} has to be a path, not {short(value)}.")
+    if not os.fspath(value):
+        # as an unset variable leaves it: it would be the current folder
+        raise InvalidRequest(f"{name} has to be a path, but it is empty. The current folder is '.'.")
     return Path(value)
 
 

@@ -384,6 +384,10 @@ def test_classes_of_files_stay_classes_in_a_stack(tmp_path: Path, stack: xr.Data
         (lambda s: coregstack.apply(s, s), "has to be the Dataset"),
         (lambda s: coregstack.open_order(None, anchor=0), "folder has to be a path"),
         (lambda s: coregstack.run_scenes(["a.tif"], anchor=0, output=None), "output has to be a path"),
+        (
+            lambda s: coregstack.run_scenes(["a.tif"], anchor=0, output=""),
+            "output has to be a path, but it is empty",
+        ),
         (lambda s: coregstack.tie_points(5), "source has to be a path"),
         (lambda s: coregstack.inspect_folder(None), "folder has to be a path"),
     ],
