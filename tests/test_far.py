@@ -64,6 +64,7 @@ def five(
     """Four scenes of one place and, named first and taken first, one of the other side of the world."""
     folder = tmp_path_factory.mktemp("five")
     home, away = request.param
+    pictures = pictures[:, :2]
     return [put(pictures[4], folder / "20210101_far.tif", away), *germans(pictures, folder, home)]
 
 
@@ -93,6 +94,7 @@ def test_the_others_are_aligned_as_if_it_were_not_there(
     assert result.problems == ()
 
 
+@pytest.mark.parametrize("five", [FAR["where the projection of the others ends"]], indirect=True)
 def test_the_command_line_names_it_and_delivers(
     five: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
