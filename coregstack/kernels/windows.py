@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -152,11 +153,12 @@ def parts_for(boxes: Sequence[Box]) -> int:
     return 1 if len(boxes) >= _MANY else 2
 
 
-def parts_of(box: Box, parts: int) -> list[Box]:
+@lru_cache(maxsize=4096)
+def parts_of(box: Box, parts: int) -> tuple[Box, ...]:
     """The parts of a window, row by row."""
     down, across = box.height // parts, box.width // parts
     starts = [(box.top + k * down, box.left + m * across) for k in range(parts) for m in range(parts)]
-    return [Box(top, left, top + down, left + across) for top, left in starts]
+    return tuple(Box(top, left, top + down, left + across) for top, left in starts)
 
 
 def centre(box: Box) -> Shift:
