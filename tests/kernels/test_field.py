@@ -216,7 +216,7 @@ def test_sigma_tells_the_error_where_nothing_was_seen() -> None:
 
 def test_a_turned_and_scaled_item_is_found() -> None:
     rng = np.random.default_rng(8)
-    side = 400
+    side = 280
     y, x = np.mgrid[:side, :side] - side / 2
     angle, scale = np.radians(1.0), 1.01
     c, s = scale * np.cos(angle), scale * np.sin(angle)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import networkx as nx
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -329,6 +329,7 @@ def test_redundancy_adds_up_and_closure_is_that_of_the_loop():
     np.testing.assert_allclose(triangle.redundancy, [0, 0.5, 0.5], atol=1e-9)
 
 
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.sampled_from([0.0, 0.25]))
 def test_order_and_direction_of_pairs_and_items_do_not_matter(seed, wrong):
     net = made(25, seed=seed, wrong=wrong, direct=0.7)
