@@ -20,12 +20,12 @@ from coregstack.kernels.blank import is_flat, why_blank
 from coregstack.kernels.coarse import Refusal
 from coregstack.kernels.lines import drop_dead_lines, level_lines
 from coregstack.kernels.overview import PreparedAnchor
+from coregstack.kernels.pulled import held_back
 from coregstack.kernels.refine import prepare_full
 from coregstack.kernels.shift import (
     check_limit,
     check_sigma,
     common_area,
-    held_back,
     shift_limit,
     stacked,
     tie_points,
