@@ -432,7 +432,7 @@ def test_memory_does_not_grow_with_dates(tmp_path):
     code = (
         "import sys, resource; sys.path.insert(0, sys.argv[1]); from test_cube import make; "
         "from coregstack.cube.write import to_zarr\n"
-        "for count in (30, 150):\n"
+        "for count in (20, 80):\n"
         "    to_zarr(make(list(range(count)), size=(2, 512, 512)), f'{sys.argv[2]}/{count}.zarr')\n"
         "    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
     )

@@ -1,4 +1,4 @@
-"""A scene that does not move as one, moved by a field and by one shift."""
+"""The sample order, coregistered; and a scene that does not move as one, moved by a field and by one shift."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter, map_coordinates
 
-from coregstack import run_scenes
+from coregstack import run_order, run_scenes
 from coregstack.run.result import RunResult
-from coregstack.testing import sample_stack
+from coregstack.testing import SampleOrder, sample_stack
 
 SIDE = 280
 
@@ -30,6 +30,13 @@ class Bent:
     """The run with ``model="field"``."""
     shift: RunResult
     """The run with one shift."""
+
+
+@pytest.fixture(scope="session")
+def result(sample_order: SampleOrder, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
+    """The sample order, coregistered into a folder that tests leave as it is."""
+    output = tmp_path_factory.mktemp("reported") / "out"
+    return run_order(sample_order.payload, input=sample_order.folder, output=output)
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ from webserver import WebServer
 import coregstack
 from coregstack.cli import main
 from coregstack.errors import AnchorNotFound, MissingFile, UnreadableFile
+from coregstack.run.result import RunResult
 from coregstack.show.inspection import summarise
 from coregstack.testing import SampleOrder
 
@@ -129,15 +130,15 @@ def test_the_command_prints_a_table(folder: Path, capsys: pytest.CaptureFixture[
     assert main(["inspect", str(folder / "none")]) == 2
 
 
-def test_dry_run_decides_as_a_run_does_and_writes_nothing(sample_order: SampleOrder, tmp_path: Path) -> None:
+def test_dry_run_decides_as_a_run_does_and_writes_nothing(
+    sample_order: SampleOrder, result: RunResult, tmp_path: Path
+) -> None:
     output = tmp_path / "out"
-    order = {"input": sample_order.folder, "output": output}
-    dry = coregstack.run_order(sample_order.payload, dry_run=True, **order)
+    dry = coregstack.run_order(sample_order.payload, input=sample_order.folder, output=output, dry_run=True)
     assert not output.exists()
     assert dry.dry_run
-    real = coregstack.run_order(sample_order.payload, **order)
-    assert dry.to_dataframe()["status"].to_dict() == real.to_dataframe()["status"].to_dict()
-    np.testing.assert_array_equal(dry.to_quality().shift_x, real.to_quality().shift_x)
+    assert dry.to_dataframe()["status"].to_dict() == result.to_dataframe()["status"].to_dict()
+    np.testing.assert_array_equal(dry.to_quality().shift_x, result.to_quality().shift_x)
 
 
 def test_dry_run_of_scenes_writes_nothing(folder: Path, tmp_path: Path) -> None:

@@ -9,16 +9,8 @@ from typing import Any
 
 import pytest
 
-from coregstack import run_order
 from coregstack.run.result import RunResult
-from coregstack.testing import SampleOrder, sample_stack
-
-
-@pytest.fixture(scope="session")
-def result(sample_order: SampleOrder, tmp_path_factory: pytest.TempPathFactory) -> RunResult:
-    """The sample order, coregistered into a folder that tests leave as it is."""
-    output = tmp_path_factory.mktemp("reported") / "out"
-    return run_order(sample_order.payload, input=sample_order.folder, output=output)
+from coregstack.testing import sample_stack
 
 
 @pytest.fixture(scope="session")
