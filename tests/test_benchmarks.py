@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 Quick = Callable[[str], str]
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
 @pytest.fixture
@@ -18,6 +19,9 @@ def quick(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -
 
     def run(name: str) -> str:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", "--quick"])
+        # a folder of tests may have the name as well
+        monkeypatch.syspath_prepend(BENCHMARKS)
+        monkeypatch.delitem(sys.modules, name, raising=False)
         importlib.import_module(name).main(["--quick"])
         return capsys.readouterr().out
 
