@@ -30,7 +30,14 @@ from coregstack.model import (
 )
 from coregstack.network.adjust import UNCHECKED_WIDENING, UNKNOWN_SIGMA, NetworkSolution, adjust
 from coregstack.network.components import unlike_field_sigma
-from coregstack.network.fields import FieldSolution, adjust_fields, between, mean_sigma, pair_field
+from coregstack.network.fields import (
+    FieldSolution,
+    PairField,
+    adjust_fields,
+    between,
+    mean_sigma,
+    pair_field,
+)
 from coregstack.network.sketch import Sketch
 
 if TYPE_CHECKING:
@@ -145,21 +152,7 @@ def solve(
     ways = [_way(item, anchor, used, path) for item, path in enumerate(solution.path)]
     found: Mapping[int, Displacement] = {}
     if lattice is not None:
-        fields = [
-            pair_field(
-                m.first,
-                m.second,
-                m.corner,
-                m.displacement,
-                m.shift,
-                m.sigma or _UNKNOWN,
-                m.spread,
-                float(doubt),
-            )
-            for m, doubt, accepted in zip(matches, doubts, solution.accepted, strict=True)
-            if accepted and m.shift is not None
-        ]
-        adjusted = adjust_fields(fields, solution.shift, anchor, lattice)
+        adjusted = adjust_fields(_fields(matches, doubts, solution), solution.shift, anchor, lattice)
         found = adjusted.displacement
         solution = _along_ways(solution, ways, adjusted)
     direct = [-1] * len(names)
@@ -190,6 +183,19 @@ def solve(
             names,
         )
         for item, place in enumerate(places)
+    ]
+
+
+def _fields(
+    matches: Sequence[PairMatch], doubts: NDArray[np.float64], solution: NetworkSolution
+) -> list[PairField]:
+    """The fields of the pairs that a solution accepts; `doubts` are sigmas beyond those of the pairs, px."""
+    return [
+        pair_field(
+            m.first, m.second, m.corner, m.displacement, m.shift, m.sigma or _UNKNOWN, m.spread, float(doubt)
+        )
+        for m, doubt, accepted in zip(matches, doubts, solution.accepted, strict=True)
+        if accepted and m.shift is not None
     ]
 
 
